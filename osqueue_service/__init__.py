@@ -1,0 +1,1 @@
+"""The osqueue broker: a job queue held in memory and kept in a bucket."""

@@ -1,0 +1,184 @@
+"""Every error osqueue raises on purpose, and nothing else.
+
+Two families. `OsqueueError` is what a caller of the queue may hear: it carries the
+`reason` that every transport shows, a message that names the way out, and where it
+fits the fields at fault or when to try again. `StoreError` is what an object store
+may answer to the log; it never reaches a caller as it is.
+
+Each edge translates exactly once: a cloud SDK's errors become `StoreError`s inside
+that store's module, and `OsqueueError`s become gRPC statuses inside `rpc/`.
+"""
+
+from typing import ClassVar, NamedTuple
+
+
+class Violation(NamedTuple):
+    """One field of a request that is wrong, and what it must be instead."""
+
+    field: str
+    description: str
+
+
+class OsqueueError(Exception):
+    """Base of all errors that a caller of the queue may hear.
+
+    `reason` is the stable, machine-readable name from the public contract.
+    `retry_after_ms` is set where trying the same call again later can succeed.
+    """
+
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        violations: tuple[Violation, ...] = (),
+        retry_after_ms: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.violations = violations
+        self.retry_after_ms = retry_after_ms
+
+
+class InvalidRequest(OsqueueError):
+    """The request can never succeed as it is; `violations` names each field at fault."""
+
+    reason = "INVALID_REQUEST"
+
+    @classmethod
+    def field(cls, field: str, description: str) -> "InvalidRequest":
+        """The common case: one field is wrong."""
+        return cls(f"{field}: {description}", violations=(Violation(field, description),))
+
+
+class PayloadTooLarge(InvalidRequest):
+    """A payload, result or message is larger than its limit."""
+
+    reason = "PAYLOAD_TOO_LARGE"
+
+
+class JobNotFound(OsqueueError):
+    """No job has this id: it never existed, or it finished and its retention is over."""
+
+    reason = "JOB_NOT_FOUND"
+
+
+class LeaseLost(OsqueueError):
+    """The caller does not hold the current lease of the job. Nothing was changed."""
+
+    reason = "LEASE_LOST"
+
+
+class IdempotencyConflict(OsqueueError):
+    """The idempotency key is in use for a job with other content."""
+
+    reason = "IDEMPOTENCY_CONFLICT"
+
+
+class QueueFull(OsqueueError):
+    """A named limit of the queue is reached; the message says which one."""
+
+    reason = "QUEUE_FULL"
+
+
+class TooManyRequests(OsqueueError):
+    """The broker's inbox, streams or waiting callers are at their limit."""
+
+    reason = "TOO_MANY_REQUESTS"
+
+
+class NotLeader(OsqueueError):
+    """This broker is not the leader. The call was certainly not applied."""
+
+    reason = "NOT_LEADER"
+
+    def __init__(self, message: str, *, leader_address: str = "", retry_after_ms: int | None = 1_000) -> None:
+        super().__init__(message, retry_after_ms=retry_after_ms)
+        self.leader_address = leader_address
+
+
+class OutcomeUnknown(OsqueueError):
+    """The change may or may not have been made durable. Retrying with the same key is safe."""
+
+    reason = "OUTCOME_UNKNOWN"
+
+
+class StorageUnavailable(OsqueueError):
+    """Object storage does not answer; the call was certainly not applied."""
+
+    reason = "STORAGE_UNAVAILABLE"
+
+
+class Unauthenticated(OsqueueError):
+    """The call carries no token, or a wrong one."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(OsqueueError):
+    """The caller may not do this from where it is."""
+
+    reason = "PERMISSION_DENIED"
+
+
+class InternalError(OsqueueError):
+    """A bug, or a state that must not occur. Logged with the id that the message names."""
+
+    reason = "INTERNAL"
+
+
+class ConfigError(Exception):
+    """A setting is missing or wrong. The message names the setting and what to do."""
+
+
+class BrokerLeadershipError(Exception):
+    """Another broker is active on this storage and this one was not asked to stand by."""
+
+    def __init__(self, message: str, *, leader: str = "") -> None:
+        super().__init__(message)
+        self.leader = leader
+
+
+class StoreError(Exception):
+    """Base of what an object store may answer instead of success."""
+
+
+class StoreRefused(StoreError):
+    """The condition of a put did not hold: as far as THIS request goes, nothing was written.
+
+    A refusal alone says nothing about an earlier try of the same put, which may
+    have been the one that landed: settle by reading the object.
+    """
+
+
+class StoreUnknown(StoreError):
+    """The request may have been applied, or may still be: timeout, reset, 5xx."""
+
+
+class StoreUnavailable(StoreError):
+    """The request was certainly not applied, and may succeed later (throttled, refused connection)."""
+
+    def __init__(self, message: str, *, retry_after_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
+class StoreDenied(StoreError):
+    """The store refuses this broker altogether: credentials, permissions, missing bucket."""
+
+
+class StoreFailed(StoreError):
+    """The store can no longer be trusted (an fsync failed, the disk is full): stop the broker."""
+
+
+class CorruptObject(Exception):
+    """An object that the root vouches for is missing or is not what it must be.
+
+    `key` names the object; the message says what is wrong and the way out.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        self.problem = problem

@@ -1,0 +1,61 @@
+"""The one small protocol that every object store implements.
+
+A key is a relative path of `[A-Za-z0-9._/-]`, no empty, `.` or `..` segment. A version
+is an opaque string that changes with every write of that object; it comes from the very
+response that read or wrote the object, never from a second request.
+
+Every put has three outcomes, and an implementation must never blur them:
+
+- it returns: the write is durable, and the version is of exactly this body;
+- `StoreRefused`: the condition did not hold, this request wrote nothing;
+- `StoreUnknown`: the write may have happened, or may still happen later.
+
+`StoreUnavailable` says the request certainly was not applied and may succeed later,
+`StoreDenied` that it never will. No implementation retries a conditional put by itself:
+a retry that meets its own first try would be reported as refused.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class StoredObject(NamedTuple):
+    """An object's content and the version that this content has."""
+
+    body: bytes
+    version: str
+
+
+class ObjectStore(Protocol):
+    """A bucket, or what behaves like one. Every call may be cancelled; a cancelled put is an unknown one."""
+
+    @property
+    def description(self) -> str:
+        """Where this is, for operators: `s3://bucket/prefix`, `file:///var/lib/osqueue`, `memory`."""
+        ...
+
+    async def read(self, key: str) -> StoredObject | None:
+        """The whole object, or None when there certainly is none. A short body is `StoreUnknown`, never returned."""
+        ...
+
+    async def put_if_absent(self, key: str, body: bytes) -> str:
+        """Create the object and return its version; `StoreRefused` when the key exists."""
+        ...
+
+    async def put_if_version(self, key: str, body: bytes, version: str) -> str:
+        """Replace the object if it still has `version`; return the new one. `StoreRefused` when it has
+        another version or does not exist."""
+        ...
+
+    async def list_after(self, prefix: str, after: str, limit: int) -> Sequence[str]:
+        """Up to `limit` keys that begin with `prefix` and sort after the key `after` (`""` = from the first),
+        in ascending order. An empty answer means there are no more."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the object. Removing what is not there is success."""
+        ...
+
+    async def close(self) -> None:
+        """Release threads, connections and locks. Idempotent; no call may follow."""
+        ...
