@@ -1,0 +1,1 @@
+"""The gateway: REST, WebSocket JSON-RPC and Connect in front of the broker's gRPC."""

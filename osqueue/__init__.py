@@ -1,0 +1,1 @@
+"""The osqueue SDK: typed clients for producers and workers."""

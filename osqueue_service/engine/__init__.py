@@ -1,0 +1,1 @@
+"""The single writer: batches commands, commits them and releases their answers in order."""

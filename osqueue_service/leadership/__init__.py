@@ -1,0 +1,1 @@
+"""Who leads: election and takeover."""

@@ -1,0 +1,1 @@
+"""The log of a queue: root, segments, checkpoints and recovery."""

@@ -1,0 +1,1 @@
+"""The gRPC edge: validate, convert, call the engine, map errors."""
