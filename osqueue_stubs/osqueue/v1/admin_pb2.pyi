@@ -569,7 +569,7 @@ class PauseTypesRequest(_message.Message):
     """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 100 types; "" stands for jobs without a type."""
+        """1 to 128 types; "" stands for jobs without a type."""
 
     def __init__(
         self,
@@ -627,7 +627,7 @@ class ResumeTypesRequest(_message.Message):
     """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 100 types; "" stands for jobs without a type."""
+        """1 to 128 types; "" stands for jobs without a type."""
 
     def __init__(
         self,
@@ -815,7 +815,7 @@ class GroupDeadRequest(_message.Message):
     """At most this many groups, 1 to 1,000. 0: 100."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only those of these types; at most 100. Empty: all."""
+        """Only those of these types; at most 128. Empty: all."""
 
     def __init__(
         self,

@@ -288,7 +288,7 @@ class JobError(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """A short, stable name to group by, such as an exception's class. At most 128 characters."""
+    """A short, stable name to group by, such as an exception's class. At most 256 bytes."""
     message: _builtins.str
     """The details for a person. At most 8 KiB."""
     def __init__(
@@ -738,7 +738,7 @@ class JobFilter(_message.Message):
 
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Any of these types; "" stands for jobs without a type. Empty: any. At most 100."""
+        """Any of these types; "" stands for jobs without a type. Empty: any. At most 128."""
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

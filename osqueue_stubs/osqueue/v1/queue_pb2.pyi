@@ -225,26 +225,30 @@ class SubmitJobRequest(_message.Message):
     payload: _builtins.bytes
     """The work, verbatim; required, at most 1 MiB. By convention JSON text."""
     max_attempts: _builtins.int
-    """How many attempts may fail, expire or time out before the job is dead. 1 or more; default 3."""
+    """How many attempts may fail, expire or time out before the job is dead. 1 to 1,000; default 3."""
     type: _builtins.str
     """What kind of job: at most 128 characters of [A-Za-z0-9._:/-]. Empty: none."""
     priority: _builtins.int
-    """Higher is claimed first, strictly; first in first out within one priority. Default 0."""
+    """Higher is claimed first, strictly; first in first out within one priority. -1,000 to 1,000; default 0."""
     run_at: _builtins.int
-    """Not to be claimed before this time. 0: ready at once. Not together with delay_ms. Not served yet."""
+    """Not to be claimed before this time, at most a year ahead. 0: ready at once. Not together with delay_ms.
+    Not served yet.
+    """
     delay_ms: _builtins.int
-    """Not to be claimed before this much time has passed. 0: ready at once. Not together with run_at. Not served yet."""
+    """Not to be claimed before this much time has passed, at most a year. 0: ready at once. Not together with run_at.
+    Not served yet.
+    """
     lease_ms: _builtins.int
-    """Length of this job's leases, unless a claim asks for another. 0: the default of 30 s."""
+    """Length of this job's leases, unless a claim asks for another. 100 ms to 12 hours; 0: the default of 30 s."""
     timeout_ms: _builtins.int
-    """Limit of one attempt: runs through heartbeats and caps the lease. 0: none. Not served yet."""
+    """Limit of one attempt: runs through heartbeats and caps the lease. At most 7 days; 0: none. Not served yet."""
     idempotency_key: _builtins.str
     """A repeated submission with the same key, type and payload within 24 hours yields the same job; with other content
     it is refused with IDEMPOTENCY_CONFLICT. At most 128 characters. Empty: none.
     """
     retention_ms: _builtins.int
-    """A promise: the finished job is readable at least this long. Absent: default retention (1 hour, or less when space is
-    short).
+    """A promise: the finished job is readable at least this long; at most 30 days. Absent: no promise, default retention
+    (1 hour, 14 days for a dead letter, or less when space is short).
     """
     request_id: _builtins.str
     """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters. Empty inside a batch."""
@@ -435,14 +439,14 @@ class ClaimJobRequest(_message.Message):
     same leases again, also by a new leader. At most 128 characters. Empty: every call is a new claim.
     """
     wait_ms: _builtins.int
-    """How long to wait for a job, at most 60 s and never past the call's deadline. 0 (default): not at all."""
+    """How long to wait for a job; cut to 60 s, and ends before the call's deadline. 0 (default): not at all."""
     lease_ms: _builtins.int
-    """Length of the lease. 0: the job's, or the default of 30 s."""
+    """Length of the lease, 100 ms to 12 hours. 0: the job's, or the default of 30 s."""
     worker_version: _builtins.str
     """Version of the worker's code, shown to operators. At most 128 characters."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only jobs of these types; at most 100. Empty: any."""
+        """Only jobs of these types; at most 128. Empty: any."""
 
     def __init__(
         self,
@@ -588,9 +592,9 @@ class ClaimJobsRequest(_message.Message):
     same leases again, also by a new leader. At most 128 characters. Empty: every call is a new claim.
     """
     wait_ms: _builtins.int
-    """How long to wait for the first job, at most 60 s and never past the call's deadline. 0 (default): not at all."""
+    """How long to wait for the first job; cut to 60 s, and ends before the call's deadline. 0 (default): not at all."""
     lease_ms: _builtins.int
-    """Length of the leases. 0: each job's, or the default of 30 s."""
+    """Length of the leases, 100 ms to 12 hours. 0: each job's, or the default of 30 s."""
     worker_version: _builtins.str
     """Version of the worker's code, shown to operators. At most 128 characters."""
     max_jobs: _builtins.int
@@ -601,7 +605,7 @@ class ClaimJobsRequest(_message.Message):
     """
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only jobs of these types; at most 100. Empty: any."""
+        """Only jobs of these types; at most 128. Empty: any."""
 
     def __init__(
         self,
@@ -1189,12 +1193,12 @@ class WorkOpen(_message.Message):
     slots: _builtins.int
     """How many unfinished jobs the worker may hold on this stream at once: an absolute cap, 0 to 10,000."""
     lease_ms: _builtins.int
-    """Length of the leases. 0: each job's, or the default of 30 s."""
+    """Length of the leases, 100 ms to 12 hours. 0: each job's, or the default of 30 s."""
     worker_version: _builtins.str
     """Version of the worker's code, shown to operators. At most 128 characters."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only jobs of these types; at most 100. Empty: any."""
+        """Only jobs of these types; at most 128. Empty: any."""
 
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]:
@@ -1509,7 +1513,7 @@ class WaitJobRequest(_message.Message):
     job_id: _builtins.str
     """The job."""
     wait_ms: _builtins.int
-    """How long to wait, at most 60 s and never past the call's deadline. 0: not at all."""
+    """How long to wait; cut to 60 s, and ends before the call's deadline. 0: not at all."""
     def __init__(
         self,
         *,
@@ -1682,7 +1686,7 @@ class WatchJobsRequest(_message.Message):
 
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only jobs of these types; at most 100. Empty: all."""
+        """Only jobs of these types; at most 128. Empty: all."""
 
     @_builtins.property
     def after(self) -> _job_pb2.CommitPosition:
