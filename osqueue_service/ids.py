@@ -8,16 +8,16 @@ import os
 import random
 from typing import Protocol
 
-# Crockford's base 32: no I, L, O or U, so that an id survives being read aloud.
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+# Crockford's base 32: no i, l, o or u, so that an id survives being read aloud.
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 
 
 class IdSource(Protocol):
     """A source of identities and jitter."""
 
-    def job_id(self, now_ms: int) -> str:
-        """A ULID: 26 characters that sort by the time given (48 bits) and never repeat (80 random bits)."""
+    def salt(self) -> str:
+        """6 characters that begin every job id of one queue, so that ids of two queues never meet."""
         ...
 
     def token(self) -> str:
@@ -45,15 +45,10 @@ class SystemIds:
     def __init__(self) -> None:
         self._block = b""
         self._offset = 0
-        self._ms = -1
-        self._ms_text = ""
         self._random = random.Random(os.urandom(32))
 
-    def job_id(self, now_ms: int) -> str:
-        if now_ms != self._ms:
-            self._ms = now_ms
-            self._ms_text = "".join(_PAIRS[now_ms >> shift & 1023] for shift in (40, 30, 20, 10, 0))
-        return self._ms_text + self._text(16)
+    def salt(self) -> str:
+        return self._text(6)
 
     def token(self) -> str:
         return self._text(22)

@@ -1,0 +1,84 @@
+"""Every limit of the queue, by name, with its default and the error it answers with.
+
+`docs/limits.md` is this table for readers; a test keeps the two alike. A value may be
+lowered or raised where a broker is built; what is already stored is never refused for
+a limit that shrank.
+"""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The caps of one queue. `_ms` are milliseconds, `_bytes` bytes, `_chars` characters."""
+
+    # One job. Beyond: INVALID_REQUEST naming the field, PAYLOAD_TOO_LARGE for bytes.
+    payload_bytes: int = 1 * MIB
+    result_bytes: int = 1 * MIB
+    type_chars: int = 128
+    id_chars: int = 128
+    metadata_bytes: int = 8 * KIB
+    error_type_bytes: int = 256
+    error_message_bytes: int = 8 * KIB
+    priority_max: int = 1_000
+    max_attempts: int = 1_000
+    lease_ms_min: int = 100
+    lease_ms_max: int = 12 * HOUR_MS
+    timeout_ms_max: int = 7 * DAY_MS
+    delay_ms_max: int = 365 * DAY_MS
+    retention_ms_max: int = 30 * DAY_MS
+
+    # One call. Beyond: INVALID_REQUEST, except wait_ms, which is cut to the cap and answers empty.
+    batch_items: int = 1_000
+    claim_types: int = 128
+    wait_ms_max: int = 60 * SECOND_MS
+    message_bytes: int = 4 * MIB
+    page_items: int = 1_000
+    page_bytes: int = 3 * MIB
+    page_candidates: int = 10_000
+
+    # The queue. Beyond: QUEUE_FULL.
+    jobs: int = 2_000_000
+    bytes: int = 4 * GIB
+    idempotency_keys: int = 1_000_000
+
+    # What is remembered. Beyond: the oldest is forgotten and counted.
+    request_ids: int = 1_000_000
+    settled_tokens: int = 1_000_000
+    history_attempts: int = 20
+    finished_jobs: int = 100_000
+    finished_bytes: int = 64 * MIB
+    dead_jobs: int = 100_000
+    dead_bytes: int = 256 * MIB
+
+    # Explicit `retention_ms` is a promise. Beyond: QUEUE_FULL for the next job that asks for one.
+    promised_jobs: int = 100_000
+    promised_bytes: int = 64 * MIB
+
+    # The broker. Beyond: TOO_MANY_REQUESTS.
+    inbox_commands: int = 50_000
+    inbox_bytes: int = 256 * MIB
+    waiting_claims: int = 20_000
+    waiting_reads: int = 20_000
+    sweep_jobs: int = 1_000
+    commit_bytes: int = 8 * MIB
+
+    # Defaults of a job that does not say otherwise.
+    default_max_attempts: int = 3
+    default_lease_ms: int = 30 * SECOND_MS
+    default_retention_ms: int = 1 * HOUR_MS
+    dead_retention_ms: int = 14 * DAY_MS
+    idempotency_ttl_ms: int = 24 * HOUR_MS
+    request_ttl_ms: int = 10 * MINUTE_MS
+    settled_ttl_ms: int = 10 * MINUTE_MS
+
+
+DEFAULT_LIMITS = Limits()

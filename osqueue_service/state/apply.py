@@ -1,0 +1,289 @@
+"""The only code that changes a State: one function per record, the same live and in replay.
+
+A record has been decided already, so nothing here can refuse. What does not fit the state
+is a broken log or a bug: `BrokenRecord`, and the broker stops.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from osqueue_service.state.fingerprint import of_job
+from osqueue_service.state.model import (
+    Attempt,
+    Ending,
+    Job,
+    KeyEntry,
+    Lease,
+    RequestEntry,
+    SettledEntry,
+    Status,
+    one_type_string,
+)
+from osqueue_service.state.placement import changing, enter, leave
+from osqueue_service.state.records import (
+    AnyRecord,
+    AttemptEnd,
+    AttemptsEnded,
+    Cancelled,
+    CancelRequested,
+    Claimed,
+    Completed,
+    Evicted,
+    Forgotten,
+    Founded,
+    Paused,
+    Promoted,
+    Purged,
+    Record,
+    Resumed,
+    Retried,
+    Submitted,
+)
+from osqueue_service.state.state import State
+
+
+class BrokenRecord(Exception):
+    """A record contradicts the state it is applied to."""
+
+
+def apply(state: State, record: AnyRecord, at_ms: int) -> None:
+    """Make the change that the record says happened at `at_ms`."""
+    _APPLY[type(record)](state, record, at_ms)
+
+
+def _founded(state: State, record: Founded, at_ms: int) -> None:
+    _require(not state.salt, "the queue is founded twice")
+    state.salt = record.salt
+
+
+def _submitted(state: State, record: Submitted, at_ms: int) -> None:
+    first = record.first
+    _require(first == state.next_number, "jobs are numbered out of order")
+    number = first
+    for spec in record.jobs:
+        delayed = spec.run_at > at_ms
+        job = Job(one_type_string(spec), number, at_ms, number, Status.SCHEDULED if delayed else Status.UNCLAIMED)
+        if delayed:
+            job.due_at = spec.run_at
+        state.jobs[number] = job
+        enter(state, job)
+        state.live_bytes += spec.size
+        if spec.retention_ms:
+            state.promised_jobs += 1
+        if spec.idempotency_key:
+            entry = KeyEntry(number, of_job(spec), at_ms + record.key_ttl_ms)
+            state.keys.remember(spec.idempotency_key, entry)
+        number += 1
+    state.next_number = number
+    if record.request:
+        expires_at = at_ms + record.request_ttl_ms
+        entry_ = RequestEntry(record.fingerprint, expires_at, first, len(record.jobs), record.numbers)
+        state.requests.remember(record.request, entry_)
+    state.counters.submitted += len(record.jobs)
+    state.counters.deduplicated += record.deduplicated
+
+
+def _claimed(state: State, record: Claimed, at_ms: int) -> None:
+    worker_id, claim_key = record.worker_id, record.claim_key
+    for grant in record.grants:
+        job = _job(state, grant.number, Status.UNCLAIMED)
+        leave(state, job)
+        job.attempts += 1
+        job.claims += 1
+        job.lease = Lease(grant.token, worker_id, job.claims, at_ms, grant.lease_ms, claim_key)
+        job.status = Status.IN_PROGRESS
+        enter(state, job)
+    state.counters.claimed += len(record.grants)
+
+
+def _completed(state: State, record: Completed, at_ms: int) -> None:
+    for item in record.items:
+        job = _job(state, item.number, Status.IN_PROGRESS)
+        leave(state, job)
+        _end_attempt(state, job, AttemptEnd(job.number, Ending.COMPLETED, Status.COMPLETED), at_ms)
+        job.result = item.result
+        _finish(state, job, Status.COMPLETED, at_ms, record.retention_ms)
+    state.counters.completed += len(record.items)
+
+
+def _attempts_ended(state: State, record: AttemptsEnded, at_ms: int) -> None:
+    counters = state.counters
+    for item in record.items:
+        job = _job(state, item.number, Status.IN_PROGRESS)
+        leave(state, job)
+        _end_attempt(state, job, item, at_ms)
+        match item.ending:
+            case Ending.FAILED:
+                counters.failed += 1
+            case Ending.EXPIRED:
+                counters.expired += 1
+            case Ending.TIMED_OUT:
+                counters.timed_out += 1
+            case _:
+                counters.released += 1
+                job.attempts -= 1
+        match item.status:
+            case Status.DEAD:
+                _finish(state, job, Status.DEAD, at_ms, record.dead_retention_ms)
+                counters.died += 1
+            case Status.CANCELLED:
+                _finish(state, job, Status.CANCELLED, at_ms, record.retention_ms)
+                counters.cancelled += 1
+            case _:
+                job.status = item.status
+                job.due_at = item.next_at
+                enter(state, job)
+
+
+def _promoted(state: State, record: Promoted, at_ms: int) -> None:
+    _require(record.first == state.next_number, "places are given out of order")
+    for number in record.numbers:
+        job = _job(state, number, Status.SCHEDULED)
+        leave(state, job)
+        _wait_again(state, job)
+
+
+def _cancel_requested(state: State, record: CancelRequested, at_ms: int) -> None:
+    for number in record.numbers:
+        job = _job(state, number, Status.IN_PROGRESS)
+        changing(state, job)
+        job.cancel_requested = True
+
+
+def _cancelled(state: State, record: Cancelled, at_ms: int) -> None:
+    for number in record.numbers:
+        job = _job(state, number, Status.UNCLAIMED, Status.SCHEDULED)
+        leave(state, job)
+        _finish(state, job, Status.CANCELLED, at_ms, record.retention_ms)
+    state.counters.cancelled += len(record.numbers)
+
+
+def _retried(state: State, record: Retried, at_ms: int) -> None:
+    _require(record.first == state.next_number, "places are given out of order")
+    for number in record.numbers:
+        job = _job(state, number, Status.DEAD)
+        leave(state, job)
+        job.attempts = 0
+        job.finished_at = job.keep_until = 0
+        job.cancel_requested = False
+        state.live_bytes += job.spec.size
+        _wait_again(state, job)
+    state.counters.retried += len(record.numbers)
+
+
+def _evicted(state: State, record: Evicted, at_ms: int) -> None:
+    for number in record.numbers:
+        job = _job(state, number, Status.COMPLETED, Status.DEAD, Status.CANCELLED)
+        if job.history:
+            last = job.history[-1]
+            expires_at = last.ended_at + record.settled_ttl_ms
+            if expires_at > at_ms and last.token:
+                entry = SettledEntry(last.token, number, last.worker_id, last.ending, last.became, expires_at)
+                state.settled.remember(last.token, entry)
+        if job.status is Status.DEAD:
+            state.counters.dead_evicted += 1
+        state.counters.evicted += 1
+        _remove(state, job)
+
+
+def _forgotten(state: State, record: Forgotten, at_ms: int) -> None:
+    state.keys.forget(record.keys)
+    state.requests.forget(record.requests)
+    state.settled.forget(record.settled)
+
+
+def _purged(state: State, record: Purged, at_ms: int) -> None:
+    for number in record.numbers:
+        job = _job(state, number, *Status)
+        if job.status is Status.DEAD:
+            state.counters.dead_purged += 1
+        elif not job.status.finished:
+            state.counters.live_purged += 1
+            state.live_bytes -= job.spec.size
+        _remove(state, job)
+
+
+def _paused(state: State, record: Paused, at_ms: int) -> None:
+    for name in record.types:
+        state.ready.pause(name)
+
+
+def _resumed(state: State, record: Resumed, at_ms: int) -> None:
+    for name in record.types:
+        state.ready.resume(name)
+
+
+_APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
+    Founded: _founded,
+    Submitted: _submitted,
+    Claimed: _claimed,
+    Completed: _completed,
+    AttemptsEnded: _attempts_ended,
+    Promoted: _promoted,
+    CancelRequested: _cancel_requested,
+    Cancelled: _cancelled,
+    Retried: _retried,
+    Evicted: _evicted,
+    Forgotten: _forgotten,
+    Purged: _purged,
+    Paused: _paused,
+    Resumed: _resumed,
+}
+
+
+def _job(state: State, number: int, *expected: Status) -> Job:
+    job = state.jobs.get(number)
+    if job is None or job.status not in expected:
+        found = "is not there" if job is None else f"is {job.status.wire}"
+        raise BrokenRecord(f"job number {number} {found}, expected {' or '.join(s.wire for s in expected)}")
+    return job
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise BrokenRecord(problem)
+
+
+def _end_attempt(state: State, job: Job, end: AttemptEnd, at_ms: int) -> None:
+    lease = job.lease
+    assert lease is not None
+    attempt = Attempt(
+        number=lease.attempt,
+        worker_id=lease.worker_id,
+        token=lease.token,
+        started_at=lease.started_at,
+        ended_at=at_ms,
+        ending=end.ending,
+        became=end.status,
+        next_at=end.next_at,
+        error_type=end.error_type,
+        error_message=end.error_message,
+    )
+    job.history = (*job.history, attempt)[-state.history_limit :]
+    job.lease = None
+
+
+def _finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: int) -> None:
+    job.status = status
+    job.finished_at = at_ms
+    job.keep_until = at_ms + (job.spec.retention_ms or retention_ms)
+    state.live_bytes -= job.spec.size
+    enter(state, job)
+
+
+def _wait_again(state: State, job: Job) -> None:
+    """The job waits behind all others of its priority."""
+    job.status = Status.UNCLAIMED
+    job.place = state.next_number
+    state.next_number += 1
+    enter(state, job)
+
+
+def _remove(state: State, job: Job) -> None:
+    """The job is no longer kept."""
+    leave(state, job)
+    del state.jobs[job.number]
+    if job.spec.id:
+        del state.aliases[job.spec.id]
+    if job.spec.retention_ms:
+        state.promised_jobs -= 1

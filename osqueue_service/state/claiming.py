@@ -1,0 +1,66 @@
+"""Deciding a claim: which waiting jobs the worker gets."""
+
+from osqueue_service.limits import Limits
+from osqueue_service.state.commands import Claim, Granted
+from osqueue_service.state.model import Job
+from osqueue_service.state.records import AnyRecord, Claimed, Grant
+from osqueue_service.state.state import State
+
+# What a job takes in an answer beside its payload and metadata: id, type, token and numbers, generously.
+_ENVELOPE_BYTES = 400
+
+
+def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], list[Granted]]:
+    """The first waiting jobs that fit; or, for a claim key whose leases live, those again."""
+    if command.claim_key:
+        held = state.claims.get((command.worker_id, command.claim_key))
+        if held:
+            return [], [_granted_again(state, state.jobs[number], limits) for number in held]
+    grants: list[Grant] = []
+    granted: list[Granted] = []
+    room = command.max_bytes or limits.message_bytes
+    most = min(command.max_jobs, len(command.tokens))
+    if most <= 0:
+        return [], []
+    for job in state.ready.in_order(command.types):
+        spec = job.spec
+        room -= len(spec.payload) + _ENVELOPE_BYTES
+        if spec.metadata:
+            room -= spec.size - len(spec.payload)
+        if room < 0 and grants:
+            break
+        lease_ms = command.lease_ms or spec.lease_ms or limits.default_lease_ms
+        token = command.tokens[len(grants)]
+        grants.append(Grant(job.number, token, lease_ms))
+        granted.append(
+            Granted(
+                job_id=state.job_id(job),
+                number=job.number,
+                spec=spec,
+                token=token,
+                attempt=job.claims + 1,
+                lease_ms=lease_ms,
+                created_at=job.created_at,
+                max_attempts=spec.max_attempts or limits.default_max_attempts,
+            )
+        )
+        if len(grants) == most:
+            break
+    if not grants:
+        return [], []
+    return [Claimed(command.worker_id, command.claim_key, grants)], granted
+
+
+def _granted_again(state: State, job: Job, limits: Limits) -> Granted:
+    lease = job.lease
+    assert lease is not None, "the index of claims names a job without a lease"
+    return Granted(
+        job_id=state.job_id(job),
+        number=job.number,
+        spec=job.spec,
+        token=lease.token,
+        attempt=lease.attempt,
+        lease_ms=lease.lease_ms,
+        created_at=job.created_at,
+        max_attempts=job.spec.max_attempts or limits.default_max_attempts,
+    )

@@ -1,0 +1,156 @@
+"""What may be asked of the queue, and what it answers.
+
+A command is complete: ids, tokens and jitter were drawn before it got here, so deciding it
+needs nothing but the state and the time. A command that names several jobs answers for each
+of them, in order, with an answer or the error of that item.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from osqueue_service.state.model import JobSpec, Status
+
+
+class Command(Struct, gc=False):
+    """Base of all commands."""
+
+
+class Submit(Command):
+    """Accept these jobs. `atomic`: all or none, an error of one is the error of the call."""
+
+    jobs: Sequence[JobSpec]
+    atomic: bool = True
+    request_id: str = ""
+
+
+class SubmitAnswer(Struct, frozen=True, gc=False):
+    """The number of the accepted job; `deduplicated` when an earlier submission is that job."""
+
+    job_id: str
+    deduplicated: bool = False
+
+
+class Claim(Command):
+    """Hand out up to `max_jobs` waiting jobs of these types (none named: of any) to the worker.
+
+    At least one job is handed out even if it alone exceeds `max_bytes`. `lease_ms` = 0 leaves the job's own or the
+    default. `tokens` has one fresh token for every job that may be handed out.
+    """
+
+    worker_id: str
+    types: Sequence[str] = ()
+    max_jobs: int = 1
+    max_bytes: int = 0
+    lease_ms: int = 0
+    claim_key: str = ""
+    tokens: Sequence[str] = ()
+
+
+class Granted(Struct, frozen=True, gc=False):
+    """One job as its worker receives it."""
+
+    job_id: str
+    number: int
+    spec: JobSpec
+    token: str
+    attempt: int
+    lease_ms: int
+    created_at: int
+    max_attempts: int
+
+
+class CompleteItem(Struct, frozen=True, gc=False):
+    """One attempt that succeeded. Without a token the worker id must be that of the lease."""
+
+    job_id: str
+    worker_id: str
+    token: str = ""
+    result: bytes | None = None
+
+
+class Complete(Command):
+    """These attempts succeeded. Answers None per item."""
+
+    items: Sequence[CompleteItem]
+
+
+class FailItem(Struct, frozen=True, gc=False):
+    """One attempt that failed. `retry_delay_ms` < 0 leaves the delay to the job's policy; `jitter` in [0, 1)."""
+
+    job_id: str
+    worker_id: str
+    token: str = ""
+    error_type: str = ""
+    error_message: str = ""
+    retryable: bool = True
+    retry_delay_ms: int = -1
+    jitter: float = 0.5
+
+
+class Fail(Command):
+    """These attempts failed. Answers a `FailAnswer` per item."""
+
+    items: Sequence[FailItem]
+
+
+class FailAnswer(Struct, frozen=True, gc=False):
+    """Where the job went: UNCLAIMED (waits again), SCHEDULED (until `next_at`), DEAD or CANCELLED."""
+
+    status: Status
+    next_at: int = 0
+
+
+class ReleaseItem(Struct, frozen=True, gc=False):
+    """One job that its worker gives back unfinished."""
+
+    job_id: str
+    worker_id: str
+    token: str = ""
+
+
+class Release(Command):
+    """These jobs wait again at their old places; the attempts do not count. Answers None per item."""
+
+    items: Sequence[ReleaseItem]
+
+
+class Sweep(Command):
+    """Do what is due: expire these leases (number, token), end attempts that ran too long, promote scheduled jobs,
+    evict finished ones, forget old keys. At most `limit` of each. Answers the numbers of the jobs whose lease ended."""
+
+    expired: Sequence[tuple[int, str]] = ()
+    jitters: Sequence[float] = ()
+    limit: int = 2_000
+    forget: bool = True
+
+
+class Cancel(Command):
+    """These jobs are not wanted. Waiting ones are cancelled at once, running ones are asked to stop.
+    Answers the resulting `Status` per item (IN_PROGRESS: asked)."""
+
+    job_ids: Sequence[str]
+
+
+class Retry(Command):
+    """These dead jobs wait again with a new budget of attempts. Answers None per item."""
+
+    job_ids: Sequence[str]
+
+
+class Purge(Command):
+    """Remove these jobs for good, whatever their status. Answers None per item."""
+
+    job_ids: Sequence[str]
+
+
+class PauseTypes(Command):
+    """Hand out no jobs of these types. Answers all paused types."""
+
+    types: Sequence[str]
+
+
+class ResumeTypes(Command):
+    """Hand out jobs of these types again. Answers all paused types."""
+
+    types: Sequence[str]

@@ -1,0 +1,105 @@
+"""Deciding what operators ask: cancel, retry, purge, pause, resume."""
+
+from collections.abc import Sequence
+
+from osqueue_service.errors import InvalidRequest, OsqueueError
+from osqueue_service.limits import Limits
+from osqueue_service.state.commands import Cancel, PauseTypes, Purge, ResumeTypes, Retry
+from osqueue_service.state.model import Job, Status
+from osqueue_service.state.records import (
+    AnyRecord,
+    Cancelled,
+    CancelRequested,
+    Paused,
+    Purged,
+    Resumed,
+    Retried,
+)
+from osqueue_service.state.state import State
+
+
+def decide_cancel(
+    state: State, command: Cancel, now_ms: int, limits: Limits
+) -> tuple[list[AnyRecord], list[Status | OsqueueError]]:
+    """A waiting job is cancelled, a running one asked to stop; asking again answers the same."""
+    cancelled: dict[int, None] = {}
+    requested: dict[int, None] = {}
+    answers: list[Status | OsqueueError] = []
+    for job in _jobs(state, command.job_ids):
+        if isinstance(job, OsqueueError):
+            answers.append(job)
+        elif job.status in (Status.UNCLAIMED, Status.SCHEDULED):
+            cancelled[job.number] = None
+            answers.append(Status.CANCELLED)
+        elif job.status is Status.IN_PROGRESS:
+            if not job.cancel_requested:
+                requested[job.number] = None
+            answers.append(Status.IN_PROGRESS)
+        else:
+            answers.append(job.status)
+    records: list[AnyRecord] = []
+    if cancelled:
+        records.append(Cancelled(list(cancelled), limits.default_retention_ms))
+    if requested:
+        records.append(CancelRequested(list(requested)))
+    return records, answers
+
+
+def decide_retry(
+    state: State, command: Retry, now_ms: int, limits: Limits
+) -> tuple[list[AnyRecord], list[OsqueueError | None]]:
+    """Only a dead job can be retried; one that already waits again is left alone."""
+    retried: dict[int, None] = {}
+    answers: list[OsqueueError | None] = []
+    for job in _jobs(state, command.job_ids):
+        if isinstance(job, OsqueueError):
+            answers.append(job)
+        elif job.status is Status.DEAD:
+            retried[job.number] = None
+            answers.append(None)
+        else:
+            answers.append(
+                InvalidRequest.field(
+                    "job_id", f"job {state.job_id(job)} is {job.status.wire}; only a dead job can be retried"
+                )
+            )
+    return [Retried(state.next_number, list(retried))] if retried else [], answers
+
+
+def decide_purge(
+    state: State, command: Purge, now_ms: int, limits: Limits
+) -> tuple[list[AnyRecord], list[OsqueueError | None]]:
+    """Removal for good; a worker that runs the job learns it at its next call."""
+    purged: dict[int, None] = {}
+    answers: list[OsqueueError | None] = []
+    for job in _jobs(state, command.job_ids):
+        if isinstance(job, OsqueueError):
+            answers.append(job)
+        else:
+            purged[job.number] = None
+            answers.append(None)
+    return [Purged(list(purged))] if purged else [], answers
+
+
+def decide_pause(state: State, command: PauseTypes, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], list[str]]:
+    """Types need not exist yet."""
+    new = [name for name in dict.fromkeys(command.types) if name not in state.ready.paused]
+    paused = sorted({*state.ready.paused, *new})
+    return [Paused(new)] if new else [], paused
+
+
+def decide_resume(state: State, command: ResumeTypes, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], list[str]]:
+    """Resuming what is not paused changes nothing."""
+    gone = [name for name in dict.fromkeys(command.types) if name in state.ready.paused]
+    paused = sorted(state.ready.paused.difference(gone))
+    return [Resumed(gone)] if gone else [], paused
+
+
+def _jobs(state: State, job_ids: Sequence[str]) -> list[Job | OsqueueError]:
+    found: list[Job | OsqueueError] = []
+    for job_id in job_ids:
+        try:
+            found.append(state.get(job_id))
+        except OsqueueError as error:
+            found.append(error)
+    return found

@@ -1,0 +1,96 @@
+"""What must hold in every state. Checked by tests and the simulator after every step."""
+
+from collections import Counter
+
+from osqueue_service.state.model import Job, Lease, Status
+from osqueue_service.state.state import State
+
+
+class InvariantBroken(AssertionError):
+    """The state contradicts itself."""
+
+
+def check(state: State) -> None:
+    """Raise `InvariantBroken` naming the first rule that does not hold. Costs O(n)."""
+    check_conservation(state)
+    _check_jobs(state)
+    _check_indexes(state)
+
+
+def check_conservation(state: State) -> None:
+    """Every job ever submitted is somewhere, exactly once. Costs O(1)."""
+    totals = state.counters
+    dead = state.count(Status.DEAD)
+    accounted = (
+        state.live + totals.completed + totals.cancelled + dead
+        + totals.dead_evicted + totals.dead_purged + totals.live_purged
+    )  # fmt: skip
+    _check(
+        totals.submitted == accounted,
+        f"{totals.submitted} jobs were submitted, {accounted} are accounted for",
+    )
+    _check(len(state.jobs) == sum(len(roster) for roster in state.rosters), "a job is in no roster, or in two")
+    died = totals.died - totals.retried
+    _check(died == dead + totals.dead_evicted + totals.dead_purged, "dead letters do not add up")
+
+
+def _check_jobs(state: State) -> None:
+    for number, job in state.jobs.items():
+        _check(job.number == number, f"job {number} is filed under another number")
+        _check(job.number < state.next_number and job.place < state.next_number, f"job {number} is from the future")
+        _check((job.lease is not None) == (job.status is Status.IN_PROGRESS), f"job {number}: lease and status differ")
+        _check(job.status.finished == bool(job.finished_at), f"job {number}: finished without a time, or the reverse")
+        _check((job.due_at > 0) == (job.status is Status.SCHEDULED), f"job {number}: due and status differ")
+        _check(0 <= job.attempts <= job.claims, f"job {number}: {job.attempts} attempts of {job.claims} claims")
+        _check(len(job.history) <= state.history_limit, f"job {number}: history is too long")
+        numbers = [attempt.number for attempt in job.history]
+        _check(numbers == sorted(set(numbers)), f"job {number}: attempts are not numbered upwards")
+        _check(job.result is None or job.status is Status.COMPLETED, f"job {number}: result without completion")
+
+
+def _check_indexes(state: State) -> None:
+    sizes: Counter[str] = Counter()
+    for status in Status:
+        numbers = [job.number for job in state.rosters[status]]
+        _check(numbers == sorted(numbers), f"the roster of {status.wire} is out of order")
+        for job in state.rosters[status]:
+            _check(job.status is status, f"job {job.number} is in the roster of {status.wire}")
+            _count(sizes, job)
+    waiting = [job.number for name in sorted(state.ready.types()) for job in state.ready.of_type(name)]
+    _check(sorted(waiting) == [job.number for job in state.rosters[Status.UNCLAIMED]], "ready order and roster differ")
+    order = [(-job.spec.priority, job.place) for job in state.ready.in_order()]
+    _check(order == sorted(order), "the ready order is not by priority and place")
+    _check(len(state.scheduled) == state.count(Status.SCHEDULED), "scheduled jobs and their deadlines differ")
+    finished = sum(state.count(status) for status in Status if status.finished)
+    kept = len(state.retention) + len(state.dead_retention) + len(state.promised_retention)
+    _check(kept == finished, "finished jobs and their retention differ")
+    held = Counter((lease.worker_id, lease.claim_key) for lease in _leases(state) if lease.claim_key)
+    _check(
+        held == Counter({key: len(numbers) for key, numbers in state.claims.items()}), "claim keys and leases differ"
+    )
+    _check(state.live_bytes == sizes["live"], "live bytes do not add up")
+    _check(state.finished_bytes == sizes["finished"], "finished bytes do not add up")
+    _check(state.dead_bytes == sizes["dead"], "dead letters' bytes do not add up")
+    _check(state.promised_bytes == sizes["promised"], "promised bytes do not add up")
+    promised = sum(1 for job in state.jobs.values() if job.spec.retention_ms)
+    _check(state.promised_jobs == promised, "promised jobs do not add up")
+
+
+def _leases(state: State) -> list[Lease]:
+    return [job.lease for job in state.rosters[Status.IN_PROGRESS] if job.lease]
+
+
+def _count(sizes: Counter[str], job: Job) -> None:
+    if not job.status.finished:
+        sizes["live"] += job.spec.size
+    elif job.spec.retention_ms:
+        sizes["promised"] += job.size
+    elif job.status is Status.DEAD:
+        sizes["dead"] += job.size
+    else:
+        sizes["finished"] += job.size
+
+
+def _check(holds: bool, problem: str) -> None:
+    if not holds:
+        raise InvariantBroken(problem)

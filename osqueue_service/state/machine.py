@@ -1,0 +1,66 @@
+"""The state machine: (state, command, now) -> (records, answer), then the records applied.
+
+Deciding reads the state and changes nothing; a refusal is an `OsqueueError`. Applying is
+the same code that replays the log, so what a broker did and what a recovery rebuilds cannot
+drift apart.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from osqueue_service.limits import Limits
+from osqueue_service.state.apply import apply
+from osqueue_service.state.claiming import decide_claim
+from osqueue_service.state.commands import (
+    Cancel,
+    Claim,
+    Command,
+    Complete,
+    Fail,
+    PauseTypes,
+    Purge,
+    Release,
+    ResumeTypes,
+    Retry,
+    Submit,
+    Sweep,
+)
+from osqueue_service.state.control import (
+    decide_cancel,
+    decide_pause,
+    decide_purge,
+    decide_resume,
+    decide_retry,
+)
+from osqueue_service.state.records import AnyRecord
+from osqueue_service.state.settling import decide_complete, decide_fail, decide_release
+from osqueue_service.state.state import State
+from osqueue_service.state.submission import decide_submit
+from osqueue_service.state.sweeping import decide_sweep
+
+_DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyRecord], Any]]] = {
+    Submit: decide_submit,
+    Claim: decide_claim,
+    Complete: decide_complete,
+    Fail: decide_fail,
+    Release: decide_release,
+    Sweep: decide_sweep,
+    Cancel: decide_cancel,
+    Retry: decide_retry,
+    Purge: decide_purge,
+    PauseTypes: decide_pause,
+    ResumeTypes: decide_resume,
+}
+
+
+def decide(state: State, command: Command, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], Any]:
+    """What the command changes, as records, and its answer. Raises `OsqueueError` when it is refused."""
+    return _DECIDE[type(command)](state, command, now_ms, limits)
+
+
+def execute(state: State, command: Command, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], Any]:
+    """Decide the command and apply its records."""
+    records, answer = _DECIDE[type(command)](state, command, now_ms, limits)
+    for record in records:
+        apply(state, record, now_ms)
+    return records, answer

@@ -1,0 +1,215 @@
+"""What a queue is: jobs, leases, attempts, and the state that holds them.
+
+The structs that exist once per job opt out of the garbage collector (`gc=False`):
+they never form a cycle that outlives their removal (an `Index` unlinks its nodes),
+and a collector that has nothing to traverse does not pause a broker that holds a
+million of them.
+"""
+
+from enum import IntEnum
+from sys import intern
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+
+class Status(IntEnum):
+    """Where a job is in its life. The first three are live, the others finished."""
+
+    UNCLAIMED = 0
+    SCHEDULED = 1
+    IN_PROGRESS = 2
+    COMPLETED = 3
+    DEAD = 4
+    CANCELLED = 5
+
+    @property
+    def wire(self) -> str:
+        """The name that the public contract uses."""
+        return self.name.lower()
+
+    @property
+    def finished(self) -> bool:
+        return self >= Status.COMPLETED
+
+
+class Ending(IntEnum):
+    """How an attempt ended."""
+
+    COMPLETED = 1
+    FAILED = 2
+    EXPIRED = 3
+    TIMED_OUT = 4
+    RELEASED = 5
+    CANCELLED = 6
+
+
+class RetryPolicy(Struct, frozen=True, array_like=True, gc=False):
+    """How long a failed job waits before its next attempt: initial_ms * multiplier ** (attempts - 1),
+    at most max_ms, spread by +- jitter (a fraction). initial_ms = 0 means at once."""
+
+    initial_ms: int = 0
+    multiplier: float = 2.0
+    max_ms: int = 3_600_000
+    jitter: float = 0.1
+
+
+class JobSpec(Struct, frozen=True, array_like=True, gc=False):
+    """What the producer asked for; it never changes. 0 or "" means: not said, the default applies.
+
+    `id` is set only on jobs adopted from another queue; all others are named by their number.
+    """
+
+    type: str
+    payload: bytes
+    priority: int = 0
+    max_attempts: int = 0
+    run_at: int = 0
+    lease_ms: int = 0
+    timeout_ms: int = 0
+    retention_ms: int = 0
+    idempotency_key: str = ""
+    retry: RetryPolicy | None = None
+    metadata: dict[str, str] | None = None
+    id: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes that count against the queue's limit: what the producer sent."""
+        meta = sum(len(k) + len(v) for k, v in self.metadata.items()) if self.metadata else 0
+        return len(self.payload) + len(self.type) + len(self.idempotency_key) + meta
+
+
+def one_type_string(spec: JobSpec) -> JobSpec:
+    """The same spec, its type's name shared with all others of the type: 64 bytes less per job."""
+    name = intern(spec.type)
+    if name is not spec.type:
+        force_setattr(spec, "type", name)
+    return spec
+
+
+class Lease(Struct, frozen=True, array_like=True, gc=False):
+    """The exclusive right to one attempt of one job, proven by its token.
+
+    `started_at` is the commit time of the claim; the attempt's `timeout_ms` runs from it.
+    The moment at which the lease expires is not here: heartbeats move it without a commit,
+    so it lives in the engine and starts anew after a takeover.
+    """
+
+    token: str
+    worker_id: str
+    attempt: int
+    started_at: int
+    lease_ms: int
+    claim_key: str = ""
+
+
+class Attempt(Struct, frozen=True, array_like=True, gc=False):
+    """One ended execution. `token` lets its last action be repeated; `became` is the status the job took by it,
+    until `next_at` if that was SCHEDULED."""
+
+    number: int
+    worker_id: str
+    token: str
+    started_at: int
+    ended_at: int
+    ending: Ending
+    became: Status
+    next_at: int = 0
+    error_type: str = ""
+    error_message: str = ""
+
+
+class Node(Struct, gc=False):
+    """A job's place in one `Index`."""
+
+    key: int
+    job: "Job"
+    before: "Node | None" = None
+    after: "Node | None" = None
+
+
+class Job(Struct, gc=False):
+    """One job as it stands now.
+
+    `number` is its position in the order of submission and never changes; `place` orders it among
+    the waiting jobs of its type and priority. `attempts` counts the executions that count against
+    `max_attempts`; `claims` numbers all of them. `due_at` is set while scheduled, `finished_at` and `keep_until`
+    once finished.
+    """
+
+    spec: JobSpec
+    number: int
+    created_at: int
+    place: int
+    status: Status = Status.UNCLAIMED
+    attempts: int = 0
+    claims: int = 0
+    due_at: int = 0
+    cancel_requested: bool = False
+    finished_at: int = 0
+    keep_until: int = 0
+    lease: Lease | None = None
+    result: bytes | None = None
+    history: tuple[Attempt, ...] = ()
+    roster_node: Node | None = None
+    ready_node: Node | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that a finished job counts against its retention caps."""
+        errors = sum(len(a.error_message) + len(a.error_type) for a in self.history)
+        return self.spec.size + len(self.result or b"") + errors
+
+
+class KeyEntry(Struct, frozen=True, array_like=True, gc=False):
+    """What a user's idempotency key stands for."""
+
+    number: int
+    fingerprint: bytes
+    expires_at: int
+
+
+class RequestEntry(Struct, frozen=True, array_like=True, gc=False):
+    """What a repeated call answers: the jobs its first execution answered with.
+
+    A call's new jobs have consecutive numbers, so `first` and `count` say them all. Only a call of which some
+    items were deduplicated (negated) or refused (0) lists its `numbers`.
+    """
+
+    fingerprint: bytes
+    expires_at: int
+    first: int
+    count: int
+    numbers: tuple[int, ...] = ()
+
+
+class SettledEntry(Struct, frozen=True, array_like=True, gc=False):
+    """The last action of a token whose job is no longer kept."""
+
+    token: str
+    number: int
+    worker_id: str
+    ending: Ending
+    became: Status
+    expires_at: int
+
+
+class Counters(Struct, array_like=True, gc=False):
+    """Totals since the queue was created. They never fall."""
+
+    submitted: int = 0
+    claimed: int = 0
+    completed: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    expired: int = 0
+    timed_out: int = 0
+    released: int = 0
+    died: int = 0
+    retried: int = 0
+    dead_evicted: int = 0
+    dead_purged: int = 0
+    live_purged: int = 0
+    evicted: int = 0
+    deduplicated: int = 0

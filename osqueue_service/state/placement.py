@@ -1,0 +1,87 @@
+"""Where a job stands: in and out of every index of its status.
+
+A job is in the indexes of exactly one status. It leaves them, changes, and enters those of
+the status it has then; nothing else touches an index.
+"""
+
+from osqueue_service.state.deadlines import Deadlines
+from osqueue_service.state.model import Job, Lease, Status
+from osqueue_service.state.state import State
+
+
+def changing(state: State, job: Job) -> None:
+    """A checkpoint that is being written takes its copy of the job now."""
+    if state.before_change is not None:
+        state.before_change(job)
+
+
+def _retention(state: State, job: Job) -> Deadlines:
+    if job.spec.retention_ms:
+        return state.promised_retention
+    return state.dead_retention if job.status is Status.DEAD else state.retention
+
+
+def leave(state: State, job: Job) -> None:
+    """Take the job out of every index of the status it has; it keeps its lease for `_end_attempt`."""
+    if state.before_change is not None:
+        state.before_change(job)
+    status = job.status
+    assert job.roster_node is not None
+    state.rosters[status].remove(job.roster_node)
+    job.roster_node = None
+    match status:
+        case Status.UNCLAIMED:
+            state.ready.remove(job)
+        case Status.SCHEDULED:
+            state.scheduled.remove(job.due_at, job.number)
+            job.due_at = 0
+        case Status.IN_PROGRESS:
+            lease = job.lease
+            assert lease is not None
+            if job.spec.timeout_ms:
+                state.timeouts.remove(lease.started_at + job.spec.timeout_ms, job.number)
+            if lease.claim_key:
+                _unlist_claim(state, lease, job.number)
+            state.shown_tokens.discard(lease.token)
+        case _:
+            _retention(state, job).remove(job.keep_until, job.number)
+            _count_finished(state, job, -1)
+
+
+def enter(state: State, job: Job) -> None:
+    """Put the job into every index of the status it now has."""
+    status = job.status
+    job.roster_node = state.rosters[status].add(job.number, job)
+    match status:
+        case Status.UNCLAIMED:
+            state.ready.add(job)
+        case Status.SCHEDULED:
+            state.scheduled.add(job.due_at, job.number)
+        case Status.IN_PROGRESS:
+            lease = job.lease
+            assert lease is not None
+            if job.spec.timeout_ms:
+                state.timeouts.add(lease.started_at + job.spec.timeout_ms, job.number)
+            if lease.claim_key:
+                state.claims.setdefault((lease.worker_id, lease.claim_key), []).append(job.number)
+        case _:
+            _retention(state, job).add(job.keep_until, job.number)
+            _count_finished(state, job, 1)
+
+
+def _unlist_claim(state: State, lease: Lease, number: int) -> None:
+    name = (lease.worker_id, lease.claim_key)
+    numbers = state.claims[name]
+    numbers.remove(number)
+    if not numbers:
+        del state.claims[name]
+
+
+def _count_finished(state: State, job: Job, sign: int) -> None:
+    size = sign * job.size
+    if job.spec.retention_ms:
+        state.promised_bytes += size
+    elif job.status is Status.DEAD:
+        state.dead_bytes += size
+    else:
+        state.finished_bytes += size

@@ -1,0 +1,167 @@
+"""What the log holds: each record is a change that has been decided, and names its jobs.
+
+A record says what happened, never what to work out: replaying it needs no clock, no ids,
+no limits and no order of dispatch, so a log written by one version reads the same in the
+next. Tags and field order are the stored format (docs/data-format.md); fields are only
+ever added at the end, with a default.
+"""
+
+from msgspec import Struct
+
+from osqueue_service.state.model import Ending, JobSpec, Status
+
+
+class Record(Struct, frozen=True, array_like=True, gc=False):
+    """Base of all records."""
+
+
+class Founded(Record, frozen=True, tag=1):
+    """The queue begins; all ids of its jobs start with `salt`."""
+
+    salt: str
+
+
+class Submitted(Record, frozen=True, tag=2):
+    """New jobs, numbered from `first`. `key_ttl_ms` is how long their idempotency keys hold.
+
+    `request` remembers the call itself for `request_ttl_ms`; `numbers` is its answer where some of its items were
+    deduplicated (negated) or refused (0).
+    """
+
+    first: int
+    jobs: list[JobSpec]
+    key_ttl_ms: int = 0
+    deduplicated: int = 0
+    request: str = ""
+    request_ttl_ms: int = 0
+    fingerprint: bytes = b""
+    numbers: tuple[int, ...] = ()
+
+
+class Grant(Struct, frozen=True, array_like=True, gc=False):
+    """One job handed out."""
+
+    number: int
+    token: str
+    lease_ms: int
+
+
+class Claimed(Record, frozen=True, tag=3):
+    """A worker holds these jobs now."""
+
+    worker_id: str
+    claim_key: str
+    grants: list[Grant]
+
+
+class Completion(Struct, frozen=True, array_like=True, gc=False):
+    """One job done."""
+
+    number: int
+    result: bytes | None = None
+
+
+class Completed(Record, frozen=True, tag=4):
+    """These attempts succeeded; jobs that asked for no retention of their own are kept `retention_ms`."""
+
+    items: list[Completion]
+    retention_ms: int
+
+
+class AttemptEnd(Struct, frozen=True, array_like=True, gc=False):
+    """One attempt that ended without success, and where its job goes: `status`, at `next_at` if scheduled."""
+
+    number: int
+    ending: Ending
+    status: Status
+    next_at: int = 0
+    error_type: str = ""
+    error_message: str = ""
+
+
+class AttemptsEnded(Record, frozen=True, tag=5):
+    """These attempts failed, expired, timed out or were released. Jobs that finish by it are kept `retention_ms`
+    (cancelled) or `dead_retention_ms` (dead)."""
+
+    items: list[AttemptEnd]
+    retention_ms: int
+    dead_retention_ms: int
+
+
+class Promoted(Record, frozen=True, tag=6):
+    """These scheduled jobs are due and wait now, at places from `first` on."""
+
+    first: int
+    numbers: list[int]
+
+
+class CancelRequested(Record, frozen=True, tag=7):
+    """These running jobs are to stop."""
+
+    numbers: list[int]
+
+
+class Cancelled(Record, frozen=True, tag=8):
+    """These waiting or scheduled jobs will not run."""
+
+    numbers: list[int]
+    retention_ms: int
+
+
+class Retried(Record, frozen=True, tag=9):
+    """These dead jobs wait again with a new budget of attempts, at places from `first` on."""
+
+    first: int
+    numbers: list[int]
+
+
+class Evicted(Record, frozen=True, tag=10):
+    """These finished jobs are no longer kept. The last action of their tokens is remembered for
+    `settled_ttl_ms` after it happened."""
+
+    numbers: list[int]
+    settled_ttl_ms: int
+
+
+class Forgotten(Record, frozen=True, tag=11):
+    """So many of the oldest idempotency keys, request ids and settled tokens are forgotten."""
+
+    keys: int
+    requests: int
+    settled: int
+
+
+class Purged(Record, frozen=True, tag=12):
+    """These jobs were removed by an operator."""
+
+    numbers: list[int]
+
+
+class Paused(Record, frozen=True, tag=13):
+    """Jobs of these types are not handed out."""
+
+    types: list[str]
+
+
+class Resumed(Record, frozen=True, tag=14):
+    """Jobs of these types are handed out again."""
+
+    types: list[str]
+
+
+AnyRecord = (
+    Founded
+    | Submitted
+    | Claimed
+    | Completed
+    | AttemptsEnded
+    | Promoted
+    | CancelRequested
+    | Cancelled
+    | Retried
+    | Evicted
+    | Forgotten
+    | Purged
+    | Paused
+    | Resumed
+)

@@ -1,0 +1,32 @@
+"""Where a job goes when an attempt ends without success."""
+
+from osqueue_service.limits import Limits
+from osqueue_service.state.model import Job, RetryPolicy, Status
+
+_AT_ONCE = RetryPolicy()
+
+
+def next_step(
+    job: Job, now_ms: int, limits: Limits, jitter: float, retryable: bool = True, delay_ms: int = -1
+) -> tuple[Status, int]:
+    """The status the job takes and, if that is SCHEDULED, until when.
+
+    A job that was to be cancelled is cancelled now. One that must not be retried, or has used up its
+    attempts, is dead. `delay_ms` >= 0 wins over the job's retry policy.
+    """
+    if job.cancel_requested:
+        return Status.CANCELLED, 0
+    if not retryable or job.attempts >= (job.spec.max_attempts or limits.default_max_attempts):
+        return Status.DEAD, 0
+    if delay_ms < 0:
+        delay_ms = backoff_ms(job.spec.retry or _AT_ONCE, job.attempts, jitter)
+    return (Status.SCHEDULED, now_ms + delay_ms) if delay_ms else (Status.UNCLAIMED, 0)
+
+
+def backoff_ms(policy: RetryPolicy, attempts: int, jitter: float) -> int:
+    """The wait before the next attempt after `attempts` of them; `jitter` in [0, 1) places it in the spread."""
+    if policy.initial_ms <= 0:
+        return 0
+    # The exponent is capped because a float overflows at about 2 ** 1024; max_ms is far below either.
+    delay = min(policy.initial_ms * policy.multiplier ** min(attempts - 1, 64), policy.max_ms)
+    return max(0, min(round(delay * (1 + policy.jitter * (2 * jitter - 1))), policy.max_ms))

@@ -1,0 +1,158 @@
+"""Deciding how attempts end: completed, failed or released by the worker that holds the lease.
+
+The right to end an attempt is proven by its lease token. The last action of a token may be
+repeated: it answers as it did and changes nothing, so that a worker whose answer was lost
+can ask again.
+"""
+
+from osqueue_service.errors import LeaseLost, OsqueueError
+from osqueue_service.limits import Limits
+from osqueue_service.state.commands import (
+    Complete,
+    CompleteItem,
+    Fail,
+    FailAnswer,
+    FailItem,
+    Release,
+    ReleaseItem,
+)
+from osqueue_service.state.model import Attempt, Ending, Job, SettledEntry, Status
+from osqueue_service.state.records import AnyRecord, AttemptEnd, AttemptsEnded, Completed, Completion
+from osqueue_service.state.retrying import next_step
+from osqueue_service.state.state import State
+
+Item = CompleteItem | FailItem | ReleaseItem
+
+
+def decide_complete(
+    state: State, command: Complete, now_ms: int, limits: Limits
+) -> tuple[list[AnyRecord], list[OsqueueError | None]]:
+    """Completion wins even when cancellation was requested."""
+    completions: list[Completion] = []
+    seen: set[int] = set()
+    answers: list[OsqueueError | None] = []
+    for item in command.items:
+        try:
+            job = _current(state, item, Ending.COMPLETED, now_ms, limits)
+            if isinstance(job, Job) and job.number not in seen:
+                seen.add(job.number)
+                completions.append(Completion(job.number, item.result))
+            answers.append(None)
+        except OsqueueError as error:
+            answers.append(error)
+    return [Completed(completions, limits.default_retention_ms)] if completions else [], answers
+
+
+def decide_fail(
+    state: State, command: Fail, now_ms: int, limits: Limits
+) -> tuple[list[AnyRecord], list[FailAnswer | OsqueueError]]:
+    """A failed attempt waits for its next one, or was the last: then the job is dead in the same commit."""
+    ends: dict[int, AttemptEnd] = {}
+    answers: list[FailAnswer | OsqueueError] = []
+    for item in command.items:
+        try:
+            job = _current(state, item, Ending.FAILED, now_ms, limits)
+            if not isinstance(job, Job):
+                answers.append(FailAnswer(job.became, job.next_at if isinstance(job, Attempt) else 0))
+                continue
+            end = ends.get(job.number)
+            if end is None:
+                status, next_at = next_step(job, now_ms, limits, item.jitter, item.retryable, item.retry_delay_ms)
+                end = AttemptEnd(job.number, Ending.FAILED, status, next_at, item.error_type, item.error_message)
+                ends[job.number] = end
+            answers.append(FailAnswer(end.status, end.next_at))
+        except OsqueueError as error:
+            answers.append(error)
+    return _attempts_ended(list(ends.values()), limits), answers
+
+
+def decide_release(
+    state: State, command: Release, now_ms: int, limits: Limits
+) -> tuple[list[AnyRecord], list[OsqueueError | None]]:
+    """The job waits at its old place, unless it was to be cancelled."""
+    ends: dict[int, AttemptEnd] = {}
+    answers: list[OsqueueError | None] = []
+    for item in command.items:
+        try:
+            job = _current(state, item, Ending.RELEASED, now_ms, limits)
+            if isinstance(job, Job):
+                status = Status.CANCELLED if job.cancel_requested else Status.UNCLAIMED
+                ends[job.number] = AttemptEnd(job.number, Ending.RELEASED, status)
+            answers.append(None)
+        except OsqueueError as error:
+            answers.append(error)
+    return _attempts_ended(list(ends.values()), limits), answers
+
+
+def holder(state: State, job_id: str, worker_id: str, token: str) -> Job:
+    """The job, if the caller holds its lease; LEASE_LOST or JOB_NOT_FOUND otherwise."""
+    job = state.get(job_id)
+    lease = job.lease
+    if lease is None or not _proves(state, lease.token, lease.worker_id, worker_id, token):
+        raise _lost(state, job, worker_id, token)
+    if token:
+        state.shown_tokens.add(token)
+    return job
+
+
+def _attempts_ended(ends: list[AttemptEnd], limits: Limits) -> list[AnyRecord]:
+    return [AttemptsEnded(ends, limits.default_retention_ms, limits.dead_retention_ms)] if ends else []
+
+
+def _proves(state: State, lease_token: str, lease_worker: str, worker_id: str, token: str) -> bool:
+    """A token decides. Without one the worker id does, unless the token of this lease was ever shown."""
+    if token:
+        return token == lease_token
+    return worker_id == lease_worker and lease_token not in state.shown_tokens
+
+
+def _current(state: State, item: Item, ending: Ending, now_ms: int, limits: Limits) -> Job | Attempt | SettledEntry:
+    """The job whose lease the caller holds; or how its attempt ended, if by this very action, recently."""
+    job = state.find(item.job_id)
+    if job is None:
+        entry = state.settled.get(item.token, now_ms) if item.token else None
+        if entry is not None and entry.ending is ending and state.id_of_number(entry.number) == item.job_id:
+            return entry
+        return state.get(item.job_id)
+    lease = job.lease
+    if lease is not None and _proves(state, lease.token, lease.worker_id, item.worker_id, item.token):
+        return job
+    attempt = _ended(job, item)
+    if attempt is not None and attempt.ending is ending and now_ms - attempt.ended_at <= limits.settled_ttl_ms:
+        return attempt
+    raise _lost(state, job, item.worker_id, item.token)
+
+
+def _ended(job: Job, item: Item) -> Attempt | None:
+    """The attempt that the caller ended. Without a token only the job's last attempt can be meant."""
+    if item.token:
+        return next((a for a in reversed(job.history) if a.token == item.token), None)
+    if job.lease is None and job.history and job.history[-1].worker_id == item.worker_id:
+        return job.history[-1]
+    return None
+
+
+def _lost(state: State, job: Job, worker_id: str, token: str) -> OsqueueError:
+    """Why the caller may not end the attempt, in terms of what it can do."""
+    name = f"job {state.job_id(job)}"
+    lease = job.lease
+    if lease is not None:
+        if not token and lease.worker_id == worker_id:
+            return LeaseLost(f"{name} was claimed with a lease token, which was shown before: send lease_token")
+        return LeaseLost(
+            f"the lease is not current: {name} is leased by worker {lease.worker_id!r} (attempt {lease.attempt}). "
+            "Stop working on it; claim again to get another job"
+        )
+    if job.history and job.history[-1].token == token and token:
+        return LeaseLost(f"the lease ended: attempt {job.history[-1].number} of {name} {_how(job.history[-1])}")
+    return LeaseLost(f"the lease is not current: {name} is {job.status.wire}. Stop working on it")
+
+
+def _how(attempt: Attempt) -> str:
+    match attempt.ending:
+        case Ending.EXPIRED:
+            return "expired because no heartbeat came in time"
+        case Ending.TIMED_OUT:
+            return "ran longer than timeout_ms"
+        case ending:
+            return f"was {ending.name.lower()}"

@@ -1,0 +1,110 @@
+"""The whole queue as it stands after some commit, with every index that its operations need.
+
+Only `apply` changes a State. Everything here is either stored in a checkpoint or derived
+from what is, with two exceptions named `volatile`.
+"""
+
+from collections.abc import Callable
+
+from osqueue_service.errors import JobNotFound
+from osqueue_service.state.deadlines import Deadlines
+from osqueue_service.state.index import Index
+from osqueue_service.state.memory import Memory
+from osqueue_service.state.model import Counters, Job, KeyEntry, RequestEntry, SettledEntry, Status
+from osqueue_service.state.ready import ReadyOrder
+
+SALT_CHARS = 6
+
+
+class State:
+    """A queue. `next_number` numbers jobs and places alike, so every number is used once."""
+
+    def __init__(self, *, history_limit: int = 20) -> None:
+        self.salt = ""
+        self.next_number = 1
+        self.counters = Counters()
+        self.history_limit = history_limit
+
+        self.jobs: dict[int, Job] = {}
+        self.aliases: dict[str, int] = {}
+        self.rosters = tuple(Index() for _ in Status)
+        self.ready = ReadyOrder()
+        self.claims: dict[tuple[str, str], list[int]] = {}
+
+        self.scheduled = Deadlines()
+        self.timeouts = Deadlines()
+        self.retention = Deadlines()
+        self.dead_retention = Deadlines()
+        self.promised_retention = Deadlines()
+
+        self.keys: Memory[KeyEntry] = Memory()
+        self.requests: Memory[RequestEntry] = Memory()
+        self.settled: Memory[SettledEntry] = Memory()
+
+        self.live_bytes = 0
+        self.finished_bytes = 0
+        self.dead_bytes = 0
+        self.promised_bytes = 0
+        self.promised_jobs = 0
+
+        # volatile: lease tokens that a caller has shown, so that they are required from then on.
+        self.shown_tokens: set[str] = set()
+        # volatile: told of a job just before it changes, while a checkpoint is being written.
+        self.before_change: Callable[[Job], None] | None = None
+
+    def job_id(self, job: Job) -> str:
+        """The public id: the salt and the number in hexadecimal, or the id that an adopted job came with."""
+        return job.spec.id or f"{self.salt}{job.number:010x}"
+
+    def id_of_number(self, number: int) -> str:
+        """The public id of a job that was submitted here, kept or not."""
+        return f"{self.salt}{number:010x}"
+
+    def find(self, job_id: str) -> Job | None:
+        """The job with this public id, if it is kept."""
+        number = self.aliases.get(job_id)
+        if number is None:
+            try:
+                number = int(job_id[SALT_CHARS:], 16)
+            except ValueError:
+                return None
+            if self.id_of_number(number) != job_id:
+                return None
+        job = self.jobs.get(number)
+        return job if job is not None and (not job.spec.id or job.spec.id == job_id) else None
+
+    def get(self, job_id: str) -> Job:
+        """The job with this public id. JOB_NOT_FOUND says what that can mean."""
+        job = self.find(job_id)
+        if job is None:
+            raise JobNotFound(
+                f"no job has the id {job_id!r}: it never existed here, or it finished and is no longer kept"
+            )
+        return job
+
+    def roster(self, status: Status) -> Index:
+        """The jobs in one status, in the order of submission."""
+        return self.rosters[status]
+
+    def count(self, status: Status) -> int:
+        return self.rosters[status].count
+
+    @property
+    def live(self) -> int:
+        """Jobs that wait, are scheduled or run."""
+        rosters = self.rosters
+        return rosters[Status.UNCLAIMED].count + rosters[Status.SCHEDULED].count + rosters[Status.IN_PROGRESS].count
+
+    def next_urgent_ms(self) -> int | None:
+        """When a sweep is next needed: a scheduled job is due or an attempt has run too long."""
+        moments = [at_ms for table in (self.scheduled, self.timeouts) if (at_ms := table.next_ms()) is not None]
+        return min(moments, default=None)
+
+    def next_lapse_ms(self) -> int | None:
+        """When something may next be let go: a finished job, a key. It can wait for a commit that happens anyway,
+        so that an idle queue does not pay for storage writes to forget things."""
+        tables = (self.retention, self.dead_retention, self.promised_retention)
+        moments = [at_ms for table in tables if (at_ms := table.next_ms()) is not None]
+        memories = (self.keys, self.requests, self.settled)
+        moments += [at_ms for memory in memories if (at_ms := memory.next_expiry_ms()) is not None]
+        return min(moments, default=None)
