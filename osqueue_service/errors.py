@@ -172,6 +172,22 @@ class StoreFailed(StoreError):
     """The store can no longer be trusted (an fsync failed, the disk is full): stop the broker."""
 
 
+class Deposed(Exception):
+    """Another broker leads, with a higher epoch: this one's term or candidacy is over, and is never resumed.
+
+    `leader` is where the other one may be reached, as far as it is known.
+    """
+
+    def __init__(self, message: str, *, epoch: int, leader: str = "") -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.leader = leader
+
+
+class Fenced(Deposed):
+    """The proof of it lies in this broker's own lane: a fence of the higher epoch."""
+
+
 class CorruptObject(Exception):
     """An object that the root vouches for is missing or is not what it must be.
 

@@ -1,1 +1,31 @@
-"""The log of a queue: root, segments, checkpoints and recovery."""
+"""The log on object storage: root, lanes of segments and fences, checkpoints, recovery and clean-up."""
+
+from osqueue_service.log.appender import DEPTH_MAX, Appender
+from osqueue_service.log.checkpoints import CheckpointWriter, Image, read_checkpoint
+from osqueue_service.log.cleanup import Cleanup
+from osqueue_service.log.counters import LogCounters
+from osqueue_service.log.position import GENESIS, Position
+from osqueue_service.log.recovery import Replay
+from osqueue_service.log.root import CheckpointRef, Root, SeedQueue, decode_root
+from osqueue_service.log.segment import Fence, Segment
+from osqueue_service.log.settle import Settler
+
+__all__ = [
+    "DEPTH_MAX",
+    "GENESIS",
+    "Appender",
+    "CheckpointRef",
+    "CheckpointWriter",
+    "Cleanup",
+    "Fence",
+    "Image",
+    "LogCounters",
+    "Position",
+    "Replay",
+    "Root",
+    "SeedQueue",
+    "Segment",
+    "Settler",
+    "decode_root",
+    "read_checkpoint",
+]

@@ -1,0 +1,103 @@
+"""Deleting what a vouched checkpoint has made superfluous, and never a fence.
+
+Deletes may fail, be repeated, or arrive years later: nothing depends on them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from osqueue_service.errors import CorruptObject, StoreDenied, StoreUnavailable, StoreUnknown
+from osqueue_service.log.paths import (
+    CHECKPOINTS_PREFIX,
+    LOG_PREFIX,
+    lane_prefix,
+    parse_checkpoint_key,
+    parse_segment_key,
+)
+from osqueue_service.log.segment import Fence, decode
+from osqueue_service.log.settle import Settler
+
+PAGE_KEYS = 1_000
+PARALLEL = 16
+"""Deletes, or reads of objects that may be fences, under way at once."""
+
+
+class Cleanup:
+    """The clean-up of one leader. Call `run` only after the root, read back as mine, vouches for the checkpoint."""
+
+    def __init__(self, settler: Settler, epoch: int) -> None:
+        self._settler = settler
+        self._epoch = epoch
+        self._lower_lanes_done = False
+
+    async def run(self, sequence: int) -> None:
+        """Delete what the checkpoint at `sequence` of this leader's own lane supersedes."""
+
+        def in_own_lane(key: str) -> bool:
+            # Up to a released sequence every slot of the own lane is known to hold a segment: no need to look.
+            slot = parse_segment_key(key)
+            return slot is not None and slot.sequence <= sequence
+
+        def in_lower_lane(key: str) -> bool:
+            slot = parse_segment_key(key)
+            return slot is not None and slot.lane < self._epoch
+
+        def below(key: str) -> bool:
+            path = parse_checkpoint_key(key)
+            return path is not None and path.sequence < sequence
+
+        await self._sweep(lane_prefix(self._epoch), in_own_lane, self._delete)
+        await self._sweep(CHECKPOINTS_PREFIX, below, self._delete)
+        if not self._lower_lanes_done:
+            # Once a term is enough: what lands there later no reader reaches, and the next leader finds.
+            self._lower_lanes_done = await self._sweep(LOG_PREFIX, in_lower_lane, self._delete_unless_fence)
+
+    async def _sweep(
+        self, prefix: str, superfluous: Callable[[str], bool], remove: Callable[[str], Awaitable[bool]]
+    ) -> bool:
+        """Remove the superfluous keys below `prefix`; whether all of them went."""
+        complete = True
+        after = ""
+        while page := await self._settler.list_after(prefix, after, PAGE_KEYS):
+            complete &= await _in_parallel([key for key in page if superfluous(key)], remove)
+            after = page[-1]
+        return complete
+
+    async def _delete(self, key: str) -> bool:
+        try:
+            await self._settler.store.delete(key)
+        except (StoreUnknown, StoreUnavailable, StoreDenied):
+            # What stays costs its storage and nothing else; a later clean-up lists it again.
+            self._settler.counters.deletes_failed += 1
+            return False
+        self._settler.counters.deletes += 1
+        return True
+
+    async def _delete_unless_fence(self, key: str) -> bool:
+        found = await self._settler.read(key)
+        if found is None:
+            return True
+        try:
+            entry = decode(key, found.body).entry
+        except CorruptObject:
+            # It may have been a fence, so it stays; `osqueue verify` reports it.
+            self._settler.counters.deletes_failed += 1
+            return False
+        return True if isinstance(entry, Fence) else await self._delete(key)
+
+
+async def _in_parallel(keys: list[str], remove: Callable[[str], Awaitable[bool]]) -> bool:
+    todo = iter(keys)
+
+    async def work() -> bool:
+        complete = True
+        for key in todo:
+            complete &= await remove(key)
+        return complete
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            workers = [group.create_task(work()) for _ in range(min(PARALLEL, len(keys)))]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return all(worker.result() for worker in workers)

@@ -1,0 +1,38 @@
+"""What the log met on its way, for metrics and for tests that must see rare events happen."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class LogCounters:
+    """Each field counts events since the process began."""
+
+    puts: int = 0
+    """Objects put and settled: segments, fences, checkpoint parts."""
+    puts_unknown: int = 0
+    """Puts whose answer never came; each was sent again."""
+    puts_refused: int = 0
+    """Puts the store refused; each was settled by reading the slot."""
+    puts_settled_ours: int = 0
+    """Refused puts that an earlier try of ours had made after all."""
+    puts_settled_absent: int = 0
+    """Refused puts whose slot was then found empty; each was sent again."""
+    puts_settled_other: int = 0
+    """Refused puts whose slot holds another's object."""
+    reads_repeated: int = 0
+    """Reads and listings that failed and were sent again."""
+    unavailable: int = 0
+    """Requests the store turned away for now (throttled, connection refused); each was sent again."""
+    root_swaps: int = 0
+    root_swaps_unsettled: int = 0
+    """Root swaps refused or unanswered; each was settled by reading the root."""
+    takeovers: int = 0
+    """Candidacies that ended in serving."""
+    candidacies_lost: int = 0
+    """Candidacies that ended back in standing by."""
+    fences_met: int = 0
+    segments_replayed: int = 0
+    checkpoints: int = 0
+    deletes: int = 0
+    deletes_failed: int = 0
+    """Deletes given up; the objects stay until the next clean-up."""
