@@ -17,16 +17,16 @@ class Replay:
     """Walks the log from `start`, verifying checksums and the hash chain.
 
     `position` is always the last object accepted, so the next slot is `gap` once
-    `next` has answered None. `epoch_max` is the walker's own epoch: meeting a higher
-    one raises `Deposed`, for then another's takeover is under way.
+    `next` has answered None. `candidate` is the walker's own epoch, if it has one:
+    meeting an object of that epoch or above raises `Deposed`.
     """
 
-    def __init__(self, settler: Settler, start: Position, *, epoch_max: int | None = None) -> None:
+    def __init__(self, settler: Settler, start: Position, *, candidate: int | None = None) -> None:
         self.position = start
         self.segments = 0
         self.fences = 0
         self._settler = settler
-        self._epoch_max = epoch_max
+        self._candidate = candidate
         self._ahead: ReadAhead | None = None
 
     @property
@@ -55,13 +55,14 @@ class Replay:
         key = self.gap
         decoded = decode(key, body)
         entry = decoded.entry
-        if self._epoch_max is not None and entry.epoch > self._epoch_max:
+        if self._candidate is not None and entry.epoch >= self._candidate:
+            # A higher one took the root from us; ours cannot be in the log before we serve. The caller asks the root.
             raise Deposed(f"{key} was written by epoch {entry.epoch}", epoch=entry.epoch)
         if entry.previous_hash != self.position.hash:
             raise CorruptObject(
                 key,
-                "the hash chain is broken here, it does not follow the object before it: restore the objects from a copy "
-                "and run `osqueue verify`",
+                "the hash chain is broken here, it does not follow the object before it: "
+                "restore the objects from a copy, and run `osqueue verify`",
             )
         log_bytes = self.position.log_bytes + len(body)
         self.position = Position(entry.epoch, entry.sequence, decoded.hash, log_bytes)

@@ -55,6 +55,25 @@ _FIELDS = struct.Struct(">4sBBBBQQQQIII26sH32s")
 _CHECKSUM_BYTES = 32
 HEADER_BYTES = _FIELDS.size + _CHECKSUM_BYTES
 
+
+class _Header(NamedTuple):
+    magic: bytes
+    format: int
+    kind: int
+    compression: int
+    zero: int
+    lane: int
+    epoch: int
+    sequence: int
+    settled: int
+    records: int
+    stored_bytes: int
+    raw_bytes: int
+    incarnation: bytes
+    zero_too: int
+    previous_hash: bytes
+
+
 _compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
 _decompressor = zstandard.ZstdDecompressor()
 
@@ -139,7 +158,7 @@ def decode(key: str, body: bytes) -> Decoded:
     if header.format != SEGMENT_FORMAT:
         raise CorruptObject(
             key,
-            f"it has format {header.format}, and this broker reads format {SEGMENT_FORMAT}: use a broker of that release",
+            f"it has format {header.format}, this broker reads format {SEGMENT_FORMAT}: use a broker of that release",
         )
     checksum = body[_FIELDS.size : HEADER_BYTES]
     stored = body[HEADER_BYTES:]
@@ -153,7 +172,7 @@ def decode(key: str, body: bytes) -> Decoded:
     return Decoded(_entry(key, header, stored), checksum)
 
 
-def _entry(key: str, header: "_Header", stored: bytes) -> Segment | Fence:
+def _entry(key: str, header: _Header, stored: bytes) -> Segment | Fence:
     if header.zero or header.zero_too or header.stored_bytes != len(stored):
         raise CorruptObject(key, "its header contradicts its size or sets reserved fields")
     if not header.incarnation.isascii():
@@ -161,14 +180,14 @@ def _entry(key: str, header: "_Header", stored: bytes) -> Segment | Fence:
     incarnation = header.incarnation.decode("ascii")
     link = header.previous_hash
     if header.kind == _KIND_FENCE and header.epoch > header.lane:
-        if header.compression or header.settled or header.count or header.raw_bytes or stored:
+        if header.compression or header.settled or header.records or header.raw_bytes or stored:
             raise CorruptObject(key, "it is a fence, and a fence holds nothing")
         return Fence(header.lane, header.epoch, header.sequence, incarnation, link)
     if header.kind == _KIND_SEGMENT and header.epoch == header.lane:
-        if header.settled >= header.sequence or not header.count:
+        if header.settled >= header.sequence or not header.records:
             raise CorruptObject(key, "it is a segment without records, or settled before it was written")
         records = _records(key, header.compression, header.raw_bytes, stored)
-        return Segment(header.epoch, header.sequence, incarnation, link, header.settled, header.count, records)
+        return Segment(header.epoch, header.sequence, incarnation, link, header.settled, header.records, records)
     raise CorruptObject(key, f"its header makes no sense: kind {header.kind}, epoch {header.epoch}")
 
 

@@ -1,0 +1,70 @@
+"""Becoming the leader: stand by, take over, and again until it succeeds."""
+
+from osqueue_service.clock import Clock
+from osqueue_service.errors import Deposed
+from osqueue_service.ids import IdSource
+from osqueue_service.leadership.replayer import Replayer
+from osqueue_service.leadership.seat import Heartbeat
+from osqueue_service.leadership.takeover import Addresses, Takeover
+from osqueue_service.leadership.term import Term
+from osqueue_service.leadership.watch import Watch
+from osqueue_service.log import LogCounters, Settler
+from osqueue_service.storage.store import ObjectStore
+
+DEFAULT_DEPTH = 4
+"""Puts in flight of a leader that is not told otherwise."""
+
+
+class Elector:
+    """One broker's way to leadership.
+
+    `leader` and `leader_epoch` tell where the leader was last seen while this broker
+    does not lead: what NOT_LEADER answers name.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        clock: Clock,
+        ids: IdSource,
+        *,
+        addresses: Addresses,
+        heartbeat: Heartbeat | None = None,
+        depth: int = DEFAULT_DEPTH,
+        counters: LogCounters | None = None,
+    ) -> None:
+        self.counters = counters or LogCounters()
+        self._settler = Settler(store, clock, ids, self.counters)
+        self._heartbeat = heartbeat or Heartbeat()
+        self._addresses = addresses
+        self._depth = depth
+        self._watch = Watch(self._settler, self._heartbeat)
+
+    @property
+    def leader(self) -> str:
+        """Address of the leader last seen, or ""."""
+        return self._watch.leader
+
+    @property
+    def leader_epoch(self) -> int:
+        return self._watch.epoch
+
+    async def elect(self, replayer: Replayer, *, stand_by: bool = True, skip_wait: bool = False) -> Term:
+        """Wait until there is no leader, take over, rebuild the state in `replayer`, and return the term.
+
+        `skip_wait`: the store proves that no other broker lives. Without `stand_by`, another
+        broker that is alive raises `BrokerLeadershipError`. `CorruptObject` means that an
+        object the root vouches for is missing or damaged: nothing was skipped, and nothing can
+        be served before it is repaired. `StoreDenied` and `StoreFailed` pass through.
+        """
+        while True:
+            vacancy = await self._watch.vacancy(stand_by=stand_by, skip_wait=skip_wait)
+            try:
+                victory = await Takeover(self._settler, self._heartbeat, self._addresses, replayer).run(vacancy)
+            except Deposed as lost:
+                # Another candidate was faster, or took us for dead: back to watching the root it now holds.
+                self.counters.candidacies_lost += 1
+                self._watch.leader = lost.leader or self._watch.leader
+                continue
+            self.counters.takeovers += 1
+            return Term(self._settler, victory, depth=self._depth)

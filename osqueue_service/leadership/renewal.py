@@ -1,0 +1,37 @@
+"""Renewing the root, from the moment it is taken until the term ends."""
+
+import asyncio
+
+from osqueue_service.leadership.seat import Heartbeat, Seat
+from osqueue_service.log import Settler
+
+
+class Renewal:
+    """Renews a seat every interval; `lost` resolves with the reason when that is no longer possible.
+
+    A candidate renews too, while it loads and replays: other standbys would otherwise
+    depose it, and one another, for ever.
+    """
+
+    def __init__(self, settler: Settler, heartbeat: Heartbeat, seat: Seat) -> None:
+        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._clock = settler.clock
+        self._interval_ms = heartbeat.interval_ms
+        self._seat = seat
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def stop(self) -> None:
+        """Renew no more. A renewal under way may still land."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        due_ms = self._clock.monotonic_ms()
+        try:
+            while True:
+                # From start to start, so that slow puts do not stretch the interval; missed ones are not made up for.
+                due_ms = max(due_ms + self._interval_ms, self._clock.monotonic_ms())
+                await self._clock.sleep_ms(due_ms - self._clock.monotonic_ms())
+                await self._seat.swap(lambda root: root)
+        except Exception as reason:  # noqa: BLE001
+            # Deposed, refused by the store for good, or a bug: the owner of the seat decides, and is told why.
+            self.lost.set_result(reason)

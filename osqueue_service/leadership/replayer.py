@@ -1,0 +1,28 @@
+"""What a takeover rebuilds the state with."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Replayer(Protocol):
+    """The engine's side of a recovery. Each call is short: renewals run between them.
+
+    What it builds must depend on nothing but the calls. A candidacy may be given up at
+    any point; the next one begins with `begin`.
+    """
+
+    def begin(self) -> None:
+        """Forget everything: the state of a new, empty queue."""
+        ...
+
+    def load(self, chunk: bytes) -> None:
+        """The next chunk of a checkpoint's image, as it was given to `publish_checkpoint`."""
+        ...
+
+    def load_seed(self, jobs: Sequence[bytes], completed_total: int) -> None:
+        """Adopt a queue that the seed's own broker left: each job is the JSON text of one of its `jobs`."""
+        ...
+
+    def apply(self, sequence: int, records: bytes) -> None:
+        """The records of the next segment, as they were given to `append`."""
+        ...

@@ -1,0 +1,111 @@
+"""The leader's seat: the root as this incarnation holds it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from osqueue_service.errors import CorruptObject, Deposed, StoreRefused, StoreUnavailable, StoreUnknown
+from osqueue_service.log import Root, SeedQueue, Settler, decode_root
+from osqueue_service.log.paths import ROOT
+from osqueue_service.storage.store import StoredObject
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """How leadership shows that it lives. All by monotonic clocks.
+
+    A leader renews the root every `interval_ms`; a standby looks every `poll_ms` and
+    takes a leader for dead that has not for `timeout_ms`.
+    """
+
+    interval_ms: float = 3_000
+    timeout_ms: float = 10_000
+    poll_ms: float = 500
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval_ms < self.timeout_ms:
+            raise ValueError(
+                f"the heartbeat interval ({self.interval_ms} ms) must be below the timeout ({self.timeout_ms} ms)"
+            )
+
+    @property
+    def lease_ms(self) -> float:
+        """How long after sending a renewal its leader counts on it. A tenth is left for clocks that run unevenly."""
+        return self.timeout_ms * 0.9
+
+
+class Seat:
+    """The root since this incarnation took it.
+
+    Every write is a swap on the version last read as mine, one at a time. A swap that is
+    refused or unanswered is settled by reading: epoch and incarnation mine, and what is
+    there is adopted; anything else is `Deposed`.
+    """
+
+    def __init__(self, settler: Settler, heartbeat: Heartbeat, root: Root, version: str, sent_ms: float) -> None:
+        self.root = root
+        """As last known to be mine."""
+        self.lease_until_ms = sent_ms + heartbeat.lease_ms
+        """Until then, by the monotonic clock, no standby can have seen this leader's silence for a full timeout."""
+        self._settler = settler
+        self._heartbeat = heartbeat
+        self._version = version
+        self._swapping = asyncio.Lock()
+
+    async def swap(self, change: Callable[[Root], Root]) -> None:
+        """Write `change` of the root as it is, with a fresh nonce, until the root is known to hold it."""
+        settler = self._settler
+        async with self._swapping:
+            backoff = settler.backoff()
+            sent_at: dict[str, float] = {}
+            while True:
+                root = msgspec.structs.replace(
+                    change(self.root), nonce=settler.ids.nonce(), broker_heartbeat=settler.clock.wall_ms()
+                )
+                sent_ms = sent_at[root.nonce] = settler.clock.monotonic_ms()
+                try:
+                    version = await settler.store.put_if_version(ROOT, root.encode(), self._version)
+                except StoreUnavailable as refusal:
+                    del sent_at[root.nonce]
+                    settler.counters.unavailable += 1
+                    await backoff.pause(refusal.retry_after_ms)
+                    continue
+                except (StoreRefused, StoreUnknown):
+                    settler.counters.root_swaps_unsettled += 1
+                    self.root, self._version = await self._read_mine()
+                    if self.root.nonce not in sent_at:
+                        # Not applied yet, or another write of ours was before it: once more, on what is there.
+                        await backoff.pause()
+                        continue
+                    sent_ms = sent_at[self.root.nonce]
+                else:
+                    self.root, self._version = root, version
+                settler.counters.root_swaps += 1
+                self.lease_until_ms = max(self.lease_until_ms, sent_ms + self._heartbeat.lease_ms)
+                return
+
+    async def confirm(self) -> Root:
+        """Read the root, with a read sent after this call: the root if it is mine, else `Deposed`.
+
+        This does not lengthen the lease: a standby counts from the last write, not from our reads.
+        """
+        root, _ = await self._read_mine()
+        return root
+
+    async def _read_mine(self) -> tuple[Root, str]:
+        return self.mine(await self._settler.read(ROOT))
+
+    def mine(self, found: StoredObject | None) -> tuple[Root, str]:
+        """What was read as the root, and its version, if it is still this incarnation's."""
+        if found is None:
+            raise CorruptObject(
+                ROOT, "it was deleted while this broker led: restore it from a copy or an earlier version"
+            )
+        root = decode_root(found.body)
+        if isinstance(root, SeedQueue):
+            raise CorruptObject(ROOT, "it was overwritten by a broker that does not know this format: stop that broker")
+        if not root.is_of(self.root.epoch, self.root.incarnation):
+            raise Deposed(f"epoch {root.epoch} holds the root", epoch=root.epoch, leader=root.leader)
+        return root, found.version

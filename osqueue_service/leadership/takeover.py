@@ -1,0 +1,202 @@
+"""One candidacy: from the swap of the root to a confirmed fence, or back to standing by."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from osqueue_service.errors import CorruptObject, Deposed, StoreRefused, StoreUnavailable, StoreUnknown
+from osqueue_service.leadership.renewal import Renewal
+from osqueue_service.leadership.replayer import Replayer
+from osqueue_service.leadership.seat import Heartbeat, Seat
+from osqueue_service.leadership.watch import Vacancy
+from osqueue_service.log import (
+    GENESIS,
+    CheckpointRef,
+    Fence,
+    Position,
+    Replay,
+    Root,
+    Segment,
+    Settler,
+    decode_root,
+    read_checkpoint,
+)
+from osqueue_service.log.paths import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """What others dial: clients of the seed the first, everyone else the second."""
+
+    broker: str
+    grpc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a takeover read: the checkpoint it began with, and the log behind it up to the own fence."""
+
+    checkpoint: CheckpointRef
+    fence: Position
+    segments: int
+    fences: int
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the state was made from a seed's queue. A checkpoint is due: the root carries the jobs until then."""
+        return self.checkpoint.form == "seed"
+
+
+@dataclass(frozen=True, slots=True)
+class Victory:
+    """A candidacy that may serve: the root is mine, renewed, and the log before the fence is in the replayer."""
+
+    seat: Seat
+    renewal: Renewal
+    recovered: Recovered
+
+
+class Takeover:
+    """A candidacy. Each one has an incarnation of its own: a broker that stepped down never resumes an epoch."""
+
+    def __init__(self, settler: Settler, heartbeat: Heartbeat, addresses: Addresses, replayer: Replayer) -> None:
+        self._settler = settler
+        self._heartbeat = heartbeat
+        self._addresses = addresses
+        self._replayer = replayer
+        self._incarnation = settler.ids.incarnation()
+
+    async def run(self, vacancy: Vacancy) -> Victory:
+        """Take the root, rebuild the state, fence the log. Raises `Deposed` when another was faster."""
+        seat = await self._take_root(vacancy)
+        renewal = Renewal(self._settler, self._heartbeat, seat)
+        rebuilding = asyncio.get_running_loop().create_task(self._rebuild(seat))
+        either: set[asyncio.Future[Any]] = {rebuilding, renewal.lost}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not rebuilding.done():
+                raise renewal.lost.result()
+            return Victory(seat, renewal, rebuilding.result())
+        except BaseException:
+            rebuilding.cancel()
+            renewal.stop()
+            raise
+
+    async def _take_root(self, vacancy: Vacancy) -> Seat:
+        """Swap the root from the version seen to the next epoch: the same bytes until it is mine or has moved."""
+        settler = self._settler
+        wanted = self._candidate_root(vacancy)
+        body = wanted.encode()
+        backoff = settler.backoff()
+        sent_ms = settler.clock.monotonic_ms()
+        while True:
+            try:
+                if vacancy.version is None:
+                    version = await settler.store.put_if_absent(ROOT, body)
+                else:
+                    version = await settler.store.put_if_version(ROOT, body, vacancy.version)
+            except StoreUnavailable as refusal:
+                settler.counters.unavailable += 1
+                await backoff.pause(refusal.retry_after_ms)
+                continue
+            except (StoreRefused, StoreUnknown):
+                settler.counters.root_swaps_unsettled += 1
+            else:
+                return Seat(settler, self._heartbeat, wanted, version, sent_ms)
+            found = await settler.read(ROOT)
+            if found is not None and found.version != vacancy.version:
+                root = decode_root(found.body)
+                if isinstance(root, Root) and root.is_of(wanted.epoch, wanted.incarnation):
+                    return Seat(settler, self._heartbeat, root, found.version, sent_ms)
+                epoch = root.epoch if isinstance(root, Root) else 0
+                raise Deposed(f"epoch {epoch} took the root first", epoch=epoch, leader=root.leader)
+            # Unchanged is not refused: our swap may yet land, so only a moved version ends this.
+            await backoff.pause()
+
+    def _candidate_root(self, vacancy: Vacancy) -> Root:
+        ids, clock = self._settler.ids, self._settler.clock
+        before = vacancy.root
+        if isinstance(before, Root):
+            return msgspec.structs.replace(
+                before,
+                nonce=ids.nonce(),
+                epoch=before.epoch + 1,
+                incarnation=self._incarnation,
+                broker=self._addresses.broker,
+                grpc_address=self._addresses.grpc,
+                broker_heartbeat=clock.wall_ms(),
+            )
+        return Root(
+            nonce=ids.nonce(),
+            epoch=1,
+            incarnation=self._incarnation,
+            broker=self._addresses.broker,
+            grpc_address=self._addresses.grpc,
+            broker_heartbeat=clock.wall_ms(),
+            checkpoint=CheckpointRef(
+                sequence=GENESIS.sequence,
+                epoch=GENESIS.lane,
+                hash=GENESIS.hash.hex(),
+                form="empty" if before is None else "seed",
+            ),
+            jobs=[] if before is None else before.jobs,
+            completed_total=0 if before is None else before.completed_total,
+        )
+
+    async def _rebuild(self, seat: Seat) -> Recovered:
+        try:
+            recovered = await self._replay_and_fence(seat)
+        except (CorruptObject, Deposed) as trouble:
+            # A leader after us may have cleaned up what we were reading. Only if there is none is something wrong.
+            await seat.confirm()
+            if isinstance(trouble, CorruptObject):
+                raise
+            raise CorruptObject(
+                ROOT, f"it was set back to epoch {seat.root.epoch}, but {trouble}: restore the newest version of it"
+            ) from None
+        await seat.confirm()  # a read sent after the fence is known to be ours
+        return recovered
+
+    async def _replay_and_fence(self, seat: Seat) -> Recovered:
+        settler, root = self._settler, seat.root
+        await self._load(root)
+        checkpoint = root.checkpoint
+        start = Position(checkpoint.epoch, checkpoint.sequence, bytes.fromhex(checkpoint.hash))
+        replay = Replay(settler, start, candidate=root.epoch)
+        try:
+            while True:
+                while (segment := await replay.next()) is not None:
+                    self._apply(segment)
+                    await settler.clock.sleep_ms(0)
+                lost = await replay.lost_at_gap()
+                if lost is not None:
+                    raise lost
+                fence = Fence(
+                    lane=replay.position.lane,
+                    epoch=root.epoch,
+                    sequence=replay.position.sequence + 1,
+                    incarnation=root.incarnation,
+                    previous_hash=replay.position.hash,
+                )
+                encoded = fence.encode()
+                settled = await settler.put(fence.key, encoded.body)
+                if settled.other is None:
+                    log_bytes = replay.position.log_bytes + len(encoded.body)
+                    position = Position(fence.epoch, fence.sequence, encoded.hash, log_bytes)
+                    return Recovered(checkpoint, position, replay.segments, replay.fences)
+                taken = replay.accept(settled.other)
+                if taken is not None:
+                    self._apply(taken)
+        finally:
+            replay.close()
+
+    async def _load(self, root: Root) -> None:
+        self._replayer.begin()
+        if root.checkpoint.form == "seed":
+            self._replayer.load_seed([bytes(job) for job in root.jobs], root.completed_total)
+        await read_checkpoint(self._settler, root, self._replayer.load)
+
+    def _apply(self, segment: Segment) -> None:
+        self._replayer.apply(segment.sequence, segment.records)

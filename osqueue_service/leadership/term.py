@@ -1,0 +1,191 @@
+"""A leader's term: what it may do with the queue until it is over."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from osqueue_service.errors import CorruptObject, Deposed, NotLeader, StorageUnavailable, StoreUnavailable, StoreUnknown
+from osqueue_service.leadership.takeover import Recovered, Victory
+from osqueue_service.log import Appender, CheckpointWriter, Cleanup, Image, Position, Root, Settler
+from osqueue_service.log.paths import ROOT
+from osqueue_service.log.root import INLINE_BYTES_MAX
+
+
+class Term:
+    """From a confirmed fence to the end of leadership.
+
+    Whoever learns first that it is over, the appender at a slot, the renewal, a
+    confirming read or a checkpoint's swap, ends it for all: `lost` resolves with the reason
+    (`Deposed`, `CorruptObject`, a `StoreError`, or `NotLeader` after a hand-over), and the
+    appender acknowledges nothing more. A term that is over stays over.
+    """
+
+    def __init__(self, settler: Settler, victory: Victory, *, depth: int) -> None:
+        self.recovered: Recovered = victory.recovered
+        self.appender = Appender(
+            settler,
+            epoch=victory.seat.root.epoch,
+            incarnation=victory.seat.root.incarnation,
+            fence=victory.recovered.fence,
+            depth=depth,
+        )
+        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._settler = settler
+        self._seat = victory.seat
+        self._renewal = victory.renewal
+        self._cleanup = Cleanup(settler, self.epoch)
+        self._publishing = asyncio.Lock()
+        self._checkpointed_bytes = 0
+        self._attempted = victory.seat.root.checkpoint.sequence
+        self._cleaning: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._queued: asyncio.Task[None] | None = None
+        for source in (self.appender.lost, self._renewal.lost):
+            source.add_done_callback(self._on_lost)
+
+    @property
+    def epoch(self) -> int:
+        return self._seat.root.epoch
+
+    @property
+    def incarnation(self) -> str:
+        return self._seat.root.incarnation
+
+    @property
+    def root(self) -> Root:
+        """The root as last known to be mine."""
+        return self._seat.root
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes of log that a recovery would have to read behind the vouched checkpoint."""
+        return self.appender.released.log_bytes - self._checkpointed_bytes
+
+    def is_live(self) -> bool:
+        """Whether no other broker can lead yet, by the monotonic clock: what reads are served under.
+
+        Nothing safe rests on it; it bounds how stale an answer can be.
+        """
+        return not self.lost.done() and self._settler.clock.monotonic_ms() < self._seat.lease_until_ms
+
+    async def confirm(self) -> None:
+        """Return once a root read that began after this call has shown this term; callers share reads.
+
+        Raises `NotLeader` when the term is over and `StorageUnavailable` when the store does not answer.
+        """
+        if self.lost.done():
+            raise self._not_leader()
+        if self._queued is None:
+            self._queued = asyncio.get_running_loop().create_task(self._confirm_after(self._reading))
+            self._queued.add_done_callback(_mark_retrieved)
+        # Shielded, because a caller that is cancelled must not cancel the read of the others.
+        await asyncio.shield(self._queued)
+
+    async def publish_checkpoint(
+        self, position: Position, image: Image, *, seed_jobs: Sequence[object] | None, completed_total: int
+    ) -> None:
+        """Write the state after `position` as a checkpoint, have the root vouch for it, and clean up in the background.
+
+        `position` is the appender's at the moment the image was taken, and must have been
+        released by now. `seed_jobs` are the live jobs in the seed's shape, shown in the root if
+        the checkpoint is small enough to lie there; pass None for a queue that is not small.
+        Returns once the root vouches for it; raises what ended the term if that comes first.
+        """
+        async with self._publishing:
+            if not self._attempted < position.sequence <= self.appender.released.sequence:
+                raise ValueError(
+                    f"a checkpoint is of a released sequence above the last one, not of {position.sequence}"
+                )
+            self._attempted = position.sequence  # tried or done: the name of a checkpoint is never written again
+            try:
+                await self._publish(position, image, seed_jobs, completed_total)
+            except Exception as reason:
+                self.end(reason)
+                raise
+            self._checkpointed_bytes = position.log_bytes
+            self._settler.counters.checkpoints += 1
+            cleaning = self._clean(self._cleaning, position.sequence)
+            self._cleaning = asyncio.get_running_loop().create_task(cleaning)
+
+    async def hand_over(self) -> None:
+        """End the term and clear `broker` in the root, so that a standby takes over at once.
+
+        Whoever calls this has stopped appending and has had all answers. It returns when the
+        root shows it; the caller bounds the wait, and if that is cut short standbys wait for their timeout.
+        """
+        if self.lost.done():
+            return
+        self.end(NotLeader("this broker is handing over"))
+        try:
+            await self._seat.swap(lambda root: msgspec.structs.replace(root, broker=None, grpc_address=None))
+        except Deposed:
+            return  # somebody else leads already, which is all that was wanted
+
+    def end(self, reason: Exception) -> None:
+        """End the term: nothing is acknowledged, renewed or cleaned up any more. Only the first reason counts."""
+        if self.lost.done():
+            return
+        self.lost.set_result(reason)
+        self.appender.end(reason)
+        self._renewal.stop()
+        if self._cleaning is not None and self._cleaning is not asyncio.current_task():
+            self._cleaning.cancel()
+
+    def _on_lost(self, source: asyncio.Future[Exception]) -> None:
+        self.end(source.result())
+
+    async def _publish(
+        self, position: Position, image: Image, seed_jobs: Sequence[object] | None, completed_total: int
+    ) -> None:
+        jobs = [msgspec.Raw(msgspec.json.encode(job)) for job in seed_jobs or ()]
+        room = INLINE_BYTES_MAX - sum(len(bytes(job)) + 1 for job in jobs)
+        written = await CheckpointWriter(self._settler, self.incarnation, position).write(image, room)
+
+        def vouch(root: Root) -> Root:
+            return msgspec.structs.replace(
+                root,
+                checkpoint=written.ref,
+                state=written.state,
+                jobs=jobs if written.state is not None else [],
+                completed_total=completed_total,
+            )
+
+        await self._seat.swap(vouch)
+        confirmed = await self._seat.confirm()
+        if confirmed.checkpoint != written.ref:
+            raise CorruptObject(ROOT, "it is this broker's, yet does not name the checkpoint it has just been given")
+
+    async def _clean(self, before: asyncio.Task[None] | None, sequence: int) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        try:
+            await self._cleanup.run(sequence)
+        except Exception as reason:  # noqa: BLE001
+            # Only what no delete may answer comes here: the store cannot be trusted any more, or this is a bug.
+            self.end(reason)
+
+    async def _confirm_after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        self._reading, self._queued = self._queued, None  # who calls from here on waits for the next read
+        try:
+            self._seat.mine(await self._settler.store.read(ROOT))
+        except (StoreUnknown, StoreUnavailable) as trouble:
+            raise StorageUnavailable(f"leadership could not be confirmed: {trouble}", retry_after_ms=1_000) from None
+        except Exception as reason:  # noqa: BLE001
+            self.end(reason)
+            raise self._not_leader() from None
+        if self.lost.done():
+            raise self._not_leader()
+
+    def _not_leader(self) -> NotLeader:
+        reason = self.lost.result()
+        leader = reason.leader if isinstance(reason, Deposed) else ""
+        return NotLeader(f"this broker no longer leads: {reason}", leader_address=leader)
+
+
+def _mark_retrieved(task: asyncio.Task[None]) -> None:
+    """All who asked may have gone: then nobody is left to raise the outcome to."""
+    if not task.cancelled():
+        task.exception()

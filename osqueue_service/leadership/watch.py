@@ -1,0 +1,79 @@
+"""A standby's watch over the root."""
+
+from dataclasses import dataclass
+
+from osqueue_service.errors import BrokerLeadershipError, CorruptObject
+from osqueue_service.leadership.seat import Heartbeat
+from osqueue_service.log import Root, SeedQueue, Settler, decode_root
+from osqueue_service.log.paths import CHECKPOINTS_PREFIX, LOG_PREFIX, ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Vacancy:
+    """A root whose leader is gone. `root` and `version` are None when the queue does not exist yet."""
+
+    root: Root | SeedQueue | None
+    version: str | None
+
+
+class Watch:
+    """Looks at the root until its leader is gone.
+
+    Only a version that stayed the same for a full timeout, by this process's monotonic
+    clock, counts as a dead leader; the time in the root is for people. A leader that has
+    cleared `broker` is gone at once.
+    """
+
+    def __init__(self, settler: Settler, heartbeat: Heartbeat) -> None:
+        self.leader = ""
+        """Where the leader was last seen to be, or ""."""
+        self.epoch = 0
+        """Its epoch."""
+        self._settler = settler
+        self._heartbeat = heartbeat
+
+    async def vacancy(self, *, stand_by: bool = True, skip_wait: bool = False) -> Vacancy:
+        """Return once there is no leader.
+
+        `skip_wait` says that the store proves an earlier leader dead (the lock of a
+        directory), so that no timeout need pass. Without `stand_by` a leader that is seen
+        alive raises `BrokerLeadershipError` instead of being waited for.
+        """
+        clock = self._settler.clock
+        version: str | None = None
+        seen_ms = 0.0
+        while True:
+            asked_ms = clock.monotonic_ms()
+            found = await self._settler.read(ROOT)
+            if found is None:
+                if await self._is_new():
+                    return Vacancy(None, None)
+                continue
+            root = decode_root(found.body)
+            self.leader = root.leader
+            self.epoch = root.epoch if isinstance(root, Root) else 0
+            if skip_wait or not root.broker:
+                return Vacancy(root, found.version)
+            if found.version != version:
+                if version is not None and not stand_by:
+                    raise BrokerLeadershipError(
+                        f"another broker, {root.leader}, leads the queue at {self._settler.store.description}: "
+                        "stop it, or start this one as a standby",
+                        leader=root.leader,
+                    )
+                version, seen_ms = found.version, clock.monotonic_ms()
+            elif asked_ms - seen_ms >= self._heartbeat.timeout_ms:
+                # Unchanged from an answer that had arrived to a question not yet sent: nothing in between is assumed.
+                return Vacancy(root, version)
+            await clock.sleep_ms(self._heartbeat.poll_ms)
+
+    async def _is_new(self) -> bool:
+        """Whether there is no root because there never was one. The root is the first object ever written."""
+        for prefix in (LOG_PREFIX, CHECKPOINTS_PREFIX):
+            if await self._settler.list_after(prefix, "", 1):
+                if await self._settler.read(ROOT) is not None:
+                    return False  # another broker has just created it
+                raise CorruptObject(
+                    ROOT, f"it is missing, though there are objects below {prefix}: restore it from a copy or a version"
+                )
+        return True
