@@ -1,1 +1,1 @@
-"""The single writer: batches commands, commits them and releases their answers in order."""
+"""The single writer: commands in, commits out, answers only when durable."""

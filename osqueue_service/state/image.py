@@ -192,8 +192,9 @@ def _load_head(state: State, raw: msgspec.Raw) -> None:
 
 def _load_jobs(state: State, raw: msgspec.Raw) -> None:
     for image in _JOBS.decode(raw):
+        spec = one_type_string(image.spec)
         job = Job(
-            one_type_string(image.spec), image.number, image.created_at, image.place, image.status, image.attempts, image.claims, image.due_at,
+            spec, image.number, image.created_at, image.place, image.status, image.attempts, image.claims, image.due_at,
             image.cancel_requested, image.finished_at, image.keep_until, image.lease, image.result, image.history,
         )  # fmt: skip
         add_job(state, job)

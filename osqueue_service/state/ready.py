@@ -39,6 +39,8 @@ class ReadyOrder:
         self._types: dict[str, _TypeLines] = {}
         self._heads: list[_Head] = []
         self._paused: set[str] = set()
+        self.total = 0
+        """How many jobs wait, paused types included."""
 
     def add(self, job: Job) -> None:
         """The job waits from now on, at its `place`."""
@@ -53,6 +55,7 @@ class ReadyOrder:
             insort(lines.ranks, rank)
         job.ready_node = line.add(job.place, job)
         lines.count += 1
+        self.total += 1
         head = lines.head
         if head is None or (rank, job.place) < head[:2]:
             self._move_head(spec.type, lines)
@@ -68,6 +71,7 @@ class ReadyOrder:
         line.remove(node)
         job.ready_node = None
         lines.count -= 1
+        self.total -= 1
         if not line.count:
             del lines.lines[rank]
             lines.ranks.remove(rank)
@@ -102,6 +106,11 @@ class ReadyOrder:
     def types(self) -> Iterator[str]:
         """The types that have a waiting job."""
         return iter(self._types)
+
+    @property
+    def type_count(self) -> int:
+        """How many types have a waiting job."""
+        return len(self._types)
 
     def of_type(self, type_name: str) -> Iterator[Job]:
         """The waiting jobs of one type, paused or not, in the order of claims."""

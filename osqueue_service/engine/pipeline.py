@@ -1,0 +1,103 @@
+"""Commits under way, and who waits for them.
+
+An answer may be given only when every commit whose effects it saw is durable. The only way
+to give one is to attach it to a commit here; the log releases commits in order.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from osqueue_service.engine.totals import Totals
+from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown
+
+
+class Reply(Struct, gc=False):
+    """An answer or refusal that waits to be given. `changes`: the call may have changed something."""
+
+    answer: "asyncio.Future[Any]"
+    value: Any
+    changes: bool
+
+
+class PendingCommit(Struct, gc=False):
+    """A commit that has been put and is not known to be durable."""
+
+    sequence: int
+    replies: list[Reply]
+    totals: Totals
+    put_at: float
+    finished: list[int]
+
+
+def give(reply: Reply) -> None:
+    """Answer now. A caller that is gone has cancelled its future."""
+    if reply.answer.done():
+        return
+    if isinstance(reply.value, OsqueueError):
+        reply.answer.set_exception(reply.value)
+    else:
+        reply.answer.set_result(reply.value)
+
+
+class Pipeline:
+    """The commits under way, oldest first."""
+
+    def __init__(self, on_release: Callable[[PendingCommit], None]) -> None:
+        self._commits: deque[PendingCommit] = deque()
+        self._on_release = on_release
+
+    def __len__(self) -> int:
+        return len(self._commits)
+
+    @property
+    def oldest_put_at(self) -> float | None:
+        """When (monotonic ms) the oldest commit under way was put."""
+        return self._commits[0].put_at if self._commits else None
+
+    def push(self, commit: PendingCommit, durable: "asyncio.Future[int]") -> None:
+        """Follow the commit until the log says that it is durable."""
+        self._commits.append(commit)
+        durable.add_done_callback(self._settled)
+
+    def attach(self, replies: list[Reply]) -> None:
+        """Answer once everything under way is durable: at once when nothing is."""
+        if self._commits:
+            self._commits[-1].replies.extend(replies)
+        else:
+            for reply in replies:
+                give(reply)
+
+    def fail(self, leader_address: str) -> None:
+        """The lane has ended. What was put may have landed, so its callers hear OUTCOME_UNKNOWN; reads and
+        refusals changed nothing and hear NOT_LEADER."""
+        commits, self._commits = self._commits, deque()
+        for commit in commits:
+            for reply in commit.replies:
+                reply.value = lost_answer(reply.changes, leader_address)
+                give(reply)
+
+    def _settled(self, durable: "asyncio.Future[int]") -> None:
+        if durable.cancelled() or durable.exception() is not None or not self._commits:
+            return
+        commit = self._commits.popleft()
+        assert commit.sequence == durable.result(), "the log released a commit out of order"
+        self._on_release(commit)
+        for reply in commit.replies:
+            give(reply)
+
+
+def lost_answer(changes: bool, leader_address: str) -> OsqueueError:
+    """What a caller hears whose commit was under way when leadership ended."""
+    if changes:
+        return OutcomeUnknown(
+            "leadership ended while this change was under way: it may or may not have been made. Repeating the call "
+            "with the same request_id, key or lease token is safe",
+            retry_after_ms=100,
+        )
+    return NotLeader(
+        "leadership ended before the answer was certain; ask the new leader", leader_address=leader_address
+    )

@@ -1,0 +1,60 @@
+"""What the engine needs of one broker's time as leader."""
+
+import asyncio
+from collections.abc import AsyncIterable
+from typing import Any, Protocol
+
+
+class Lane(Protocol):
+    """The leader's own lane of the log: puts in flight, released in order."""
+
+    @property
+    def next_sequence(self) -> int: ...
+
+    @property
+    def room(self) -> bool:
+        """Whether another commit may be put now."""
+        ...
+
+    @property
+    def in_flight(self) -> int: ...
+
+    @property
+    def depth(self) -> int: ...
+
+    @property
+    def latency_ms(self) -> float:
+        """How long a put takes, as a moving average; 0 when not known yet."""
+        ...
+
+    def append(self, records: bytes, count: int) -> "asyncio.Future[int]":
+        """Put one commit. Resolves with its sequence once it and all before it are durable."""
+        ...
+
+
+class Term(Protocol):
+    """One epoch of leadership."""
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def appender(self) -> Lane: ...
+
+    def is_live(self) -> bool:
+        """Whether, by this broker's own clock, no other can have taken over yet."""
+        ...
+
+    async def confirm(self) -> None:
+        """Return once a read of the root that began after this call shows this term; raise NotLeader otherwise."""
+        ...
+
+    def checkpoint_due(self) -> bool:
+        """Whether the log since the last checkpoint outweighs the state."""
+        ...
+
+    async def publish_checkpoint(
+        self, sequence: int, image: AsyncIterable[bytes], seed_jobs: list[Any] | None, completed_total: int
+    ) -> None:
+        """Make the state after `sequence` the recovery point."""
+        ...

@@ -1,0 +1,191 @@
+"""Callers that wait: for a job to claim, or for a job to finish."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from osqueue_service.errors import TooManyRequests
+from osqueue_service.state.commands import Claim, Granted
+from osqueue_service.state.ready import ReadyOrder
+from osqueue_service.state.records import AnyRecord, AttemptsEnded, Cancelled, Completed, Evicted, Purged
+
+
+class WaitingClaim(Struct, eq=False):
+    """A claim that found no job and waits for one. Compared by identity."""
+
+    command: Claim
+    answer: "asyncio.Future[list[Granted]]"
+    arrival: int
+    over: bool = False
+
+
+class WaitingClaims:
+    """Waiting claims, served in the order in which they came.
+
+    A claim for several types stands in the line of each; one that is over is dropped from a line when
+    it is met there, and a line that is mostly of those is rebuilt, so that lines stay as long as the callers are many.
+    """
+
+    _ANY = ""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[WaitingClaim]] = {}
+        self._over: dict[str, int] = {}
+        self._arrivals = 0
+        self.count = 0
+
+    def add(self, command: Claim, answer: "asyncio.Future[list[Granted]]") -> WaitingClaim:
+        """The claim waits from now on, behind all others."""
+        self._arrivals += 1
+        waiting = WaitingClaim(command, answer, self._arrivals)
+        for name in self._names(command):
+            self._lines.setdefault(name, deque()).append(waiting)
+        self.count += 1
+        return waiting
+
+    def remove(self, waiting: WaitingClaim) -> None:
+        """The claim waits no longer: it was served, its time is up, or its caller is gone. Idempotent."""
+        if waiting.over:
+            return
+        waiting.over = True
+        self.count -= 1
+        for name in self._names(waiting.command):
+            if name not in self._lines:
+                continue
+            self._over[name] = self._over.get(name, 0) + 1
+            if self._over[name] * 2 > len(self._lines[name]):
+                self._rebuild(name)
+
+    def servable(self, ready: ReadyOrder) -> Iterator[tuple[WaitingClaim, int]]:
+        """One after the other, the claims that would find a job now, with the number of jobs that is their fair
+        share. The caller serves each (and removes it) before asking for the next."""
+        while self.count:
+            best = min(self._fronts(ready), key=lambda waiting: waiting.arrival, default=None)
+            if best is None:
+                return
+            yield best, self._share(ready, best.command.types)
+            assert best.over, "a servable claim was neither served nor removed"
+
+    def __iter__(self) -> Iterator[WaitingClaim]:
+        seen: set[int] = set()
+        for line in list(self._lines.values()):
+            for waiting in list(line):
+                if not waiting.over and waiting.arrival not in seen:
+                    seen.add(waiting.arrival)
+                    yield waiting
+
+    def _fronts(self, ready: ReadyOrder) -> Iterator[WaitingClaim]:
+        """The first claim of every line for which a job waits."""
+        lines = self._lines
+        few_types = ready.type_count < len(lines)
+        names = [self._ANY, *ready.types()] if few_types else list(lines)
+        for name in names:
+            if name in lines and ready.has((name,) if name else ()):
+                front = self._front(name)
+                if front is not None:
+                    yield front
+
+    def _front(self, name: str) -> WaitingClaim | None:
+        """The first claim of a line; those that are over leave it."""
+        line = self._lines[name]
+        while line and line[0].over:
+            line.popleft()
+            self._over[name] -= 1
+        if line:
+            return line[0]
+        del self._lines[name]
+        self._over.pop(name, None)
+        return None
+
+    def _share(self, ready: ReadyOrder, types: Iterable[str]) -> int:
+        """Jobs per waiting claim, so that the first does not leave the others idle. At least one."""
+        names = list(types)
+        jobs = sum(map(ready.count, names)) if names else ready.total
+        rivals = max(
+            1, sum(len(self._lines[n]) - self._over.get(n, 0) for n in {*names, self._ANY} if n in self._lines)
+        )
+        return max(1, -(-jobs // rivals))
+
+    def _rebuild(self, name: str) -> None:
+        left = deque(waiting for waiting in self._lines[name] if not waiting.over)
+        self._over[name] = 0
+        if left:
+            self._lines[name] = left
+        else:
+            del self._lines[name], self._over[name]
+
+    def _names(self, command: Claim) -> Iterable[str]:
+        return dict.fromkeys(command.types) if command.types else (self._ANY,)
+
+
+class FinishWaiter(Struct, eq=False):
+    """One caller that waits for one job to finish. Compared by identity."""
+
+    number: int
+    future: "asyncio.Future[None]"
+
+    def time_is_up(self) -> None:
+        """Stop waiting, whatever the job is doing."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+class FinishWaiters:
+    """Callers that wait for jobs to finish. Each hears of it when that is durable."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiters: dict[int, list[FinishWaiter]] = {}
+        self.count = 0
+
+    def add(self, number: int) -> FinishWaiter:
+        """Wait for this job; TOO_MANY_REQUESTS at the limit."""
+        if self.count >= self._limit:
+            raise TooManyRequests(
+                f"{self._limit} calls wait for jobs to finish, which is the limit (waiting_reads): ask with a shorter "
+                "wait_ms, or try again later",
+                retry_after_ms=1_000,
+            )
+        waiter = FinishWaiter(number, asyncio.get_running_loop().create_future())
+        self._waiters.setdefault(number, []).append(waiter)
+        self.count += 1
+        return waiter
+
+    def remove(self, waiter: FinishWaiter) -> None:
+        """The caller waits no longer."""
+        waiters = self._waiters[waiter.number]
+        waiters.remove(waiter)
+        self.count -= 1
+        if not waiters:
+            del self._waiters[waiter.number]
+
+    def finished_by(self, records: Iterable[AnyRecord]) -> list[int]:
+        """The jobs that these records finish or remove, of those that somebody waits for."""
+        if not self._waiters:
+            return []
+        return [number for record in records for number in _finished(record) if number in self._waiters]
+
+    def notify(self, numbers: Iterable[int]) -> None:
+        """These jobs are finished, durably."""
+        for number in numbers:
+            for waiter in self._waiters.get(number, ()):
+                waiter.time_is_up()
+
+    def close(self, error: Exception) -> None:
+        """Nobody will hear of any job any more."""
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if not waiter.future.done():
+                    waiter.future.set_exception(error)
+
+
+def _finished(record: AnyRecord) -> list[int]:
+    if isinstance(record, Completed):
+        return [item.number for item in record.items]
+    if isinstance(record, AttemptsEnded):
+        return [item.number for item in record.items if item.status.finished]
+    if isinstance(record, Cancelled | Purged | Evicted):
+        return list(record.numbers)
+    return []
