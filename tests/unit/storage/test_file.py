@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import itertools
 import json
 import os
 import stat
@@ -23,7 +24,6 @@ from osqueue_service.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from osqueue_service.storage import file as file_module
 from osqueue_service.storage.file import FileStore
 from osqueue_service.storage.folders import OPEN_FOLDERS_MAX
 from tests.unit.storage import file_store_writer as writer
@@ -208,7 +208,7 @@ async def test_refuses_a_file_system_without_links_or_fine_times(
             FileStore.open(tmp_path)
     with monkeypatch.context() as patch:
         utime = os.utime
-        patch.setattr(file_module.os, "utime", lambda fd, ns: utime(fd, ns=(ns[0] // 10**9 * 10**9,) * 2))
+        patch.setattr(os, "utime", lambda fd, ns: utime(fd, ns=(ns[0] // 10**9 * 10**9,) * 2))
         with pytest.raises(ConfigError, match=f"{tmp_path}.*nanoseconds"):
             FileStore.open(tmp_path)
     await FileStore.open(tmp_path).close()
@@ -301,8 +301,8 @@ async def test_after_a_failed_sync_the_store_is_not_used_any_more(
 ) -> None:
     version = await store.put_if_absent("root", b"before")
     with monkeypatch.context() as patch:
-        syncs: list[object] = []
-        failures = fail(patch, "fsync", errno.EIO, lambda fd: (syncs.append(fd), len(syncs) > nth_sync)[1])
+        syncs = itertools.count()
+        failures = fail(patch, "fsync", errno.EIO, lambda fd: next(syncs) >= nth_sync)
         with pytest.raises(StoreFailed, match=r"(?s)Input/output error.*unknown.*must stop"):
             await (store.put_if_version("root", b"after", version) if replacing else store.put_if_absent("a", b"x"))
         assert len(failures) == 1
@@ -351,7 +351,7 @@ async def test_a_body_is_written_whole_however_little_the_system_takes(
 ) -> None:
     write = os.write
     with monkeypatch.context() as patch:
-        patch.setattr(file_module.os, "write", lambda fd, data: write(fd, data[:1_000]))
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:1_000]))
         version = await store.put_if_absent("key", bytes(range(250)) * 50)
     assert await store.read("key") == (bytes(range(250)) * 50, version)
 
