@@ -11,6 +11,12 @@ from osqueue_service.log import Appender, CheckpointWriter, Cleanup, Image, Posi
 from osqueue_service.log.paths import ROOT
 from osqueue_service.log.root import INLINE_BYTES_MAX
 
+CHECKPOINT_FLOOR_BYTES = 1024 * 1024
+"""A log lighter than this is not worth a checkpoint, however small the state is."""
+SEGMENT_WEIGHT_BYTES = 4 * 1024
+TAIL_SEGMENTS_MAX = 8_192
+"""Segments behind a checkpoint after which the next one is due, however large the state is."""
+
 
 class Term:
     """From a confirmed fence to the end of leadership.
@@ -82,31 +88,42 @@ class Term:
         # Shielded, because a caller that is cancelled must not cancel the read of the others.
         await asyncio.shield(self._queued)
 
-    async def publish_checkpoint(
-        self, position: Position, image: Image, *, seed_jobs: Sequence[object] | None, completed_total: int
-    ) -> None:
-        """Write the state after `position` as a checkpoint, have the root vouch for it, and clean up in the background.
+    def checkpoint_due(self) -> bool:
+        """Whether the log behind the vouched checkpoint outweighs the state, or a recovery would read too many objects.
 
-        `position` is the appender's at the moment the image was taken, and must have been
-        released by now. `seed_jobs` are the live jobs in the seed's shape, shown in the root if
-        the checkpoint is small enough to lie there; pass None for a queue that is not small.
-        Returns once the root vouches for it; raises what ended the term if that comes first.
+        Every segment weighs `SEGMENT_WEIGHT_BYTES` more than its bytes, because reading it is a request.
         """
-        async with self._publishing:
-            if not self._attempted < position.sequence <= self.appender.released.sequence:
-                raise ValueError(
-                    f"a checkpoint is of a released sequence above the last one, not of {position.sequence}"
-                )
-            self._attempted = position.sequence  # tried or done: the name of a checkpoint is never written again
-            try:
+        segments = self.appender.released.sequence - self._seat.root.checkpoint.sequence
+        weight = self.log_bytes + segments * SEGMENT_WEIGHT_BYTES
+        return weight >= max(self._seat.root.checkpoint.size, CHECKPOINT_FLOOR_BYTES) or segments >= TAIL_SEGMENTS_MAX
+
+    async def publish_checkpoint(
+        self, sequence: int, image: Image, seed_jobs: Sequence[object] | None, completed_total: int
+    ) -> None:
+        """Write the state after `sequence` as a checkpoint, have the root vouch for it, and clean up in the background.
+
+        Call this in the same step of the event loop in which the snapshot behind `image` was
+        taken: `sequence` is that of the last segment appended by then. The image is read and
+        written while commits go on; the root changes once that segment is released. `seed_jobs`
+        are the live jobs in the seed's shape, shown in the root if the checkpoint is small
+        enough to lie there; pass None for a queue that is not small. Returns once the root is
+        known to vouch for the checkpoint; raises `NotLeader` if the term ends first.
+        """
+        if self.lost.done():
+            raise self._not_leader()
+        position = self.appender.appended
+        if sequence != position.sequence or sequence <= self._attempted:
+            raise ValueError(f"sequence {sequence} is not the last one appended, or had its checkpoint before")
+        self._attempted = sequence  # tried or done: the name of a checkpoint is never written again
+        try:
+            async with self._publishing:
                 await self._publish(position, image, seed_jobs, completed_total)
-            except Exception as reason:
-                self.end(reason)
-                raise
-            self._checkpointed_bytes = position.log_bytes
-            self._settler.counters.checkpoints += 1
-            cleaning = self._clean(self._cleaning, position.sequence)
-            self._cleaning = asyncio.get_running_loop().create_task(cleaning)
+        except Exception as reason:
+            self.end(reason)
+            raise self._not_leader() from reason
+        self._checkpointed_bytes = position.log_bytes
+        self._settler.counters.checkpoints += 1
+        self._cleaning = asyncio.get_running_loop().create_task(self._clean(self._cleaning, sequence))
 
     async def hand_over(self) -> None:
         """End the term and clear `broker` in the root, so that a standby takes over at once.
@@ -151,6 +168,9 @@ class Term:
                 completed_total=completed_total,
             )
 
+        await self.appender.until_released(position.sequence)
+        if self.lost.done():
+            raise self._not_leader()
         await self._seat.swap(vouch)
         confirmed = await self._seat.confirm()
         if confirmed.checkpoint != written.ref:

@@ -55,6 +55,7 @@ class Appender:
         self._settler = settler
         self._flights: deque[_Flight] = deque()
         self._puts: set[asyncio.Task[None]] = set()
+        self._release_waits: list[tuple[int, asyncio.Future[None]]] = []
 
     @property
     def next_sequence(self) -> int:
@@ -103,6 +104,13 @@ class Appender:
         put.add_done_callback(self._puts.discard)
         return answer
 
+    async def until_released(self, sequence: int) -> None:
+        """Return once the segment at `sequence`, appended by now, is released or the lane has ended."""
+        if sequence > self.released.sequence and not self.lost.done():
+            released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._release_waits.append((sequence, released))
+            await released
+
     def end(self, reason: Exception) -> None:
         """End the lane: called by whoever learns first that this term is over. Only the first call counts."""
         if self.lost.done():
@@ -117,6 +125,7 @@ class Appender:
                     )
                 )
         self._flights.clear()
+        self._wake()
         for put in self._puts:
             if put is not asyncio.current_task():
                 put.cancel()
@@ -146,6 +155,15 @@ class Appender:
             self.released = flight.after
             if not flight.answer.done():  # a waiter may have gone and cancelled its own future
                 flight.answer.set_result(flight.after.sequence)
+        self._wake()
+
+    def _wake(self) -> None:
+        waits, self._release_waits = self._release_waits, []
+        for sequence, released in waits:
+            if sequence > self.released.sequence and not self.lost.done():
+                self._release_waits.append((sequence, released))
+            elif not released.done():
+                released.set_result(None)
 
     def _verdict(self, flight: _Flight, found: bytes) -> Exception:
         """Why another object lies in a slot of our lane."""
