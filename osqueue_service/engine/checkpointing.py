@@ -40,8 +40,8 @@ class Checkpointer:
         return self._task is not None and not self._task.done()
 
     def consider(self) -> None:
-        """Begin a checkpoint if the log has grown enough."""
-        if not self.running and self._term.checkpoint_due():
+        """Begin a checkpoint if a recovery would have to read more log than state."""
+        if not self.running and self._is_due():
             self._task = asyncio.get_running_loop().create_task(self._write(), name="checkpoint")
 
     async def stop(self) -> None:
@@ -55,20 +55,26 @@ class Checkpointer:
         if self._task is not None:
             self._task.cancel()
 
+    def _is_due(self) -> bool:
+        # The jobs of an adopted queue lie in the root until there is a checkpoint of our own.
+        return self._term.checkpoint_due() or self._term.root.checkpoint.form == "seed"
+
     async def _write(self) -> None:
-        # No await between these lines: the snapshot is of exactly this sequence.
+        # No await between these lines: the snapshot is of exactly this commit.
         sequence = self._term.appender.next_sequence - 1
-        shown = seed_jobs(self._state) if self._state.live <= _SHOWN_JOBS_MAX else None
-        completed_total = self._state.counters.completed
+        shown = seed_jobs(self._state) if self._state.live <= _SHOWN_JOBS_MAX else []
         snapshot = Snapshot(self._state)
         try:
             await self._term.publish_checkpoint(
-                sequence, self._slices(snapshot), [msgspec.Raw(job) for job in shown] if shown is not None else None,
-                completed_total,
-            )  # fmt: skip
+                sequence,
+                self._slices(snapshot),
+                [msgspec.Raw(job) for job in shown] or None,
+                self._state.counters.completed,
+            )
             self.written += 1
-        except NotLeader:
-            log.info("the checkpoint after commit %d was given up: this broker no longer leads", sequence)
+        except NotLeader as reason:
+            # Safe: the state lives in the log all the same, and the next leader writes its own checkpoints.
+            log.info("the checkpoint after commit %d was given up: %s", sequence, reason)
         finally:
             snapshot.close()
 

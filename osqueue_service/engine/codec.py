@@ -34,9 +34,8 @@ def decode_commit(body: bytes) -> Commit:
         raise Unreadable(f"the records cannot be read: {error}") from error
 
 
-def replay(state: State, body: bytes) -> int:
-    """Apply one commit to the state; returns its stamp."""
+def replay(state: State, body: bytes) -> None:
+    """Apply one commit to the state."""
     commit = decode_commit(body)
     for record in commit.records:
         apply(state, record, commit.at_ms)
-    return commit.at_ms

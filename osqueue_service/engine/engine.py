@@ -66,7 +66,6 @@ class Engine:
         ids: IdSource,
         limits: Limits,
         settings: EngineSettings,
-        last_stamp_ms: int = 0,
     ) -> None:
         self.term = term
         self.limits = limits
@@ -74,7 +73,7 @@ class Engine:
         self._clock = clock
         self._ids = ids
         self._settings = settings
-        self._time = QueueTime(clock, last_stamp_ms)
+        self._time = QueueTime(clock, state.stamp_ms)
         self._inbox: deque[_Entry] = deque()
         self._inbox_bytes = 0
         self._waiting = WaitingClaims()
@@ -103,6 +102,7 @@ class Engine:
             founded = Founded(self._ids.salt())
             apply(self._state, founded, self._time.now_ms())
             self._put([founded], self._time.now_ms(), [])
+        self._checkpointer.consider()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
         self._wake.set()
 

@@ -9,11 +9,8 @@ DEFAULT_INTERVAL_MS = 50
 class EngineSettings:
     """`group_commit_interval_ms` None: commits follow the load, and a change waits at most 50 ms for company while
     others are under way. A number spaces the starts of commits by that much, to save storage requests.
-
-    `checkpoint_floor_bytes` of log are written before a checkpoint is considered at all.
     """
 
     group_commit_interval_ms: int | None = None
-    checkpoint_floor_bytes: int = 4 * 1024 * 1024
     # Finished jobs and keys are let go in commits that happen anyway, or after this long without one.
     lapse_interval_ms: int = 60_000

@@ -1,8 +1,10 @@
 """What the engine needs of one broker's time as leader."""
 
 import asyncio
-from collections.abc import AsyncIterable
-from typing import Any, Protocol
+from collections.abc import AsyncIterable, Sequence
+from typing import Protocol
+
+from osqueue_service.log import Root
 
 
 class Lane(Protocol):
@@ -49,12 +51,17 @@ class Term(Protocol):
         """Return once a read of the root that began after this call shows this term; raise NotLeader otherwise."""
         ...
 
+    @property
+    def root(self) -> Root:
+        """The root as last known to be this term's."""
+        ...
+
     def checkpoint_due(self) -> bool:
         """Whether the log since the last checkpoint outweighs the state."""
         ...
 
     async def publish_checkpoint(
-        self, sequence: int, image: AsyncIterable[bytes], seed_jobs: list[Any] | None, completed_total: int
+        self, sequence: int, image: AsyncIterable[bytes], seed_jobs: Sequence[object] | None, completed_total: int
     ) -> None:
-        """Make the state after `sequence` the recovery point."""
+        """Make the state after `sequence`, the last commit appended when this is called, the recovery point."""
         ...

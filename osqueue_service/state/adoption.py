@@ -1,6 +1,11 @@
-"""Taking over the jobs of an osqueue that kept everything in one `queue.json`."""
+"""Taking over the jobs of an osqueue that kept everything in one `queue.json`.
+
+What is built depends on that document alone, not on who adopts it or when: until the first
+checkpoint a second broker may have to adopt the same jobs again, below commits that name them.
+"""
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -14,19 +19,22 @@ class NotAdoptable(ValueError):
     """The document does not hold a queue in the shape it claims; the message names the job and the field."""
 
 
-def adopt(
-    state: State, jobs: Sequence[Mapping[str, Any]], completed_total: int, salt: str, now_ms: int, lease_ms: int
-) -> None:
-    """Fill an empty state. Jobs keep their ids, order, attempts and, while in progress, their worker."""
-    state.salt = salt
-    for position, seed in enumerate(jobs):
-        add_job(state, _job(state, seed, position, now_ms, lease_ms))
+def adopt(state: State, jobs: Sequence[bytes], completed_total: int, lease_ms: int) -> None:
+    """Fill an empty state from the JSON text of each job. Jobs keep their ids, order, attempts and, while in
+    progress, their worker, whose lease begins anew with `lease_ms`."""
+    state.salt = blake2b(b"\0".join(jobs), digest_size=3).hexdigest()
+    for position, text in enumerate(jobs):
+        try:
+            seed = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        except msgspec.MsgspecError as error:
+            raise NotAdoptable(f"jobs[{position}]: {error}") from None
+        add_job(state, _job(state, seed, position, lease_ms))
     state.counters.submitted = len(jobs) + completed_total
     state.counters.completed = completed_total
     state.counters.claimed = sum(job.claims for job in state.jobs.values())
 
 
-def _job(state: State, seed: Mapping[str, Any], position: int, now_ms: int, lease_ms: int) -> Job:
+def _job(state: State, seed: Mapping[str, msgspec.Raw], position: int, lease_ms: int) -> Job:
     number = state.next_number
     state.next_number += 1
     where = f"jobs[{position}]"
@@ -35,11 +43,11 @@ def _job(state: State, seed: Mapping[str, Any], position: int, now_ms: int, leas
         raise NotAdoptable(f"{where}.id: {job_id!r} is there twice")
     spec = JobSpec(
         type=_field(seed, "type", str, where, ""),
-        payload=msgspec.json.encode(seed.get("payload")),
+        payload=bytes(seed.get("payload", b"null")),
         max_attempts=_field(seed, "maxAttempts", int, where, 0),
         id=job_id,
     )
-    created_at = _field(seed, "createdAt", int, where, now_ms)
+    created_at = _field(seed, "createdAt", int, where, 0)
     attempts = _field(seed, "attempts", int, where, 0)
     status = _field(seed, "status", str, where)
     if status == Status.UNCLAIMED.wire:
@@ -49,14 +57,15 @@ def _job(state: State, seed: Mapping[str, Any], position: int, now_ms: int, leas
     worker_id = _field(seed, "workerId", str, where, "")
     claims = max(attempts, 1)
     # Its worker knows no token: the worker id proves the lease until the job is claimed again.
-    lease = Lease(f"adopted-{number}", worker_id, claims, now_ms, lease_ms)
+    lease = Lease(f"adopted-{number}", worker_id, claims, created_at, lease_ms)
     return Job(
         spec, number, created_at, number, Status.IN_PROGRESS, attempts=claims, claims=claims, lease=lease
     )  # fmt: skip
 
 
-def _field(seed: Mapping[str, Any], name: str, kind: type, where: str, default: Any = None) -> Any:
-    value = seed.get(name, default)
+def _field(seed: Mapping[str, msgspec.Raw], name: str, kind: type, where: str, default: Any = None) -> Any:
+    text = seed.get(name)
+    value = default if text is None else msgspec.json.decode(text)
     if kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, kind) or isinstance(value, bool):

@@ -48,6 +48,7 @@ class BrokenRecord(Exception):
 
 def apply(state: State, record: AnyRecord, at_ms: int) -> None:
     """Make the change that the record says happened at `at_ms`."""
+    state.stamp_ms = at_ms
     _APPLY[type(record)](state, record, at_ms)
 
 

@@ -48,6 +48,7 @@ class Head(Struct, frozen=True, array_like=True, gc=False):
     format: int
     salt: str
     next_number: int
+    stamp_ms: int
     counters: Counters
     paused: list[str]
 
@@ -93,7 +94,7 @@ class Snapshot:
         assert state.before_change is None, "another checkpoint is being written"
         counters = msgspec.structs.replace(state.counters)
         self._state = state
-        self._head = Head(FORMAT, state.salt, state.next_number, counters, sorted(state.ready.paused))
+        self._head = Head(FORMAT, state.salt, state.next_number, state.stamp_ms, counters, sorted(state.ready.paused))
         self._memories = [
             (Kind.KEYS, state.keys.slices()),
             (Kind.REQUESTS, state.requests.slices()),
@@ -185,6 +186,7 @@ def _load_head(state: State, raw: msgspec.Raw) -> None:
         raise UnknownFormat(f"the checkpoint has format {head.format}; this version reads {FORMAT}: upgrade the broker")
     state.salt = head.salt
     state.next_number = head.next_number
+    state.stamp_ms = head.stamp_ms
     state.counters = head.counters
     for name in head.paused:
         state.ready.pause(name)

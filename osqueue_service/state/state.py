@@ -17,11 +17,13 @@ SALT_CHARS = 6
 
 
 class State:
-    """A queue. `next_number` numbers jobs and places alike, so every number is used once."""
+    """A queue. `next_number` numbers jobs and places alike, so every number is used once; `stamp_ms` is the time
+    of the last change."""
 
     def __init__(self, *, history_limit: int = 20) -> None:
         self.salt = ""
         self.next_number = 1
+        self.stamp_ms = 0
         self.counters = Counters()
         self.history_limit = history_limit
 

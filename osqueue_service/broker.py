@@ -1,0 +1,220 @@
+"""One broker's life: standby, recovering, leader, fenced, and standby again.
+
+A broker that lost its leadership stands by again in the same process, with a new
+incarnation. It stops for good only when it is told to, or when its store can no longer be
+trusted: then `failed` says why.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from osqueue_service.clock import Clock
+from osqueue_service.engine.engine import Engine
+from osqueue_service.engine.rebuild import Rebuild
+from osqueue_service.engine.settings import EngineSettings
+from osqueue_service.errors import CorruptObject, Deposed, NotLeader
+from osqueue_service.ids import IdSource
+from osqueue_service.leadership import DEFAULT_DEPTH, Addresses, Elector, Heartbeat, Term
+from osqueue_service.limits import DEFAULT_LIMITS, Limits
+from osqueue_service.log import LogCounters
+from osqueue_service.storage import ObjectStore
+
+log = logging.getLogger(__name__)
+
+HAND_OVER_LIMIT_MS = 5_000
+"""How long a clean shutdown waits for the commits under way and for the root to say that nobody leads."""
+
+
+class Role(Enum):
+    """What a broker is doing."""
+
+    STANDBY = "standby"
+    RECOVERING = "recovering"
+    LEADER = "leader"
+    STOPPED = "stopped"
+
+
+class Broker:
+    """A broker without a network: rpc/ serves its engine while it leads.
+
+    `sole_owner`: the store proves that no other broker lives (the lock of a directory), so that a
+    takeover need not wait for anyone's silence. `on_loaded` is called when a large state has just been built,
+    before it serves.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        addresses: Addresses,
+        clock: Clock,
+        ids: IdSource,
+        heartbeat: Heartbeat | None = None,
+        settings: EngineSettings | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        depth: int = DEFAULT_DEPTH,
+        sole_owner: bool = False,
+        on_loaded: Callable[[], None] = lambda: None,
+        on_role: Callable[[Role], None] = lambda role: None,
+    ) -> None:
+        self.store = store
+        self.addresses = addresses
+        self.limits = limits
+        self.role = Role.STOPPED
+        self.counters = LogCounters()
+        self.failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        """Resolves with the reason when this broker can do nothing more."""
+        self._clock = clock
+        self._ids = ids
+        self._settings = settings or EngineSettings()
+        self._heartbeat = heartbeat or Heartbeat()
+        self._sole_owner = sole_owner
+        self._on_loaded = on_loaded
+        self._on_role = on_role
+        self._elector = Elector(
+            store, clock, ids, addresses=addresses, heartbeat=self._heartbeat, depth=depth, counters=self.counters
+        )
+        self._engine: Engine | None = None
+        self._term: Term | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._leading = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def engine(self) -> Engine:
+        """The queue, while this broker leads; `NotLeader` names the leader otherwise."""
+        if self._engine is None:
+            leader = self.leader_address
+            where = f"the leader is {leader}" if leader else "no leader is known yet"
+            raise NotLeader(f"this broker is {self.role.value}; {where}", leader_address=leader)
+        return self._engine
+
+    @property
+    def is_leader(self) -> bool:
+        return self._engine is not None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the leader, as far as this broker knows; 0 when unknown."""
+        return self._term.epoch if self._term is not None else self._elector.leader_epoch
+
+    @property
+    def leader_address(self) -> str:
+        """Where the leader is; this broker's own address while it leads."""
+        if self._engine is not None:
+            return self.addresses.grpc
+        leader = self._elector.leader
+        return "" if leader == self.addresses.grpc else leader
+
+    async def start(self, *, stand_by: bool = True) -> None:
+        """Begin to stand by. Without `stand_by`, return once this broker leads, or raise `BrokerLeadershipError`
+        when another is active."""
+        if self._life is not None:
+            raise RuntimeError("a broker is started once")
+        self._enter(Role.STANDBY)
+        self._life = asyncio.get_running_loop().create_task(self._live(stand_by), name="broker")
+        if not stand_by:
+            await self.leading()
+
+    async def leading(self) -> None:
+        """Return once this broker leads; raise what keeps it from ever doing so."""
+        waiting = asyncio.get_running_loop().create_task(self._leading.wait())
+        either: set[asyncio.Future[Any]] = {waiting, self.failed}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if self.failed.done():
+            raise self.failed.result()
+
+    async def stop(self) -> None:
+        """Step down in order, so that a standby takes over at once, and end. Idempotent."""
+        self._stopping = True
+        await self._hand_over()
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.wait({self._life})
+        self._enter(Role.STOPPED)
+
+    async def step_down(self) -> None:
+        """Hand over to a standby, and stand by."""
+        await self._hand_over()
+
+    async def _live(self, stand_by: bool) -> None:
+        try:
+            while not self._stopping:
+                reason = await self._serve_one_term(stand_by)
+                if not isinstance(reason, Deposed | NotLeader):
+                    raise reason
+                if self._stopping:
+                    return
+                log.warning("leadership ended: %s; standing by", reason)
+                stand_by = True
+                if isinstance(reason, NotLeader):
+                    # It stepped down on purpose: leave others the time to take over.
+                    await self._clock.sleep_ms(self._heartbeat.timeout_ms)
+        except Exception as reason:
+            log.critical("this broker stops: %s", reason, exc_info=not isinstance(reason, CorruptObject))
+            self._enter(Role.STOPPED)
+            if not self.failed.done():
+                self.failed.set_result(reason)
+
+    async def _serve_one_term(self, stand_by: bool) -> Exception:
+        """From standing by to the end of a term; returns why it ended."""
+        self._enter(Role.STANDBY)
+        rebuild = Rebuild(self.limits)
+        term = await self._elector.elect(rebuild, stand_by=stand_by, skip_wait=self._sole_owner)
+        self._on_loaded()
+        engine = Engine(
+            term,
+            rebuild.state,
+            clock=self._clock,
+            ids=self._ids,
+            limits=self.limits,
+            settings=self._settings,
+        )
+        self._term, self._engine = term, engine
+        engine.start()
+        self._leading.set()
+        self._enter(Role.LEADER)
+        log.info(
+            "leading epoch %d after commit %d: %d live jobs, recovered from checkpoint %d and %d commits",
+            term.epoch,
+            engine.sequence,
+            engine.totals.live,
+            term.recovered.checkpoint.sequence,
+            term.recovered.segments,
+        )
+        try:
+            return await asyncio.shield(term.lost)
+        finally:
+            self._engine = self._term = None
+            self._leading.clear()
+            engine.lose(leader_address=self.leader_address)
+            self._enter(Role.STANDBY)
+
+    async def _hand_over(self) -> None:
+        engine, term = self._engine, self._term
+        if engine is None or term is None:
+            return
+        try:
+            await self._clock.within_ms(HAND_OVER_LIMIT_MS, self._finish(engine, term))
+        except TimeoutError:
+            log.warning(
+                "storage did not confirm the hand-over within %d ms; a standby takes over after its timeout",
+                HAND_OVER_LIMIT_MS,
+            )
+            term.end(NotLeader("this broker is shutting down"))
+
+    @staticmethod
+    async def _finish(engine: Engine, term: Term) -> None:
+        await engine.stop()
+        await term.hand_over()
+
+    def _enter(self, role: Role) -> None:
+        if role is not self.role:
+            self.role = role
+            self._on_role(role)
