@@ -68,6 +68,9 @@ class Limits:
     inbox_bytes: int = 256 * MIB
     waiting_claims: int = 20_000
     waiting_reads: int = 20_000
+    watchers: int = 1_000
+    watch_events: int = 10_000
+    workers: int = 100_000
     sweep_jobs: int = 1_000
     commit_bytes: int = 8 * MIB
 

@@ -9,28 +9,34 @@ is no path on which an answer could overtake the log.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from osqueue_service.clock import Clock, Timer
+from osqueue_service.clock import Clock
+from osqueue_service.engine.alarm import Alarm
 from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.codec import encode_commit
-from osqueue_service.engine.leases import LeaseTable, LiveLease, Progress
+from osqueue_service.engine.dispatch import Dispatcher
+from osqueue_service.engine.events import EventKind, JobEvent, Subscription
+from osqueue_service.engine.figures import Figures
+from osqueue_service.engine.leases import LiveLease, Progress
 from osqueue_service.engine.pacing import Pacing
 from osqueue_service.engine.pipeline import PendingCommit, Pipeline, Reply, give
+from osqueue_service.engine.projections import Projections
 from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.engine.term import Term
 from osqueue_service.engine.totals import Totals, totals_of
-from osqueue_service.engine.waiting import FinishWaiters, WaitingClaim, WaitingClaims
+from osqueue_service.engine.waiting import FinishWaiters
+from osqueue_service.engine.workers import WorkerTable
 from osqueue_service.errors import NotLeader, OsqueueError, TooManyRequests
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
-from osqueue_service.state.apply import apply
-from osqueue_service.state.commands import Claim, Command, Granted, Release, ReleaseItem, Sweep
-from osqueue_service.state.machine import execute
+from osqueue_service.state.commands import Claim, Command, Granted, Release, Sweep
+from osqueue_service.state.machine import decide
+from osqueue_service.state.model import Job
 from osqueue_service.state.records import AnyRecord, Founded
 from osqueue_service.state.settling import holder
 from osqueue_service.state.state import State
@@ -76,16 +82,16 @@ class Engine:
         self._time = QueueTime(clock, state.stamp_ms)
         self._inbox: deque[_Entry] = deque()
         self._inbox_bytes = 0
-        self._waiting = WaitingClaims()
         self._finishing = FinishWaiters(limits.waiting_reads)
         self._pipeline = Pipeline(self._released)
         self._pacing = Pacing(clock, term.appender, settings)
         self._checkpointer = Checkpointer(term, state, clock)
-        self._leases = LeaseTable()
-        self._leases.start_anew(state, int(clock.monotonic_ms()), self._time.now_ms())
+        self._beside = Projections(state, limits)
+        self._beside.start(int(clock.monotonic_ms()), self._time.now_ms())
+        self._leases = self._beside.leases
+        self._dispatcher = Dispatcher(state.ready, clock, ids, self._give_back)
         self._wake = asyncio.Event()
-        self._alarm: Timer | None = None
-        self._alarm_at = 0.0
+        self._alarm = Alarm(clock, self._wake.set)
         self._closed: NotLeader | None = None
         self._task: asyncio.Task[None] | None = None
         self._last_lapse = clock.monotonic_ms()
@@ -99,9 +105,10 @@ class Engine:
     def start(self) -> None:
         """Begin to commit. A queue that never had a commit is founded."""
         if not self._state.salt:
+            now_ms = self._time.now_ms()
             founded = Founded(self._ids.salt())
-            apply(self._state, founded, self._time.now_ms())
-            self._put([founded], self._time.now_ms(), [])
+            self._beside.apply(founded, int(self._clock.monotonic_ms()), now_ms, [])
+            self._put(_Batch(now_ms, [founded]))
         self._checkpointer.consider()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
         self._wake.set()
@@ -134,11 +141,10 @@ class Engine:
             give(Reply(entry.answer, refusal, False))
         self._inbox.clear()
         self._inbox_bytes = 0
-        for waiting in self._waiting:
-            give(Reply(waiting.answer, refusal, False))
+        self._dispatcher.close(lambda answer: give(Reply(answer, refusal, False)))
         self._finishing.close(refusal)
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._beside.hub.close(refusal)
+        self._alarm.cancel()
         self._wake.set()
 
     # --- what callers ask --------------------------------------------------------------------------------------
@@ -180,7 +186,23 @@ class Engine:
         job = holder(self._state, job_id, worker_id, token)
         now_ms = self._time.now_ms()
         said = Progress(*progress, now_ms) if progress is not None else None
-        return self._leases.renew(job.number, int(self._clock.monotonic_ms()), now_ms, said), job.cancel_requested
+        lease = self._leases.renew(job.number, int(self._clock.monotonic_ms()), now_ms, said)
+        self._beside.workers.seen(lease.worker_id, now_ms)
+        if said is not None and self._beside.hub.watched:
+            self._beside.hub.publish([_progressed(self._state, job, lease, said)])
+        return lease, job.cancel_requested
+
+    def watch(self, wanted: Callable[[JobEvent], bool]) -> Subscription:
+        """Events from the next commit on, each told once it is durable. End it with `unwatch`."""
+        self._check_live()
+        return self._beside.hub.subscribe(wanted)
+
+    def unwatch(self, subscription: Subscription) -> None:
+        self._beside.hub.unsubscribe(subscription)
+
+    def worker_seen(self, worker_id: str, types: Sequence[str], version: str = "", slots: int = 0) -> None:
+        """A worker said what it takes."""
+        self._beside.workers.describe(worker_id, self._time.now_ms(), types, version, slots)
 
     async def read(self, view: Callable[[State], T], *, linearizable: bool = False) -> T:
         """What `view` makes of the state, once every change that it may have seen is durable.
@@ -234,12 +256,22 @@ class Engine:
         return 0 if put_at is None else int(self._clock.monotonic_ms() - put_at)
 
     @property
+    def workers(self) -> WorkerTable:
+        """What this leader heard of each worker."""
+        return self._beside.workers
+
+    @property
+    def figures(self) -> Figures:
+        """The recent past, second by second."""
+        return self._beside.figures
+
+    @property
     def inbox_length(self) -> int:
         return len(self._inbox)
 
     @property
     def waiting_claims(self) -> int:
-        return self._waiting.count
+        return self._dispatcher.waiting.count
 
     def _check_live(self) -> None:
         if self._closed is not None:
@@ -258,7 +290,7 @@ class Engine:
                 "(inbox_commands, inbox_bytes): storage is slower than the load. Try again later",
                 retry_after_ms=1_000,
             )
-        if entry.wait_ms and self._waiting.count >= limits.waiting_claims:
+        if entry.wait_ms and self._dispatcher.waiting.count >= limits.waiting_claims:
             raise TooManyRequests(
                 f"{limits.waiting_claims} claims wait for a job, which is the limit (waiting_claims): claim without "
                 "wait_ms, or with fewer workers",
@@ -278,7 +310,7 @@ class Engine:
                 if delay_ms <= 0:
                     self._commit()
                     continue
-                self._set_alarm(self._clock.monotonic_ms() + delay_ms)
+                self._alarm.set(self._clock.monotonic_ms() + delay_ms)
             self._wake.clear()
             await self._wake.wait()
 
@@ -297,7 +329,7 @@ class Engine:
         if lapse is not None and lapse <= now_ms:
             if monotonic - self._last_lapse >= self._settings.lapse_interval_ms:
                 return True
-            self._set_alarm(self._last_lapse + self._settings.lapse_interval_ms)
+            self._alarm.set(self._last_lapse + self._settings.lapse_interval_ms)
         self._arm(monotonic, now_ms, next_expiry, urgent, lapse)
         return False
 
@@ -308,141 +340,124 @@ class Engine:
         due += [monotonic + (at_ms - now_ms) for at_ms in queue_times if at_ms is not None and at_ms > now_ms]
         if due:
             # One millisecond more: moments are whole milliseconds, and a timer that fires early finds nothing due.
-            self._set_alarm(min(due) + 1)
-
-    def _set_alarm(self, monotonic: float) -> None:
-        now = self._clock.monotonic_ms()
-        if self._alarm is not None:
-            if now < self._alarm_at <= monotonic:
-                return
-            self._alarm.cancel()
-        self._alarm_at = monotonic
-        self._alarm = self._clock.call_later_ms(max(0.0, monotonic - now), self._wake.set)
+            self._alarm.set(min(due) + 1)
 
     def _commit(self) -> None:
         """Apply all that waits, and put it."""
-        now_ms = self._time.now_ms()
-        records: list[AnyRecord] = []
-        replies: list[Reply] = []
-        self._sweep(now_ms, records)
+        batch = _Batch(self._time.now_ms())
+        self._sweep(batch)
         room = self.limits.commit_bytes
         while self._inbox and room > 0:
             entry = self._inbox.popleft()
             self._inbox_bytes -= entry.size
             if not entry.answer.done():  # a caller that is gone before this moment has asked for nothing
                 room -= entry.size
-                self._apply(entry, now_ms, records, replies)
-        if self._waiting.count:
-            for waiting, share in self._waiting.servable(self._state.ready):
-                self._serve(waiting, share, now_ms, records, replies)
-        if records:
-            self._put(records, now_ms, replies)
+                self._execute(entry, batch)
+        if self._dispatcher.waiting.count:
+            self._dispatcher.serve(lambda claim, answer: self._grant(claim, answer, batch))
+        if batch.records:
+            self._put(batch)
         else:
-            self._pipeline.attach(replies)
+            self._pipeline.attach(batch.replies)
 
-    def _sweep(self, now_ms: int, records: list[AnyRecord]) -> None:
+    def _sweep(self, batch: "_Batch") -> None:
         monotonic = int(self._clock.monotonic_ms())
         limit = self.limits.sweep_jobs
         expired = self._leases.expired(monotonic, limit)
-        if not expired and not is_due(self._state, now_ms, self.limits):
+        if not expired and not is_due(self._state, batch.at_ms, self.limits):
             return
         self._last_lapse = monotonic
         timeouts = self._state.timeouts.next_ms()
-        overdue = limit if timeouts is not None and timeouts <= now_ms else 0
+        overdue = limit if timeouts is not None and timeouts <= batch.at_ms else 0
         jitters = [self._ids.jitter() for _ in range(len(expired) + overdue)]
-        command = Sweep(expired, jitters, limit, forget=not self._checkpointer.running)
-        self._change(command, now_ms, records)
+        self._change(Sweep(expired, jitters, limit, forget=not self._checkpointer.running), batch)
 
-    def _apply(self, entry: _Entry, now_ms: int, records: list[AnyRecord], replies: list[Reply]) -> None:
-        """Execute one command; its reply goes with this commit."""
+    def _execute(self, entry: _Entry, batch: "_Batch") -> None:
+        """Decide and apply one command; its reply goes with this commit."""
         command = entry.command
         if isinstance(command, Claim):
-            self._stamp(command)
-        try:
-            answer = self._change(command, now_ms, records)
-        except OsqueueError as refusal:
-            replies.append(Reply(entry.answer, refusal, True))
+            self._dispatcher.stamp(command)
+            self._grant(command, entry.answer, batch, entry.wait_ms)
             return
-        if isinstance(command, Claim):
-            if not answer and entry.wait_ms:
-                self._wait(command, entry)
-                return
-            entry.answer.add_done_callback(self._give_back(command, answer))
-        replies.append(Reply(entry.answer, answer, True))
+        try:
+            answer = self._change(command, batch)
+        except OsqueueError as refusal:
+            answer = refusal
+        batch.replies.append(Reply(entry.answer, answer, True))
 
-    def _change(self, command: Command, now_ms: int, records: list[AnyRecord]) -> Any:
-        new, answer = execute(self._state, command, now_ms, self.limits)
-        if new:
+    def _grant(self, claim: Claim, answer: "asyncio.Future[Any]", batch: "_Batch", wait_ms: int = 0) -> None:
+        """Execute a claim. Its jobs become durable in the same commit as what made them ready."""
+        granted = self._change(claim, batch)
+        if not granted and wait_ms:
+            self._dispatcher.wait(claim, answer, wait_ms)
+            return
+        self._dispatcher.watch(claim, granted, answer)
+        batch.replies.append(Reply(answer, granted, True))
+
+    def _change(self, command: Command, batch: "_Batch") -> Any:
+        records, answer = decide(self._state, command, batch.at_ms, self.limits)
+        if records:
             monotonic = int(self._clock.monotonic_ms())
-            for record in new:
-                self._leases.follow(record, monotonic, now_ms)
-            records += new
+            for record in records:
+                self._beside.apply(record, monotonic, batch.at_ms, batch.events)
+            batch.records += records
         return answer
 
-    def _stamp(self, claim: Claim, share: int | None = None) -> None:
-        """Draw a token for every job that the claim may get."""
-        ready = self._state.ready
-        waiting = sum(map(ready.count, claim.types)) if claim.types else ready.total
-        most = min(claim.max_jobs, waiting) if share is None else min(claim.max_jobs, waiting, share)
-        claim.tokens = [self._ids.token() for _ in range(most)]
+    def _give_back(self, release: Release) -> None:
+        """Release, in the next commit, jobs whose claimer is gone."""
+        if self._closed is None:
+            nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            # Not through `_accept`: giving back is never refused, or the jobs would wait for their leases.
+            self._inbox.append(_Entry(release, nobody, 0))
+            self._wake.set()
 
-    def _wait(self, command: Claim, entry: _Entry) -> None:
-        waiting = self._waiting.add(command, entry.answer)
-
-        def time_is_up() -> None:
-            if not entry.answer.done():
-                entry.answer.set_result([])
-
-        timer = self._clock.call_later_ms(entry.wait_ms, time_is_up)
-
-        def over(_: object) -> None:
-            timer.cancel()
-            self._waiting.remove(waiting)
-
-        entry.answer.add_done_callback(over)
-
-    def _serve(
-        self, waiting: WaitingClaim, share: int, now_ms: int, records: list[AnyRecord], replies: list[Reply]
-    ) -> None:
-        """Give a waiting claim its jobs; they become durable in the same commit as what made them ready."""
-        self._waiting.remove(waiting)
-        if waiting.answer.done():
-            return
-        self._stamp(waiting.command, share)
-        granted = self._change(waiting.command, now_ms, records)
-        waiting.answer.add_done_callback(self._give_back(waiting.command, granted))
-        replies.append(Reply(waiting.answer, granted, True))
-
-    def _give_back(self, claim: Claim, granted: list[Granted]) -> "Callable[[asyncio.Future[Any]], None]":
-        """A caller that is gone before it hears of its jobs never will: release them in the next commit."""
-
-        def done(answer: "asyncio.Future[Any]") -> None:
-            if answer.cancelled() and granted and self._closed is None:
-                items = [ReleaseItem(job.job_id, claim.worker_id, job.token) for job in granted]
-                ignored: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-                # Not through `_accept`: giving back is never refused, or the jobs would wait for their leases.
-                self._inbox.append(_Entry(Release(items), ignored, 0))
-                self._wake.set()
-
-        return done
-
-    def _put(self, records: list[AnyRecord], now_ms: int, replies: list[Reply]) -> None:
+    def _put(self, batch: "_Batch") -> None:
         lane = self.term.appender
-        sequence = lane.next_sequence
+        body = encode_commit(batch.at_ms, batch.records)
         commit = PendingCommit(
-            sequence=sequence,
-            replies=replies,
+            sequence=lane.next_sequence,
+            replies=batch.replies,
             totals=totals_of(self._state),
             put_at=self._clock.monotonic_ms(),
-            finished=self._finishing.finished_by(records),
+            size=len(body),
+            finished=self._finishing.finished_by(batch.records),
+            events=batch.events,
         )
-        durable = lane.append(encode_commit(now_ms, records), len(records))
-        self._pipeline.push(commit, durable)
+        self._pipeline.push(commit, lane.append(body, len(batch.records)))
         self._pacing.put()
 
     def _released(self, commit: PendingCommit) -> None:
         self.totals = commit.totals
         self.sequence = commit.sequence
+        took_ms = self._clock.monotonic_ms() - commit.put_at
+        self._beside.figures.committed(commit.totals, self._time.now_ms(), took_ms, commit.size)
         self._finishing.notify(commit.finished)
+        self._beside.hub.publish(commit.events)
         self._checkpointer.consider()
         self._wake.set()
+
+
+class _Batch:
+    """The commit that is being put together."""
+
+    __slots__ = ("at_ms", "events", "records", "replies")
+
+    def __init__(self, at_ms: int, records: list[AnyRecord] | None = None) -> None:
+        self.at_ms = at_ms
+        self.records = records or []
+        self.replies: list[Reply] = []
+        self.events: list[JobEvent] = []
+
+
+def _progressed(state: State, job: Job, lease: LiveLease, said: Progress) -> JobEvent:
+    return JobEvent(
+        kind=EventKind.PROGRESSED,
+        job_id=state.job_id(job),
+        type=job.spec.type,
+        status=job.status,
+        at=said.updated_at,
+        worker_id=lease.worker_id,
+        attempt=job.claims,
+        fraction=said.fraction,
+        message=said.message,
+    )

@@ -10,9 +10,6 @@ from itertools import islice
 from msgspec import Struct
 
 from osqueue_service.state.deadlines import Deadlines
-from osqueue_service.state.model import Status
-from osqueue_service.state.records import AnyRecord, AttemptsEnded, Claimed, Completed, Purged
-from osqueue_service.state.state import State
 
 
 class Progress(Struct, frozen=True, gc=False):
@@ -32,6 +29,7 @@ class LiveLease(Struct, gc=False):
 
     number: int
     token: str
+    worker_id: str
     lease_ms: int
     expires: int
     filed: int
@@ -52,23 +50,18 @@ class LeaseTable:
     def get(self, number: int) -> LiveLease | None:
         return self._leases.get(number)
 
-    def start_anew(self, state: State, monotonic: int, now_ms: int) -> None:
-        """After a takeover: every lease in the state lives for its full length from now."""
-        for job in state.roster(Status.IN_PROGRESS):
-            assert job.lease is not None
-            self._start(job.number, job.lease.token, job.lease.lease_ms, monotonic, now_ms)
+    def start(self, number: int, token: str, worker_id: str, lease_ms: int, monotonic: int, now_ms: int) -> None:
+        """A lease begins, or begins anew after a takeover: it lives for its full length from now."""
+        expires = monotonic + lease_ms
+        self._leases[number] = LiveLease(number, token, worker_id, lease_ms, expires, expires, now_ms)
+        self._deadlines.add(expires, number)
 
-    def follow(self, record: AnyRecord, monotonic: int, now_ms: int) -> None:
-        """Keep up with a record that was just applied."""
-        if isinstance(record, Claimed):
-            for grant in record.grants:
-                self._start(grant.number, grant.token, grant.lease_ms, monotonic, now_ms)
-        elif isinstance(record, Completed | AttemptsEnded):
-            for item in record.items:
-                self._end(item.number)
-        elif isinstance(record, Purged):
-            for number in record.numbers:
-                self._end(number)
+    def end(self, number: int) -> LiveLease | None:
+        """The lease is over, if there was one."""
+        lease = self._leases.pop(number, None)
+        if lease is not None:
+            self._deadlines.remove(lease.filed, number)
+        return lease
 
     def renew(self, number: int, monotonic: int, now_ms: int, progress: Progress | None) -> LiveLease:
         """A heartbeat: the lease lives for its full length from now."""
@@ -95,16 +88,6 @@ class LeaseTable:
 
     def __iter__(self) -> Iterator[LiveLease]:
         return iter(self._leases.values())
-
-    def _start(self, number: int, token: str, lease_ms: int, monotonic: int, now_ms: int) -> None:
-        expires = monotonic + lease_ms
-        self._leases[number] = LiveLease(number, token, lease_ms, expires, expires, now_ms)
-        self._deadlines.add(expires, number)
-
-    def _end(self, number: int) -> None:
-        lease = self._leases.pop(number, None)
-        if lease is not None:
-            self._deadlines.remove(lease.filed, number)
 
     def _refile(self, number: int) -> None:
         lease = self._leases[number]

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from osqueue_service.engine.events import JobEvent
 from osqueue_service.engine.totals import Totals
 from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown
 
@@ -30,7 +31,9 @@ class PendingCommit(Struct, gc=False):
     replies: list[Reply]
     totals: Totals
     put_at: float
+    size: int
     finished: list[int]
+    events: list[JobEvent]
 
 
 def give(reply: Reply) -> None:

@@ -56,6 +56,9 @@ def _check_indexes(state: State) -> None:
         for job in state.rosters[status]:
             _check(job.status is status, f"job {job.number} is in the roster of {status.wire}")
             _count(sizes, job)
+    by_type = Counter((job.spec.type, job.status) for job in state.jobs.values())
+    counted = {(name, status): counts[status] for name, counts in state.type_counts.items() for status in Status}
+    _check(by_type == Counter(counted) and all(map(any, state.type_counts.values())), "counts by type do not add up")
     waiting = [job.number for name in sorted(state.ready.types()) for job in state.ready.of_type(name)]
     _check(sorted(waiting) == [job.number for job in state.rosters[Status.UNCLAIMED]], "ready order and roster differ")
     order = [(-job.spec.priority, job.place) for job in state.ready.in_order()]

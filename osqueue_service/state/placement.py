@@ -29,6 +29,10 @@ def leave(state: State, job: Job) -> None:
     assert job.roster_node is not None
     state.rosters[status].remove(job.roster_node)
     job.roster_node = None
+    counts = state.type_counts[job.spec.type]
+    counts[status] -= 1
+    if not counts[status] and not any(counts):
+        del state.type_counts[job.spec.type]
     match status:
         case Status.UNCLAIMED:
             state.ready.remove(job)
@@ -52,6 +56,10 @@ def enter(state: State, job: Job) -> None:
     """Put the job into every index of the status it now has."""
     status = job.status
     job.roster_node = state.rosters[status].add(job.number, job)
+    counts = state.type_counts.get(job.spec.type)
+    if counts is None:
+        counts = state.type_counts[job.spec.type] = [0] * len(Status)
+    counts[status] += 1
     match status:
         case Status.UNCLAIMED:
             state.ready.add(job)

@@ -30,6 +30,8 @@ class State:
         self.jobs: dict[int, Job] = {}
         self.aliases: dict[str, int] = {}
         self.rosters = tuple(Index() for _ in Status)
+        self.type_counts: dict[str, list[int]] = {}
+        """Jobs kept, by type and then by `Status`."""
         self.ready = ReadyOrder()
         self.claims: dict[tuple[str, str], list[int]] = {}
 

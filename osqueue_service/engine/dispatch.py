@@ -1,0 +1,75 @@
+"""Handing jobs to claims: those that find one at once, and those that wait for one."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from osqueue_service.clock import Clock
+from osqueue_service.engine.waiting import WaitingClaims
+from osqueue_service.ids import IdSource
+from osqueue_service.state.commands import Claim, Granted, Release, ReleaseItem
+from osqueue_service.state.ready import ReadyOrder
+
+Answer = asyncio.Future[list[Granted]]
+
+
+class Dispatcher:
+    """Serves claims from one ready order.
+
+    `release` takes jobs that were granted to a caller that is gone before it heard of them.
+    """
+
+    def __init__(self, ready: ReadyOrder, clock: Clock, ids: IdSource, release: Callable[[Release], None]) -> None:
+        self.waiting = WaitingClaims()
+        self._ready = ready
+        self._clock = clock
+        self._ids = ids
+        self._release = release
+
+    def stamp(self, claim: Claim, share: int | None = None) -> None:
+        """Draw a token for every job that the claim may get, at most `share`."""
+        ready = self._ready
+        most = min(claim.max_jobs, sum(map(ready.count, claim.types)) if claim.types else ready.total)
+        if share is not None:
+            most = min(most, share)
+        claim.tokens = [self._ids.token() for _ in range(most)]
+
+    def wait(self, claim: Claim, answer: Answer, wait_ms: int) -> None:
+        """The claim found no job: it waits, and is answered empty when its time is up."""
+        waiting = self.waiting.add(claim, answer)
+
+        def time_is_up() -> None:
+            if not answer.done():
+                answer.set_result([])
+
+        timer = self._clock.call_later_ms(wait_ms, time_is_up)
+
+        def over(_: object) -> None:
+            timer.cancel()
+            self.waiting.remove(waiting)
+
+        answer.add_done_callback(over)
+
+    def serve(self, grant: Callable[[Claim, Answer], None]) -> None:
+        """Have `grant` execute every waiting claim for which a job waits now."""
+        for waiting, share in self.waiting.servable(self._ready):
+            self.waiting.remove(waiting)
+            if not waiting.answer.done():
+                self.stamp(waiting.command, share)
+                grant(waiting.command, waiting.answer)
+
+    def watch(self, claim: Claim, granted: list[Granted], answer: Answer) -> None:
+        """Give the jobs back if the caller goes before it hears of them: it never will."""
+        if not granted:
+            return
+
+        def done(settled: "asyncio.Future[Any]") -> None:
+            if settled.cancelled():
+                self._release(Release([ReleaseItem(job.job_id, claim.worker_id, job.token) for job in granted]))
+
+        answer.add_done_callback(done)
+
+    def close(self, refuse: Callable[[Answer], None]) -> None:
+        """Refuse every claim that waits."""
+        for waiting in list(self.waiting):
+            refuse(waiting.answer)

@@ -1,0 +1,208 @@
+"""What happened to jobs, told to those who watch once it is durable."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from enum import IntEnum
+
+from msgspec import Struct
+
+from osqueue_service.errors import TooManyRequests
+from osqueue_service.state.model import Attempt, Ending, Job, Status
+from osqueue_service.state.records import (
+    AnyRecord,
+    AttemptsEnded,
+    Cancelled,
+    CancelRequested,
+    Claimed,
+    Completed,
+    Evicted,
+    Promoted,
+    Purged,
+    Retried,
+    Submitted,
+)
+from osqueue_service.state.state import State
+
+
+class EventKind(IntEnum):
+    """What happened. The numbers are those of the public contract."""
+
+    SUBMITTED = 1
+    READY = 2
+    CLAIMED = 3
+    PROGRESSED = 4
+    COMPLETED = 5
+    FAILED = 6
+    EXPIRED = 7
+    TIMED_OUT = 8
+    RELEASED = 9
+    DEAD = 10
+    CANCEL_REQUESTED = 11
+    CANCELLED = 12
+    RETRIED = 13
+    REMOVED = 14
+
+
+_ENDINGS = {
+    Ending.FAILED: EventKind.FAILED,
+    Ending.EXPIRED: EventKind.EXPIRED,
+    Ending.TIMED_OUT: EventKind.TIMED_OUT,
+    Ending.RELEASED: EventKind.RELEASED,
+}
+_FINISHES = {Status.DEAD: EventKind.DEAD, Status.CANCELLED: EventKind.CANCELLED}
+
+
+class JobEvent(Struct, frozen=True, gc=False):
+    """One thing that happened to one job. `status` is what the job is since then; `at` is queue time (ms)."""
+
+    kind: EventKind
+    job_id: str
+    type: str
+    status: Status
+    at: int
+    worker_id: str = ""
+    attempt: int = 0
+    error_type: str = ""
+    error_message: str = ""
+    run_at: int = 0
+    fraction: float = 0.0
+    message: str = ""
+
+
+class Subscription:
+    """One watcher's buffer. When it is full the events in it are dropped and `missed` is set: look again."""
+
+    def __init__(self, wanted: Callable[[JobEvent], bool], limit: int) -> None:
+        self._wanted = wanted
+        self._limit = limit
+        self._events: deque[JobEvent] = deque()
+        self._arrived = asyncio.Event()
+        self._missed = False
+        self._closed: Exception | None = None
+
+    async def arrival(self) -> None:
+        """Return when there is something to `take`. Raises what closed the watch."""
+        await self._arrived.wait()
+
+    def take(self) -> tuple[list[JobEvent], bool]:
+        """What arrived since the last call, and whether something was missed before it."""
+        if self._closed is not None and not self._events:
+            raise self._closed
+        events, missed = list(self._events), self._missed
+        self._events.clear()
+        self._missed = False
+        if self._closed is None:
+            self._arrived.clear()
+        return events, missed
+
+    def offer(self, events: Iterable[JobEvent]) -> None:
+        """Buffer those that the watcher wants."""
+        for event in events:
+            if not self._wanted(event):
+                continue
+            if len(self._events) >= self._limit:
+                self._events.clear()
+                self._missed = True
+            self._events.append(event)
+            self._arrived.set()
+
+    def close(self, reason: Exception) -> None:
+        """No more events will come."""
+        self._closed = reason
+        self._arrived.set()
+
+
+class EventHub:
+    """All watchers. Describing events costs nothing while nobody watches."""
+
+    def __init__(self, watchers_max: int, buffer_max: int) -> None:
+        self._watchers_max = watchers_max
+        self._buffer_max = buffer_max
+        self._watchers: set[Subscription] = set()
+
+    @property
+    def watched(self) -> bool:
+        return bool(self._watchers)
+
+    def subscribe(self, wanted: Callable[[JobEvent], bool]) -> Subscription:
+        """Watch from the next commit on; TOO_MANY_REQUESTS at the limit."""
+        if len(self._watchers) >= self._watchers_max:
+            raise TooManyRequests(
+                f"{self._watchers_max} callers watch this queue, which is the limit (watchers): close one",
+                retry_after_ms=1_000,
+            )
+        subscription = Subscription(wanted, self._buffer_max)
+        self._watchers.add(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        self._watchers.discard(subscription)
+
+    def publish(self, events: list[JobEvent]) -> None:
+        """These events are durable."""
+        if events:
+            for watcher in self._watchers:
+                watcher.offer(events)
+
+    def close(self, reason: Exception) -> None:
+        """Leadership is over: watchers go to the new leader."""
+        for watcher in self._watchers:
+            watcher.close(reason)
+        self._watchers.clear()
+
+
+def before(state: State, record: AnyRecord, at: int) -> Iterator[JobEvent]:
+    """Events that must be described before the record is applied, because it removes their jobs."""
+    if isinstance(record, Evicted | Purged):
+        for number in record.numbers:
+            yield _event(state, EventKind.REMOVED, state.jobs[number], at)
+
+
+def after(state: State, record: AnyRecord, at: int) -> Iterator[JobEvent]:
+    """Events of a record that was just applied."""
+    jobs = state.jobs
+    if isinstance(record, Submitted):
+        for number in range(record.first, record.first + len(record.jobs)):
+            yield _event(state, EventKind.SUBMITTED, jobs[number], at)
+    elif isinstance(record, Claimed):
+        for grant in record.grants:
+            yield _event(state, EventKind.CLAIMED, jobs[grant.number], at)
+    elif isinstance(record, Completed):
+        for item in record.items:
+            yield _event(state, EventKind.COMPLETED, jobs[item.number], at)
+    elif isinstance(record, AttemptsEnded):
+        for end in record.items:
+            job = jobs[end.number]
+            yield _event(state, _ENDINGS[end.ending], job, at)
+            if end.status.finished:
+                yield _event(state, _FINISHES[end.status], job, at)
+    elif type(record) in _BY_NUMBER:
+        for number in record.numbers:  # type: ignore[union-attr]
+            yield _event(state, _BY_NUMBER[type(record)], jobs[number], at)
+
+
+_BY_NUMBER: dict[type, EventKind] = {
+    Promoted: EventKind.READY,
+    CancelRequested: EventKind.CANCEL_REQUESTED,
+    Cancelled: EventKind.CANCELLED,
+    Retried: EventKind.RETRIED,
+}
+
+
+def _event(state: State, kind: EventKind, job: Job, at: int) -> JobEvent:
+    lease = job.lease
+    last: Attempt | None = job.history[-1] if job.history else None
+    ended = kind in _ENDINGS.values() or kind in (EventKind.COMPLETED, EventKind.DEAD)
+    return JobEvent(
+        kind=kind,
+        job_id=state.job_id(job),
+        type=job.spec.type,
+        status=job.status,
+        at=at,
+        worker_id=lease.worker_id if lease else last.worker_id if last and ended else "",
+        attempt=job.claims,
+        error_type=last.error_type if last and ended else "",
+        error_message=last.error_message if last and ended else "",
+        run_at=job.due_at,
+    )

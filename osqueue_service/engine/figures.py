@@ -1,0 +1,154 @@
+"""The leader's own account of the recent past, for charts and rates.
+
+One row per second for an hour, overall; and rates per type that fade with a minute. Nothing
+here is durable: a new leader begins with an empty account.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from math import exp
+
+from msgspec import Struct
+
+from osqueue_service.engine.totals import Totals
+from osqueue_service.state.model import Ending, Status
+from osqueue_service.state.records import AnyRecord, AttemptsEnded, Claimed, Completed, Submitted
+from osqueue_service.state.state import State
+
+SECONDS_KEPT = 3_600
+RATE_WINDOW_MS = 60_000
+TYPES_KEPT = 10_000
+
+
+class Second(Struct):
+    """One second. `wait_ms` sums submit to start over `claimed` jobs, `run_ms` start to finish over `completed`,
+    `commit_ms` put to durable over `commits`; `_max` are the largest of each. Depths are as of its last commit."""
+
+    at: int
+    submitted: int = 0
+    claimed: int = 0
+    completed: int = 0
+    failed: int = 0
+    dead: int = 0
+    wait_ms: int = 0
+    wait_ms_max: int = 0
+    run_ms: int = 0
+    run_ms_max: int = 0
+    commits: int = 0
+    commit_ms: float = 0.0
+    commit_ms_max: float = 0.0
+    commit_bytes: int = 0
+    unclaimed: int = 0
+    scheduled: int = 0
+    in_progress: int = 0
+
+
+class Rates(Struct):
+    """Jobs per second, averaged over the last minute with the recent past weighing more."""
+
+    at: int
+    submitted: float = 0.0
+    claimed: float = 0.0
+    completed: float = 0.0
+    failed: float = 0.0
+
+    def fade(self, now_ms: int) -> None:
+        """Let what was counted before weigh less."""
+        left = exp(-max(0, now_ms - self.at) / RATE_WINDOW_MS)
+        self.submitted *= left
+        self.claimed *= left
+        self.completed *= left
+        self.failed *= left
+        self.at = max(self.at, now_ms)
+
+
+class Figures:
+    """Counts what commits did."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[Second] = deque(maxlen=SECONDS_KEPT)
+        self._types: OrderedDict[str, Rates] = OrderedDict()
+        self._all = Rates(0)
+
+    def history(self, since_ms: int = 0) -> Iterator[Second]:
+        """The seconds since then, oldest first; a second without a commit is not there."""
+        return (second for second in self._seconds if second.at >= since_ms)
+
+    def rates(self, now_ms: int, type_name: str | None = None) -> Rates:
+        """Jobs per second, of one type or of all."""
+        rates = self._all if type_name is None else self._types.get(type_name, Rates(now_ms))
+        rates.fade(now_ms)
+        return rates
+
+    def follow(self, state: State, record: AnyRecord, now_ms: int) -> None:
+        """Count a record that was just applied."""
+        second = self._second(now_ms)
+        jobs = state.jobs
+        if isinstance(record, Submitted):
+            second.submitted += len(record.jobs)
+            for spec in record.jobs:
+                self._of(spec.type, now_ms).submitted += _PER_SECOND
+            self._total(now_ms).submitted += _PER_SECOND * len(record.jobs)
+        elif isinstance(record, Claimed):
+            second.claimed += len(record.grants)
+            for grant in record.grants:
+                job = jobs[grant.number]
+                wait_ms = now_ms - job.created_at
+                second.wait_ms += wait_ms
+                if wait_ms > second.wait_ms_max:
+                    second.wait_ms_max = wait_ms
+                self._of(job.spec.type, now_ms).claimed += _PER_SECOND
+            self._total(now_ms).claimed += _PER_SECOND * len(record.grants)
+        elif isinstance(record, Completed):
+            second.completed += len(record.items)
+            for item in record.items:
+                job = jobs[item.number]
+                run_ms = now_ms - job.history[-1].started_at
+                second.run_ms += run_ms
+                if run_ms > second.run_ms_max:
+                    second.run_ms_max = run_ms
+                self._of(job.spec.type, now_ms).completed += _PER_SECOND
+            self._total(now_ms).completed += _PER_SECOND * len(record.items)
+        elif isinstance(record, AttemptsEnded):
+            for end in record.items:
+                if end.ending is not Ending.RELEASED:
+                    second.failed += 1
+                    self._of(jobs[end.number].spec.type, now_ms).failed += _PER_SECOND
+                    self._total(now_ms).failed += _PER_SECOND
+                second.dead += end.status is Status.DEAD
+
+    def committed(self, totals: Totals, now_ms: int, took_ms: float, size: int) -> None:
+        """A commit became durable."""
+        second = self._second(now_ms)
+        second.commits += 1
+        second.commit_ms += took_ms
+        second.commit_ms_max = max(second.commit_ms_max, took_ms)
+        second.commit_bytes += size
+        second.unclaimed = totals.unclaimed
+        second.scheduled = totals.scheduled
+        second.in_progress = totals.in_progress
+
+    def _second(self, now_ms: int) -> Second:
+        at = now_ms - now_ms % 1_000
+        if not self._seconds or self._seconds[-1].at < at:
+            self._seconds.append(Second(at))
+        return self._seconds[-1]
+
+    def _total(self, now_ms: int) -> Rates:
+        if self._all.at != now_ms:
+            self._all.fade(now_ms)
+        return self._all
+
+    def _of(self, type_name: str, now_ms: int) -> Rates:
+        rates = self._types.get(type_name)
+        if rates is None:
+            if len(self._types) >= TYPES_KEPT:
+                self._types.popitem(last=False)
+            rates = self._types[type_name] = Rates(now_ms)
+        elif rates.at != now_ms:
+            rates.fade(now_ms)
+        return rates
+
+
+# One job counted now, as a rate over the window.
+_PER_SECOND = 1_000 / RATE_WINDOW_MS
