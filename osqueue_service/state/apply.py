@@ -175,12 +175,11 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
 def _evicted(state: State, record: Evicted, at_ms: int) -> None:
     for number in record.numbers:
         job = _job(state, number, Status.COMPLETED, Status.DEAD, Status.CANCELLED)
-        if job.history:
-            last = job.history[-1]
-            expires_at = last.ended_at + record.settled_ttl_ms
-            if expires_at > at_ms and last.token:
-                entry = SettledEntry(last.token, number, last.worker_id, last.ending, last.became, expires_at)
-                state.settled.remember(last.token, entry)
+        for end in job.history:
+            expires_at = end.ended_at + record.settled_ttl_ms
+            if expires_at > at_ms and end.token:
+                entry = SettledEntry(end.token, number, end.worker_id, end.ending, end.became, expires_at, end.next_at)
+                state.settled.remember(end.token, entry)
         if job.status is Status.DEAD:
             state.counters.dead_evicted += 1
         state.counters.evicted += 1

@@ -24,13 +24,15 @@ class Memory(Generic[E]):
     collector stops looking at, and a checkpoint can walk the table in slices while it grows.
     """
 
-    __slots__ = ("_entries", "_newest", "_older", "_oldest")
+    __slots__ = ("_entries", "_newest", "_older", "_oldest", "_replaced")
 
     def __init__(self) -> None:
         self._entries: dict[str, E] = {}
         self._oldest: deque[str] = deque()
         self._older: deque[tuple[str, ...]] = deque()
         self._newest: list[str] = []
+        # What entries were before they were replaced, for the walk that is under way.
+        self._replaced: dict[str, E] | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -43,7 +45,10 @@ class Memory(Generic[E]):
     def remember(self, key: str, entry: E) -> None:
         """Add an entry. A key that is there already (expired, or it would have been found) keeps its place
         in the order of forgetting and gets the new entry."""
-        if key not in self._entries:
+        if key in self._entries:
+            if self._replaced is not None:
+                self._replaced.setdefault(key, self._entries[key])
+        else:
             self._newest.append(key)
             if len(self._newest) == _CHUNK:
                 self._older.append(tuple(self._newest))
@@ -77,11 +82,18 @@ class Memory(Generic[E]):
         return None if key is None else self._entries[key].expires_at
 
     def slices(self) -> Iterator[list[tuple[str, E]]]:
-        """The entries of this moment, a chunk at a time. Entries may be added between two chunks, none may
-        be forgotten until the last."""
+        """The entries of this moment, a chunk at a time. Entries may be added and replaced between two chunks, none
+        may be forgotten until the last. A new walk ends the one before it."""
         chunks = [tuple(self._oldest), *self._older, tuple(self._newest)]
+        self._replaced = {}
+        return self._walk(chunks, self._replaced)
+
+    def _walk(self, chunks: list[tuple[str, ...]], replaced: dict[str, E]) -> Iterator[list[tuple[str, E]]]:
+        entries = self._entries
         for chunk in chunks:
-            yield [(key, self._entries[key]) for key in chunk]
+            yield [(key, replaced[key] if key in replaced else entries[key]) for key in chunk]
+        if self._replaced is replaced:
+            self._replaced = None
 
     def _keys(self) -> Iterator[str]:
         yield from self._oldest

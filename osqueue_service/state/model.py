@@ -193,6 +193,7 @@ class SettledEntry(Struct, frozen=True, array_like=True, gc=False):
     ending: Ending
     became: Status
     expires_at: int
+    next_at: int = 0
 
 
 class Counters(Struct, array_like=True, gc=False):

@@ -116,7 +116,7 @@ class Retried(Record, frozen=True, tag=9):
 
 
 class Evicted(Record, frozen=True, tag=10):
-    """These finished jobs are no longer kept. The last action of their tokens is remembered for
+    """These finished jobs are no longer kept. The last action of each of their tokens is remembered for
     `settled_ttl_ms` after it happened."""
 
     numbers: list[int]

@@ -27,6 +27,8 @@ def backoff_ms(policy: RetryPolicy, attempts: int, jitter: float) -> int:
     """The wait before the next attempt after `attempts` of them; `jitter` in [0, 1) places it in the spread."""
     if policy.initial_ms <= 0:
         return 0
-    # The exponent is capped because a float overflows at about 2 ** 1024; max_ms is far below either.
-    delay = min(policy.initial_ms * policy.multiplier ** min(attempts - 1, 64), policy.max_ms)
+    try:
+        delay = min(policy.initial_ms * policy.multiplier ** (attempts - 1), policy.max_ms)
+    except OverflowError:  # a float ends at about 2 ** 1024, and max_ms is far below that
+        delay = policy.max_ms
     return max(0, min(round(delay * (1 + policy.jitter * (2 * jitter - 1))), policy.max_ms))

@@ -53,7 +53,7 @@ def decide_fail(
         try:
             job = _current(state, item, Ending.FAILED, now_ms, limits)
             if not isinstance(job, Job):
-                answers.append(FailAnswer(job.became, job.next_at if isinstance(job, Attempt) else 0))
+                answers.append(FailAnswer(job.became, job.next_at))
                 continue
             end = ends.get(job.number)
             if end is None:
