@@ -7,23 +7,20 @@ is no path on which an answer could overtake the log.
 """
 
 import asyncio
-import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
-
-from msgspec import Struct
 
 from osqueue_service.clock import Clock
 from osqueue_service.engine.alarm import Alarm
 from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.codec import encode_commit
 from osqueue_service.engine.dispatch import Dispatcher
-from osqueue_service.engine.events import EventKind, JobEvent, Subscription
+from osqueue_service.engine.events import JobEvent, Subscription, progressed
 from osqueue_service.engine.figures import Figures
+from osqueue_service.engine.inbox import Entry, Inbox
 from osqueue_service.engine.leases import LiveLease, Progress
 from osqueue_service.engine.pacing import Pacing
-from osqueue_service.engine.pipeline import PendingCommit, Pipeline, Reply, give
+from osqueue_service.engine.pipeline import Batch, PendingCommit, Pipeline, Reply, give
 from osqueue_service.engine.projections import Projections
 from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
@@ -36,24 +33,12 @@ from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Command, Granted, Release, Sweep
 from osqueue_service.state.machine import decide
-from osqueue_service.state.model import Job
-from osqueue_service.state.records import AnyRecord, Founded
+from osqueue_service.state.records import Founded
 from osqueue_service.state.settling import holder
 from osqueue_service.state.state import State
 from osqueue_service.state.sweeping import is_due
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
-
-class _Entry(Struct, gc=False):
-    """A command in the inbox. `wait_ms` > 0: a claim that finds nothing may wait that long."""
-
-    command: Command
-    answer: "asyncio.Future[Any]"
-    size: int
-    wait_ms: int = 0
 
 
 class Engine:
@@ -80,8 +65,7 @@ class Engine:
         self._ids = ids
         self._settings = settings
         self._time = QueueTime(clock, state.stamp_ms)
-        self._inbox: deque[_Entry] = deque()
-        self._inbox_bytes = 0
+        self._inbox = Inbox(limits)
         self._finishing = FinishWaiters(limits.waiting_reads)
         self._pipeline = Pipeline(self._released)
         self._pacing = Pacing(clock, term.appender, settings)
@@ -108,7 +92,7 @@ class Engine:
             now_ms = self._time.now_ms()
             founded = Founded(self._ids.salt())
             self._beside.apply(founded, int(self._clock.monotonic_ms()), now_ms, [])
-            self._put(_Batch(now_ms, [founded]))
+            self._put(Batch(now_ms, [founded]))
         self._checkpointer.consider()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
         self._wake.set()
@@ -137,10 +121,8 @@ class Engine:
         if self._closed is not None:
             return
         self._closed = refusal
-        for entry in self._inbox:
+        for entry in self._inbox.drain():
             give(Reply(entry.answer, refusal, False))
-        self._inbox.clear()
-        self._inbox_bytes = 0
         self._dispatcher.close(lambda answer: give(Reply(answer, refusal, False)))
         self._finishing.close(refusal)
         self._beside.hub.close(refusal)
@@ -156,13 +138,13 @@ class Engine:
     async def execute(self, command: Command, size: int = 0) -> Any:
         """Apply the command and return its answer once it is durable. `size`: the request's bytes, for the limit."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._accept(_Entry(command, answer, size))
+        self._accept(Entry(command, answer, size))
         return await answer
 
     async def claim(self, command: Claim, wait_ms: int = 0) -> list[Granted]:
         """Jobs for the worker, waiting up to `wait_ms` for the first. Empty when there is none by then."""
         answer: asyncio.Future[list[Granted]] = asyncio.get_running_loop().create_future()
-        self._accept(_Entry(command, answer, 0, min(wait_ms, self.limits.wait_ms_max)))
+        self._accept(Entry(command, answer, 0, min(wait_ms, self.limits.wait_ms_max)))
         return await answer
 
     async def heartbeat(
@@ -189,7 +171,7 @@ class Engine:
         lease = self._leases.renew(job.number, int(self._clock.monotonic_ms()), now_ms, said)
         self._beside.workers.seen(lease.worker_id, now_ms)
         if said is not None and self._beside.hub.watched:
-            self._beside.hub.publish([_progressed(self._state, job, lease, said)])
+            self._beside.hub.publish([progressed(self._state, job, lease, said)])
         return lease, job.cancel_requested
 
     def watch(self, wanted: Callable[[JobEvent], bool]) -> Subscription:
@@ -279,25 +261,17 @@ class Engine:
         if not self.term.is_live():
             raise NotLeader("this broker could not renew its leadership in time, so its answers may be stale")
 
-    def _accept(self, entry: _Entry) -> None:
+    def _accept(self, entry: Entry) -> None:
         if self._closed is not None:
             raise self._closed
-        limits = self.limits
-        full = len(self._inbox) >= limits.inbox_commands or self._inbox_bytes + entry.size > limits.inbox_bytes
-        if full:
+        waiting_max = self.limits.waiting_claims
+        if entry.wait_ms and self._dispatcher.waiting.count >= waiting_max:
             raise TooManyRequests(
-                f"{len(self._inbox)} calls of {self._inbox_bytes} bytes wait to be committed, which is the limit "
-                "(inbox_commands, inbox_bytes): storage is slower than the load. Try again later",
+                f"{waiting_max} claims wait for a job, which is the limit (waiting_claims): claim without wait_ms, or "
+                "with fewer workers",
                 retry_after_ms=1_000,
             )
-        if entry.wait_ms and self._dispatcher.waiting.count >= limits.waiting_claims:
-            raise TooManyRequests(
-                f"{limits.waiting_claims} claims wait for a job, which is the limit (waiting_claims): claim without "
-                "wait_ms, or with fewer workers",
-                retry_after_ms=1_000,
-            )
-        self._inbox.append(entry)
-        self._inbox_bytes += entry.size
+        self._inbox.add(entry)
         self._pacing.arrived()
         self._wake.set()
 
@@ -344,15 +318,10 @@ class Engine:
 
     def _commit(self) -> None:
         """Apply all that waits, and put it."""
-        batch = _Batch(self._time.now_ms())
+        batch = Batch(self._time.now_ms())
         self._sweep(batch)
-        room = self.limits.commit_bytes
-        while self._inbox and room > 0:
-            entry = self._inbox.popleft()
-            self._inbox_bytes -= entry.size
-            if not entry.answer.done():  # a caller that is gone before this moment has asked for nothing
-                room -= entry.size
-                self._execute(entry, batch)
+        for entry in self._inbox.take(self.limits.commit_bytes):
+            self._execute(entry, batch)
         if self._dispatcher.waiting.count:
             self._dispatcher.serve(lambda claim, answer: self._grant(claim, answer, batch))
         if batch.records:
@@ -360,7 +329,7 @@ class Engine:
         else:
             self._pipeline.attach(batch.replies)
 
-    def _sweep(self, batch: "_Batch") -> None:
+    def _sweep(self, batch: Batch) -> None:
         monotonic = int(self._clock.monotonic_ms())
         limit = self.limits.sweep_jobs
         expired = self._leases.expired(monotonic, limit)
@@ -372,7 +341,7 @@ class Engine:
         jitters = [self._ids.jitter() for _ in range(len(expired) + overdue)]
         self._change(Sweep(expired, jitters, limit, forget=not self._checkpointer.running), batch)
 
-    def _execute(self, entry: _Entry, batch: "_Batch") -> None:
+    def _execute(self, entry: Entry, batch: Batch) -> None:
         """Decide and apply one command; its reply goes with this commit."""
         command = entry.command
         if isinstance(command, Claim):
@@ -385,7 +354,7 @@ class Engine:
             answer = refusal
         batch.replies.append(Reply(entry.answer, answer, True))
 
-    def _grant(self, claim: Claim, answer: "asyncio.Future[Any]", batch: "_Batch", wait_ms: int = 0) -> None:
+    def _grant(self, claim: Claim, answer: "asyncio.Future[Any]", batch: Batch, wait_ms: int = 0) -> None:
         """Execute a claim. Its jobs become durable in the same commit as what made them ready."""
         granted = self._change(claim, batch)
         if not granted and wait_ms:
@@ -394,7 +363,7 @@ class Engine:
         self._dispatcher.watch(claim, granted, answer)
         batch.replies.append(Reply(answer, granted, True))
 
-    def _change(self, command: Command, batch: "_Batch") -> Any:
+    def _change(self, command: Command, batch: Batch) -> Any:
         records, answer = decide(self._state, command, batch.at_ms, self.limits)
         if records:
             monotonic = int(self._clock.monotonic_ms())
@@ -408,10 +377,10 @@ class Engine:
         if self._closed is None:
             nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             # Not through `_accept`: giving back is never refused, or the jobs would wait for their leases.
-            self._inbox.append(_Entry(release, nobody, 0))
+            self._inbox.add_own(Entry(release, nobody))
             self._wake.set()
 
-    def _put(self, batch: "_Batch") -> None:
+    def _put(self, batch: Batch) -> None:
         lane = self.term.appender
         body = encode_commit(batch.at_ms, batch.records)
         commit = PendingCommit(
@@ -435,29 +404,3 @@ class Engine:
         self._beside.hub.publish(commit.events)
         self._checkpointer.consider()
         self._wake.set()
-
-
-class _Batch:
-    """The commit that is being put together."""
-
-    __slots__ = ("at_ms", "events", "records", "replies")
-
-    def __init__(self, at_ms: int, records: list[AnyRecord] | None = None) -> None:
-        self.at_ms = at_ms
-        self.records = records or []
-        self.replies: list[Reply] = []
-        self.events: list[JobEvent] = []
-
-
-def _progressed(state: State, job: Job, lease: LiveLease, said: Progress) -> JobEvent:
-    return JobEvent(
-        kind=EventKind.PROGRESSED,
-        job_id=state.job_id(job),
-        type=job.spec.type,
-        status=job.status,
-        at=said.updated_at,
-        worker_id=lease.worker_id,
-        attempt=job.claims,
-        fraction=said.fraction,
-        message=said.message,
-    )

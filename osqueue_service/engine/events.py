@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from osqueue_service.engine.leases import LiveLease, Progress
 from osqueue_service.errors import TooManyRequests
 from osqueue_service.state.model import Attempt, Ending, Job, Status
 from osqueue_service.state.records import (
@@ -180,6 +181,21 @@ def after(state: State, record: AnyRecord, at: int) -> Iterator[JobEvent]:
     elif type(record) in _BY_NUMBER:
         for number in record.numbers:  # type: ignore[union-attr]
             yield _event(state, _BY_NUMBER[type(record)], jobs[number], at)
+
+
+def progressed(state: State, job: Job, lease: LiveLease, said: Progress) -> JobEvent:
+    """A worker said how far it is. Not a change of state, so there is nothing to wait for."""
+    return JobEvent(
+        kind=EventKind.PROGRESSED,
+        job_id=state.job_id(job),
+        type=job.spec.type,
+        status=job.status,
+        at=said.updated_at,
+        worker_id=lease.worker_id,
+        attempt=job.claims,
+        fraction=said.fraction,
+        message=said.message,
+    )
 
 
 _BY_NUMBER: dict[type, EventKind] = {

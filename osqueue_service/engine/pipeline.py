@@ -14,6 +14,7 @@ from msgspec import Struct
 from osqueue_service.engine.events import JobEvent
 from osqueue_service.engine.totals import Totals
 from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown
+from osqueue_service.state.records import AnyRecord
 
 
 class Reply(Struct, gc=False):
@@ -22,6 +23,18 @@ class Reply(Struct, gc=False):
     answer: "asyncio.Future[Any]"
     value: Any
     changes: bool
+
+
+class Batch:
+    """The commit that is being put together, all of it at one stamped time."""
+
+    __slots__ = ("at_ms", "events", "records", "replies")
+
+    def __init__(self, at_ms: int, records: list[AnyRecord] | None = None) -> None:
+        self.at_ms = at_ms
+        self.records = records or []
+        self.replies: list[Reply] = []
+        self.events: list[JobEvent] = []
 
 
 class PendingCommit(Struct, gc=False):
