@@ -19,7 +19,7 @@ from osqueue_service.errors import CorruptObject, Deposed, NotLeader
 from osqueue_service.ids import IdSource
 from osqueue_service.leadership import DEFAULT_DEPTH, Addresses, Elector, Heartbeat, Term
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
-from osqueue_service.log import LogCounters
+from osqueue_service.log import LogCounters, Root
 from osqueue_service.storage import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -87,10 +87,15 @@ class Broker:
     def engine(self) -> Engine:
         """The queue, while this broker leads; `NotLeader` names the leader otherwise."""
         if self._engine is None:
-            leader = self.leader_address
-            where = f"the leader is {leader}" if leader else "no leader is known yet"
-            raise NotLeader(f"this broker is {self.role.value}; {where}", leader_address=leader)
+            raise self._not_leader()
         return self._engine
+
+    @property
+    def root(self) -> Root:
+        """The root as last known to be this leader's; `NotLeader` while it does not lead."""
+        if self._term is None:
+            raise self._not_leader()
+        return self._term.root
 
     @property
     def is_leader(self) -> bool:
@@ -213,6 +218,11 @@ class Broker:
     async def _finish(engine: Engine, term: Term) -> None:
         await engine.stop()
         await term.hand_over()
+
+    def _not_leader(self) -> NotLeader:
+        leader = self.leader_address
+        where = f"the leader is {leader}" if leader else "no leader is known yet"
+        return NotLeader(f"this broker is {self.role.value}; {where}", leader_address=leader)
 
     def _enter(self, role: Role) -> None:
         if role is not self.role:

@@ -28,6 +28,7 @@ class Limits:
     metadata_bytes: int = 8 * KIB
     error_type_bytes: int = 256
     error_message_bytes: int = 8 * KIB
+    progress_message_bytes: int = 1 * KIB
     priority_max: int = 1_000
     max_attempts: int = 1_000
     lease_ms_min: int = 100
@@ -35,10 +36,13 @@ class Limits:
     timeout_ms_max: int = 7 * DAY_MS
     delay_ms_max: int = 365 * DAY_MS
     retention_ms_max: int = 30 * DAY_MS
+    retry_multiplier_max: int = 1_000
 
     # One call. Beyond: INVALID_REQUEST, except wait_ms, which is cut to the cap and answers empty.
     batch_items: int = 1_000
     claim_types: int = 128
+    filter_labels: int = 8
+    reason_bytes: int = 1 * KIB
     wait_ms_max: int = 60 * SECOND_MS
     message_bytes: int = 4 * MIB
     page_items: int = 1_000

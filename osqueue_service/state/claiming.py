@@ -63,4 +63,5 @@ def _granted_again(state: State, job: Job, limits: Limits) -> Granted:
         lease_ms=lease.lease_ms,
         created_at=job.created_at,
         max_attempts=job.spec.max_attempts or limits.default_max_attempts,
+        cancel_requested=job.cancel_requested,
     )

@@ -48,7 +48,7 @@ class Claim(Command):
 
 
 class Granted(Struct, frozen=True, gc=False):
-    """One job as its worker receives it."""
+    """One job as its worker receives it. `cancel_requested` only on a lease that is handed out again."""
 
     job_id: str
     number: int
@@ -58,6 +58,7 @@ class Granted(Struct, frozen=True, gc=False):
     lease_ms: int
     created_at: int
     max_attempts: int
+    cancel_requested: bool = False
 
 
 class CompleteItem(Struct, frozen=True, gc=False):
