@@ -1,0 +1,106 @@
+"""A worker's calls. `osqueue.worker.Worker` makes them for you."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from osqueue.calls.base import Calls, lease_of, names_of
+from osqueue.encoding import to_bytes
+from osqueue.failures import describe
+from osqueue.job import ClaimedJob, HoldsLease, JobError, Progress
+from osqueue.messages import ClaimRequest, Completion, Failure, Heartbeat, Release, Renewal, Settled
+from osqueue.registry import JobType
+from osqueue.submission import integer, text
+
+ITEM_BYTES = 256
+"""About what a completion or heartbeat takes of a message, beside result and progress."""
+
+
+class LeaseCalls(Calls):
+    """Claiming jobs, keeping them and settling them."""
+
+    async def claim_job(
+        self,
+        worker_id: str,
+        types: Iterable[str | JobType[Any, Any]] = (),
+        *,
+        wait_ms: int = 0,
+        lease_ms: int = 0,
+        claim_key: str = "",
+    ) -> ClaimedJob | None:
+        """Lease the next ready job of these types (none: any), waiting up to wait_ms for one; None: there was none."""
+        jobs = await self.claim_jobs(worker_id, types, wait_ms=wait_ms, lease_ms=lease_ms, claim_key=claim_key)
+        return jobs[0] if jobs else None
+
+    async def claim_jobs(
+        self,
+        worker_id: str,
+        types: Iterable[str | JobType[Any, Any]] = (),
+        *,
+        max_jobs: int = 1,
+        max_bytes: int = 0,
+        wait_ms: int = 0,
+        lease_ms: int = 0,
+        claim_key: str = "",
+        worker_version: str = "",
+    ) -> list[ClaimedJob]:
+        """Lease up to max_jobs jobs, waiting up to wait_ms for the first.
+
+        The same worker repeating a `claim_key` is given the same leases while they live. Without one, retries within
+        the call are still safe.
+        """
+        session = self._open()
+        request = ClaimRequest(
+            worker_id=text("worker_id", worker_id),
+            types=names_of(types),
+            claim_key=text("claim_key", claim_key) or session.request_id(),
+            wait_ms=integer("wait_ms", wait_ms),
+            lease_ms=integer("lease_ms", lease_ms),
+            worker_version=text("worker_version", worker_version),
+            max_jobs=integer("max_jobs", max_jobs, 2**31 - 1),
+            max_bytes=integer("max_bytes", max_bytes),
+        )
+        timeout_ms = max(wait_ms, 0) + self.options.timeout_ms
+        claims = await session.run(lambda: session.transport.claim_jobs(request, timeout_ms=timeout_ms))
+        session.wrote(claims.commit)
+        return claims.jobs
+
+    async def heartbeat(self, job: HoldsLease, *, progress: float | None = None, message: str = "") -> Renewal:
+        """Renew a lease, and tell how far the job has come, from 0 to 1.
+
+        `LeaseLostError` and `JobNotFoundError` mean: stop working on it.
+        """
+        said = None if progress is None else Progress(float(progress), text("message", message))
+        heartbeat = Heartbeat(*lease_of(job), progress=said)
+        return await self._open().heartbeats.call(heartbeat, ITEM_BYTES + 3 * len(message))
+
+    async def complete_job(self, job: HoldsLease, result: object = None) -> None:
+        """End the job in success, with what came of it: bytes, or anything JSON can hold; None is no result."""
+        data = None if result is None else to_bytes(result, "result")
+        completion = Completion(*lease_of(job), result=data)
+        await self._open().completions.call(completion, ITEM_BYTES if data is None else ITEM_BYTES + len(data))
+
+    async def fail_job(
+        self,
+        job: HoldsLease,
+        error: JobError | BaseException | str,
+        *,
+        retryable: bool = True,
+        retry_delay_ms: int | None = None,
+    ) -> Settled:
+        """End the attempt in failure; the answer says what the job is now: "unclaimed", "scheduled" or "dead"."""
+        session = self._open()
+        failure = Failure(
+            *lease_of(job), error=describe(error), retryable=retryable, retry_delay_ms=retry_delay_ms,
+            request_id=session.request_id(),
+        )  # fmt: skip
+        settled = await session.run(lambda: session.transport.fail_job(failure, timeout_ms=self.options.timeout_ms))
+        session.wrote(settled.commit)
+        return settled
+
+    async def release_job(self, job: HoldsLease) -> Settled:
+        """Give the job back unfinished: it is ready at once, and the attempt does not count."""
+        session = self._open()
+        release = Release(*lease_of(job), request_id=session.request_id())
+        settled = await session.run(lambda: session.transport.release_job(release, timeout_ms=self.options.timeout_ms))
+        session.wrote(settled.commit)
+        return settled

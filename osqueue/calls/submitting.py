@@ -1,0 +1,82 @@
+"""A producer's calls."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
+
+from osqueue.calls.base import Calls
+from osqueue.errors import OsqueueError
+from osqueue.handle import JobHandle
+from osqueue.messages import JobSpec
+from osqueue.registry import JobType
+from osqueue.submission import SubmitOptions, new_job
+
+if TYPE_CHECKING:
+    from osqueue.client import OsqueueClient
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+class SubmitCalls(Calls):
+    """Putting jobs into the queue."""
+
+    @overload
+    async def submit_job(
+        self, job_type: JobType[P, R], payload: P, **options: Unpack[SubmitOptions]
+    ) -> JobHandle[R]: ...
+    @overload
+    async def submit_job(self, job_type: str, payload: object, **options: Unpack[SubmitOptions]) -> JobHandle[Any]: ...
+    async def submit_job(self, job_type: Any, payload: Any, **options: Unpack[SubmitOptions]) -> JobHandle[Any]:
+        """Put one job into the queue; returns once it is durable.
+
+        The payload is what the type says, or anything JSON can hold, or bytes. Errors: `BrokerProtocolError` for what
+        is wrong with it, `IdempotencyConflictError`, `QueueFullError`.
+        """
+        spec = new_job(self.registry.known(job_type), payload, **options)
+        answer = await self._open().submits.call(spec, spec.wire_bytes)
+        return JobHandle(self._client, answer.job_id, answer.deduplicated, spec.job_type)
+
+    @overload
+    async def submit_jobs(self, jobs: Iterable[JobSpec], *, atomic: Literal[True] = ...) -> list[JobHandle[Any]]: ...
+    @overload
+    async def submit_jobs(self, jobs: Iterable[JobSpec], *, atomic: bool) -> list[JobHandle[Any] | OsqueueError]: ...
+    async def submit_jobs(self, jobs: Iterable[JobSpec], *, atomic: bool = True) -> Any:
+        """Put many jobs, made with `new_job`, into the queue.
+
+        By default all or none, in one commit: at most 1,000 jobs and 4 MiB; what is wrong with any of them is raised.
+        With `atomic=False` any number: each job for itself, a handle or an error in its place.
+        """
+        specs = list(jobs)
+        session = self._open()
+        handles: list[JobHandle[Any] | OsqueueError] = []
+        answers = await (session.submit_all(specs) if atomic else session.submit_each(specs))
+        for spec, answer in zip(specs, answers, strict=True):
+            if not isinstance(answer, OsqueueError):
+                handles.append(JobHandle(self._client, answer.job_id, answer.deduplicated, spec.job_type))
+            elif atomic:
+                raise answer
+            else:
+                handles.append(answer)
+        return handles
+
+    @overload
+    async def submit_and_wait(
+        self, job_type: JobType[P, R], payload: P, *, wait_ms: int | None = ..., **options: Unpack[SubmitOptions]
+    ) -> R: ...
+    @overload
+    async def submit_and_wait(
+        self, job_type: str, payload: object, *, wait_ms: int | None = ..., **options: Unpack[SubmitOptions]
+    ) -> Any: ...
+    async def submit_and_wait(
+        self, job_type: Any, payload: Any, *, wait_ms: int | None = 30_000, **options: Unpack[SubmitOptions]
+    ) -> Any:
+        """Submit a job and return its result, waiting at most wait_ms (None: for ever).
+
+        Errors as those of `submit_job` and `JobHandle.result`.
+        """
+        handle = await self.submit_job(job_type, payload, **options)
+        return await handle.result(wait_ms)
+
+    @property
+    def _client(self) -> "OsqueueClient":
+        return cast("OsqueueClient", self)

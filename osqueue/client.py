@@ -1,0 +1,130 @@
+"""The asynchronous client of a queue."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from osqueue.calls.leasing import LeaseCalls
+from osqueue.calls.reading import ReadCalls
+from osqueue.calls.steering import SteerCalls
+from osqueue.calls.submitting import SubmitCalls
+from osqueue.connecting import connect
+from osqueue.discovery import RootReader
+from osqueue.errors import TransportConfigError, TransportConnectionError
+from osqueue.registry import Registry
+from osqueue.retrying import RetryOptions
+from osqueue.session import Session
+from osqueue.transports.protocol import Transport
+
+
+@dataclass(slots=True, frozen=True)
+class ClientState:
+    """What a client is doing, for people and metrics. Counters start when it connects."""
+
+    connected: bool
+    transport: str = ""
+    address: str = ""
+    waiting: int = 0
+    batches_in_flight: int = 0
+    batches: int = 0
+    items: int = 0
+    retries: int = 0
+    last_error: str = ""
+
+
+class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
+    """Submits, claims, settles and observes jobs.
+
+        async with OsqueueClient("grpc://localhost:8081") as client:
+            job = await client.submit_job("email", {"to": "ada@example.org"})
+            print(await job.result(timeout_ms=30_000))
+
+    `broker_url` is `grpc://host:port` (a broker; several separated by commas), `http(s)://` or `ws(s)://` (a gateway);
+    without one, BROKER_URL, or a broker on this machine. `storage`, anything with `async read(key) -> bytes | None`,
+    finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is "grpc", "rest", "ws"
+    or an object of your own. `token` defaults to OSQUEUE_TOKEN.
+
+    It connects with its first call, and then belongs to that process and event loop. Concurrent `submit_job`,
+    `complete_job` and `heartbeat` calls travel together in batches, unless `coalesce` is off. What may pass is retried,
+    safely: `RetryOptions` gives the meaning of `timeout_ms`, `max_retries`, `retry_delay_ms` and `retry_deadline_ms`.
+    """
+
+    def __init__(
+        self,
+        broker_url: str | Sequence[str] | None = None,
+        *,
+        storage: RootReader | None = None,
+        prefix: str = "",
+        transport: str | Transport | None = None,
+        registry: Registry | None = None,
+        token: str | None = None,
+        timeout_ms: int = 5_000,
+        max_retries: int = 3,
+        retry_delay_ms: int = 1_000,
+        retry_deadline_ms: int = 60_000,
+        coalesce: bool = True,
+    ) -> None:
+        self.registry = registry if registry is not None else Registry()
+        self.options = RetryOptions(timeout_ms, max_retries, retry_delay_ms, retry_deadline_ms)
+        self._make_transport = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
+        self._coalesce = coalesce
+        self._session: Session | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish the calls under way, within `timeout_ms`, and disconnect; idempotent. No call may follow."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None and session.is_current():
+            await session.close()
+
+    def state(self) -> ClientState:
+        """What the client is doing."""
+        session = self._session
+        if session is None:
+            return ClientState(connected=False)
+        coalescers = session.coalescers
+        return ClientState(
+            connected=True,
+            transport=session.transport.name,
+            address=session.transport.address,
+            waiting=sum(coalescer.waiting for coalescer in coalescers),
+            batches_in_flight=sum(coalescer.in_flight for coalescer in coalescers),
+            batches=sum(coalescer.batches for coalescer in coalescers),
+            items=sum(coalescer.items for coalescer in coalescers),
+            retries=session.retrying.retries,
+            last_error=str(session.retrying.last_error or ""),
+        )
+
+    def new_transport(self) -> Transport:
+        """A transport of its own to the same broker, for use in another event loop; the caller closes it."""
+        return self._make_transport()
+
+    def _open(self) -> Session:
+        session = self._session
+        if session is not None and session.is_current():
+            return session
+        if self._closed:
+            raise TransportConnectionError("the client is closed")
+        if session is not None:
+            if session.pid != os.getpid():
+                raise TransportConfigError(
+                    f"this client connected in process {session.pid} and cannot be used in its fork {os.getpid()}: "
+                    "make the client after the fork, or start processes with the spawn method"
+                )
+            if not session.loop.is_closed():
+                raise TransportConfigError(
+                    "this client belongs to another event loop that still runs: make one client per loop, "
+                    "or use osqueue.sync from other threads"
+                )
+        asyncio.get_running_loop()  # a clear RuntimeError before anything is made
+        self._session = Session(self._make_transport(), self.options, self._coalesce)
+        return self._session

@@ -1,0 +1,53 @@
+"""Which transport a client uses. Nothing is connected here, and nothing heavy imported before it is needed."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from osqueue.discovery import LeaderFinder, RootReader
+from osqueue.errors import ConfigError, TransportConfigError
+from osqueue.transports.addresses import DEFAULT_URL, Endpoint, parse
+from osqueue.transports.protocol import Transport
+
+
+def connect(
+    broker_url: str | Sequence[str] | None,
+    *,
+    storage: RootReader | None,
+    prefix: str,
+    transport: str | Transport | None,
+    token: str | None,
+) -> Callable[[], Transport]:
+    """How to make the client's transport; wrong settings are found now, not with the first call."""
+    if transport is not None and not isinstance(transport, str):
+        if broker_url is not None or storage is not None:
+            raise ConfigError("give either a transport of your own, or broker_url, or storage")
+        first = [transport]
+        return lambda: first.pop() if first else transport.clone()
+    token = os.environ.get("OSQUEUE_TOKEN", "") if token is None else token
+    if storage is not None:
+        if broker_url is not None:
+            raise ConfigError("give either broker_url or storage: the storage names the broker")
+        if transport not in (None, "grpc"):
+            raise ConfigError(f"the storage names the broker's gRPC address; transport {transport!r} cannot use it")
+        return _grpc([], token, LeaderFinder(storage, prefix))
+    endpoints = parse(broker_url if broker_url is not None else os.environ.get("BROKER_URL") or DEFAULT_URL)
+    kind = endpoints[0].kind
+    if transport == "ws" and kind == "rest":
+        kind = "ws"
+    if transport is not None and transport != kind:
+        raise TransportConfigError(
+            f"transport {transport!r} cannot use {endpoints[0].authority}: "
+            "grpc needs grpc://host:port, rest and ws need the gateway's http://host:port"
+        )
+    if kind == "grpc":
+        return _grpc(endpoints, token, None)
+    raise TransportConfigError(f"transport {kind!r} is not there")
+
+
+def _grpc(endpoints: list[Endpoint], token: str, find_leader: LeaderFinder | None) -> Callable[[], Transport]:
+    def make() -> Transport:
+        from osqueue.transports.grpc import GrpcTransport
+
+        return GrpcTransport(endpoints, token=token, find_leader=find_leader)
+
+    return make

@@ -1,0 +1,49 @@
+"""How a handler's failure is told to the queue, and the exceptions that say more than "it failed"."""
+
+import traceback
+
+from osqueue.job import JobError
+
+ERROR_TYPE_BYTES = 256
+ERROR_MESSAGE_BYTES = 8 * 1024
+"""The queue's own limits: more is cut here, because a failure must be reported in any case."""
+
+
+class Retry(Exception):
+    """Raise it in a handler: the attempt failed; try again, after delay_ms if given."""
+
+    def __init__(self, message: str = "", *, delay_ms: int | None = None) -> None:
+        super().__init__(message)
+        self.delay_ms = delay_ms
+
+
+class Reject(Exception):
+    """Raise it in a handler: trying again cannot help; the job becomes a dead letter."""
+
+
+def describe(error: JobError | BaseException | str) -> JobError:
+    """The error as the queue keeps it: an exception's class, its text and where it was raised."""
+    if isinstance(error, str):
+        error = JobError("", error)
+    elif isinstance(error, BaseException):
+        error = JobError(type(error).__name__, _message(error))
+    return JobError(_cut(error.type, ERROR_TYPE_BYTES), _cut(error.message, ERROR_MESSAGE_BYTES))
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001 - a defect of the exception's own __str__, which is then what we report
+        text = f"<{type(broken).__name__} in its __str__>"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return text
+    last = frames[-1]
+    return f"{text}\n  at {last.filename}:{last.lineno} in {last.name}" if text else f"at {last.filename}:{last.lineno}"
+
+
+def _cut(text: str, limit: int) -> str:
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return data.decode()
+    return data[: limit - 3].decode("utf-8", "ignore") + "…"

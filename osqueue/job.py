@@ -1,0 +1,171 @@
+"""What a job is, as producers, workers and observers see it.
+
+Times ending in `_at` are milliseconds since the Unix epoch by the leader's clock, 0 when
+there is none; durations end in `_ms`. Payloads and results are bytes, by convention JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+from osqueue.encoding import from_bytes
+
+JobStatus = Literal["unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled"]
+
+LIVE_STATUSES: tuple[JobStatus, ...] = ("unclaimed", "scheduled", "in_progress")
+FINISHED_STATUSES: tuple[JobStatus, ...] = ("completed", "dead", "cancelled")
+
+AttemptOutcome = Literal["running", "completed", "failed", "expired", "timed_out", "released", "cancelled"]
+
+
+class Position(NamedTuple):
+    """A point in the log: positions are ordered by the leader's epoch, then by sequence."""
+
+    epoch: int
+    sequence: int
+
+
+class JobError(NamedTuple):
+    """What went wrong in an attempt: a short stable name to group by, and the details."""
+
+    type: str
+    message: str
+
+
+@dataclass(slots=True, frozen=True)
+class RetryPolicy:
+    """A failed job waits initial_ms × multiplier^(failures − 1), at most max_ms, spread by jitter (0 to 1)."""
+
+    initial_ms: int
+    multiplier: float = 2.0
+    max_ms: int = 3_600_000
+    jitter: float = 0.0
+
+
+class Progress(NamedTuple):
+    """How far an attempt has come, from 0 to 1, as its worker last said."""
+
+    fraction: float
+    message: str = ""
+    updated_at: int = 0
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One numbered execution of a job."""
+
+    number: int
+    worker_id: str
+    started_at: int
+    ended_at: int
+    outcome: AttemptOutcome
+    error: JobError | None = None
+
+
+class Lease(NamedTuple):
+    """The right to one attempt, and its proof. An empty token is matched by worker_id."""
+
+    job_id: str
+    worker_id: str
+    lease_token: str = ""
+
+
+class HoldsLease(Protocol):
+    """Whatever can prove a lease: a `ClaimedJob`, or a `Lease` kept from one."""
+
+    @property
+    def job_id(self) -> str: ...
+    @property
+    def worker_id(self) -> str: ...
+    @property
+    def lease_token(self) -> str: ...
+
+
+@dataclass(slots=True)
+class ClaimedJob:
+    """A job in the hands of a worker: all it needs to run the attempt and to prove its right to it."""
+
+    job_id: str
+    worker_id: str
+    payload: bytes
+    type: str = ""
+    lease_token: str = ""
+    attempt: int = 0
+    lease_expires_at: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    timeout_ms: int = 0
+    max_attempts: int = 0
+    created_at: int = 0
+    lease_ms: int = 0
+    cancel_requested: bool = False
+
+    def value(self) -> Any:
+        """The payload as JSON, or the bytes themselves when they are none."""
+        return from_bytes(self.payload)
+
+
+@dataclass(slots=True)
+class Job:
+    """A job as the queue knows it. What a view leaves out (payload, result, history) is empty."""
+
+    id: str
+    status: JobStatus
+    payload: bytes = b""
+    type: str = ""
+    worker_id: str = ""
+    created_at: int = 0
+    attempts: int = 0
+    max_attempts: int = 0
+    heartbeat: int = 0
+    priority: int = 0
+    run_at: int = 0
+    lease_ms: int = 0
+    timeout_ms: int = 0
+    retry_policy: RetryPolicy | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    retention_ms: int | None = None
+    idempotency_key: str = ""
+    result: bytes | None = None
+    finished_at: int = 0
+    progress: Progress | None = None
+    cancel_requested: bool = False
+    lease_expires_at: int = 0
+    history: list[Attempt] = field(default_factory=list)
+    attempt_number: int = 0
+    error: JobError | None = None
+    payload_bytes: int = 0
+    result_bytes: int = 0
+    claimed_at: int = 0
+    effective_max_attempts: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Completed, dead or cancelled: it will not run again by itself."""
+        return self.status in FINISHED_STATUSES
+
+    def value(self) -> Any:
+        """The payload as JSON, or the bytes themselves when they are none."""
+        return from_bytes(self.payload)
+
+    def result_value(self) -> Any:
+        """The result as JSON, the bytes themselves when they are none, None when there is no result."""
+        return None if self.result is None else from_bytes(self.result)
+
+
+@dataclass(slots=True)
+class JobFilter:
+    """Which jobs: those that match every field that is set. `statuses` empty means live ones."""
+
+    statuses: tuple[JobStatus, ...] = ()
+    types: tuple[str, ...] = ()
+    worker_id: str = ""
+    created_from: int = 0
+    created_before: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    error_type: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is set: it matches all live jobs."""
+        return self == JobFilter()

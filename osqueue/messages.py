@@ -1,0 +1,295 @@
+"""What a transport is asked and what it answers: plain data, free of any wire format.
+
+A batch is answered item by item, in order: the item's value, or the error that refused it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from osqueue.errors import OsqueueError
+from osqueue.job import ClaimedJob, Job, JobError, JobFilter, JobStatus, Position, Progress, RetryPolicy
+from osqueue.registry import JobType
+
+JobView = Literal["", "basic", "full"]
+
+
+@dataclass(slots=True)
+class JobSpec:
+    """A job to submit, encoded; `new_job` builds it. `job_type` stays here: it tells how to read the result."""
+
+    payload: bytes
+    type: str = ""
+    max_attempts: int | None = None
+    priority: int = 0
+    run_at: int = 0
+    delay_ms: int = 0
+    lease_ms: int = 0
+    timeout_ms: int = 0
+    retry_policy: RetryPolicy | None = None
+    idempotency_key: str = ""
+    metadata: Mapping[str, str] | None = None
+    retention_ms: int | None = None
+    job_type: JobType[Any, Any] | None = None
+
+    @property
+    def wire_bytes(self) -> int:
+        """About how much of a message it takes."""
+        size = 128 + len(self.payload)
+        if self.metadata:
+            size += sum(3 * (len(key) + len(value)) + 16 for key, value in self.metadata.items())
+        return size
+
+
+class Submitted(NamedTuple):
+    """The job is durable; `deduplicated` when an earlier submission had made it."""
+
+    job_id: str
+    deduplicated: bool = False
+
+
+@dataclass(slots=True)
+class ClaimRequest:
+    """A worker asks for jobs; waits up to wait_ms for the first."""
+
+    worker_id: str
+    types: Sequence[str] = ()
+    claim_key: str = ""
+    wait_ms: int = 0
+    lease_ms: int = 0
+    worker_version: str = ""
+    max_jobs: int = 1
+    max_bytes: int = 0
+
+
+class Claims(NamedTuple):
+    """The leased jobs, in the order they should run."""
+
+    jobs: list[ClaimedJob]
+    commit: Position | None = None
+
+
+class Heartbeat(NamedTuple):
+    """A worker still runs a job."""
+
+    job_id: str
+    worker_id: str
+    lease_token: str = ""
+    progress: Progress | None = None
+
+
+class Renewal(NamedTuple):
+    """The lease lives on until lease_expires_at; `cancel_requested` asks the worker to stop."""
+
+    lease_expires_at: int
+    cancel_requested: bool = False
+
+
+class Completion(NamedTuple):
+    """A worker has done a job."""
+
+    job_id: str
+    worker_id: str
+    lease_token: str = ""
+    result: bytes | None = None
+
+
+@dataclass(slots=True)
+class Failure:
+    """A worker could not do a job."""
+
+    job_id: str
+    worker_id: str
+    lease_token: str
+    error: JobError
+    retryable: bool = True
+    retry_delay_ms: int | None = None
+    request_id: str = ""
+
+
+@dataclass(slots=True)
+class Release:
+    """A worker gives a job back."""
+
+    job_id: str
+    worker_id: str
+    lease_token: str = ""
+    request_id: str = ""
+
+
+class Settled(NamedTuple):
+    """What a failed or released job is now, and when it runs next (0: now, or never)."""
+
+    status: JobStatus
+    run_at: int = 0
+    commit: Position | None = None
+
+
+class JobAnswer(NamedTuple):
+    """A job, and the durable state that it was read from."""
+
+    job: Job
+    position: Position | None = None
+
+
+@dataclass(slots=True)
+class ListRequest:
+    """One page of jobs."""
+
+    filter: JobFilter | None = None
+    view: JobView = ""
+    page_size: int = 0
+    page_token: str = ""
+    linearizable: bool = False
+
+
+class JobPage(NamedTuple):
+    """The jobs of a page, oldest first; an empty next_page_token ends the walk."""
+
+    jobs: list[Job]
+    next_page_token: str = ""
+    position: Position | None = None
+
+
+@dataclass(slots=True)
+class Selection:
+    """Jobs by ids or by filter, for cancel_jobs and retry_jobs."""
+
+    job_ids: Sequence[str] = ()
+    filter: JobFilter | None = None
+    dry_run: bool = False
+    page_token: str = ""
+    request_id: str = ""
+
+
+class Change(NamedTuple):
+    """What became of one selected job: its status now, or the error that left it as it was."""
+
+    job_id: str
+    status: JobStatus | None = None
+    cancel_requested: bool = False
+    error: OsqueueError | None = None
+
+
+class ChangePage(NamedTuple):
+    """What became of up to 1,000 selected jobs, and where to go on."""
+
+    changes: list[Change]
+    next_page_token: str = ""
+    commit: Position | None = None
+
+
+@dataclass(slots=True)
+class Explanation:
+    """Why a job is not running. `reasons`, the most important first, are words such as "behind" or "type_paused"."""
+
+    status: JobStatus
+    reasons: list[str]
+    message: str
+    run_at: int = 0
+    jobs_ahead: int = 0
+    workers: int = 0
+    worker_id: str = ""
+    lease_expires_at: int = 0
+    finished_at: int = 0
+    error: JobError | None = None
+    position: Position | None = None
+
+
+@dataclass(slots=True)
+class Counts:
+    """Numbers of jobs, by status and over the queue's whole life."""
+
+    total: int = 0
+    unclaimed: int = 0
+    scheduled: int = 0
+    in_progress: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    completed: int = 0
+    submitted_total: int = 0
+    completed_total: int = 0
+    dead_total: int = 0
+    cancelled_total: int = 0
+    purged_total: int = 0
+    evicted_total: int = 0
+
+
+@dataclass(slots=True)
+class Rates:
+    """Jobs per second, averaged over the last window_ms."""
+
+    window_ms: int = 0
+    submitted: float = 0.0
+    claimed: float = 0.0
+    completed: float = 0.0
+    failed: float = 0.0
+
+
+@dataclass(slots=True)
+class TypeStats:
+    """The statistics of one type."""
+
+    type: str
+    counts: Counts = field(default_factory=Counts)
+    paused: bool = False
+    oldest_ready_age_ms: int = 0
+    rates: Rates = field(default_factory=Rates)
+    workers: int = 0
+
+
+@dataclass(slots=True)
+class Stats:
+    """How many jobs there are, how old the oldest ready one is, how fast they flow."""
+
+    counts: Counts = field(default_factory=Counts)
+    broker_address: str = ""
+    types: list[TypeStats] = field(default_factory=list)
+    oldest_ready_age_ms: int = 0
+    rates: Rates = field(default_factory=Rates)
+    bytes: int = 0
+    position: Position | None = None
+    commit_lag_ms: int = 0
+
+
+@dataclass(slots=True)
+class WatchRequest:
+    """What to watch; with `after`, go on where an earlier watch ended."""
+
+    job_ids: Sequence[str] = ()
+    types: Sequence[str] = ()
+    stats_interval_ms: int = 0
+    after: Position | None = None
+
+
+@dataclass(slots=True)
+class JobEvent:
+    """Something happened to a job. `kind` is a word such as "submitted", "claimed" or "dead"."""
+
+    kind: str
+    job_id: str
+    type: str = ""
+    status: str = ""
+    worker_id: str = ""
+    attempt: int = 0
+    at: int = 0
+    error: JobError | None = None
+    progress: Progress | None = None
+    run_at: int = 0
+
+
+class Resync(NamedTuple):
+    """Events were lost, or may have been ("gap", "new_leader"): list again, then go on with what follows."""
+
+    reason: str
+    message: str = ""
+
+
+@dataclass(slots=True)
+class WatchFrame:
+    """What a watch sends: events in order, statistics at the interval asked for, a resync after a gap."""
+
+    events: list[JobEvent] = field(default_factory=list)
+    stats: Stats | None = None
+    resync: Resync | None = None
+    position: Position | None = None

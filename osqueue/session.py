@@ -1,0 +1,127 @@
+"""One client's life in one process and one event loop: its transport, its retries and its batches."""
+
+import asyncio
+import itertools
+import os
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from osqueue.coalescing import BATCH_BYTES, BATCH_ITEMS, FLIGHTS, SPACING_MS, Coalescer
+from osqueue.errors import BrokerLeadershipError, OsqueueError
+from osqueue.job import Position
+from osqueue.messages import Completion, Heartbeat, JobSpec, Renewal, Submitted
+from osqueue.retrying import Retrying, RetryOptions
+from osqueue.transports.protocol import Transport
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+UNCOALESCED_FLIGHTS = 10_000
+
+
+class Session:
+    """Everything of a client that cannot be shared between loops or survive a fork."""
+
+    def __init__(self, transport: Transport, options: RetryOptions, coalesce: bool) -> None:
+        self.transport = transport
+        self.loop = asyncio.get_running_loop()
+        self.pid = os.getpid()
+        self.retrying = Retrying(options)
+        self.timeout_ms = options.timeout_ms
+        self._ids = f"{uuid.uuid4().hex}.", itertools.count(1)
+        self._seen = Position(0, 0)
+        limits = (BATCH_ITEMS, FLIGHTS, SPACING_MS) if coalesce else (1, UNCOALESCED_FLIGHTS, 0)
+        batch_items, flights, spacing_ms = limits
+
+        def coalescer(send: Callable[[list[T]], Awaitable[Sequence[R | OsqueueError]]]) -> Coalescer[T, R]:
+            return Coalescer(send, batch_items=batch_items, flights=flights, spacing_ms=spacing_ms)
+
+        self.submits: Coalescer[JobSpec, Submitted] = coalescer(self._submit)
+        self.completions: Coalescer[Completion, None] = coalescer(self._complete)
+        self.heartbeats: Coalescer[Heartbeat, Renewal] = coalescer(self._heartbeat)
+
+    @property
+    def coalescers(self) -> tuple[Coalescer[Any, Any], ...]:
+        """All of them, for counting and closing."""
+        return self.submits, self.completions, self.heartbeats
+
+    def is_current(self) -> bool:
+        """It belongs to the running process and loop."""
+        return self.loop is asyncio.get_running_loop() and self.pid == os.getpid()
+
+    def request_id(self) -> str:
+        """A name for one call, the same in all its retries."""
+        prefix, numbers = self._ids
+        return prefix + str(next(numbers))
+
+    async def run(self, attempt: Callable[[], Awaitable[T]], deadline_ms: float | None = None) -> T:
+        """The call's answer, after as many attempts as the options allow."""
+        return await self.retrying.run(attempt, deadline_ms)
+
+    def wrote(self, commit: Position | None) -> None:
+        """Remember where a change became durable. A lower position than seen before is that of another queue: the
+        storage was replaced, and what was seen no longer counts."""
+        if commit is not None:
+            self._seen = commit if commit < self._seen else max(self._seen, commit)
+
+    def read(self, position: Position | None) -> None:
+        """Refuse an answer that shows less than an earlier one: a broker gave it that leads no longer."""
+        if position is None:
+            return
+        if position < self._seen:
+            raise BrokerLeadershipError(
+                f"{self.transport.address} answered as of {position}, but {self._seen} was seen already: it does not "
+                "lead any more. If the storage was replaced, make a new client"
+            )
+        self._seen = position
+
+    async def submit_all(self, jobs: list[JobSpec]) -> Sequence[Submitted | OsqueueError]:
+        """Put all of the jobs into the queue, or none."""
+        return await self._submit(jobs, atomic=True) if jobs else ()
+
+    async def submit_each(self, jobs: list[JobSpec]) -> Sequence[Submitted | OsqueueError]:
+        """Put the jobs into the queue, each for itself, in as many batches as it takes."""
+        answers: list[Submitted | OsqueueError] = []
+        batch: list[JobSpec] = []
+        batch_bytes = 0
+        for job in jobs:
+            size = job.wire_bytes
+            if batch and (len(batch) == BATCH_ITEMS or batch_bytes + size > BATCH_BYTES):
+                answers += await self._submit(batch)
+                batch, batch_bytes = [], 0
+            batch.append(job)
+            batch_bytes += size
+        if batch:
+            answers += await self._submit(batch)
+        return answers
+
+    async def _submit(self, jobs: list[JobSpec], atomic: bool = False) -> Sequence[Submitted | OsqueueError]:
+        request_id = self.request_id()
+        results, commit = await self.run(
+            lambda: self.transport.submit_jobs(jobs, atomic=atomic, request_id=request_id, timeout_ms=self.timeout_ms)
+        )
+        self.wrote(commit)
+        return results
+
+    async def close(self) -> None:
+        """Answer what is under way, within one call's time, and disconnect."""
+        try:
+            async with asyncio.timeout(self.timeout_ms / 1_000):
+                await asyncio.gather(*(coalescer.drain() for coalescer in self.coalescers))
+        except TimeoutError:  # the callers that still wait are told by close()
+            pass
+        for coalescer in self.coalescers:
+            coalescer.close()
+        await self.transport.close()
+
+    async def _complete(self, completions: list[Completion]) -> Sequence[OsqueueError | None]:
+        request_id = self.request_id()
+        results, commit = await self.run(
+            lambda: self.transport.complete_jobs(completions, request_id=request_id, timeout_ms=self.timeout_ms)
+        )
+        self.wrote(commit)
+        return results
+
+    async def _heartbeat(self, heartbeats: list[Heartbeat]) -> Sequence[Renewal | OsqueueError]:
+        return await self.run(lambda: self.transport.heartbeat_jobs(heartbeats, timeout_ms=self.timeout_ms))

@@ -1,0 +1,112 @@
+"""gRPC statuses and item errors to the SDK's exceptions, in one place."""
+
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from osqueue.errors import (
+    DEADLINE_EXCEEDED,
+    NOT_LEADER,
+    OsqueueError,
+    TransportConnectionError,
+    TransportRequestError,
+    Violation,
+    from_reason,
+)
+from osqueue_stubs.osqueue.v1 import job_pb2
+
+if TYPE_CHECKING:
+    from grpc.aio import AioRpcError
+
+DOMAIN = "osqueue"
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+LEADER_KEY = "osqueue-leader"
+"""Trailing metadata of NOT_LEADER: the leader's gRPC address, host:port."""
+
+_REASON_PREFIX = len("ERROR_REASON_")
+
+_STATUS_REASONS = {
+    grpc.StatusCode.UNIMPLEMENTED: "UNIMPLEMENTED",
+    grpc.StatusCode.UNAUTHENTICATED: "UNAUTHENTICATED",
+    grpc.StatusCode.PERMISSION_DENIED: "PERMISSION_DENIED",
+}
+
+
+def from_rpc_error(error: "AioRpcError", method: str, address: str, timeout_ms: int) -> OsqueueError:
+    """The exception for a failed call."""
+    trailers = dict(error.trailing_metadata() or ())
+    details = trailers.get(STATUS_DETAILS_KEY)
+    message = error.details() or ""
+    if isinstance(details, bytes):
+        known = _from_details(details, message, method, trailers.get(LEADER_KEY, ""))
+        if known is not None:
+            return known
+    return _from_status(error.code(), message, method, address, timeout_ms)
+
+
+def from_item_error(item: job_pb2.ItemError, method: str = "") -> OsqueueError:
+    """The exception for one refused item of a batch."""
+    name = job_pb2.ErrorReason.Name(item.reason) if item.reason in job_pb2.ErrorReason.values() else "ERROR_REASON_"
+    return from_reason(
+        name[_REASON_PREFIX:],
+        item.message,
+        method=method,
+        violations=[Violation(violation.field, violation.description) for violation in item.violations],
+        retry_after_ms=item.retry_after_ms or None,
+    )
+
+
+def _from_details(details: bytes, message: str, method: str, leader: str | bytes) -> OsqueueError | None:
+    status = status_pb2.Status()
+    try:
+        status.ParseFromString(details)
+    except DecodeError:  # not ours: the status code alone tells what to do
+        return None
+    reason = ""
+    violations: list[Violation] = []
+    retry_after_ms: int | None = None
+    for detail in status.details:
+        if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+            info = error_details_pb2.ErrorInfo()
+            detail.Unpack(info)
+            if info.domain == DOMAIN:
+                reason = info.reason
+        elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad = error_details_pb2.BadRequest()
+            detail.Unpack(bad)
+            violations = [Violation(found.field, found.description) for found in bad.field_violations]
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry = error_details_pb2.RetryInfo()
+            detail.Unpack(retry)
+            retry_after_ms = retry.retry_delay.ToMilliseconds()
+    if not reason:
+        return None
+    if isinstance(leader, bytes):
+        leader = leader.decode()
+    return from_reason(
+        reason,
+        message or status.message,
+        method=method,
+        violations=violations,
+        retry_after_ms=retry_after_ms,
+        leader=leader if reason == NOT_LEADER else "",
+    )
+
+
+def _from_status(code: grpc.StatusCode, message: str, method: str, address: str, timeout_ms: int) -> OsqueueError:
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TransportConnectionError(
+            f"{address} did not answer {method} within {timeout_ms} ms", reason=DEADLINE_EXCEEDED
+        )
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return TransportConnectionError(f"cannot reach the broker at {address}: {message}", reason=code.name)
+    reason = _STATUS_REASONS.get(code)
+    if reason is not None:
+        return from_reason(reason, message, method=method)
+    error = TransportRequestError(
+        f"{address} answered {method} with {code.name}, which is no answer of a broker: {message}", reason=code.name
+    )
+    error.method, error.path, error.status = method, f"/osqueue.v1.QueueService/{method}", code.name
+    return error

@@ -1,0 +1,210 @@
+"""Protobuf calls to whichever broker leads: channels, deadlines, the token, and following the leader.
+
+This is the layer below the SDK's own types; a gateway that translates other protocols into
+the same RPCs stands on it too. One attempt per call: `osqueue.retrying` repeats.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from osqueue.errors import NOT_LEADER, BrokerLeadershipError, DiscoveryError, OsqueueError, TransportConnectionError
+from osqueue.transports.addresses import Endpoint
+from osqueue.transports.grpc_errors import from_rpc_error
+from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2
+
+LeaderFinder = Callable[[], Awaitable[str]]
+"""Finds the leader's gRPC address, host:port; raises `DiscoveryError` when there is none."""
+
+MESSAGE_BYTES = 8 * 1024 * 1024
+"""Above the broker's own 4 MiB, so that its answer names the limit and not the library's."""
+
+PEERS_MAX = 8
+"""Channels kept open. Leaders that moved on leave one behind each."""
+
+CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    # The broker allows a ping every 10 s, also without calls: a dead connection is noticed before a call needs it.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A restarted broker is found again within a failover's time.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Retrying is ours: it needs request ids and the leader's address.
+    ("grpc.enable_retries", 0),
+    # Each client has its own connection; a shared one would be shared with its troubles.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+def _methods() -> dict[str, tuple[str, Any, bool]]:
+    """Method name → (path, response class, streaming), for both services."""
+    methods = {}
+    for module in (queue_pb2, admin_pb2):
+        for service in module.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                answer = getattr(module, method.output_type.name)
+                methods[method.name] = (f"/{service.full_name}/{method.name}", answer, method.server_streaming)
+    return methods
+
+
+METHODS = _methods()
+
+
+class _Peer:
+    """A channel to one address and its prepared calls."""
+
+    __slots__ = ("_calls", "busy", "channel")
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.busy = 0
+        self._calls: dict[str, Any] = {}
+
+    def method(self, name: str) -> Any:
+        call = self._calls.get(name)
+        if call is None:
+            path, answer, streaming = METHODS[name]
+            make = self.channel.unary_stream if streaming else self.channel.unary_unary
+            call = self._calls[name] = make(
+                path,
+                request_serializer=lambda request: request.SerializeToString(),
+                response_deserializer=answer.FromString,
+            )
+        return call
+
+
+class BrokerLink:
+    """Calls by name on the current address, which moves to the leader as errors tell where it is."""
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint] = (), *, token: str = "", find_leader: LeaderFinder | None = None
+    ) -> None:
+        self._endpoints = tuple(endpoints)
+        self._addresses = [endpoint.authority for endpoint in endpoints]
+        self._secure = bool(endpoints) and endpoints[0].secure
+        self._token = token
+        self._find_leader = find_leader
+        self._finding: asyncio.Task[str] | None = None
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else None
+        self._address = self._addresses[0] if self._addresses else ""
+        self._peers: dict[str, _Peer] = {}
+        self._closing: set[asyncio.Future[None]] = set()
+        self._hops = 0
+
+    @property
+    def address(self) -> str:
+        """Where calls go at the moment; empty before the leader was found."""
+        return self._address
+
+    def clone(self) -> "BrokerLink":
+        """Another link to the same brokers, not connected yet."""
+        return BrokerLink(self._endpoints, token=self._token, find_leader=self._find_leader)
+
+    async def close(self) -> None:
+        """Close all channels; idempotent."""
+        peers, self._peers = list(self._peers.values()), {}
+        for peer in peers:
+            await peer.channel.close()
+
+    async def call(self, name: str, request: Any, timeout_ms: int) -> Any:
+        """One attempt of the unary RPC `name`."""
+        address = self._address or await self._discover()
+        peer = self._peer(address)
+        peer.busy += 1
+        try:
+            answer = await peer.method(name)(request, timeout=timeout_ms / 1_000, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise await self._failed(from_rpc_error(error, name, address, timeout_ms), address) from error
+        finally:
+            peer.busy -= 1
+        self._hops = 0
+        return answer
+
+    async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
+        """The messages of the server stream `name`, until the broker or the connection ends it."""
+        address = self._address or await self._discover()
+        peer = self._peer(address)
+        peer.busy += 1
+        call = peer.method(name)(request, metadata=self._metadata)
+        try:
+            async for message in call:
+                self._hops = 0
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise await self._failed(from_rpc_error(error, name, address, 0), address) from error
+        finally:
+            peer.busy -= 1
+            call.cancel()
+
+    async def _failed(self, error: OsqueueError, address: str) -> OsqueueError:
+        """Move on to where the leader may be; `retry_after_ms` 0 tells the caller to try there at once."""
+        if isinstance(error, BrokerLeadershipError) and error.reason == NOT_LEADER:
+            if error.leader and error.leader != address:
+                if self._address == address:
+                    self._address = error.leader
+                    self._hops += 1
+                # Brokers that point at each other must not make us spin.
+                if self._hops <= 1:
+                    error.retry_after_ms = 0
+            else:
+                await self._move_on(address)
+        elif isinstance(error, TransportConnectionError):
+            await self._move_on(address)
+        return error
+
+    async def _move_on(self, address: str) -> None:
+        if self._address != address:
+            return  # another call has moved on already
+        if self._find_leader is not None:
+            try:
+                await self._discover()
+            except DiscoveryError:
+                self._address = ""  # nobody leads at the moment; the next attempt looks again
+            return
+        addresses = self._addresses
+        after = addresses.index(address) + 1 if address in addresses else 0
+        self._address = addresses[after % len(addresses)]
+
+    async def _discover(self) -> str:
+        """Ask the storage; concurrent callers share one look."""
+        assert self._find_leader is not None, "without a finder there is always an address"
+        if self._finding is None:
+            self._finding = asyncio.ensure_future(self._find_leader())
+            self._finding.add_done_callback(self._found)
+        address = await asyncio.shield(self._finding)
+        self._address = address
+        return address
+
+    def _found(self, finding: "asyncio.Task[str]") -> None:
+        self._finding = None
+        if not finding.cancelled():
+            finding.exception()  # whoever still waits is told; nobody waiting is no defect
+
+    def _peer(self, address: str) -> _Peer:
+        peer = self._peers.get(address)
+        if peer is None:
+            if len(self._peers) >= PEERS_MAX:
+                self._drop_idle()
+            if self._secure:
+                channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
+            else:
+                channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+            peer = self._peers[address] = _Peer(channel)
+        return peer
+
+    def _drop_idle(self) -> None:
+        for address, peer in list(self._peers.items()):
+            if address != self._address and not peer.busy:
+                del self._peers[address]
+                closing = asyncio.ensure_future(peer.channel.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+                return

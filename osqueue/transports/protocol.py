@@ -1,0 +1,122 @@
+"""What the SDK needs from a way to the broker. Implement it, and client and worker run over yours.
+
+Each method makes one attempt: it answers, or raises an `OsqueueError`. The SDK retries what
+may pass (`TransportConnectionError`, `BrokerLeadershipError`, …) with the same request_id,
+so a transport need not. `timeout_ms` is how long the attempt may take.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from osqueue.errors import OsqueueError
+from osqueue.job import Position
+from osqueue.messages import (
+    Change,
+    ChangePage,
+    ClaimRequest,
+    Claims,
+    Completion,
+    Explanation,
+    Failure,
+    Heartbeat,
+    JobAnswer,
+    JobPage,
+    JobSpec,
+    ListRequest,
+    Release,
+    Renewal,
+    Selection,
+    Settled,
+    Stats,
+    Submitted,
+    WatchFrame,
+    WatchRequest,
+)
+
+
+class Transport(Protocol):
+    """A way to the broker, bound to one event loop from its first call on."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for people: "grpc", "rest"."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where it leads at the moment, for people and error messages."""
+        ...
+
+    def clone(self) -> "Transport":
+        """Another one to the same broker, not connected yet, for use in another event loop."""
+        ...
+
+    async def close(self) -> None:
+        """Close its connections; idempotent."""
+        ...
+
+    async def submit_jobs(
+        self, jobs: Sequence[JobSpec], *, atomic: bool, request_id: str, timeout_ms: int
+    ) -> tuple[Sequence[Submitted | OsqueueError], Position | None]:
+        """Put 1 to 1,000 jobs into the queue: all or none when atomic, else each for itself."""
+        ...
+
+    async def claim_jobs(self, request: ClaimRequest, *, timeout_ms: int) -> Claims:
+        """Lease up to max_jobs jobs. `timeout_ms` is longer than the request's wait_ms."""
+        ...
+
+    async def heartbeat_jobs(
+        self, heartbeats: Sequence[Heartbeat], *, timeout_ms: int
+    ) -> Sequence[Renewal | OsqueueError]:
+        """Renew 1 to 1,000 leases."""
+        ...
+
+    async def complete_jobs(
+        self, completions: Sequence[Completion], *, request_id: str, timeout_ms: int
+    ) -> tuple[Sequence[OsqueueError | None], Position | None]:
+        """Complete 1 to 1,000 jobs."""
+        ...
+
+    async def fail_job(self, failure: Failure, *, timeout_ms: int) -> Settled:
+        """End an attempt in failure."""
+        ...
+
+    async def release_job(self, release: Release, *, timeout_ms: int) -> Settled:
+        """Give a job back."""
+        ...
+
+    async def get_job(self, job_id: str, *, linearizable: bool, timeout_ms: int) -> JobAnswer:
+        """One job, in full."""
+        ...
+
+    async def wait_job(self, job_id: str, *, wait_ms: int, timeout_ms: int) -> JobAnswer:
+        """The job once it is finished, or as it is when wait_ms are over."""
+        ...
+
+    async def list_jobs(self, request: ListRequest, *, timeout_ms: int) -> JobPage:
+        """One page of jobs."""
+        ...
+
+    async def get_stats(self, *, linearizable: bool, timeout_ms: int) -> Stats:
+        """The statistics."""
+        ...
+
+    async def cancel_job(self, job_id: str, *, request_id: str, timeout_ms: int) -> Change:
+        """Cancel one job, or ask its worker to stop."""
+        ...
+
+    async def cancel_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
+        """Cancel up to 1,000 of the selected jobs."""
+        ...
+
+    async def retry_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
+        """Make up to 1,000 of the selected dead jobs ready again."""
+        ...
+
+    async def explain_job(self, job_id: str, *, timeout_ms: int) -> Explanation:
+        """Why a job is not running."""
+        ...
+
+    def watch_jobs(self, request: WatchRequest) -> AsyncIterator[WatchFrame]:
+        """Events as they become durable. Ends with an error when the connection breaks; the client watches again."""
+        ...
