@@ -53,6 +53,8 @@ class Core:
     def __init__(self, limits: Limits = DEFAULT_LIMITS, *, now_ms: int = START_MS) -> None:
         self.limits = limits
         self.now_ms = now_ms
+        self.forget = True
+        """As in the engine: while a snapshot is being read, sweeps forget no keys."""
         self.state = State(history_limit=limits.history_attempts)
         self.log: list[bytes] = []
         self._tokens = itertools.count(1)
@@ -76,7 +78,9 @@ class Core:
     def submit(self, type: str = "", payload: bytes = b"{}", **fields: Any) -> str:
         return self.submit_specs([spec(type, payload, **fields)])[0].job_id
 
-    def submit_specs(self, specs: Sequence[JobSpec], *, atomic: bool = True, request_id: str = "") -> list[SubmitAnswer]:
+    def submit_specs(
+        self, specs: Sequence[JobSpec], *, atomic: bool = True, request_id: str = ""
+    ) -> list[SubmitAnswer]:
         return self.do(Submit(specs, atomic, request_id))
 
     def claim(self, worker_id: str = "w", max_jobs: int = 1, **fields: Any) -> list[Granted]:
@@ -99,10 +103,10 @@ class Core:
 
     def expire(self, *leases: Granted) -> None:
         """No heartbeat came for these leases."""
-        self.do(Sweep([(lease.number, lease.token) for lease in leases]))
+        self.do(Sweep([(lease.number, lease.token) for lease in leases], forget=self.forget))
 
     def sweep(self, limit: int = 2_000) -> None:
-        self.do(Sweep(limit=limit))
+        self.do(Sweep(limit=limit, forget=self.forget))
 
     def cancel(self, job_id: str) -> Status:
         status: Status = only(self.do(Cancel([job_id])))

@@ -51,7 +51,9 @@ class TestIdempotencyKeys:
         assert core.state.live == 1
         core.check_replay()
 
-    @pytest.mark.parametrize("other", [spec("mail", b"2", idempotency_key="k"), spec("post", b"1", idempotency_key="k")])
+    @pytest.mark.parametrize(
+        "other", [spec("mail", b"2", idempotency_key="k"), spec("post", b"1", idempotency_key="k")]
+    )
     def test_other_content_is_refused_and_names_the_job(self, other):
         core = Core()
         first = core.submit("mail", b"1", idempotency_key="k")

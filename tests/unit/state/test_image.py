@@ -1,0 +1,168 @@
+"""States as bytes: whole, and written while the state goes on changing."""
+
+import random
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from osqueue_service.limits import DAY_MS, HOUR_MS
+from osqueue_service.state import image
+from osqueue_service.state.invariants import check
+from osqueue_service.state.model import Status
+from osqueue_service.state.state import State
+from tests.core import Core, spec
+
+
+def loaded(parts: list[bytes]) -> State:
+    state = State()
+    image.load(state, parts)
+    check(state)
+    return state
+
+
+def canonical(parts: list[bytes]) -> list[bytes]:
+    """The bytes that a state with the same content has."""
+    return image.encode(loaded(parts))
+
+
+def populated(seed: int = 0, jobs: int = 60) -> Core:
+    """A queue with jobs in every status and something in every table."""
+    core, draw = Core(), random.Random(seed)
+    number = 0
+    while number < jobs or not all(core.state.count(status) for status in Status):
+        busy(core, draw, number)
+        number += 1
+    return core
+
+
+def busy(core: Core, draw: random.Random, number: int) -> None:
+    """A few changes of every kind, keys that expire and come back included."""
+    core.advance(draw.choice([0, 1, 1_000]))
+    fields = {
+        "priority": draw.choice([0, 0, 5]),
+        "max_attempts": draw.choice([0, 1]),
+        "run_at": draw.choice([0, core.now_ms + 10_000]),
+        "timeout_ms": draw.choice([0, 60_000]),
+        "retention_ms": draw.choice([0, 0, 2_000]),
+        "idempotency_key": draw.choice(["", f"k{number}", f"k{number // 2}"]),
+    }
+    core.submit_specs([spec(draw.choice("abc"), **fields), spec("a")], atomic=False, request_id=f"r{number}")
+    for granted in core.claim(f"w{number % 3}", draw.choice([0, 1, 3]), claim_key=f"c{number % 4}"):
+        draw.choice(
+            [
+                lambda lease: core.complete(lease, result=b"done"),
+                lambda lease: core.fail(lease, retry_delay_ms=draw.choice([0, 500])),
+                core.release,
+                core.expire,
+                lambda lease: core.cancel(lease.job_id),
+                lambda lease: None,
+                lambda lease: core.purge(lease.job_id) if draw.random() < 0.3 else None,
+            ]
+        )(granted)
+    job = draw.choice(list(core.state.jobs.values()) or [None])
+    if job is not None and draw.random() < 0.3:
+        core.cancel(core.state.job_id(job))
+    dead = next(iter(core.state.roster(Status.DEAD)), None)
+    if dead is not None and draw.random() < 0.2:
+        core.retry(core.state.job_id(dead))
+    if draw.random() < 0.2:
+        (core.resume if core.state.ready.paused else core.pause)(draw.choice("abc"))
+
+
+def test_an_empty_state():
+    assert canonical(image.encode(State())) == image.encode(State())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_loading_what_was_encoded_gives_an_equal_state(seed):
+    core = populated(seed)
+    parts = image.encode(core.state)
+    assert canonical(parts) == parts
+    core.check_replay()
+
+
+def test_a_loaded_state_goes_on_like_the_one_it_was_taken_from():
+    core = populated()
+    parts, commits = image.encode(core.state), len(core.log)
+    draw = random.Random(9)
+    for number in range(100, 160):
+        busy(core, draw, number)
+    assert image.encode(core.rebuilt(commits, parts)) == image.encode(core.state)
+
+
+def test_an_image_of_a_newer_format_is_refused_and_says_what_to_do():
+    head = image.Head(image.FORMAT + 1, "salt00", 1, 0, State().counters, [])
+    with pytest.raises(image.UnknownFormat, match="upgrade"):
+        loaded([msgspec.msgpack.encode([image.Kind.HEAD, head])])
+
+
+class TestSnapshots:
+    """A snapshot that is read slowly equals the state at the moment it was taken."""
+
+    @pytest.fixture(autouse=True)
+    def small_parts(self, monkeypatch):
+        monkeypatch.setattr(image, "_JOBS_PER_PART", 3)
+
+    def read_while(self, core: Core, change: Callable[[int], None]) -> list[bytes]:
+        core.forget = False
+        parts = []
+        for number, part in enumerate(image.Snapshot(core.state).parts()):
+            parts.append(part)
+            change(number)
+        return parts
+
+    @pytest.mark.parametrize("seed", range(25))
+    def test_whatever_changes_between_two_parts(self, seed):
+        core, draw = populated(seed, 40), random.Random(seed)
+        moment, commits = image.encode(core.state), len(core.log)
+
+        def change(number: int) -> None:
+            for step in range(draw.choice([0, 1, 4])):
+                busy(core, draw, 1_000 + 10 * number + step)
+            if draw.random() < 0.3:
+                core.advance(draw.choice([10_000, HOUR_MS]))
+                core.sweep(draw.choice([1, 5, 50]))
+
+        parts = self.read_while(core, change)
+        assert len(parts) > 10
+        assert canonical(parts) == moment
+        assert image.encode(core.rebuilt(commits, parts)) == image.encode(core.state)
+
+    def test_a_key_used_after_the_moment_is_not_in_it(self):
+        core = populated()
+        moment = image.encode(core.state)
+        parts = self.read_while(core, lambda number: core.submit(idempotency_key=f"later{number}") and None)
+        assert canonical(parts) == moment
+
+    def test_a_key_that_expired_and_is_used_anew_is_in_it_as_it_was(self):
+        core = Core()
+        core.submit(idempotency_key="k")
+        core.advance(DAY_MS)
+        moment = image.encode(core.state)
+        parts = self.read_while(core, lambda number: core.submit(idempotency_key="k") and None)
+        assert canonical(parts) == moment
+
+    def test_jobs_that_finish_and_go_are_in_it_as_they_were(self):
+        core = populated()
+        moment = image.encode(core.state)
+        ids = [core.state.job_id(job) for job in core.state.jobs.values()]
+        parts = self.read_while(core, lambda number: core.purge(ids[number]) if number < len(ids) else None)
+        assert canonical(parts) == moment
+
+    def test_one_at_a_time(self):
+        core = populated()
+        first = image.Snapshot(core.state)
+        with pytest.raises(AssertionError, match="another checkpoint"):
+            image.Snapshot(core.state)
+        first.close()
+        first.close()
+        image.Snapshot(core.state).close()
+
+    def test_one_that_is_given_up_lets_the_state_go(self):
+        core = populated()
+        parts = image.Snapshot(core.state).parts()
+        next(parts)
+        parts.close()
+        assert core.state.before_change is None
+        assert canonical(image.encode(core.state)) == image.encode(core.state)
