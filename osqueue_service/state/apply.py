@@ -201,6 +201,7 @@ def _purged(state: State, record: Purged, at_ms: int) -> None:
             state.counters.live_purged += 1
             state.live_bytes -= job.spec.size
         _remove(state, job)
+    state.counters.purged += len(record.numbers)
 
 
 def _paused(state: State, record: Paused, at_ms: int) -> None:

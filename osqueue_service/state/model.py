@@ -214,3 +214,4 @@ class Counters(Struct, array_like=True, gc=False):
     live_purged: int = 0
     evicted: int = 0
     deduplicated: int = 0
+    purged: int = 0
