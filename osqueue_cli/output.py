@@ -1,0 +1,142 @@
+"""How answers are written: columns for people, one JSON value (or JSON lines) for programs.
+
+Standard output carries the answer and nothing else; notes and progress go to standard error.
+Nothing here is imported from rich: most commands print a few lines, and should start at once.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+STATUS_COLOURS = {
+    "unclaimed": "cyan",
+    "scheduled": "blue",
+    "in_progress": "yellow",
+    "completed": "green",
+    "dead": "red",
+    "cancelled": "bright_black",
+}
+GAP = "  "
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line; in a terminal, indented."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def print_json_line(value: Any) -> None:
+    """One line of a stream of JSON values, written out at once."""
+    click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """A remark for the person at the terminal, which is no part of the answer."""
+    click.echo(text, err=True)
+
+
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Name and value, one a line; empty values are left out."""
+    shown = {name: str(value) for name, value in fields.items() if value not in (None, "")}
+    width = max((len(name) for name in shown), default=0)
+    for name, value in shown.items():
+        first, *more = value.splitlines() or [""]
+        click.echo(f"{click.style(name.ljust(width), dim=True)}{GAP}{first}")
+        for line in more:
+            click.echo(f"{' ' * width}{GAP}{line}")
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, status_column: int | None = None) -> None:
+    """Columns as wide as they need to be. In a terminal the last one is cut at the edge; in a pipe nothing is."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(len(head[i]), *(len(row[i]) for row in rows)) if rows else len(head[i]) for i in range(len(head))]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    if room:
+        before = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
+        widths[-1] = min(widths[-1], max(12, room - before))
+    click.echo(click.style(_line(head, widths), bold=True))
+    for row in rows:
+        click.echo(_line(row, widths, status_column))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], status_column: int | None = None) -> str:
+    shown = []
+    for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        text = cell if len(cell) <= width else cell[: width - 1] + "…"
+        if i < len(cells) - 1:
+            text = text.ljust(width)
+        if i == status_column:
+            text = click.style(text, fg=STATUS_COLOURS.get(cell))
+        shown.append(text)
+    return GAP.join(shown).rstrip()
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped: payloads and names of others must not steer the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def coloured(status: str) -> str:
+    """The status in its colour."""
+    return click.style(status, fg=STATUS_COLOURS.get(status))
+
+
+# --- quantities -----------------------------------------------------------------------------------------------------
+
+
+def duration(ms: float) -> str:
+    """A duration in at most two units: 350 ms, 4.2 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    if ms < 0:
+        return f"-{duration(-ms)}"
+    if ms < 1_000:
+        return f"{ms:.0f} ms"
+    seconds = ms / 1_000
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def size(count: float) -> str:
+    """Bytes in the largest unit that leaves a number of three digits or fewer."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1_000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1_000
+    return f"{count:.1f} TB"
+
+
+def now_ms() -> int:
+    """By this machine's wall clock, for ages that are shown to people."""
+    return int(time.time() * 1_000)
+
+
+def ago(at_ms: int) -> str:
+    """How long ago, or in how much time."""
+    if not at_ms:
+        return ""
+    elapsed = now_ms() - at_ms
+    return f"in {duration(-elapsed)}" if elapsed < 0 else f"{duration(elapsed)} ago"
+
+
+def timestamp(at_ms: int) -> str:
+    """The moment in local time, to the millisecond."""
+    if not at_ms:
+        return ""
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at_ms // 1_000))}.{at_ms % 1_000:03}"
+
+
+def plural(count: int, noun: str) -> str:
+    """1 job, 2,000 jobs."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,128 @@
+"""Processes that a command starts and must not leave behind: a demo's broker and workers.
+
+A child is in a session of its own, so that Ctrl-C reaches only the command, which then ends its
+children in order. Should the command itself be killed, the child sees its standard input end,
+and ends too (child.py).
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from osqueue_cli.exits import Exit
+from osqueue_cli.failing import Failure
+
+GRACE_S = 5.0
+"""How long a child may take to end in order before it is killed."""
+
+LINE_BYTES_MAX = 1 << 20
+LOG_TAIL_LINES = 12
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listens on at the moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+class Child:
+    """One running process of ours; what it says on standard error goes to its log."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.returncode is None
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """What it says on standard output, line by line, to the end of the process."""
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            yield line
+
+    async def exited(self) -> int:
+        """Its exit code, once it has ended; minus the signal that ended it."""
+        return await self._process.wait()
+
+    async def kill(self) -> None:
+        """kill -9, and wait until the process is gone."""
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ask it to end (SIGTERM); kill it when it takes too long."""
+        self._signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(lines[-LOG_TAIL_LINES:])
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it is gone already, which is what was wanted
+            self._process.send_signal(number)
+
+
+class Children:
+    """The processes of one command. Leaving the context ends them all."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._children: list[Child] = []
+
+    async def __aenter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Shielded: a second Ctrl-C must not leave half of them behind.
+        await asyncio.shield(asyncio.gather(*(child.stop() for child in self._children if child.is_running)))
+
+    async def start(self, name: str, *arguments: str) -> Child:
+        """Run `osqueue ARGUMENTS...`; its log is `name`.log."""
+        log = self._logs / f"{name}.log"
+        with log.open("ab") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "osqueue_cli.child", *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=file,
+                start_new_session=True,
+                limit=LINE_BYTES_MAX,
+            )  # fmt: skip
+        child = Child(name, process, log)
+        self._children.append(child)
+        return child
+
+
+def ended_early(child: Child, exit_code: int) -> Failure:
+    """A child has ended that should not have: say what it said last."""
+    tail = child.log_tail()
+    return Failure(
+        f"the {child.name} ended with exit code {exit_code}; its log says:\n{tail or '(nothing)'}", Exit.INTERNAL
+    )
+
