@@ -23,6 +23,16 @@ log = logging.getLogger(__name__)
 # Above this many live jobs the root does not show them: the state is far too large to lie in it.
 _SHOWN_JOBS_MAX = 1_000
 
+TAIL_COMMITS_MAX = 8_192
+"""Commits behind the last checkpoint at which another is written however little they changed: a recovery reads each."""
+
+
+def changes_of(state: State) -> int:
+    """How often a job was changed since the queue began."""
+    totals = state.counters
+    ended = totals.completed + totals.cancelled + totals.failed + totals.expired + totals.timed_out + totals.released
+    return totals.submitted + totals.claimed + ended
+
 
 class Checkpointer:
     """At most one checkpoint at a time."""
@@ -32,6 +42,7 @@ class Checkpointer:
         self._state = state
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
+        self._changes_before = changes_of(state)
         self.written = 0
         """Checkpoints that became the recovery point in this term."""
 
@@ -56,13 +67,23 @@ class Checkpointer:
             self._task.cancel()
 
     def _is_due(self) -> bool:
-        # The jobs of an adopted queue lie in the root until there is a checkpoint of our own.
-        return self._term.checkpoint_due() or self._term.root.checkpoint.form == "seed"
+        checkpoint = self._term.root.checkpoint
+        if checkpoint.form == "seed":
+            # The jobs of an adopted queue lie in the root until there is a checkpoint of our own.
+            return True
+        if not self._term.checkpoint_due():
+            return False
+        # Bytes are one half of what a checkpoint costs, the time to encode every job is the other: so many changes
+        # must have been logged as there are jobs, unless a recovery would have to read very many objects.
+        changes = changes_of(self._state) - self._changes_before
+        tail = self._term.appender.next_sequence - 1 - checkpoint.sequence
+        return changes >= len(self._state.jobs) or tail >= TAIL_COMMITS_MAX
 
     async def _write(self) -> None:
         # No await between these lines: the snapshot is of exactly this commit.
         sequence = self._term.appender.next_sequence - 1
         shown = seed_jobs(self._state) if self._state.live <= _SHOWN_JOBS_MAX else []
+        self._changes_before = changes_of(self._state)
         snapshot = Snapshot(self._state)
         try:
             await self._term.publish_checkpoint(

@@ -248,6 +248,11 @@ class Engine:
         return self._beside.figures
 
     @property
+    def checkpointing(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._checkpointer.running
+
+    @property
     def inbox_length(self) -> int:
         return len(self._inbox)
 

@@ -1,0 +1,111 @@
+"""Nothing may cost more because the queue is long: 1,000, 100,000 and 1,000,000 waiting jobs."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from random import randrange
+
+from benchmarks.brokers import JOB_BYTES, leading_broker
+from benchmarks.report import Report
+from osqueue_service.broker import Broker
+from osqueue_service.engine.engine import Engine
+from osqueue_service.state.commands import Claim, Complete, CompleteItem, Submit
+from osqueue_service.state.model import JobSpec
+from osqueue_service.storage.memory import MemoryStore
+
+DEPTHS = (1_000, 100_000, 1_000_000)
+_BATCH = 100
+_ROUNDS = 200
+_BEST_OF = 3
+
+
+# Random, because payloads that compress to nothing would make the log look small and checkpoints frequent.
+_RANDOM = os.urandom(1024 * 1024)
+
+
+def _jobs(count: int) -> list[JobSpec]:
+    starts = (randrange(len(_RANDOM) - JOB_BYTES) for _ in range(count))
+    return [JobSpec("email", _RANDOM[start : start + JOB_BYTES]) for start in starts]
+
+
+def _segment_bytes(broker: Broker) -> int:
+    """Bytes of segments appended in this term; checkpoints are counted by their own benchmark."""
+    return broker.engine.term.appender.appended.log_bytes
+
+
+async def _fill(engine: Engine, depth: int) -> None:
+    while engine.totals.live < depth:
+        await asyncio.gather(*(engine.execute(Submit(_jobs(1_000))) for _ in range(min(16, depth // 1_000))))
+
+
+async def _submit(engine: Engine) -> None:
+    for _ in range(_ROUNDS):
+        await engine.execute(Submit(_jobs(_BATCH)))
+
+
+async def _work(engine: Engine) -> None:
+    for _ in range(_ROUNDS):
+        granted = await engine.claim(Claim("bench", max_jobs=_BATCH))
+        await engine.execute(Complete([CompleteItem(job.job_id, "bench", job.token) for job in granted]))
+
+
+async def _cpu_per_job(engine: Engine, operation: Callable[[Engine], Awaitable[None]]) -> float:
+    """Seconds of CPU per job, best of three windows in which no checkpoint was written: those are amortised below."""
+    windows: list[float] = []
+    while len(windows) < _BEST_OF:
+        if engine.checkpointing:
+            await asyncio.sleep(0.01)
+            continue
+        began = time.process_time()
+        await operation(engine)
+        if not engine.checkpointing:
+            windows.append((time.process_time() - began) / (_ROUNDS * _BATCH))
+    return min(windows)
+
+
+async def _cpu_per_cycle(broker: Broker, depth: int) -> float:
+    """Seconds of CPU per full cycle, checkpoints included: over at least one period from checkpoint to checkpoint."""
+    engine = broker.engine
+    checkpoints = broker.counters.checkpoints
+    cycles = 0
+    began = time.process_time()
+    while cycles < depth // 3 or broker.counters.checkpoints == checkpoints or engine.checkpointing:
+        await _submit(engine)
+        await _work(engine)
+        cycles += _ROUNDS * _BATCH
+    return (time.process_time() - began) / cycles
+
+
+async def _measure(depth: int) -> dict[str, float]:
+    """Jobs per second of CPU, and log bytes per full cycle."""
+    async with leading_broker(MemoryStore()) as broker:
+        engine = broker.engine
+        await _fill(engine, depth)
+        submit = await _cpu_per_job(engine, _submit)
+        await _submit(engine)
+        work = await _cpu_per_job(engine, _work)
+        before = _segment_bytes(broker)
+        await _submit(engine)
+        await _work(engine)
+        written = (_segment_bytes(broker) - before) / (_ROUNDS * _BATCH)
+        cycle = await _cpu_per_cycle(broker, depth)
+        return {
+            "submit": 1 / submit,
+            "claim + complete": 1 / work,
+            "full cycle with its share of checkpoints": 1 / cycle,
+            "log bytes per job": written,
+        }
+
+
+def run(report: Report) -> None:
+    report.title("A long queue costs what a short one costs (engine, memory store, batches of 100)")
+    figures = {depth: asyncio.run(_measure(depth)) for depth in DEPTHS}
+    for name in figures[DEPTHS[0]]:
+        unit = "bytes" if "bytes" in name else "jobs/s CPU"
+        for depth in DEPTHS:
+            report.figure(f"{name} at {depth:,} waiting", figures[depth][name], unit)
+        for depth in DEPTHS[1:]:
+            ratio = figures[depth][name] / figures[DEPTHS[0]][name]
+            bounds = {"at_most": 1.02} if unit == "bytes" else {"at_least": 0.8}
+            report.figure(f"{name} at {depth:,} / at {DEPTHS[0]:,}", ratio, "x", **bounds)
