@@ -1,0 +1,88 @@
+"""Walking the jobs of a queue page by page.
+
+A page ends where a job's number says, and numbers never change: a walk shows every job that
+matched throughout exactly once, whatever happens between two pages and whoever leads.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from hashlib import blake2b
+
+import msgspec
+from google.protobuf.message import Message
+from msgspec import Struct
+
+from osqueue_service.errors import InvalidRequest
+from osqueue_service.limits import Limits
+from osqueue_service.rpc.filters import Filter
+from osqueue_service.state.model import Job
+from osqueue_service.state.state import State
+
+
+class PageToken(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a page begins: after the job with this number, in the walk that `walk` identifies."""
+
+    walk: bytes
+    after: int
+
+
+_decoder = msgspec.msgpack.Decoder(PageToken)
+
+
+class Walk:
+    """One question asked page by page: what identifies it must be the same for each page."""
+
+    def __init__(self, rpc: str, asked: Message | None, view: int = 0) -> None:
+        content = asked.SerializeToString(deterministic=True) if asked is not None else b""
+        self._identity = f"{rpc}\0{view}\0".encode() + content
+
+    def start(self, state: State, page_token: str) -> int:
+        """The number after which the page begins; INVALID_REQUEST for a token that does not belong here."""
+        if not page_token:
+            return 0
+        try:
+            token = _decoder.decode(urlsafe_b64decode(page_token.encode()))
+        except (ValueError, msgspec.MsgspecError):
+            raise InvalidRequest.field(
+                "page_token", "is not a token of this queue; send next_page_token as it was given"
+            ) from None
+        if token.walk != self._mark(state):
+            raise InvalidRequest.field(
+                "page_token", "was given by another queue, or for another filter or view; begin again without it"
+            )
+        return token.after
+
+    def token(self, state: State, after: int) -> str:
+        """What to send for the page that begins after this number."""
+        return urlsafe_b64encode(msgspec.msgpack.encode(PageToken(self._mark(state), after))).decode()
+
+    def _mark(self, state: State) -> bytes:
+        return blake2b(state.salt.encode() + self._identity, digest_size=8).digest()
+
+
+class Page(Struct):
+    """Jobs, oldest first, and the number after which the next page begins; None after the last."""
+
+    jobs: list[Job]
+    next_after: int | None
+
+
+def page(
+    state: State, filter: Filter, after: int, items_max: int, limits: Limits, size_of: Callable[[Job], int]
+) -> Page:
+    """The next page: at most `items_max` jobs and `page_bytes`, but one job always fits; found among the next
+    `page_candidates` jobs, so that no page holds up the broker for long."""
+    jobs: list[Job] = []
+    room = limits.page_bytes
+    examined = 0
+    for job in filter.candidates(state, after):
+        if examined == limits.page_candidates:
+            return Page(jobs, after)
+        if filter.matches(job):
+            room -= size_of(job)
+            if len(jobs) == items_max or (room < 0 and jobs):
+                return Page(jobs, after)
+            jobs.append(job)
+        examined += 1
+        after = job.number
+    return Page(jobs, None)

@@ -1,0 +1,150 @@
+"""What observers call."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from osqueue_service.engine.engine import Engine
+from osqueue_service.engine.totals import Totals, totals_of
+from osqueue_service.errors import OsqueueError
+from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.deadlines import patience
+from osqueue_service.rpc.fields import TypeNames, check_name, check_number
+from osqueue_service.rpc.filters import LIVE, Filter, read_filter
+from osqueue_service.rpc.handlers import Context
+from osqueue_service.rpc.jobs import View, info_bytes, job_info
+from osqueue_service.rpc.pages import Walk, page
+from osqueue_service.rpc.stats import check_live, durable_position, job_counts, saturated, view_position
+from osqueue_service.rpc.violations import Violations
+from osqueue_service.state.model import Job
+from osqueue_service.state.state import State
+from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
+
+T = TypeVar("T")
+
+_LIVE_FILTER = Filter(LIVE)
+
+
+class Reading:
+    """GetJob, WaitJob, ListJobs and GetStats."""
+
+    def __init__(self, broker: Broker, types: TypeNames) -> None:
+        self._broker = broker
+        self._limits = broker.limits
+        self._types = types
+
+    async def GetJob(self, request: queue_pb2.GetJobRequest, context: Context) -> queue_pb2.GetJobResponse:
+        engine = self._broker.engine
+        self._check_job_id(request.job_id)
+
+        def view(state: State) -> queue_pb2.GetJobResponse:
+            return queue_pb2.GetJobResponse(
+                job=_full(engine, state, state.get(request.job_id)), position=view_position(engine)
+            )
+
+        return _told(await engine.read(_telling(view), linearizable=request.linearizable))
+
+    async def WaitJob(self, request: queue_pb2.WaitJobRequest, context: Context) -> queue_pb2.WaitJobResponse:
+        engine = self._broker.engine
+        self._check_job_id(request.job_id)
+        if request.wait_ms < 0:
+            wrong = Violations()
+            wrong.add("wait_ms", f"is {request.wait_ms}; it must be 0 (do not wait) or more")
+            wrong.check()
+        wait_ms = patience(context, request.wait_ms, engine).wait_ms
+
+        def view(state: State) -> queue_pb2.WaitJobResponse:
+            job = state.get(request.job_id)
+            return queue_pb2.WaitJobResponse(
+                job=_full(engine, state, job), finished=job.status.finished, position=view_position(engine)
+            )
+
+        return _told(await engine.wait_finished(request.job_id, wait_ms, _telling(view)))
+
+    async def ListJobs(self, request: queue_pb2.ListJobsRequest, context: Context) -> queue_pb2.ListJobsResponse:
+        engine = self._broker.engine
+        limits = self._limits
+        wrong = Violations()
+        wanted = _LIVE_FILTER
+        if request.HasField("filter"):
+            wanted = read_filter(request.filter, limits, self._types, wrong)
+        if request.page_size:
+            check_number(request.page_size, "page_size", 1, limits.page_items, wrong)
+        if request.view not in job_pb2.JobView.values():
+            wrong.add("view", f"is {request.view}; it must be a JobView")
+        wrong.check()
+        shown: View = request.view
+        walk = Walk("ListJobs", request.filter if request.HasField("filter") else None, shown)
+        items_max = request.page_size or limits.page_items
+
+        def view(state: State) -> queue_pb2.ListJobsResponse:
+            after = walk.start(state, request.page_token)
+            found = page(state, wanted, after, items_max, limits, lambda job: info_bytes(job, shown))
+            response = self._listing(totals_of(state))
+            response.jobs.extend([job_info(engine, state, job, shown) for job in found.jobs])
+            response.position.CopyFrom(view_position(engine))
+            if found.next_after is not None:
+                response.truncated = True
+                response.next_page_token = walk.token(state, found.next_after)
+            return response
+
+        return _told(await engine.read(_telling(view), linearizable=request.linearizable))
+
+    async def GetStats(self, request: queue_pb2.GetStatsRequest, context: Context) -> queue_pb2.GetStatsResponse:
+        engine = self._broker.engine
+        if request.linearizable:
+            totals, position = await engine.read(
+                lambda state: (totals_of(state), view_position(engine)), linearizable=True
+            )
+        else:
+            check_live(engine)
+            totals, position = engine.totals, durable_position(engine)
+        return queue_pb2.GetStatsResponse(
+            total=saturated(totals.live),
+            unclaimed=saturated(totals.unclaimed),
+            in_progress=saturated(totals.in_progress),
+            broker_address=self._broker.addresses.broker,
+            completed_total=totals.counters.completed,
+            scheduled=totals.scheduled,
+            dead=totals.dead,
+            cancelled=totals.cancelled,
+            counts=job_counts(totals),
+            bytes=totals.bytes,
+            position=position,
+        )
+
+    def _listing(self, totals: Totals) -> queue_pb2.ListJobsResponse:
+        return queue_pb2.ListJobsResponse(
+            total=saturated(totals.live),
+            unclaimed=saturated(totals.unclaimed),
+            in_progress=saturated(totals.in_progress),
+            completed_total=saturated(totals.counters.completed),
+            broker_address=self._broker.addresses.broker,
+            counts=job_counts(totals),
+        )
+
+    def _check_job_id(self, job_id: str) -> None:
+        wrong = Violations()
+        check_name(job_id, "job_id", self._limits.id_chars, wrong, required=True)
+        wrong.check()
+
+
+def _full(engine: Engine, state: State, job: Job) -> job_pb2.JobInfo:
+    return job_info(engine, state, job, job_pb2.JOB_VIEW_FULL)
+
+
+def _telling(view: Callable[[State], T]) -> Callable[[State], T | OsqueueError]:
+    """The view with its refusal as a value: a refusal, too, is told only once what it rests on is durable."""
+
+    def seen(state: State) -> T | OsqueueError:
+        try:
+            return view(state)
+        except OsqueueError as refusal:
+            return refusal
+
+    return seen
+
+
+def _told(seen: T | OsqueueError) -> T:
+    if isinstance(seen, OsqueueError):
+        raise seen
+    return seen
