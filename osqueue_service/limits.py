@@ -72,6 +72,8 @@ class Limits:
     inbox_bytes: int = 256 * MIB
     waiting_claims: int = 20_000
     waiting_reads: int = 20_000
+    work_streams: int = 10_000
+    work_slots: int = 10_000
     watchers: int = 1_000
     watch_events: int = 10_000
     workers: int = 100_000

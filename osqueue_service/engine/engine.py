@@ -19,6 +19,7 @@ from osqueue_service.engine.events import JobEvent, Subscription, progressed
 from osqueue_service.engine.figures import Figures
 from osqueue_service.engine.inbox import Entry, Inbox
 from osqueue_service.engine.leases import LiveLease, Progress
+from osqueue_service.engine.notices import LeaseNotices
 from osqueue_service.engine.pacing import Pacing
 from osqueue_service.engine.pipeline import Batch, PendingCommit, Pipeline, Reply, give
 from osqueue_service.engine.projections import Projections
@@ -79,6 +80,10 @@ class Engine:
         self._closed: NotLeader | None = None
         self._task: asyncio.Task[None] | None = None
         self._last_lapse = clock.monotonic_ms()
+        self.closed: asyncio.Future[NotLeader] = asyncio.get_running_loop().create_future()
+        """Resolves, with what callers hear from then on, when this engine takes no more calls."""
+        self.notices = LeaseNotices()
+        """Where holders of leases listen for what happens to them."""
         self.totals: Totals = totals_of(state)
         """The figures as of the last durable commit."""
         self.sequence = term.appender.next_sequence - 1
@@ -121,6 +126,7 @@ class Engine:
         if self._closed is not None:
             return
         self._closed = refusal
+        self.closed.set_result(refusal)
         for entry in self._inbox.drain():
             give(Reply(entry.answer, refusal, False))
         self._dispatcher.close(lambda answer: give(Reply(answer, refusal, False)))
@@ -396,6 +402,7 @@ class Engine:
             size=len(body),
             finished=self._finishing.finished_by(batch.records),
             events=batch.events,
+            notices=self.notices.raised_by(batch.records),
         )
         self._pipeline.push(commit, lane.append(body, len(batch.records)))
         self._pacing.put()
@@ -407,5 +414,6 @@ class Engine:
         self._beside.figures.committed(commit.totals, self._time.now_ms(), took_ms, commit.size)
         self._finishing.notify(commit.finished)
         self._beside.hub.publish(commit.events)
+        self.notices.tell(commit.notices)
         self._checkpointer.consider()
         self._wake.set()

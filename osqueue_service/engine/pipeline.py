@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from osqueue_service.engine.events import JobEvent
+from osqueue_service.engine.notices import Notice
 from osqueue_service.engine.totals import Totals
 from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown
 from osqueue_service.state.records import AnyRecord
@@ -47,6 +48,7 @@ class PendingCommit(Struct, gc=False):
     size: int
     finished: list[int]
     events: list[JobEvent]
+    notices: list[Notice]
 
 
 def give(reply: Reply) -> None:

@@ -1,0 +1,127 @@
+"""The Work stream: push dispatch, many jobs per message in both directions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from osqueue_service.errors import InvalidRequest, OsqueueError, TooManyRequests
+from osqueue_service.ids import IdSource
+from osqueue_service.rpc.attempts import AttemptReader
+from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fields import TypeNames, check_count, check_duration, check_name, check_number
+from osqueue_service.rpc.handlers import Context, Unreadable
+from osqueue_service.rpc.violations import Violations
+from osqueue_service.rpc.work_session import WorkSession
+from osqueue_stubs.osqueue.v1 import queue_pb2
+
+Frames = AsyncIterator[queue_pb2.WorkRequest]
+
+
+class Dispatching:
+    """Serves Work."""
+
+    def __init__(self, broker: Broker, types: TypeNames, ids: IdSource) -> None:
+        self._broker = broker
+        self._limits = broker.limits
+        self._reader = AttemptReader(broker.limits, types)
+        self._ids = ids
+        self._streams = 0
+
+    async def Work(self, frames: Frames, context: Context) -> AsyncIterator[queue_pb2.WorkResponse]:
+        """Frames of one worker until it is drained, hangs up, or this broker no longer leads."""
+        engine = self._broker.engine
+        if self._streams >= self._limits.work_streams:
+            raise TooManyRequests(
+                f"{self._streams} workers are connected, which is the limit (work_streams): use fewer workers, "
+                "each with more slots",
+                retry_after_ms=1_000,
+            )
+        opened = await self._introduction(frames)
+        session = WorkSession(engine, self._reader, self._ids, opened.open)
+        engine.worker_seen(session.worker_id, opened.open.types, opened.open.worker_version, opened.open.slots)
+        self._streams += 1
+        try:
+            async for message in self._served(session, opened, frames, engine.closed):
+                yield message
+        finally:
+            self._streams -= 1
+            session.close()
+
+    async def _served(
+        self, session: WorkSession, opened: queue_pb2.WorkRequest, frames: Frames, closed: "asyncio.Future[Any]"
+    ) -> AsyncIterator[queue_pb2.WorkResponse]:
+        await session.open(opened.open.held)
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(self._read(session, opened, frames))
+        dispatching = loop.create_task(session.dispatch())
+        sending = loop.create_task(session.outgoing())
+        try:
+            while True:
+                await asyncio.wait({sending, reading, dispatching, closed}, return_when=asyncio.FIRST_COMPLETED)
+                if not sending.done():
+                    break
+                yield sending.result()
+                sending = loop.create_task(session.outgoing())
+            reason = _reason(reading, dispatching, closed)
+            dispatching.cancel()
+            last = await session.last(reason)
+            if last.ByteSize():
+                yield last
+            if reason is not None:
+                raise reason
+        finally:
+            for task in (reading, dispatching, sending):
+                task.cancel()
+            await asyncio.wait({reading, dispatching, sending})
+
+    async def _introduction(self, frames: Frames) -> queue_pb2.WorkRequest:
+        """The first frame, which says who the worker is."""
+        async for frame in frames:
+            _check_readable(frame)
+            if not frame.HasField("open"):
+                break
+            opened = frame.open
+            limits, wrong = self._limits, Violations()
+            check_name(opened.worker_id, "open.worker_id", limits.id_chars, wrong, required=True)
+            check_name(opened.worker_version, "open.worker_version", limits.id_chars, wrong)
+            self._reader.types(opened.types, "open.types", limits.claim_types, wrong)
+            check_number(opened.slots, "open.slots", 0, limits.work_slots, wrong)
+            least_ms, most_ms = limits.lease_ms_min, limits.lease_ms_max
+            check_duration(opened.lease_ms, "open.lease_ms", least_ms, most_ms, "the job's or the default", wrong)
+            check_count(len(opened.held), "open.held", limits.work_slots, "work_slots", wrong)
+            wrong.check()
+            return frame
+        raise InvalidRequest.field("open", "is missing; the first frame of a Work stream introduces the worker")
+
+    async def _read(self, session: WorkSession, opened: queue_pb2.WorkRequest, frames: Frames) -> None:
+        """Hand every frame to the session. Returns when the worker hangs up, which settles nothing."""
+        await session.frame(opened)
+        async for frame in frames:
+            _check_readable(frame)
+            if frame.HasField("open"):
+                raise InvalidRequest.field("open", "is set again; a stream has one introduction, in its first frame")
+            wrong = Violations()
+            if frame.HasField("slots"):
+                check_number(frame.slots, "slots", 0, self._limits.work_slots, wrong)
+            for name in ("completions", "failures", "releases"):
+                check_count(len(getattr(frame, name)), name, self._limits.batch_items, "batch_items", wrong)
+            check_count(len(frame.heartbeats), "heartbeats", self._limits.work_slots, "work_slots", wrong)
+            wrong.check()
+            await session.frame(frame)
+
+
+def _check_readable(frame: Any) -> None:
+    if isinstance(frame, Unreadable):
+        raise frame.error
+
+
+def _reason(*ended: "asyncio.Future[Any]") -> OsqueueError | None:
+    """Why the stream ends: None when the worker hung up or is drained."""
+    for task in ended:
+        if task.done() and not task.cancelled():
+            error = task.exception() or task.result()
+            if isinstance(error, OsqueueError):
+                return error
+            if isinstance(error, BaseException):
+                raise error
+    return None
