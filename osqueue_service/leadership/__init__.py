@@ -1,9 +1,9 @@
 """Who leads: watching the root, taking over, and holding a term."""
 
 from osqueue_service.leadership.election import DEFAULT_DEPTH, Elector
-from osqueue_service.leadership.replayer import Replayer
 from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.leadership.takeover import Addresses, Recovered
 from osqueue_service.leadership.term import Term
+from osqueue_service.log import Replayer
 
 __all__ = ["DEFAULT_DEPTH", "Addresses", "Elector", "Heartbeat", "Recovered", "Replayer", "Term"]

@@ -3,12 +3,11 @@
 from osqueue_service.clock import Clock
 from osqueue_service.errors import Deposed
 from osqueue_service.ids import IdSource
-from osqueue_service.leadership.replayer import Replayer
 from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.leadership.takeover import Addresses, Takeover
 from osqueue_service.leadership.term import Term
 from osqueue_service.leadership.watch import Watch
-from osqueue_service.log import LogCounters, Settler
+from osqueue_service.log import LogCounters, Replayer, Settler
 from osqueue_service.storage.store import ObjectStore
 
 DEFAULT_DEPTH = 4

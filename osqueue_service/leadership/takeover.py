@@ -8,7 +8,6 @@ import msgspec
 
 from osqueue_service.errors import CorruptObject, Deposed, StoreRefused, StoreUnavailable, StoreUnknown
 from osqueue_service.leadership.renewal import Renewal
-from osqueue_service.leadership.replayer import Replayer
 from osqueue_service.leadership.seat import Heartbeat, Seat
 from osqueue_service.leadership.watch import Vacancy
 from osqueue_service.log import (
@@ -17,11 +16,12 @@ from osqueue_service.log import (
     Fence,
     Position,
     Replay,
+    Replayer,
     Root,
     Segment,
     Settler,
     decode_root,
-    read_checkpoint,
+    load_state,
 )
 from osqueue_service.log.paths import ROOT
 
@@ -161,9 +161,7 @@ class Takeover:
 
     async def _replay_and_fence(self, seat: Seat) -> Recovered:
         settler, root = self._settler, seat.root
-        await self._load(root)
-        checkpoint = root.checkpoint
-        start = Position(checkpoint.epoch, checkpoint.sequence, bytes.fromhex(checkpoint.hash))
+        start = await load_state(settler, root, self._replayer)
         replay = Replay(settler, start, candidate=root.epoch)
         try:
             while True:
@@ -185,18 +183,12 @@ class Takeover:
                 if settled.other is None:
                     log_bytes = replay.position.log_bytes + len(encoded.body)
                     position = Position(fence.epoch, fence.sequence, encoded.hash, log_bytes)
-                    return Recovered(checkpoint, position, replay.segments, replay.fences)
+                    return Recovered(root.checkpoint, position, replay.segments, replay.fences)
                 taken = replay.accept(settled.other)
                 if taken is not None:
                     self._apply(taken)
         finally:
             replay.close()
-
-    async def _load(self, root: Root) -> None:
-        self._replayer.begin()
-        if root.checkpoint.form == "seed":
-            self._replayer.load_seed([bytes(job) for job in root.jobs], root.completed_total)
-        await read_checkpoint(self._settler, root, self._replayer.load)
 
     def _apply(self, segment: Segment) -> None:
         self._replayer.apply(segment.sequence, segment.records)

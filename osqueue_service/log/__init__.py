@@ -1,14 +1,17 @@
 """The log on object storage: root, lanes of segments and fences, checkpoints, recovery and clean-up."""
 
 from osqueue_service.log.appender import DEPTH_MAX, Appender
-from osqueue_service.log.checkpoints import CheckpointWriter, Image, read_checkpoint
+from osqueue_service.log.checkpoints import CheckpointWriter, Image
 from osqueue_service.log.cleanup import Cleanup
 from osqueue_service.log.counters import LogCounters
 from osqueue_service.log.position import GENESIS, Position
-from osqueue_service.log.recovery import Replay
+from osqueue_service.log.reader import Reader, Reading
+from osqueue_service.log.recovery import Replay, load_state
+from osqueue_service.log.replayer import Replayer
 from osqueue_service.log.root import CheckpointRef, Root, SeedQueue, decode_root
 from osqueue_service.log.segment import Fence, Segment
 from osqueue_service.log.settle import Settler
+from osqueue_service.log.verify import Finding, Report, verify
 
 __all__ = [
     "DEPTH_MAX",
@@ -18,14 +21,20 @@ __all__ = [
     "CheckpointWriter",
     "Cleanup",
     "Fence",
+    "Finding",
     "Image",
     "LogCounters",
     "Position",
+    "Reader",
+    "Reading",
     "Replay",
+    "Replayer",
+    "Report",
     "Root",
     "SeedQueue",
     "Segment",
     "Settler",
     "decode_root",
-    "read_checkpoint",
+    "load_state",
+    "verify",
 ]

@@ -2,15 +2,28 @@
 
 from osqueue_service.errors import CorruptObject, Deposed
 from osqueue_service.log.appender import DEPTH_MAX
+from osqueue_service.log.checkpoints import read_checkpoint
 from osqueue_service.log.paths import lane_prefix, segment_key
 from osqueue_service.log.position import Position
 from osqueue_service.log.read_ahead import ReadAhead
+from osqueue_service.log.replayer import Replayer
+from osqueue_service.log.root import Root
 from osqueue_service.log.segment import Fence, Segment, decode
 from osqueue_service.log.settle import Settler
 
 READ_AHEAD_FIRST = 4
 READ_AHEAD_MAX = 32
 """Slots read at once. Also bounds what a replay holds in memory: so many segments not yet applied."""
+
+
+async def load_state(settler: Settler, root: Root, replayer: Replayer) -> Position:
+    """Begin a state with the checkpoint that `root` vouches for; the position it is of, where the log goes on."""
+    checkpoint = root.checkpoint
+    replayer.begin()
+    if checkpoint.form == "seed":
+        replayer.load_seed([bytes(job) for job in root.jobs], root.completed_total)
+    await read_checkpoint(settler, root, replayer.load)
+    return Position(checkpoint.epoch, checkpoint.sequence, bytes.fromhex(checkpoint.hash))
 
 
 class Replay:

@@ -3,85 +3,113 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
 
 from osqueue_service.leadership import Heartbeat
-from tests.unit.leadership.world import Broker, Node, Weather, World, spawn
+from tests.unit.leadership.world import Broker, Node, Weather, World
 from tests.unit.log.virtual import run
 
 HEARTBEAT = Heartbeat(interval_ms=150, timeout_ms=500, poll_ms=60)
+BROKERS_MAX = 6
 
 
-def run_schedule(seed: int, *, events: int = 90) -> Counter[str]:
+def run_schedule(seed: int, *, events: int = 90, weather: Weather | None = None) -> Counter[str]:
     """Live through one schedule; raises what was violated. Returns how often what was met."""
-    return run(_schedule(seed, events))
+    return run(_schedule(seed, events, weather))
 
 
-async def _schedule(seed: int, events: int) -> Counter[str]:
+async def _schedule(seed: int, events: int, weather: Weather | None) -> Counter[str]:
     rng = random.Random(seed)
-    world = World(rng, Weather.drawn(rng))
-    brokers: list[Broker] = []
-    tasks: set[asyncio.Future[None]] = set()
-    depth = rng.choice((1, 2, 4))
-
-    def start() -> None:
-        node = Node(world, f"b{len(brokers)}", rng.getrandbits(32))
-        brokers.append(Broker(node, HEARTBEAT, depth))
-        spawn(brokers[-1].live(), tasks)
-
-    for _ in range(rng.choice((2, 3))):
-        start()
-    if world.weather.late_landings_per_s:
-        spawn(world.haunt(), tasks)
-    commands = 0
+    cluster = Cluster(rng, weather or Weather.drawn(rng))
     for _ in range(events):
-        await asyncio.sleep(rng.expovariate(1 / 0.05))
-        if world.fault:
-            raise world.fault
-        alive = [broker for broker in brokers if broker.node.alive]
-        broker = rng.choice([b for b in alive if b.term] or alive)
-        event = rng.random()
+        await asyncio.sleep(cluster.rng.expovariate(20))
+        cluster.happen()
+    await cluster.heal()
+    return cluster.met()
+
+
+class Cluster:
+    """Brokers over one world, and the events of their lives."""
+
+    def __init__(self, rng: random.Random, weather: Weather) -> None:
+        self.rng = rng
+        self.world = World(rng, weather)
+        self.brokers: list[Broker] = []
+        self.commands = 0
+        self._depth = rng.choice((1, 2, 4))
+        self._tasks: set[asyncio.Future[None]] = set()
+        for _ in range(rng.choice((2, 3))):
+            self._start()
+        self._spawn(self.world.haunt())
+
+    def happen(self) -> None:
+        """One event, most likely at a leader."""
+        self._stop_at_violation()
+        rng, event = self.rng, self.rng.random()
+        alive = [broker for broker in self.brokers if broker.node.alive]
+        broker = rng.choice([broker for broker in alive if broker.term] or alive)
         if event < 0.62:
             for _ in range(rng.choice((1, 1, 3))):
-                again = rng.random() < 0.15 and commands
-                command = f"c{rng.randrange(commands)}" if again else f"c{commands}"
-                commands += not again
-                spawn(broker.submit(command), tasks)
+                self._spawn(broker.submit(self._command()))
         elif event < 0.72:
-            spawn(broker.read(rng.random() < 0.5), tasks)
+            self._spawn(broker.read(rng.random() < 0.5))
         elif event < 0.82:
-            spawn(broker.checkpoint(), tasks)
+            self._spawn(broker.checkpoint())
         elif event < 0.92:
             rng.choice(alive).node.nap(rng.random() * 1.5)
-        elif event < 0.94 and len(brokers) < 6:
+        elif event < 0.94 and len(self.brokers) < BROKERS_MAX:
             broker.node.kill()
-            start()
+            self._start()
         elif event < 0.96 and broker.term:
-            spawn(broker.term.hand_over(), tasks)
-    await _heal(world, brokers, start, tasks)
-    for broker in brokers:
-        for name in broker.counters.__slots__:
-            world.met[name] += getattr(broker.counters, name)
-    world.met["epochs"] += len(world.epochs)
-    return world.met
+            self._spawn(broker.term.hand_over())
 
+    async def heal(self) -> None:
+        """When the weather clears, somebody leads within a bounded time, and commits."""
+        self.world.weather = Weather()
+        for broker in self.brokers:
+            broker.node.resume()
+        for attempt in range(400):
+            await asyncio.sleep(0.05)
+            self._stop_at_violation()
+            for broker in self.brokers:
+                command = f"last{attempt}"
+                if broker.term and broker.node.alive:
+                    await asyncio.wait({asyncio.ensure_future(broker.submit(command))}, timeout=0.5)
+                if command in self.world.acknowledged:
+                    self.world.check()
+                    return
+        self.world.fail("nobody serves though the weather has cleared")
 
-async def _heal(world: World, brokers: list[Broker], start: object, tasks: set["asyncio.Future[None]"]) -> None:
-    """When the weather clears, somebody leads within a bounded time, and commits."""
-    world.weather = Weather()
-    for broker in brokers:
-        broker.node.resume()
-    if not any(broker.node.alive for broker in brokers):
-        assert callable(start)
-        start()
-    for attempt in range(400):
-        await asyncio.sleep(0.05)
-        if world.fault:
-            raise world.fault
-        for broker in brokers:
-            command = f"last{attempt}"
-            if broker.term and broker.node.awake.is_set():
-                await asyncio.wait({asyncio.ensure_future(broker.submit(command))}, timeout=0.5)
-            if command in world.acknowledged:
-                world.check()
-                return
-    world.fail("nobody serves though the weather has cleared")
+    def met(self) -> Counter[str]:
+        """How often what happened."""
+        met = Counter(self.world.met)
+        met["epochs"] = len(self.world.epochs)
+        for broker in self.brokers:
+            met.update({name: getattr(broker.counters, name) for name in broker.counters.__slots__})
+        return met
+
+    def _command(self) -> str:
+        if self.commands and self.rng.random() < 0.15:
+            return f"c{self.rng.randrange(self.commands)}"  # sent again by a caller who does not know what became of it
+        self.commands += 1
+        return f"c{self.commands - 1}"
+
+    def _start(self) -> None:
+        node = Node(self.world, f"b{len(self.brokers)}", self.rng.getrandbits(32))
+        self.brokers.append(Broker(node, HEARTBEAT, self._depth))
+        self._spawn(self.brokers[-1].live())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Future[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.world.fault = self.world.fault or task.exception()
+
+    def _stop_at_violation(self) -> None:
+        if self.world.fault is not None:
+            raise self.world.fault

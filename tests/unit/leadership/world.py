@@ -8,15 +8,16 @@ queue is recovered from it, by a reader of its own, and compared with what was p
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from osqueue_service.clock import Timer
 from osqueue_service.errors import (
     CorruptObject,
+    Deposed,
     NotLeader,
     OutcomeUnknown,
     StorageUnavailable,
@@ -63,14 +64,16 @@ class Weather:
     """Share of requests that take thirty times as long."""
 
     faints: float = 0.0
-    """Chance that a candidate is paused at a read of the log, and a third of it that anyone is before a put there."""
+    """Chance that a candidate is paused at a read of the log, and half of it that anyone is before a put there."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Weather":
         def maybe(most: float) -> float:
             return rng.random() * most if rng.random() < 0.6 else 0.0
 
-        return cls(maybe(0.3), maybe(0.3), maybe(0.2), maybe(0.2), maybe(40), rng.choice((2, 10, 30)), maybe(0.1), maybe(0.2))
+        return cls(
+            maybe(0.3), maybe(0.3), maybe(0.2), maybe(0.2), maybe(40), rng.choice((2, 10, 30)), maybe(0.1), maybe(0.2)
+        )
 
 
 @dataclass
@@ -87,7 +90,7 @@ class World:
     recovered: tuple[str, ...] = ()
     epochs: list[int] = field(default_factory=list)
     met: Counter[str] = field(default_factory=Counter)
-    fault: Exception | None = None
+    fault: BaseException | None = None
 
     def apply(self, write: Write) -> str:
         """Apply a write if its condition holds, and look at what a recovery would find after it."""
@@ -163,7 +166,7 @@ class World:
             self.fail(f"{command} is acknowledged and would not be recovered from {self.recovered}")
         self.acknowledged.add(command)
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str) -> NoReturn:
         self.fault = self.fault or Violation(why)
         raise self.fault
 
@@ -258,8 +261,8 @@ class NodeStore:
     async def _write(self, write: Write) -> str:
         world, weather = self._world, self._world.weather
         await self._node.gate()
-        if write.key != ROOT and world.rng.random() < weather.faints / 3:
-            self._node.nap(world.rng.random() * 2)
+        if write.key != ROOT and world.rng.random() < weather.faints / 2:
+            self._node.nap(0.6 + world.rng.random() * 1.5)
             await self._node.gate()
         fate = world.rng.random()
         if fate < weather.unavailable:
@@ -347,27 +350,29 @@ class Broker:
         )
 
     async def live(self) -> None:
-        try:
-            while True:
-                self.state = Commands()
+        while True:
+            self.state = Commands()
+            try:
                 term = await self.elector.elect(self.state)
-                await self.node.gate()
-                if term.epoch in self.world.epochs:
-                    self.world.fail(f"epoch {term.epoch} is led twice")
-                self.world.epochs.append(term.epoch)
-                self.released = len(self.state.applied)
-                self.term = term
-                self.node.leads = True
-                await asyncio.gather(self.submit(f"first{term.epoch}"), self._maybe_checkpoint())
-                reason = await term.lost
-                self.term = None
-                self.node.leads = False
-                if isinstance(reason, CorruptObject | AssertionError | ValueError | RuntimeError):
-                    self.world.fail(f"{self.node.name} halted: {reason!r}")
-        except Violation:
-            raise
-        except Exception as trouble:
-            self.world.fail(f"{self.node.name} does not start: {trouble!r}")
+            except CorruptObject as corrupt:
+                self.world.fail(f"{self.node.name} does not start: {corrupt}")
+            else:
+                await self._serve(term)
+
+    async def _serve(self, term: Term) -> None:
+        await self.node.gate()
+        if term.epoch in self.world.epochs:
+            self.world.fail(f"epoch {term.epoch} is led twice")
+        self.world.epochs.append(term.epoch)
+        self.released = len(self.state.applied)
+        self.term = term
+        self.node.leads = True
+        await asyncio.gather(self.submit(f"first{term.epoch}"), self._maybe_checkpoint())
+        reason = await term.lost
+        self.term = None
+        self.node.leads = False
+        if not isinstance(reason, Deposed | NotLeader):
+            self.world.fail(f"{self.node.name} halted: {reason!r}")
 
     async def submit(self, command: str) -> None:
         """Apply a command and acknowledge it when it is durable; a repeated one is answered by the first."""
@@ -416,7 +421,7 @@ class Broker:
         self.world.met["linearizable read" if linearizable else "leased read"] += 1
 
     async def _maybe_checkpoint(self) -> None:
-        if self.world.rng.random() < 0.5:
+        if self.world.rng.random() < 0.8:
             await self.checkpoint()
 
     async def checkpoint(self) -> None:
@@ -429,9 +434,3 @@ class Broker:
         except (NotLeader, ValueError):
             return
         self.world.met["checkpoint"] += 1
-
-
-def spawn(work: Awaitable[None], left: set["asyncio.Future[None]"]) -> None:
-    task = asyncio.ensure_future(work)
-    left.add(task)
-    task.add_done_callback(left.discard)

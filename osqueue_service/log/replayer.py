@@ -1,14 +1,14 @@
-"""What a takeover rebuilds the state with."""
+"""What a recovery rebuilds the state with."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 
 class Replayer(Protocol):
-    """The engine's side of a recovery. Each call is short: renewals run between them.
+    """The other side of a recovery. Each call is short: renewals run between them.
 
-    What it builds must depend on nothing but the calls. A candidacy may be given up at
-    any point; the next one begins with `begin`.
+    What it builds must depend on nothing but the calls. A recovery may be given up at any
+    point; the next one begins with `begin`.
     """
 
     def begin(self) -> None:
@@ -16,7 +16,7 @@ class Replayer(Protocol):
         ...
 
     def load(self, chunk: bytes) -> None:
-        """The next chunk of a checkpoint's image, as it was given to `publish_checkpoint`."""
+        """The next chunk of a checkpoint's image, as it was given to the writer of the checkpoint."""
         ...
 
     def load_seed(self, jobs: Sequence[bytes], completed_total: int) -> None:

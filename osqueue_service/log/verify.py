@@ -1,0 +1,151 @@
+"""Everything there is to say about a queue's objects: which are damaged, missing, superfluous or foreign."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from osqueue_service.errors import CorruptObject
+from osqueue_service.log.cleanup import PAGE_KEYS, PARALLEL
+from osqueue_service.log.paths import CHECKPOINTS_PREFIX, LOG_PREFIX, parse_checkpoint_key, parse_segment_key
+from osqueue_service.log.read_ahead import ReadAhead
+from osqueue_service.log.reader import READ_TRIES_MAX, Reader, Reading
+from osqueue_service.log.replayer import Replayer
+from osqueue_service.log.root import SeedQueue
+from osqueue_service.log.segment import Fence, decode
+from osqueue_service.log.settle import Settler
+
+FINDINGS_MAX = 1_000
+"""Findings listed; further ones are only counted."""
+
+_FOREIGN = "no broker gives an object such a name: it is ignored, and may be removed"
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with an object, and the way out. An error keeps a broker from starting, or means lost changes."""
+
+    severity: Severity
+    key: str
+    problem: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What a verification saw."""
+
+    reading: Reading | None = None
+    seed: SeedQueue | None = None
+    objects: int = 0
+    leftovers: int = 0
+    """Objects that a clean-up will remove, or that a pipeline left behind a fence. Harmless."""
+    fences: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    findings_dropped: int = 0
+
+    @property
+    def sound(self) -> bool:
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    def add(self, severity: Severity, key: str, problem: str) -> None:
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(Finding(severity, key, problem))
+        else:
+            self.findings_dropped += 1
+
+
+async def verify(settler: Settler, replayer: Replayer) -> Report:
+    """Read all that the root vouches for into `replayer`, then look at every other object. Writes nothing."""
+    reader = Reader(settler)
+    for _ in range(READ_TRIES_MAX):
+        report = await _verify_once(settler, reader, replayer)
+        if report.sound or report.reading is None or not await reader.superseded(report.reading.root):
+            break
+        # What seemed to be missing may have been cleaned up behind a newer checkpoint: look again.
+    return report
+
+
+async def _verify_once(settler: Settler, reader: Reader, replayer: Replayer) -> Report:
+    report = Report()
+    try:
+        found = await reader.read(replayer)
+    except CorruptObject as corrupt:
+        report.add("error", corrupt.key, corrupt.problem)
+        return report
+    if isinstance(found, SeedQueue):
+        report.seed = found
+    elif found is not None:
+        report.reading = found
+        lost = await found.replay.lost_at_gap()
+        if lost is not None:
+            report.add("error", lost.key, lost.problem)
+    await _scan_log(settler, report)
+    await _scan_checkpoints(settler, report)
+    return report
+
+
+async def _scan_log(settler: Settler, report: Report) -> None:
+    after = ""
+    while page := await settler.list_after(LOG_PREFIX, after, PAGE_KEYS):
+        ahead = ReadAhead(settler, page.__getitem__, first=0, window=PARALLEL, window_max=PARALLEL, end=len(page))
+        try:
+            for key in page:
+                body = await ahead.take()
+                report.objects += 1
+                if body is not None:  # otherwise it was cleaned up meanwhile
+                    await _look_at(report, key, body)
+        finally:
+            ahead.close()
+        after = page[-1]
+
+
+async def _look_at(report: Report, key: str, body: bytes) -> None:
+    slot = parse_segment_key(key)
+    if slot is None:
+        report.add("warning", key, _FOREIGN)
+        return
+    if report.reading is None:
+        report.add("error", key, "it belongs to a log, and there is no root that leads to it: restore queue.json")
+        return
+    try:
+        entry = decode(key, body).entry
+    except CorruptObject as corrupt:
+        report.add("warning", key, f"{corrupt.problem}; no recovery reads it, so nothing is lost")
+        return
+    position = report.reading.position
+    if isinstance(entry, Fence):
+        report.fences += 1
+    elif slot.lane > position.lane:
+        # Its writer served, so its fence ended the lane before; and that fence is no longer to be found.
+        if not await _reached_meanwhile(report.reading, slot.lane):
+            report.add(
+                "error",
+                key,
+                f"no fence leads to its lane, the log ends at {report.reading.replay.gap}: restore the object that "
+                "belongs there from a copy or an earlier version",
+            )
+    elif slot.lane < position.lane or slot.sequence <= report.reading.root.checkpoint.sequence:
+        report.leftovers += 1
+
+
+async def _reached_meanwhile(reading: Reading, lane: int) -> bool:
+    """Whether a takeover since the log was read explains a higher lane."""
+    while await reading.replay.next() is not None:
+        pass
+    return reading.replay.position.lane >= lane
+
+
+async def _scan_checkpoints(settler: Settler, report: Report) -> None:
+    after = ""
+    vouched = report.reading.root.checkpoint if report.reading else None
+    while page := await settler.list_after(CHECKPOINTS_PREFIX, after, PAGE_KEYS):
+        for key in page:
+            report.objects += 1
+            path = parse_checkpoint_key(key)
+            if path is None:
+                report.add("warning", key, _FOREIGN)
+            elif vouched is None:
+                report.add("error", key, "it belongs to a checkpoint, and there is no root: restore queue.json")
+            elif (path.sequence, path.epoch) != (vouched.sequence, vouched.epoch):
+                report.leftovers += 1
+        after = page[-1]
