@@ -63,7 +63,11 @@ def connection_options(command: Command) -> Command:
     """--broker, --token, --timeout and --json: the parameters `connection` and `as_json`."""
 
     @click.option(
-        "-b", "--broker", envvar="BROKER_URL", show_envvar=True, metavar="URL",
+        "-b",
+        "--broker",
+        envvar="BROKER_URL",
+        show_envvar=True,
+        metavar="URL",
         help="grpc://host:port of a broker, or http://host:port of a gateway.  [default: grpc://localhost:8081]",
     )
     @click.option("--token", envvar="OSQUEUE_TOKEN", show_envvar=True, help="What the broker asks for.")

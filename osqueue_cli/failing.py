@@ -28,7 +28,7 @@ class Failure(click.ClickException):
         as_json: bool = False,
     ) -> None:
         super().__init__(message)
-        self.exit_code = int(exit_code)
+        self.exit_code = int(exit_code)  # type: ignore[misc]  # click reads it from the instance
         self.tag = tag
         self.reason = reason
         self.violations = tuple(violations)
@@ -52,7 +52,7 @@ class Failure(click.ClickException):
 
 
 def failure_of(error: Exception, *, as_json: bool) -> Failure | None:
-    """The failure that shows this error; None for click's own, and for one not raised on purpose: its traceback is wanted."""
+    """The failure that shows this error; None for click's own, and for defects: their traceback is wanted."""
     if isinstance(error, Failure):
         error.as_json = error.as_json or as_json
         return error

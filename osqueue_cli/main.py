@@ -10,7 +10,9 @@ from osqueue_cli.lazy import Entry, LazyGroup
 
 SECTIONS = {
     "Run": {
-        "serve": Entry("osqueue_cli.commands.serve:serve", "Run a queue on this machine: broker and gateway in one process."),
+        "serve": Entry(
+            "osqueue_cli.commands.serve:serve", "Run a queue on this machine: broker and gateway in one process."
+        ),
         "broker": Entry("osqueue_cli.commands.broker:broker", "Run a broker: it leads, or stands by until it may."),
         "demo": Entry("osqueue_cli.commands.demo:demo", "Watch 2,000 jobs survive a kill -9 of their broker."),
     },

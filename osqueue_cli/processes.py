@@ -125,4 +125,3 @@ def ended_early(child: Child, exit_code: int) -> Failure:
     return Failure(
         f"the {child.name} ended with exit code {exit_code}; its log says:\n{tail or '(nothing)'}", Exit.INTERNAL
     )
-

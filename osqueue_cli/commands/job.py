@@ -1,0 +1,162 @@
+"""`osqueue job`: one job, by its id."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from osqueue_cli import output
+from osqueue_cli.connection import Connection, connection_options
+from osqueue_cli.exits import exit_of
+from osqueue_cli.failing import Failure
+from osqueue_cli.params import DURATION
+from osqueue_cli.shapes import preview, to_json
+
+if TYPE_CHECKING:
+    from osqueue.job import Attempt, Job
+    from osqueue.messages import Change
+
+PAYLOAD_CHARS_SHOWN = 2_000
+
+
+@click.group()
+def job() -> None:
+    """One job: show, explain, wait, cancel, retry.
+
+    \b
+    Examples:
+      osqueue job show 01J8...          payload, attempts, result or error
+      osqueue job explain 01J8...       why does it not run?
+      osqueue job cancel 01J8...
+    """
+
+
+@job.command(no_args_is_help=True)
+@click.argument("job_id")
+@connection_options
+def show(connection: Connection, as_json: bool, job_id: str) -> None:
+    """Show a job: payload, attempts, result or error."""
+    found = connection.run(lambda client: client.get_job(job_id))
+    if as_json:
+        output.print_json(to_json(found))
+    else:
+        print_job(found)
+
+
+@job.command(no_args_is_help=True)
+@click.argument("job_id")
+@connection_options
+def explain(connection: Connection, as_json: bool, job_id: str) -> None:
+    """Say why a job is not running."""
+    why = connection.run(lambda client: client.explain_job(job_id))
+    if as_json:
+        output.print_json(to_json(why))
+        return
+    click.echo(f"{output.coloured(why.status)}: {output.printable(why.message)}")
+    output.print_fields(
+        {
+            "because": ", ".join(why.reasons),
+            "runs": output.ago(why.run_at),
+            "ahead of it": output.plural(why.jobs_ahead, "job") if why.jobs_ahead else "",
+            "workers for its type": why.workers or "",
+            "held by": why.worker_id,
+            "lease ends": output.ago(why.lease_expires_at),
+            "ended": output.ago(why.finished_at),
+            "last error": f"{why.error.type}: {why.error.message}" if why.error else "",
+        }
+    )
+
+
+@job.command(no_args_is_help=True)
+@click.argument("job_id")
+@click.option("--limit", type=DURATION, help="Give up after this time (exit code 9); the job goes on.")
+@connection_options
+def wait(connection: Connection, as_json: bool, job_id: str, limit: int | None) -> None:
+    """Wait until a job is finished and print its result."""
+    from osqueue_cli.commands.submit import print_end
+
+    print_end(connection.run(lambda client: client.wait_job(job_id, limit)), as_json=as_json)
+
+
+@job.command(no_args_is_help=True)
+@click.argument("job_ids", nargs=-1, required=True)
+@connection_options
+def cancel(connection: Connection, as_json: bool, job_ids: tuple[str, ...]) -> None:
+    """Cancel jobs: at once while they wait, by asking their workers while they run."""
+    changes = connection.run(lambda client: client.cancel_jobs(job_ids))
+    print_changes(changes.changed, changes.refused, as_json=as_json)
+
+
+@job.command(no_args_is_help=True)
+@click.argument("job_ids", nargs=-1, required=True)
+@connection_options
+def retry(connection: Connection, as_json: bool, job_ids: tuple[str, ...]) -> None:
+    """Make dead jobs ready again, each with a new budget of attempts."""
+    changes = connection.run(lambda client: client.retry_jobs(job_ids))
+    print_changes(changes.changed, changes.refused, as_json=as_json)
+
+
+def print_changes(changed: "list[Change]", refused: "dict[str, Exception]", *, as_json: bool) -> None:
+    """What became of each job; a refused one makes the command fail with the code of the first refusal."""
+    from osqueue import OsqueueError
+
+    for change in changed:
+        if as_json:
+            output.print_json_line(to_json(change))
+        else:
+            asked = "; its worker is asked to stop" if change.cancel_requested else ""
+            click.echo(f"{change.job_id} is {output.coloured(change.status or '')}{asked}")
+    if not refused:
+        return
+    for job_id, error in refused.items():
+        if as_json:
+            output.print_json_line({"jobId": job_id, "error": {"message": str(error)}})
+        elif len(refused) > 1:
+            output.note(f"{job_id}: {error}")
+    first = next(iter(refused.values()))
+    assert isinstance(first, OsqueueError)
+    message = first.message if len(refused) == 1 else f"{output.plural(len(refused), 'job')} unchanged"
+    raise Failure(message, exit_of(first.tag, first.reason), tag=first.tag, reason=first.reason)
+
+
+def print_job(found: "Job") -> None:
+    """Everything about a job that is worth a line."""
+    limit = found.effective_max_attempts or found.max_attempts
+    policy = found.retry_policy
+    error = found.error
+    output.print_fields(
+        {
+            "job": click.style(found.id, bold=True),
+            "type": found.type or "(none)",
+            "status": output.coloured(found.status) + (" (cancel requested)" if found.cancel_requested else ""),
+            "submitted": f"{output.timestamp(found.created_at)} ({output.ago(found.created_at)})",
+            "runs": output.ago(found.run_at) if found.status == "scheduled" else "",
+            "attempts": f"{found.attempts} of {limit}" if limit else str(found.attempts),
+            "worker": found.worker_id,
+            "lease ends": output.ago(found.lease_expires_at),
+            "progress": f"{found.progress.fraction:.0%} {found.progress.message}" if found.progress else "",
+            "priority": found.priority or "",
+            "attempt limit": output.duration(found.timeout_ms) if found.timeout_ms else "",
+            "backoff": f"{output.duration(policy.initial_ms)} × {policy.multiplier:g}" if policy else "",
+            "key": found.idempotency_key,
+            "labels": " ".join(f"{key}={value}" for key, value in found.metadata.items()),
+            "ended": f"{output.timestamp(found.finished_at)} ({output.ago(found.finished_at)})"
+            if found.finished_at
+            else "",
+            "error": f"{error.type}: {error.message}" if error else "",
+            "payload": preview(found.payload, PAYLOAD_CHARS_SHOWN),
+            "result": preview(found.result, PAYLOAD_CHARS_SHOWN) if found.result is not None else "",
+        }
+    )
+    if found.history:
+        click.echo()
+        output.print_table(
+            ["ATTEMPT", "OUTCOME", "STARTED", "TOOK", "WORKER", "ERROR"], [_attempt_row(end) for end in found.history]
+        )
+
+
+def _attempt_row(attempt: "Attempt") -> list[str]:
+    took = output.duration(attempt.ended_at - attempt.started_at) if attempt.ended_at else ""
+    error = f"{attempt.error.type}: {attempt.error.message}" if attempt.error else ""
+    return [
+        str(attempt.number), attempt.outcome, output.timestamp(attempt.started_at), took, attempt.worker_id, error
+    ]  # fmt: skip

@@ -1,0 +1,133 @@
+"""`osqueue submit`: one job, or a file of them."""
+
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from osqueue_cli import output
+from osqueue_cli.connection import Connection, connection_options
+from osqueue_cli.exits import Exit
+from osqueue_cli.failing import Failure
+from osqueue_cli.params import DURATION, FUTURE, LABEL, labels
+from osqueue_cli.shapes import bytes_field, to_json
+
+if TYPE_CHECKING:
+    from osqueue import OsqueueClient, RetryPolicy
+    from osqueue.job import Job
+
+
+@click.command(no_args_is_help=True)
+@click.argument("job_type", metavar="TYPE", default="")
+@click.argument("payload", default=None, required=False)
+@click.option("-f", "--file", "file", type=click.File("rb"), help="Read the payload from a file; - is standard input.")
+@click.option("--lines", type=click.File("rb"), help="Submit many: each line of the file is the payload of one job.")
+@click.option("--key", default="", help="Idempotency key: the same key is the same job. With --lines: its prefix.")
+@click.option("--priority", type=click.IntRange(-1_000, 1_000), default=0, help="Higher runs first.")
+@click.option("--max-attempts", type=click.IntRange(1, 1_000), help="Tries before the job is dead.  [default: 3]")
+@click.option("--delay", type=DURATION, default=0, help="Run no sooner than after this time, e.g. 5m.")
+@click.option("--at", "run_at", type=FUTURE, default=0, help="Run no sooner than then, e.g. 2030-01-31T09:00.")
+@click.option(
+    "--lease", "lease_ms", type=DURATION, default=0, help="Lease between two heartbeats of a worker.  [default: 30s]"
+)
+@click.option("--attempt-limit", "timeout_ms", type=DURATION, default=0, help="Limit of one attempt, e.g. 10m.")
+@click.option("--backoff", type=DURATION, help="Pause after the first failure; doubles with every further one.")
+@click.option("--keep", "retention_ms", type=DURATION, help="Promise to keep the finished job at least so long.")
+@click.option("-m", "--meta", "meta", type=LABEL, multiple=True, metavar="KEY=VALUE", help="A label; repeatable.")
+@click.option("--wait", is_flag=True, help="Wait for the job and print its result.")
+@click.option("--wait-limit", type=DURATION, help="With --wait: give up after this time (exit code 9).")
+@click.option("--ids", is_flag=True, help="With --lines: print the id of every job.")
+@connection_options
+def submit(
+    connection: Connection, as_json: bool, job_type: str, payload: str | None, file: BinaryIO | None,
+    lines: BinaryIO | None, backoff: int | None, meta: tuple[tuple[str, str], ...], key: str,
+    wait: bool, wait_limit: int | None, ids: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Put a job into the queue, or many.
+
+    The payload is JSON by convention, but any text or bytes will do. The command
+    returns once the job is durable, and prints its id.
+
+    \b
+    Examples:
+      osqueue submit email '{"to": "ada@example.org"}'
+      osqueue submit report --file report.json --priority 10 --delay 5m
+      date | osqueue submit note --file -
+      osqueue submit add '[1, 2]' --wait              print the result
+      osqueue submit email --lines mails.jsonl        one job per line
+      osqueue submit email --lines mails.jsonl --key import-7
+
+    With --key, a bulk submission that was interrupted is simply run again: lines that
+    were submitted before are recognised (for 24 hours) and not submitted twice.
+    """
+    if backoff is not None:
+        options["retry_policy"] = _doubling(backoff)
+    options = {name: value for name, value in options.items() if value}
+    if meta:
+        options["metadata"] = labels(meta)
+    given = [source for source in (payload, file, lines) if source is not None]
+    if len(given) != 1:
+        raise click.UsageError("give the payload as an argument, with --file, or many with --lines: one of the three")
+    if lines is not None:
+        from osqueue_cli.bulk import Bulk
+
+        bulk = Bulk(job_type, key, options, as_json=as_json, ids=ids)
+        connection.run(lambda client: bulk.submit(client, lines))
+        bulk.finish()
+        return
+    data = _payload(payload, file)
+    if key:
+        options["idempotency_key"] = key
+    connection.run(lambda client: _one(client, job_type, data, options, wait, wait_limit, as_json))
+
+
+def _doubling(initial_ms: int) -> "RetryPolicy":
+    from osqueue import RetryPolicy
+
+    return RetryPolicy(initial_ms=initial_ms)
+
+
+def _payload(argument: str | None, file: BinaryIO | None) -> bytes:
+    if argument is not None and argument != "-":
+        return argument.encode(errors="surrogateescape")
+    file = file or click.get_binary_stream("stdin")
+    if file.isatty():
+        output.note("reading the payload from the terminal; Ctrl-D ends it")
+    return file.read()
+
+
+async def _one(
+    client: "OsqueueClient", job_type: str, data: bytes, options: dict[str, Any],
+    wait: bool, wait_limit: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    handle = await client.submit_job(job_type, data, **options)
+    if not wait:
+        if as_json:
+            output.print_json({"jobId": handle.id, "deduplicated": handle.deduplicated})
+        else:
+            click.echo(handle.id)
+            if handle.deduplicated:
+                output.note("the key was used before: this is the job that it made then")
+        return
+    if not as_json:
+        output.note(f"job {handle.id} is durable; waiting for its end (Ctrl-C leaves it in the queue)")
+    print_end(await client.wait_job(handle.id, wait_limit), as_json=as_json)
+
+
+def print_end(job: "Job", *, as_json: bool) -> None:
+    """How a job ended that was waited for; anything but a completion is a failure of the command."""
+    if as_json:
+        body: dict[str, Any] = {"jobId": job.id, "status": job.status, "attempts": job.attempts}
+        if job.result is not None:
+            body.update(bytes_field("result", job.result))
+        if job.error is not None:
+            body["error"] = to_json(job.error)
+        output.print_json(body)
+    elif job.status == "completed" and job.result is not None:
+        click.get_binary_stream("stdout").write(job.result + (b"\n" if sys.stdout.isatty() else b""))
+    if job.status == "completed":
+        return
+    if not job.finished:
+        raise Failure(f"job {job.id} is {job.status}; it goes on, wait for it again", Exit.TIMEOUT)
+    why = f": {job.error.type}: {job.error.message}" if job.error else ""
+    raise Failure(f"job {job.id} is {job.status} after {output.plural(job.attempts, 'attempt')}{why}", Exit.FAILED)
