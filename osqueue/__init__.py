@@ -1,1 +1,103 @@
-"""The osqueue SDK: typed clients for producers and workers."""
+"""The osqueue SDK: typed clients for producers and workers.
+
+import osqueue
+
+async with osqueue.OsqueueClient("grpc://localhost:8081") as client:
+    job = await client.submit_job("email", {"to": "ada@example.org"})
+    print(await job.result())
+"""
+
+from osqueue.client import ClientState, OsqueueClient
+from osqueue.context import JobContext
+from osqueue.errors import (
+    AuthError,
+    BrokerLeadershipError,
+    BrokerProtocolError,
+    CASConflictError,
+    ConfigError,
+    DiscoveryError,
+    EngineStateError,
+    IdempotencyConflictError,
+    JobNotFinishedError,
+    JobNotFoundError,
+    LeaseLostError,
+    OsqueueError,
+    QueueFullError,
+    StorageBackendError,
+    TransportConfigError,
+    TransportConnectionError,
+    TransportRequestError,
+    Violation,
+    WorkerExecutionError,
+    is_osqueue_error,
+)
+from osqueue.failures import Reject, Retry
+from osqueue.handle import JobHandle
+from osqueue.handlers import Handler
+from osqueue.job import (
+    Attempt,
+    ClaimedJob,
+    Job,
+    JobError,
+    JobFilter,
+    JobStatus,
+    Lease,
+    Position,
+    Progress,
+    RetryPolicy,
+)
+from osqueue.messages import JobEvent, JobSpec, Resync, Settled, Stats
+from osqueue.registry import JobType, Registry
+from osqueue.submission import SubmitOptions, new_job
+from osqueue.worker import Worker, WorkerState
+
+__all__ = [
+    "Attempt",
+    "AuthError",
+    "BrokerLeadershipError",
+    "BrokerProtocolError",
+    "CASConflictError",
+    "ClaimedJob",
+    "ClientState",
+    "ConfigError",
+    "DiscoveryError",
+    "EngineStateError",
+    "Handler",
+    "IdempotencyConflictError",
+    "Job",
+    "JobContext",
+    "JobError",
+    "JobEvent",
+    "JobFilter",
+    "JobHandle",
+    "JobNotFinishedError",
+    "JobNotFoundError",
+    "JobSpec",
+    "JobStatus",
+    "JobType",
+    "Lease",
+    "LeaseLostError",
+    "OsqueueClient",
+    "OsqueueError",
+    "Position",
+    "Progress",
+    "QueueFullError",
+    "Registry",
+    "Reject",
+    "Resync",
+    "Retry",
+    "RetryPolicy",
+    "Settled",
+    "Stats",
+    "StorageBackendError",
+    "SubmitOptions",
+    "TransportConfigError",
+    "TransportConnectionError",
+    "TransportRequestError",
+    "Violation",
+    "Worker",
+    "WorkerExecutionError",
+    "WorkerState",
+    "is_osqueue_error",
+    "new_job",
+]

@@ -1,0 +1,237 @@
+"""One attempt of one job, from the claim to the moment its outcome is durable."""
+
+import asyncio
+import enum
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from osqueue.context import JobContext
+from osqueue.dispatch import Dispatcher
+from osqueue.errors import (
+    BrokerProtocolError,
+    JobNotFoundError,
+    LeaseLostError,
+    OsqueueError,
+    QueueFullError,
+    WorkerExecutionError,
+)
+from osqueue.failures import Reject, Retry, describe
+from osqueue.handlers import BoundHandler
+from osqueue.hooks import Hooks
+from osqueue.job import ClaimedJob, JobError
+from osqueue.leases import KeptLease, LeaseKeeper
+from osqueue.runners.base import Runner
+from osqueue.runners.processes import ProcessFailure
+
+log = logging.getLogger("osqueue.worker")
+
+
+class Stop(enum.Enum):
+    """Why a handler is to stop before its time."""
+
+    LOST = "its lease was lost"
+    CANCELLED = "the job was cancelled"
+    TIMED_OUT = "its time was over"
+    DRAINED = "the worker is shutting down"
+
+
+class Tally:
+    """What became of a worker's attempts."""
+
+    __slots__ = ("claimed", "completed", "failed", "lost", "released", "unsettled")
+
+    def __init__(self) -> None:
+        self.claimed = self.completed = self.failed = self.lost = self.released = self.unsettled = 0
+
+
+class Surroundings(Protocol):
+    """What all attempts of a worker share."""
+
+    dispatcher: Dispatcher
+    keeper: LeaseKeeper
+    hooks: Hooks
+    tally: Tally
+
+
+class Attempt:
+    """A claimed job in the hands of its handler. `on_slot_free` is called once, when the handler has ended."""
+
+    def __init__(
+        self,
+        job: ClaimedJob,
+        handler: BoundHandler,
+        runner: Runner,
+        shared: Surroundings,
+        on_slot_free: Callable[[], None],
+    ) -> None:
+        self.job = job
+        self.handler = handler
+        self.context = JobContext(job, self._report)
+        self.stop_reason: Stop | None = None
+        self.handling = False
+        self.task: asyncio.Task[None] | None = None
+        self._runner = runner
+        self._shared = shared
+        self._on_slot_free = on_slot_free
+        self._kept: KeptLease | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+    # --- from outside ------------------------------------------------------------------------------------------------
+
+    def lease_lost(self) -> None:
+        """The broker says so: whatever the handler still does will not count."""
+        self._stop(Stop.LOST)
+
+    def cancel_requested(self) -> None:
+        """Somebody cancelled the job. A handler in the loop is cancelled; others are told."""
+        self._stop(Stop.CANCELLED)
+
+    def drain(self) -> None:
+        """The worker's patience is over: end the handler if that can be done, and give the job back in any case."""
+        self._stop(Stop.DRAINED)
+
+    def _stop(self, reason: Stop) -> None:
+        if not self.handling or self.stop_reason in (Stop.LOST, Stop.DRAINED):
+            return
+        self.stop_reason = reason
+        self.context.stop(lost=reason is not Stop.CANCELLED)
+        if reason is Stop.CANCELLED and self.handler.runs_in == "process":
+            self._runner.ask_to_stop(self.context)
+        elif (self._runner.interruptible or reason is Stop.DRAINED) and self.task is not None:
+            self.task.cancel()
+
+    # --- the attempt -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run the handler and make its outcome durable. Raises nothing: whatever goes wrong becomes the job's."""
+        job, shared = self.job, self._shared
+        self._kept = shared.keeper.keep(self)
+        try:
+            try:
+                payload = self.handler.job_type.decode_payload(job.payload)
+            except BrokerProtocolError as error:
+                self._on_slot_free()
+                await self._fail(JobError("InvalidPayload", error.message), retryable=False)
+                return
+            await self._run(payload)
+        finally:
+            shared.keeper.forget(self._kept)
+
+    async def _run(self, payload: Any) -> None:
+        loop = asyncio.get_running_loop()
+        if self.job.timeout_ms:
+            self._alarm = loop.call_later(self.job.timeout_ms / 1_000, self._stop, Stop.TIMED_OUT)
+        self.handling = True
+        value: Any = None
+        failure: BaseException | None = None
+        try:
+            value = await self._runner.run(self.handler, payload, self.context)
+        except asyncio.CancelledError as error:
+            failure = error
+            if self.task is not None and self.task.cancelling():
+                self.task.uncancel()  # it has done its work; settling must not be cancelled
+                self.stop_reason = self.stop_reason or Stop.DRAINED
+        except Exception as error:  # noqa: BLE001 - it becomes the attempt's failure
+            failure = error
+        finally:
+            self.handling = False
+            self._on_slot_free()
+            if self._alarm is not None:
+                self._alarm.cancel()
+        if failure is not None:
+            await self._settle_failure(failure)
+            return
+        try:
+            result = self.handler.job_type.encode_result(value)
+        except BrokerProtocolError as error:
+            await self._fail(JobError("InvalidResult", error.message), retryable=False)
+            return
+        await self._complete(result)
+
+    async def _settle_failure(self, failure: BaseException) -> None:
+        reason = self.stop_reason
+        if reason is Stop.LOST:
+            await self._lost(f"its handler was stopped: {Stop.LOST.value}")
+        elif reason is Stop.DRAINED:
+            await self._release()
+        elif reason is Stop.TIMED_OUT and isinstance(failure, asyncio.CancelledError):
+            await self._fail(JobError("TimedOut", f"the attempt took longer than {self.job.timeout_ms} ms"))
+        elif reason is Stop.CANCELLED and isinstance(failure, asyncio.CancelledError):
+            await self._fail(JobError("Cancelled", "the handler was cancelled on request"))
+        else:
+            await self._fail(*self._verdict(failure))
+
+    def _verdict(self, failure: BaseException) -> tuple[JobError, bool, int | None]:
+        """(error, retryable, delay) of what a handler raised."""
+        if isinstance(failure, Retry):
+            return describe(failure), True, failure.delay_ms
+        error = describe(failure)
+        if isinstance(failure, WorkerExecutionError) and failure.error_type:
+            error = describe(JobError(failure.error_type, failure.message))
+        fatal = self.handler.fatal
+        if isinstance(failure, ProcessFailure):
+            names = {f"{kind.__module__}.{kind.__qualname__}" for kind in fatal}
+            return error, names.isdisjoint(failure.classes), None
+        return error, not isinstance(failure, (Reject, *fatal)), None
+
+    # --- the outcome -------------------------------------------------------------------------------------------------
+
+    async def _complete(self, result: bytes | None) -> None:
+        try:
+            await self._shared.dispatcher.complete(self.job, result)
+        except (LeaseLostError, JobNotFoundError) as error:
+            await self._lost(f"it was done, but too late: {error}")
+        except BrokerProtocolError as error:
+            await self._fail(JobError("InvalidResult", error.message), retryable=False)
+        except QueueFullError as error:
+            await self._fail(JobError("QueueFull", error.message))
+        except OsqueueError as error:
+            self._unsettled("completed", error)
+        else:
+            self._shared.tally.completed += 1
+            if self._shared.hooks.on_completed is not None:
+                await self._shared.hooks.completed(self.job, result)
+
+    async def _fail(self, error: JobError, retryable: bool = True, retry_delay_ms: int | None = None) -> None:
+        try:
+            settled = await self._shared.dispatcher.fail(
+                self.job, error, retryable=retryable, retry_delay_ms=retry_delay_ms
+            )
+        except (LeaseLostError, JobNotFoundError) as refused:
+            await self._lost(f"it failed ({error.type}), but too late: {refused}")
+        except OsqueueError as refused:
+            self._unsettled(f"failed ({error.type}: {error.message})", refused)
+        else:
+            self._shared.tally.failed += 1
+            log.warning("job %s (%s) failed in attempt %d and is %s: %s: %s", self.job.job_id, self.job.type,
+                        self.job.attempt, settled.status, error.type, error.message)  # fmt: skip
+            if self._shared.hooks.on_failed is not None:
+                await self._shared.hooks.failed(self.job, error, settled)
+
+    async def _release(self) -> None:
+        try:
+            await self._shared.dispatcher.release(self.job)
+        except (LeaseLostError, JobNotFoundError) as refused:
+            await self._lost(f"it could not be given back: {refused}")
+        except OsqueueError as refused:
+            self._unsettled("not done", refused)
+        else:
+            self._shared.tally.released += 1
+            log.info("job %s (%s) is given back: %s", self.job.job_id, self.job.type, Stop.DRAINED.value)
+
+    async def _lost(self, how: str) -> None:
+        self._shared.tally.lost += 1
+        log.warning("job %s (%s), attempt %d: %s", self.job.job_id, self.job.type, self.job.attempt, how)
+        if self._shared.hooks.on_lost is not None:
+            await self._shared.hooks.lost(self.job)
+
+    def _unsettled(self, what: str, error: OsqueueError) -> None:
+        """Nothing more can be done from here: the lease will expire, and the attempt count as such."""
+        self._shared.tally.unsettled += 1
+        log.error("job %s (%s) is %s, but the broker could not be told; it will run again when its lease expires: %s",
+                  self.job.job_id, self.job.type, what, error)  # fmt: skip
+
+    def _report(self, progress: Any) -> None:
+        if self._kept is not None:
+            self._kept.report(progress)

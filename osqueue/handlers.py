@@ -1,0 +1,107 @@
+"""Handlers: the functions that do the work, and how they are to be run."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar, overload
+
+from osqueue.context import JobContext
+from osqueue.errors import ConfigError
+from osqueue.registry import JobType
+
+RunsIn = Literal["auto", "loop", "thread", "process"]
+
+ANY_TYPE = "*"
+"""Stands for jobs of every type, those without one included."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Handler:
+    """A function that does jobs of one type: `function(payload)` or `function(payload, context)`.
+
+    `runs_in` "loop" is for coroutine functions, "thread" for functions that block, "process" for those that compute;
+    "auto" chooses between the first two. `concurrency` gives the type slots of its own, beside the worker's. An
+    exception of a class in `fatal` is not tried again.
+    """
+
+    function: Callable[..., Any]
+    runs_in: RunsIn = "auto"
+    concurrency: int | None = None
+    fatal: tuple[type[BaseException], ...] = ()
+
+
+@dataclass(slots=True)
+class BoundHandler:
+    """A handler and the job type it is for, checked."""
+
+    job_type: JobType[Any, Any]
+    function: Callable[..., Any]
+    runs_in: Literal["loop", "thread", "process"]
+    takes_context: bool
+    concurrency: int | None
+    fatal: tuple[type[BaseException], ...]
+
+
+def bind(job_type: JobType[Any, Any], handler: Handler | Callable[..., Any]) -> BoundHandler:
+    """Check a handler before any job is claimed for it. `ConfigError` says what is wrong."""
+    if not isinstance(handler, Handler):
+        handler = Handler(handler)
+    function = handler.function
+    name = getattr(function, "__qualname__", repr(function))
+    if not callable(function):
+        raise ConfigError(f"the handler of {job_type.name!r} is no function: {function!r}")
+    is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is a coroutine function
+    )
+    runs_in = handler.runs_in
+    if runs_in == "auto":
+        runs_in = "loop" if is_coroutine else "thread"
+    elif runs_in == "loop" and not is_coroutine:
+        raise ConfigError(f"{name} is no coroutine function, so it cannot run in the event loop; use runs_in='thread'")
+    elif runs_in != "loop" and is_coroutine:
+        raise ConfigError(f"{name} is a coroutine function, so it runs in the event loop, not in a {runs_in}")
+    if runs_in == "process":
+        _check_importable(function, name)
+    if handler.concurrency is not None and handler.concurrency < 1:
+        raise ConfigError(f"the concurrency of {name} must be at least 1, got {handler.concurrency}")
+    return BoundHandler(
+        job_type, function, runs_in, _takes_context(function, name), handler.concurrency, tuple(handler.fatal)
+    )
+
+
+def _takes_context(function: Callable[..., Any], name: str) -> bool:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # a builtin that tells nothing about itself takes the payload
+        return False
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    required = [one for one in positional if one.default is one.empty]
+    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters):
+        raise ConfigError(f"{name} has required keyword-only parameters; a handler is called with (payload, context)")
+    if len(required) > 2 or (not positional and not any(one.kind is one.VAR_POSITIONAL for one in parameters)):
+        raise ConfigError(f"{name} must take (payload) or (payload, context)")
+    return len(required) == 2
+
+
+def _check_importable(function: Callable[..., Any], name: str) -> None:
+    if "<locals>" in name or "<lambda>" in name or not hasattr(function, "__qualname__"):
+        raise ConfigError(f"{name} cannot be imported by another process: define it at the top level of a module")
+
+
+class HandlerDecorator(Protocol[P, R]):
+    """What `worker.handler(...)` returns: it registers a function and leaves it as it is."""
+
+    @overload
+    def __call__(self, function: Callable[[P], Awaitable[R]], /) -> Callable[[P], Awaitable[R]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[P, JobContext], Awaitable[R]], /
+    ) -> Callable[[P, JobContext], Awaitable[R]]: ...
+    @overload
+    def __call__(self, function: Callable[[P], R], /) -> Callable[[P], R]: ...
+    @overload
+    def __call__(self, function: Callable[[P, JobContext], R], /) -> Callable[[P, JobContext], R]: ...

@@ -1,0 +1,176 @@
+"""Keeping leases alive: a thread with its own connection, which no handler can hold up.
+
+It renews each lease when a third of its length has passed, many in one message, carries
+progress along, and tells the worker what it learns: a job is cancelled, a lease is lost. It
+also notices a handler that blocks the worker's event loop, and names it.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from osqueue.errors import JobNotFoundError, LeaseLostError, OsqueueError
+from osqueue.job import ClaimedJob, Progress
+from osqueue.messages import Heartbeat
+from osqueue.transports.protocol import Transport
+
+log = logging.getLogger("osqueue.worker")
+
+DEFAULT_LEASE_MS = 30_000
+"""The queue's own default, for brokers that do not say what they granted."""
+
+RENEW_AFTER = 1 / 3
+"""Part of a lease after which it is renewed: two renewals may fail before it is in danger."""
+
+BATCH_LEASES = 1_000
+TICK_MAX_S = 0.25
+TICK_MIN_S = 0.01
+CALL_TIMEOUT_MS = 5_000
+PROGRESS_SPACING_S = 1.0
+"""A job's progress is sent at most this often."""
+
+
+class Holder(Protocol):
+    """An attempt that is told about its lease, in the worker's event loop."""
+
+    job: ClaimedJob
+
+    def lease_lost(self) -> None: ...
+    def cancel_requested(self) -> None: ...
+
+
+class KeptLease:
+    """One lease under care."""
+
+    __slots__ = ("holder", "job", "length_s", "progress", "renew_at", "renewed_at", "told_cancelled")
+
+    def __init__(self, holder: Holder) -> None:
+        self.holder = holder
+        self.job = holder.job
+        self.length_s = (self.job.lease_ms or DEFAULT_LEASE_MS) / 1_000
+        self.renewed_at = time.monotonic()
+        self.renew_at = self.renewed_at + self.length_s * RENEW_AFTER
+        self.progress: Progress | None = None
+        self.told_cancelled = False
+
+    def report(self, progress: Progress) -> None:
+        """Send it along soon; only the latest counts."""
+        self.progress = progress
+        self.renew_at = min(self.renew_at, self.renewed_at + PROGRESS_SPACING_S)
+
+
+class LeaseKeeper:
+    """Renews the leases of one worker until stopped."""
+
+    def __init__(self, make_transport: Callable[[], Transport], on_tick: Callable[[], None]) -> None:
+        self._make_transport = make_transport
+        self._on_tick = on_tick
+        self._leases: dict[str, KeptLease] = {}
+        self._shortest_s = DEFAULT_LEASE_MS / 1_000
+        self._worker_loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: asyncio.Event | None = None
+        self._stopping = False
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name="osqueue-leases", daemon=True)
+        self.renewed = 0
+        self.failures = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread."""
+        self._stopping = True
+        self._alarm()
+        await asyncio.to_thread(self._thread.join)
+
+    def keep(self, holder: Holder) -> KeptLease:
+        """Take a lease into care, until `forget`."""
+        kept = self._leases[holder.job.lease_token or holder.job.job_id] = KeptLease(holder)
+        if kept.length_s < self._shortest_s:
+            self._shortest_s = kept.length_s
+            self._alarm()
+        return kept
+
+    def forget(self, kept: KeptLease) -> None:
+        """Its job is settled."""
+        self._leases.pop(kept.job.lease_token or kept.job.job_id, None)
+
+    def _alarm(self) -> None:
+        """Look now instead of at the next tick. Before the thread's loop runs there is nobody to wake, and no need."""
+        loop, wake = self._loop, self._wake
+        if loop is not None and wake is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(wake.set)
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        transport = self._make_transport()
+        try:
+            while not self._stopping:
+                self._on_tick()
+                for batch in self._due():
+                    await self._renew(transport, batch)
+                self._wake.clear()
+                tick_s = min(max(self._shortest_s / 10, TICK_MIN_S), TICK_MAX_S)
+                try:
+                    async with asyncio.timeout(tick_s):
+                        await self._wake.wait()
+                except TimeoutError:  # the tick is over: that is what we waited for
+                    pass
+        finally:
+            await transport.close()
+
+    def _due(self) -> Iterator[list[KeptLease]]:
+        now = time.monotonic()
+        due = [kept for kept in list(self._leases.values()) if kept.renew_at <= now]
+        for start in range(0, len(due), BATCH_LEASES):
+            yield due[start : start + BATCH_LEASES]
+
+    async def _renew(self, transport: Transport, batch: list[KeptLease]) -> None:
+        sent = [kept.progress for kept in batch]
+        heartbeats = [
+            Heartbeat(kept.job.job_id, kept.job.worker_id, kept.job.lease_token, progress)
+            for kept, progress in zip(batch, sent, strict=True)
+        ]
+        timeout_ms = min(CALL_TIMEOUT_MS, max(200, round(self._shortest_s * RENEW_AFTER * 1_000)))
+        started = time.monotonic()
+        try:
+            answers = await transport.heartbeat_jobs(heartbeats, timeout_ms=timeout_ms)
+        except OsqueueError as error:  # they are still due: the next tick tries again, and the leases have time left
+            self.failures += 1
+            if not self._failing:
+                log.warning("cannot renew %d leases, trying on: %s", len(batch), error)
+            self._failing = True
+            return
+        if self._failing:
+            log.info("leases are renewed again")
+        self._failing = False
+        for kept, progress, answer in zip(batch, sent, answers, strict=True):
+            if isinstance(answer, (LeaseLostError, JobNotFoundError)):
+                self.forget(kept)
+                self._tell(kept.holder.lease_lost)
+                continue
+            kept.renewed_at = started
+            kept.renew_at = started + kept.length_s * RENEW_AFTER
+            if kept.progress is not progress:  # reported while the message was under way
+                kept.renew_at = min(kept.renew_at, started + PROGRESS_SPACING_S)
+            if isinstance(answer, OsqueueError):
+                self.failures += 1
+                log.warning("cannot renew the lease of job %s: %s", kept.job.job_id, answer)
+                continue
+            self.renewed += 1
+            if answer.cancel_requested and not kept.told_cancelled:
+                kept.told_cancelled = True
+                self._tell(kept.holder.cancel_requested)
+
+    def _tell(self, message: Callable[[], None]) -> None:
+        if not self._worker_loop.is_closed():
+            self._worker_loop.call_soon_threadsafe(message)

@@ -1,0 +1,359 @@
+"""The worker: claims jobs, runs their handlers, keeps their leases, and reports what came of them."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+
+from osqueue.attempts import Attempt, Tally
+from osqueue.client import OsqueueClient
+from osqueue.dispatch import Dispatcher, PollingDispatcher
+from osqueue.errors import ConfigError
+from osqueue.handlers import ANY_TYPE, BoundHandler, Handler, HandlerDecorator, RunsIn, bind
+from osqueue.hooks import Hooks, Outcome
+from osqueue.job import ClaimedJob, JobError
+from osqueue.lanes import Lane
+from osqueue.leases import LeaseKeeper
+from osqueue.messages import Settled
+from osqueue.registry import JobType
+from osqueue.runners.base import LoopRunner, Runner
+from osqueue.watchdog import LoopWatchdog
+
+log = logging.getLogger("osqueue.worker")
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+Handlers = Mapping[str | JobType[Any, Any], Callable[..., Any] | Handler] | Mapping[str, Any] | Mapping[Any, Any]
+
+GIVE_BACK_MS = 5_000
+"""How long a stopping worker tries to give back what it could not finish."""
+
+
+@dataclass(slots=True, frozen=True)
+class WorkerState:
+    """What a worker is doing, for people and metrics. Counters start with its `run`."""
+
+    worker_id: str
+    status: str
+    types: tuple[str, ...]
+    slots: int
+    busy: int
+    job_ids: tuple[str, ...]
+    claimed: int
+    completed: int
+    failed: int
+    released: int
+    lost: int
+    unsettled: int
+    leases_renewed: int
+    loop_blocked: int
+
+
+class Worker:
+    """Runs handlers for jobs.
+
+        worker = Worker(client, concurrency=50)
+
+        @worker.handler(email)
+        async def send(payload: EmailPayload, context: JobContext) -> Receipt: ...
+
+        await worker.run()          # until SIGINT or SIGTERM; or worker.run_sync() outside of a loop
+
+    A handler's return value is the job's result; an exception fails the attempt (`Retry` and `Reject` say more). A
+    payload that does not validate becomes a dead letter with the reason. A lost lease cancels the handler.
+
+    `concurrency`: slots for handlers without slots of their own. `lease_ms`: length of the leases, 0 for the job's.
+    `drain_timeout_ms`: how long a stopping worker waits for running handlers before it gives their jobs back.
+    """
+
+    def __init__(
+        self,
+        client: OsqueueClient,
+        handlers: Handlers | None = None,
+        *,
+        concurrency: int = 10,
+        types: Iterable[str | JobType[Any, Any]] | None = None,
+        worker_id: str | None = None,
+        version: str = "",
+        lease_ms: int = 0,
+        drain_timeout_ms: int = 30_000,
+        on_claimed: Callable[[ClaimedJob], Outcome] | None = None,
+        on_completed: Callable[[ClaimedJob, bytes | None], Outcome] | None = None,
+        on_failed: Callable[[ClaimedJob, JobError, Settled], Outcome] | None = None,
+        on_lost: Callable[[ClaimedJob], Outcome] | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
+        self.client = client
+        self.concurrency = concurrency
+        self.worker_id = worker_id or f"{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.drain_timeout_ms = drain_timeout_ms
+        self.hooks = Hooks(on_claimed, on_completed, on_failed, on_lost)
+        self.tally = Tally()
+        self.dispatcher: Dispatcher = PollingDispatcher(client, self.worker_id, lease_ms, version)
+        self.keeper: LeaseKeeper
+        self._only = None if types is None else {self._name(kind) for kind in types}
+        self._handlers: dict[str, BoundHandler] = {}
+        self._runners: dict[str, Runner] = {}
+        self._lanes: list[Lane] = []
+        self._attempts: dict[asyncio.Task[None], Attempt] = {}
+        self._stopping: asyncio.Event | None = None
+        self._watchdog: LoopWatchdog | None = None
+        self._status = "idle"
+        for job_type, handler in (handlers or {}).items():
+            self.add(job_type, handler)
+
+    # --- handlers ----------------------------------------------------------------------------------------------------
+
+    def add(self, job_type: str | JobType[Any, Any], handler: Callable[..., Any] | Handler) -> None:
+        """Have jobs of this type ("*": of any) done by this handler. `ConfigError` says what is wrong with it."""
+        if self._status != "idle":
+            raise ConfigError("the worker runs already; add handlers before")
+        name = self._name(job_type)
+        if name in self._handlers:
+            raise ConfigError(f"job type {name!r} has a handler already")
+        bound = bind(self.client.registry.get(job_type), handler)
+        if name == ANY_TYPE and bound.concurrency is not None:
+            raise ConfigError("a handler for any type has no slots of its own: set the worker's concurrency")
+        self._handlers[name] = bound
+
+    @overload
+    def handler(
+        self,
+        job_type: JobType[P, R],
+        *,
+        runs_in: RunsIn = ...,
+        concurrency: int | None = ...,
+        fatal: tuple[type[BaseException], ...] = ...,
+    ) -> HandlerDecorator[P, R]: ...
+    @overload
+    def handler(
+        self,
+        job_type: str,
+        *,
+        runs_in: RunsIn = ...,
+        concurrency: int | None = ...,
+        fatal: tuple[type[BaseException], ...] = ...,
+    ) -> HandlerDecorator[Any, Any]: ...
+    def handler(
+        self,
+        job_type: Any,
+        *,
+        runs_in: RunsIn = "auto",
+        concurrency: int | None = None,
+        fatal: tuple[type[BaseException], ...] = (),
+    ) -> Any:
+        """Decorate a function to be the handler of a job type; `Handler` explains the options."""
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.add(job_type, Handler(function, runs_in, concurrency, fatal))
+            return function
+
+        return register
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    def run_sync(self, *, until_idle: bool = False) -> None:
+        """`run`, from where no event loop runs."""
+        asyncio.run(self._run_and_close(until_idle))
+
+    async def run(self, *, until_idle: bool = False, handle_signals: bool = True) -> None:
+        """Work until `stop`, SIGINT or SIGTERM; with `until_idle`, until no job is ready and none runs.
+
+        Then claim no more, wait for the running handlers, at most `drain_timeout_ms`, and give back what they did not
+        finish; a second signal cuts the waiting short. Raises what makes work impossible, such as `AuthError`.
+        """
+        if self._status != "idle":
+            raise ConfigError("the worker runs already")
+        self._prepare()
+        self.keeper.start()
+        assert self._stopping is not None
+        claiming = [asyncio.ensure_future(lane.run(until_idle=until_idle)) for lane in self._lanes]
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        log.info("worker %s takes %s", self.worker_id, ", ".join(self._types()) or "jobs of any type")
+        try:
+            with self._signals() if handle_signals else contextlib.nullcontext():
+                try:
+                    await self._until_over(claiming, stopping)
+                finally:
+                    self._status = "draining"
+                    await self._drain(claiming)
+        finally:
+            stopping.cancel()
+            await self._end()
+        for claims in claiming:
+            if not claims.cancelled() and (error := claims.exception()) is not None:
+                raise error
+
+    def stop(self) -> None:
+        """Begin to drain; `run` returns when that is done. Called again: give everything back now."""
+        if self._stopping is None:
+            return
+        if self._stopping.is_set():
+            self._abandon()
+        self._stopping.set()
+
+    def state(self) -> WorkerState:
+        """What the worker is doing."""
+        tally = self.tally
+        return WorkerState(
+            worker_id=self.worker_id,
+            status=self._status,
+            types=self._types(),
+            slots=sum(lane.capacity for lane in self._lanes),
+            busy=sum(lane.busy for lane in self._lanes),
+            job_ids=tuple(attempt.job.job_id for attempt in self._attempts.values()),
+            claimed=tally.claimed,
+            completed=tally.completed,
+            failed=tally.failed,
+            released=tally.released,
+            lost=tally.lost,
+            unsettled=tally.unsettled,
+            leases_renewed=self.keeper.renewed if self._watchdog is not None else 0,
+            loop_blocked=self._watchdog.blocked if self._watchdog is not None else 0,
+        )
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    async def _run_and_close(self, until_idle: bool) -> None:
+        async with self.client:
+            await self.run(until_idle=until_idle)
+
+    def _prepare(self) -> None:
+        handlers = self._active()
+        if not handlers:
+            raise ConfigError("the worker has no handlers: give it a map of them, or use @worker.handler(...)")
+        self._status = "running"
+        self.tally = Tally()
+        self._stopping = asyncio.Event()
+        self._watchdog = LoopWatchdog(self._describe_task)
+        self.keeper = LeaseKeeper(self.client.new_transport, self._watchdog.check)
+        own = {name: handler.concurrency for name, handler in handlers.items() if handler.concurrency is not None}
+        shared = [name for name in handlers if name not in own]
+        if ANY_TYPE in shared and own:
+            raise ConfigError("with a handler for any type, no other handler can have slots of its own")
+        self._lanes = [Lane([name], slots, self.dispatcher, self._start) for name, slots in own.items()]
+        if shared:
+            types = [] if ANY_TYPE in shared else shared
+            self._lanes.append(Lane(types, self.concurrency, self.dispatcher, self._start))
+        self._runners = self._make_runners(handlers.values())
+
+    def _make_runners(self, handlers: Iterable[BoundHandler]) -> dict[str, Runner]:
+        slots: dict[str, int] = {}
+        sharing: set[str] = set()
+        for handler in handlers:
+            if handler.concurrency is None:
+                sharing.add(handler.runs_in)
+            slots[handler.runs_in] = slots.get(handler.runs_in, 0) + (handler.concurrency or 0)
+        runners: dict[str, Runner] = {}
+        for place, own in slots.items():
+            size = own + (self.concurrency if place in sharing else 0)
+            if place == "loop":
+                runners[place] = LoopRunner()
+            elif place == "thread":
+                from osqueue.runners.threads import ThreadRunner
+
+                runners[place] = ThreadRunner(size)
+            else:
+                from osqueue.runners.processes import ProcessRunner
+
+                runners[place] = ProcessRunner(size)
+        return runners
+
+    def _start(self, job: ClaimedJob, lane: Lane) -> None:
+        handler = self._handlers.get(job.type) or self._handlers[ANY_TYPE]
+        attempt = Attempt(job, handler, self._runners[handler.runs_in], self, lane.slot_freed)
+        task = asyncio.get_running_loop().create_task(self._attend(attempt, lane))
+        attempt.task = task
+        self._attempts[task] = attempt
+        self.tally.claimed += 1
+
+    async def _attend(self, attempt: Attempt, lane: Lane) -> None:
+        if self.hooks.on_claimed is not None:
+            await self.hooks.claimed(attempt.job)
+        try:
+            await attempt.run()
+        finally:
+            del self._attempts[asyncio.current_task()]  # type: ignore[arg-type]
+            lane.settled()
+
+    async def _until_over(self, claiming: Sequence["asyncio.Future[None]"], stopping: "asyncio.Future[Any]") -> None:
+        """Until told to stop, or all lanes are idle, or one cannot claim."""
+        pending: set[asyncio.Future[Any]] = {stopping, *claiming}
+        while stopping in pending and len(pending) > 1:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if any(claims in done and claims.exception() is not None for claims in claiming):
+                return
+
+    async def _drain(self, claiming: Sequence["asyncio.Future[None]"]) -> None:
+        for claims in claiming:
+            claims.cancel()
+        if self._attempts:
+            log.info("worker %s waits for %d running jobs", self.worker_id, len(self._attempts))
+            await asyncio.wait(list(self._attempts), timeout=self.drain_timeout_ms / 1_000)
+        self._abandon()
+        leftover = [task for task in (*self._attempts, *claiming) if not task.done()]
+        if leftover:
+            await asyncio.wait(leftover, timeout=GIVE_BACK_MS / 1_000)
+        for task in leftover:
+            task.cancel()
+        await asyncio.gather(*leftover, return_exceptions=True)
+
+    def _abandon(self) -> None:
+        for attempt in list(self._attempts.values()):
+            attempt.drain()
+
+    async def _end(self) -> None:
+        for runner in self._runners.values():
+            await runner.close()
+        await self.keeper.stop()
+        self._stopping = None
+        self._status = "idle"
+        log.info("worker %s is done: %d completed, %d failed, %d given back", self.worker_id, self.tally.completed,
+                 self.tally.failed, self.tally.released)  # fmt: skip
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM drain, where that can be arranged: in the main thread, on systems that have it."""
+        loop = asyncio.get_running_loop()
+        taken = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(number, self.stop)
+            except (NotImplementedError, RuntimeError, ValueError):  # not the main thread: whoever owns it calls stop()
+                continue
+            taken.append(number)
+        try:
+            yield
+        finally:
+            for number in taken:
+                loop.remove_signal_handler(number)
+
+    def _active(self) -> dict[str, BoundHandler]:
+        if self._only is None:
+            return self._handlers
+        missing = self._only - set(self._handlers)
+        if missing and ANY_TYPE not in self._handlers:
+            raise ConfigError(f"there is no handler for {', '.join(sorted(missing))}")
+        return {name: handler for name, handler in self._handlers.items() if name in self._only}
+
+    def _types(self) -> tuple[str, ...]:
+        return tuple(name for lane in self._lanes for name in lane.types)
+
+    def _describe_task(self, task: "asyncio.Task[object] | None") -> str:
+        attempt = self._attempts.get(task) if task is not None else None  # type: ignore[arg-type]
+        if attempt is None:
+            return "something in this process"
+        name = getattr(attempt.handler.function, "__qualname__", "handler")
+        return f"the handler {name} of job {attempt.job.job_id} ({attempt.job.type})"
+
+    @staticmethod
+    def _name(job_type: str | JobType[Any, Any]) -> str:
+        return job_type.name if isinstance(job_type, JobType) else job_type
