@@ -37,15 +37,11 @@ from osqueue_service.errors import (
     StoreUnknown,
 )
 from osqueue_service.storage.keys import check_key, check_prefix
+from osqueue_service.storage.patience import CONNECT_SECONDS, READ_SECONDS, put_seconds
 from osqueue_service.storage.store import StoredObject
 from osqueue_service.storage.threads import StoreThreads
 
-CONNECT_SECONDS = 2
-READ_SECONDS = 20
 READ_ATTEMPTS = 4
-
-PUT_SECONDS = ((1 << 20, 5), (16 << 20, 30), (256 << 20, 180), (5 << 30, 1_800))
-"""How long the answer to a put may take, by the largest body that it holds for. Above 5 GiB S3 takes no single put."""
 
 CONFLICT_TRIES = 6
 CONFLICT_PAUSE_MS = 20
@@ -56,8 +52,9 @@ _LIST_PAGE = 1_000
 # Clients may be used from many threads; the session that makes them may not.
 _MAKING_CLIENTS = threading.Lock()
 
-_NOT_SENT = (EndpointConnectionError, ConnectTimeoutError)
-_NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, TokenRetrievalError)
+# Where credentials are fetched from may be away for a moment, too.
+_NOT_SENT = (EndpointConnectionError, ConnectTimeoutError, CredentialRetrievalError, TokenRetrievalError)
+_NEVER_SENT = (NoCredentialsError, PartialCredentialsError, ParamValidationError)
 
 
 class S3Store:
@@ -132,7 +129,7 @@ class S3Store:
                 return None
             raise _failed_read(key, error) from error
         except BotoCoreError as error:
-            raise _unanswered_read(key, error) from error
+            raise _unanswered(key, error) from error
         length = response.get("ContentLength")
         if length is not None and length != len(body):
             raise StoreUnknown(f"{key}: {len(body)} of {length} bytes arrived")
@@ -148,7 +145,7 @@ class S3Store:
                 return None
             raise _failed_put(key, error, replacing="IfMatch" in condition) from error
         except BotoCoreError as error:
-            raise _unanswered_put(key, error) from error
+            raise _unanswered(key, error) from error
         version = response.get("ETag")
         if not version:
             raise StoreUnknown(f"{key}: was written, but the answer names no version (ETag)")
@@ -215,7 +212,7 @@ class S3Store:
         except ClientError as error:
             raise _failed_read(prefix, error) from error
         except BotoCoreError as error:
-            raise _unanswered_read(prefix, error) from error
+            raise _unanswered(prefix, error) from error
         keys = [entry["Key"].removeprefix(self._prefix) for entry in response.get("Contents", ())]
         return keys, response.get("NextContinuationToken", "") if response.get("IsTruncated") else ""
 
@@ -226,7 +223,7 @@ class S3Store:
             if _status(error) != 404 or _code(error) == "NoSuchBucket":
                 raise _failed_read(key, error) from error
         except BotoCoreError as error:
-            raise _unanswered_put(key, error) from error
+            raise _unanswered(key, error) from error
 
 
 class _Clients:
@@ -243,7 +240,7 @@ class _Clients:
 
     def writer(self, size: int) -> Any:
         """The client whose patience fits a body of `size` bytes."""
-        seconds = next((limit for largest, limit in PUT_SECONDS if size <= largest), PUT_SECONDS[-1][1])
+        seconds = put_seconds(size)
         if seconds not in self._writers:
             with _MAKING_CLIENTS:
                 self._writers[seconds] = self._create(seconds, attempts=1)
@@ -302,17 +299,13 @@ def _failed_read(key: str, error: ClientError) -> StoreError:
     return StoreDenied(f"{key}: {error}")
 
 
-def _unanswered_put(key: str, error: BotoCoreError) -> StoreError:
-    """A put without an answer is unknown, unless it was certainly never sent."""
+def _unanswered(key: str, error: BotoCoreError) -> StoreError:
+    """A request without an answer is unknown, unless it was certainly not sent."""
     if isinstance(error, _NOT_SENT):
         return StoreUnavailable(f"{key}: {error}")
-    if isinstance(error, (*_NO_CREDENTIALS, ParamValidationError)) or _distrusts(error):
+    if isinstance(error, _NEVER_SENT) or _distrusts(error):
         return StoreDenied(f"{key}: {error}")
     return StoreUnknown(f"{key}: {error}")
-
-
-def _unanswered_read(key: str, error: BotoCoreError) -> StoreError:
-    return _unanswered_put(key, error)
 
 
 def _distrusts(error: BotoCoreError) -> bool:
