@@ -8,7 +8,8 @@ This is not a server interceptor because an interceptor does not see who calls: 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import grpc
@@ -21,6 +22,7 @@ from osqueue_service.errors import InternalError, InvalidRequest, OsqueueError, 
 from osqueue_service.ids import IdSource
 from osqueue_service.metrics import Calls
 from osqueue_service.rpc.auth import Guard
+from osqueue_service.rpc.departure import Departure
 from osqueue_service.rpc.status import code_of, message_of, trailing_metadata
 
 log = logging.getLogger(__name__)
@@ -50,28 +52,49 @@ class Unreadable:
 class Handlers(grpc.GenericRpcHandler):
     """The handlers of the services added, by method."""
 
-    def __init__(self, *, guard: Guard, message_bytes: int, calls: Calls, clock: Clock, ids: IdSource) -> None:
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        departure: Departure,
+        message_bytes: int,
+        calls: Calls,
+        clock: Clock,
+        ids: IdSource,
+    ) -> None:
         self._guard = guard
+        self._departure = departure
         self._message_bytes = message_bytes
         self._calls = calls
         self._clock = clock
         self._ids = ids
         self._handlers: dict[str, Handler] = {}
 
-    def add(self, service: ServiceDescriptor, implementation: object, unserved: Mapping[str, str]) -> None:
-        """Serve every method of the service. `unserved` says what to use instead of those not implemented.
+    def add(
+        self,
+        service: ServiceDescriptor,
+        implementations: Sequence[object],
+        unserved: Mapping[str, str] = MappingProxyType({}),
+        *,
+        name: str = "",
+    ) -> None:
+        """Serve every method of the service, under another `name` if one is given. `unserved` says what to use
+        instead of those not implemented.
 
-        A method is an async function of (request, context); one that streams its answer is an async generator.
+        A method is an async function of (request, context); one that streams its answer is an async generator, and
+        the request of one that takes a stream is an async iterator.
         """
         for method in service.methods:
-            path = f"/{service.full_name}/{method.name}"
-            served = getattr(implementation, method.name, None)
+            path = f"/{name or service.full_name}/{method.name}"
+            served = next((getattr(one, method.name) for one in implementations if hasattr(one, method.name)), None)
             if served is None:
                 behaviour = self._unimplemented(method.name, unserved[method.name])
             elif method.server_streaming:
-                behaviour = self._guarded(method.name, _written(served))
+                behaviour = self._guarded(method.name, self._written(served))
             else:
                 behaviour = self._guarded(method.name, served)
+            if method.client_streaming:
+                behaviour = _readable(behaviour)
             kind = _KINDS[method.client_streaming, method.server_streaming]
             self._handlers[path] = kind(behaviour, self._parser(method), _serialized)
 
@@ -93,7 +116,7 @@ class Handlers(grpc.GenericRpcHandler):
             except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the caller hears of it
                 refusal = self._told(method, error)
                 calls.ended(method, refusal.reason, clock.monotonic_ms() - started_ms)
-                await _abort(context, refusal)
+                await abort(context, refusal)
             calls.ended(method, "OK", clock.monotonic_ms() - started_ms)
             return answer
 
@@ -103,7 +126,7 @@ class Handlers(grpc.GenericRpcHandler):
         async def handle(request: Any, context: Context) -> NoReturn:
             refusal = self._guard.refusal(context)
             if refusal is not None:
-                await _abort(context, refusal)
+                await abort(context, refusal)
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served yet: {instead}")
 
         return handle
@@ -127,6 +150,15 @@ class Handlers(grpc.GenericRpcHandler):
             "Whether the call had an effect is not known"
         )
 
+    def _written(self, stream: Callable[[Any, Context], AsyncIterator[Message]]) -> Behaviour:
+        """An async generator as a function that writes what is yielded, no faster than the caller reads."""
+
+        async def write_all(request: Any, context: Context) -> None:
+            async for message in stream(request, context):
+                await context.write(message)
+
+        return lambda request, context: self._departure.until(write_all(request, context))
+
     def _parser(self, method: MethodDescriptor) -> Parse:
         """Parsing that hands a bad message to the handler, because only the handler can answer with details."""
         parse: Parse = GetMessageClass(method.input_type).FromString
@@ -148,17 +180,23 @@ class Handlers(grpc.GenericRpcHandler):
         return parsed
 
 
-def _written(stream: Callable[[Any, Context], AsyncIterator[Message]]) -> Behaviour:
-    """An async generator as a function that writes what is yielded, no faster than the caller reads."""
+def _readable(behaviour: Behaviour) -> Behaviour:
+    """A stream of requests whose iteration raises at one that could not be parsed."""
 
-    async def write_all(request: Any, context: Context) -> None:
-        async for message in stream(request, context):
-            await context.write(message)
+    async def requests(stream: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for request in stream:
+            if request.__class__ is Unreadable:
+                raise request.error
+            yield request
 
-    return write_all
+    async def handle(stream: AsyncIterator[Any], context: Context) -> Any:
+        return await behaviour(requests(stream), context)
+
+    return handle
 
 
-async def _abort(context: Context, error: OsqueueError) -> NoReturn:
+async def abort(context: Context, error: OsqueueError) -> NoReturn:
+    """End the call with the error."""
     await context.abort(code_of(error), message_of(error), trailing_metadata(error))
 
 

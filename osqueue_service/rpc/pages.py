@@ -74,8 +74,7 @@ def page(
     `page_candidates` jobs, so that no page holds up the broker for long."""
     jobs: list[Job] = []
     room = limits.page_bytes
-    examined = 0
-    for job in filter.candidates(state, after):
+    for examined, job in enumerate(filter.candidates(state, after)):
         if examined == limits.page_candidates:
             return Page(jobs, after)
         if filter.matches(job):
@@ -83,6 +82,5 @@ def page(
             if len(jobs) == items_max or (room < 0 and jobs):
                 return Page(jobs, after)
             jobs.append(job)
-        examined += 1
         after = job.number
     return Page(jobs, None)

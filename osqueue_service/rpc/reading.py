@@ -1,11 +1,7 @@
 """What observers call."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.totals import Totals, totals_of
-from osqueue_service.errors import OsqueueError
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.deadlines import patience
 from osqueue_service.rpc.fields import TypeNames, check_name, check_number
@@ -13,13 +9,12 @@ from osqueue_service.rpc.filters import LIVE, Filter, read_filter
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.jobs import View, info_bytes, job_info
 from osqueue_service.rpc.pages import Walk, page
+from osqueue_service.rpc.refusals import telling, told
 from osqueue_service.rpc.stats import check_live, durable_position, job_counts, saturated, view_position
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.model import Job
 from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
-
-T = TypeVar("T")
 
 _LIVE_FILTER = Filter(LIVE)
 
@@ -41,7 +36,7 @@ class Reading:
                 job=_full(engine, state, state.get(request.job_id)), position=view_position(engine)
             )
 
-        return _told(await engine.read(_telling(view), linearizable=request.linearizable))
+        return told(await engine.read(telling(view), linearizable=request.linearizable))
 
     async def WaitJob(self, request: queue_pb2.WaitJobRequest, context: Context) -> queue_pb2.WaitJobResponse:
         engine = self._broker.engine
@@ -58,7 +53,7 @@ class Reading:
                 job=_full(engine, state, job), finished=job.status.finished, position=view_position(engine)
             )
 
-        return _told(await engine.wait_finished(request.job_id, wait_ms, _telling(view)))
+        return told(await engine.wait_finished(request.job_id, wait_ms, telling(view)))
 
     async def ListJobs(self, request: queue_pb2.ListJobsRequest, context: Context) -> queue_pb2.ListJobsResponse:
         engine = self._broker.engine
@@ -87,7 +82,7 @@ class Reading:
                 response.next_page_token = walk.token(state, found.next_after)
             return response
 
-        return _told(await engine.read(_telling(view), linearizable=request.linearizable))
+        return told(await engine.read(telling(view), linearizable=request.linearizable))
 
     async def GetStats(self, request: queue_pb2.GetStatsRequest, context: Context) -> queue_pb2.GetStatsResponse:
         engine = self._broker.engine
@@ -130,21 +125,3 @@ class Reading:
 
 def _full(engine: Engine, state: State, job: Job) -> job_pb2.JobInfo:
     return job_info(engine, state, job, job_pb2.JOB_VIEW_FULL)
-
-
-def _telling(view: Callable[[State], T]) -> Callable[[State], T | OsqueueError]:
-    """The view with its refusal as a value: a refusal, too, is told only once what it rests on is durable."""
-
-    def seen(state: State) -> T | OsqueueError:
-        try:
-            return view(state)
-        except OsqueueError as refusal:
-            return refusal
-
-    return seen
-
-
-def _told(seen: T | OsqueueError) -> T:
-    if isinstance(seen, OsqueueError):
-        raise seen
-    return seen

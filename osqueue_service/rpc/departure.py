@@ -1,0 +1,33 @@
+"""Streams that would outlive a server leave when it stops."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from osqueue_service.errors import NotLeader
+
+
+class Departure:
+    """The moment at which streams that are still open must end."""
+
+    def __init__(self) -> None:
+        self._leaving = asyncio.Event()
+
+    def announce(self) -> None:
+        """Every stream ends now."""
+        self._leaving.set()
+
+    async def until(self, stream: Coroutine[Any, Any, None]) -> None:
+        """Run the stream to its end. If the departure comes first, end it and raise `NotLeader`."""
+        loop = asyncio.get_running_loop()
+        running, leaving = loop.create_task(stream), loop.create_task(self._leaving.wait())
+        try:
+            await asyncio.wait({running, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+        if running.cancelled():
+            raise NotLeader("this broker is shutting down; ask the new leader")
+        running.result()

@@ -1,0 +1,46 @@
+"""grpc.health.v1: "" says that the process lives, `osqueue.v1.QueueService` that this broker leads."""
+
+import asyncio
+from typing import Any
+
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio
+
+from osqueue_service.errors import NotLeader
+from osqueue_service.rpc.departure import Departure
+from osqueue_service.rpc.handlers import Context, abort
+
+LEADING = "osqueue.v1.QueueService"
+
+_Response = health_pb2.HealthCheckResponse
+
+
+class Health(aio.HealthServicer):
+    """The health service. Its watchers are told to leave when the server stops."""
+
+    def __init__(self, departure: Departure) -> None:
+        super().__init__()
+        self._departure = departure
+        self._telling: set[asyncio.Task[None]] = set()
+        self.lead(False)
+
+    def lead(self, leading: bool) -> None:
+        """This broker leads from now on, or no longer does."""
+        self._tell(LEADING, _Response.SERVING if leading else _Response.NOT_SERVING)
+
+    def stop(self) -> None:
+        """The process is about to end."""
+        self._tell("", _Response.NOT_SERVING)
+        self.lead(False)
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        try:
+            await self._departure.until(super().Watch(request, context))
+        except NotLeader as leaving:
+            await abort(context, leaving)
+
+    def _tell(self, service: str, status: Any) -> None:
+        # Telling watchers takes a turn of the loop; the caller need not wait for it.
+        telling = asyncio.get_running_loop().create_task(self.set(service, status))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)

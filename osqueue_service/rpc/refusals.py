@@ -1,0 +1,28 @@
+"""Views that may refuse: a refusal, too, is told only once what it rests on is durable."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from osqueue_service.errors import OsqueueError
+from osqueue_service.state.state import State
+
+T = TypeVar("T")
+
+
+def telling(view: Callable[[State], T]) -> Callable[[State], T | OsqueueError]:
+    """The view with its refusal as a value, so that `Engine.read` holds it back like any answer."""
+
+    def seen(state: State) -> T | OsqueueError:
+        try:
+            return view(state)
+        except OsqueueError as refusal:
+            return refusal
+
+    return seen
+
+
+def told(seen: T | OsqueueError) -> T:
+    """What was seen; a refusal is raised."""
+    if isinstance(seen, OsqueueError):
+        raise seen
+    return seen

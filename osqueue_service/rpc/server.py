@@ -1,0 +1,112 @@
+"""The gRPC server: one port, the queue, health and reflection."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+
+from osqueue_service.clock import Clock
+from osqueue_service.errors import ConfigError
+from osqueue_service.ids import IdSource
+from osqueue_service.limits import MIB, SECOND_MS, Limits
+from osqueue_service.metrics import Calls
+from osqueue_service.rpc.auth import Guard
+from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.departure import Departure
+from osqueue_service.rpc.handlers import Handlers
+from osqueue_service.rpc.health import Health
+from osqueue_service.rpc.reflection import SERVICE, STABLE_NAME, Reflection
+from osqueue_service.rpc.services import ADMIN, QUEUE, add_services
+
+STOP_LIMIT_MS = 2_000
+"""How long calls under way may take to end when the server stops; nearly all end at once, because the broker has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Where to listen, and whom to serve. Port 0: any free one.
+
+    `certificate` and `private_key` are PEM; both or neither. `token` and `allow_remote` are those of `Guard`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: str = ""
+    allow_remote: bool = False
+    certificate: bytes = b""
+    private_key: bytes = b""
+
+
+class Server:
+    """Listens from the moment it is made, so that its port is known and surely its own; serves once started."""
+
+    def __init__(self, settings: ServerSettings, limits: Limits, *, clock: Clock, ids: IdSource) -> None:
+        self.calls = Calls()
+        self._clock = clock
+        self._ids = ids
+        self._departure = Departure()
+        self._health = Health(self._departure)
+        self._handlers = Handlers(
+            guard=Guard(settings.token, allow_remote=settings.allow_remote),
+            departure=self._departure,
+            message_bytes=limits.message_bytes,
+            calls=self.calls,
+            clock=clock,
+            ids=ids,
+        )
+        self._server = grpc.aio.server(options=_options(limits))
+        self.host = settings.host
+        self.port = _bind(self._server, settings)
+
+    async def start(self, broker: Broker) -> None:
+        """Serve the broker. While it does not lead, calls answer NOT_LEADER."""
+        add_services(self._handlers, broker, self._clock, self._ids)
+        reflection = Reflection([QUEUE.full_name, ADMIN.full_name, "grpc.health.v1.Health"])
+        self._handlers.add(SERVICE, [reflection])
+        self._handlers.add(SERVICE, [reflection], name=STABLE_NAME)
+        self._server.add_generic_rpc_handlers((self._handlers,))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        await self._server.start()
+
+    def lead(self, leading: bool) -> None:
+        """The broker leads from now on, or no longer does: what its health says."""
+        self._health.lead(leading)
+
+    async def stop(self) -> None:
+        """Take no more calls and end those under way. Stop the broker first: then each has had its answer."""
+        self._health.stop()
+        self._departure.announce()
+        await self._server.stop(STOP_LIMIT_MS / SECOND_MS)
+
+
+def _options(limits: Limits) -> list[tuple[str, Any]]:
+    return [
+        # Two brokers on one port would each get some of the calls; a port in use must be an error instead.
+        ("grpc.so_reuseport", 0),
+        # Above our own limit, so that our error answers, which says what to do, and not the library's.
+        ("grpc.max_receive_message_length", limits.message_bytes + MIB),
+        ("grpc.max_send_message_length", -1),
+        # Clients may ping every 10 s, calls or not, to notice a dead connection; a little less for uneven clocks.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 9 * SECOND_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # A client that vanished without a word should not keep its long poll.
+        ("grpc.keepalive_time_ms", 30 * SECOND_MS),
+        ("grpc.keepalive_timeout_ms", 10 * SECOND_MS),
+    ]
+
+
+def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
+    """The port that the server listens on."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{settings.port}"
+    try:
+        if settings.certificate:
+            credentials = grpc.ssl_server_credentials([(settings.private_key, settings.certificate)])
+            return server.add_secure_port(address, credentials)
+        return server.add_insecure_port(address)
+    except RuntimeError:
+        raise ConfigError(
+            f"BROKER_HOST, BROKER_GRPC_PORT: cannot listen on {address}: another process has the port, or the address "
+            "is not this machine's. Choose another port, or stop the other process"
+        ) from None
