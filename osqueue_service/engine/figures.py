@@ -10,6 +10,7 @@ from math import exp
 
 from msgspec import Struct
 
+from osqueue_service.engine.histogram import Histogram
 from osqueue_service.engine.totals import Totals
 from osqueue_service.state.model import Ending, Status
 from osqueue_service.state.records import AnyRecord, AttemptsEnded, Claimed, Completed, Submitted
@@ -20,27 +21,33 @@ RATE_WINDOW_MS = 60_000
 TYPES_KEPT = 10_000
 
 
-class Second(Struct):
-    """One second. `wait_ms` sums submit to start over `claimed` jobs, `run_ms` start to finish over `completed`,
-    `commit_ms` put to durable over `commits`; `_max` are the largest of each. Depths are as of its last commit."""
+class Second:
+    """One second. `wait` is from submit to claim, `run` from claim to completion, `commit` from put to durable; depths
+    are as of its last commit."""
 
-    at: int
-    submitted: int = 0
-    claimed: int = 0
-    completed: int = 0
-    failed: int = 0
-    dead: int = 0
-    wait_ms: int = 0
-    wait_ms_max: int = 0
-    run_ms: int = 0
-    run_ms_max: int = 0
-    commits: int = 0
-    commit_ms: float = 0.0
-    commit_ms_max: float = 0.0
-    commit_bytes: int = 0
-    unclaimed: int = 0
-    scheduled: int = 0
-    in_progress: int = 0
+    __slots__ = (
+        "at",
+        "claimed",
+        "commit",
+        "commit_bytes",
+        "commits",
+        "completed",
+        "dead",
+        "failed",
+        "in_progress",
+        "run",
+        "scheduled",
+        "submitted",
+        "unclaimed",
+        "wait",
+    )
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.submitted = self.claimed = self.completed = self.failed = self.dead = 0
+        self.commits = self.commit_bytes = 0
+        self.unclaimed = self.scheduled = self.in_progress = 0
+        self.wait, self.run, self.commit = Histogram(), Histogram(), Histogram()
 
 
 class Rates(Struct):
@@ -93,20 +100,14 @@ class Figures:
             second.claimed += len(record.grants)
             for grant in record.grants:
                 job = jobs[grant.number]
-                wait_ms = now_ms - job.created_at
-                second.wait_ms += wait_ms
-                if wait_ms > second.wait_ms_max:
-                    second.wait_ms_max = wait_ms
+                second.wait.add(now_ms - job.ready_since)
                 self._of(job.spec.type, now_ms).claimed += _PER_SECOND
             self._total(now_ms).claimed += _PER_SECOND * len(record.grants)
         elif isinstance(record, Completed):
             second.completed += len(record.items)
             for item in record.items:
                 job = jobs[item.number]
-                run_ms = now_ms - job.history[-1].started_at
-                second.run_ms += run_ms
-                if run_ms > second.run_ms_max:
-                    second.run_ms_max = run_ms
+                second.run.add(now_ms - job.history[-1].started_at)
                 self._of(job.spec.type, now_ms).completed += _PER_SECOND
             self._total(now_ms).completed += _PER_SECOND * len(record.items)
         elif isinstance(record, AttemptsEnded):
@@ -121,8 +122,7 @@ class Figures:
         """A commit became durable."""
         second = self._second(now_ms)
         second.commits += 1
-        second.commit_ms += took_ms
-        second.commit_ms_max = max(second.commit_ms_max, took_ms)
+        second.commit.add(round(took_ms))
         second.commit_bytes += size
         second.unclaimed = totals.unclaimed
         second.scheduled = totals.scheduled

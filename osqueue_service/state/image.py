@@ -123,8 +123,7 @@ class Snapshot:
                 yield encode([Kind.JOBS, self._copies[start : start + _JOBS_PER_PART]])
             for kind, slices in self._memories:
                 for entries in slices:
-                    if entries:
-                        yield encode([kind, entries])
+                    yield encode([kind, entries])
         finally:
             self.close()
 

@@ -59,6 +59,8 @@ def _check_indexes(state: State) -> None:
     by_type = Counter((job.spec.type, job.status) for job in state.jobs.values())
     counted = {(name, status): counts[status] for name, counts in state.type_counts.items() for status in Status}
     _check(by_type == Counter(counted) and all(map(any, state.type_counts.values())), "counts by type do not add up")
+    grouped = sorted(job.number for group in state.dead_groups.values() for job in group)
+    _check(grouped == [job.number for job in state.rosters[Status.DEAD]], "dead letters and their groups differ")
     waiting = [job.number for name in sorted(state.ready.types()) for job in state.ready.of_type(name)]
     _check(sorted(waiting) == [job.number for job in state.rosters[Status.UNCLAIMED]], "ready order and roster differ")
     order = [(-job.spec.priority, job.place) for job in state.ready.in_order()]

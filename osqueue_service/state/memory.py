@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Generic, Protocol, TypeVar
 
 _CHUNK = 1_024
@@ -82,16 +83,17 @@ class Memory(Generic[E]):
         return None if key is None else self._entries[key].expires_at
 
     def slices(self) -> Iterator[list[tuple[str, E]]]:
-        """The entries of this moment, a chunk at a time. Entries may be added and replaced between two chunks, none
-        may be forgotten until the last. A new walk ends the one before it."""
+        """The entries of this moment, a slice at a time. Entries may be added and replaced between two slices, none
+        may be forgotten until the last. A new walk ends the one before it. Equal tables have equal slices, whatever
+        was forgotten before."""
         chunks = [tuple(self._oldest), *self._older, tuple(self._newest)]
         self._replaced = {}
-        return self._walk(chunks, self._replaced)
+        return self._walk(chain.from_iterable(chunks), self._replaced)
 
-    def _walk(self, chunks: list[tuple[str, ...]], replaced: dict[str, E]) -> Iterator[list[tuple[str, E]]]:
+    def _walk(self, keys: Iterator[str], replaced: dict[str, E]) -> Iterator[list[tuple[str, E]]]:
         entries = self._entries
-        for chunk in chunks:
-            yield [(key, replaced[key] if key in replaced else entries[key]) for key in chunk]
+        while some := list(islice(keys, _CHUNK)):
+            yield [(key, replaced[key] if key in replaced else entries[key]) for key in some]
         if self._replaced is replaced:
             self._replaced = None
 

@@ -153,7 +153,17 @@ class Job(Struct, gc=False):
     result: bytes | None = None
     history: tuple[Attempt, ...] = ()
     roster_node: Node | None = None
+    # In the line of its type and priority while it waits, in its group of dead letters while it is dead.
     ready_node: Node | None = None
+
+    @property
+    def ready_since(self) -> int:
+        """When a job that waits, or was claimed from waiting, became ready (ms)."""
+        since = max(self.created_at, self.spec.run_at)
+        if self.history:
+            last = self.history[-1]
+            since = max(since, last.ended_at, last.next_at)
+        return since
 
     @property
     def size(self) -> int:

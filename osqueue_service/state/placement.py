@@ -5,6 +5,7 @@ the status it has then; nothing else touches an index.
 """
 
 from osqueue_service.state.deadlines import Deadlines
+from osqueue_service.state.index import Index
 from osqueue_service.state.model import Job, Lease, Status
 from osqueue_service.state.state import State
 
@@ -50,6 +51,8 @@ def leave(state: State, job: Job) -> None:
         case _:
             _retention(state, job).remove(job.keep_until, job.number)
             _count_finished(state, job, -1)
+            if status is Status.DEAD:
+                _leave_dead_group(state, job)
 
 
 def enter(state: State, job: Job) -> None:
@@ -75,6 +78,11 @@ def enter(state: State, job: Job) -> None:
         case _:
             _retention(state, job).add(job.keep_until, job.number)
             _count_finished(state, job, 1)
+            if status is Status.DEAD:
+                group = state.dead_groups.get(_dead_group(job))
+                if group is None:
+                    group = state.dead_groups[_dead_group(job)] = Index()
+                job.ready_node = group.add(job.number, job)
 
 
 def _unlist_claim(state: State, lease: Lease, number: int) -> None:
@@ -83,6 +91,20 @@ def _unlist_claim(state: State, lease: Lease, number: int) -> None:
     numbers.remove(number)
     if not numbers:
         del state.claims[name]
+
+
+def _dead_group(job: Job) -> tuple[str, str]:
+    """Dead letters are grouped by type and by what their last attempt died of."""
+    return job.spec.type, job.history[-1].error_type if job.history else ""
+
+
+def _leave_dead_group(state: State, job: Job) -> None:
+    group = state.dead_groups[_dead_group(job)]
+    assert job.ready_node is not None
+    group.remove(job.ready_node)
+    job.ready_node = None
+    if not group:
+        del state.dead_groups[_dead_group(job)]
 
 
 def _count_finished(state: State, job: Job, sign: int) -> None:

@@ -116,10 +116,13 @@ class ReadyOrder:
         """The waiting jobs of one type, paused or not, in the order of claims."""
         return iter(self._types.get(type_name, ()))
 
-    def first_of(self, type_name: str) -> Job | None:
-        """The job of this type that is claimed next."""
+    def heads_of(self, type_name: str) -> Iterator[Job]:
+        """The first waiting job of each priority of the type, the most urgent first."""
         lines = self._types.get(type_name)
-        return next(iter(lines), None) if lines else None
+        for rank in lines.ranks if lines else ():
+            first = lines.lines[rank].first if lines else None
+            if first is not None:
+                yield first.job
 
     @property
     def paused(self) -> frozenset[str]:

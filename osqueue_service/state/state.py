@@ -33,6 +33,8 @@ class State:
         self.type_counts: dict[str, list[int]] = {}
         """Jobs kept, by type and then by `Status`."""
         self.ready = ReadyOrder()
+        self.dead_groups: dict[tuple[str, str], Index] = {}
+        """Dead letters by type and error type of their last attempt."""
         self.claims: dict[tuple[str, str], list[int]] = {}
 
         self.scheduled = Deadlines()
