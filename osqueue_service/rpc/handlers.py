@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -28,7 +28,7 @@ from osqueue_service.rpc.status import code_of, message_of, trailing_metadata
 log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
 Parse = Callable[[bytes], Any]
 
@@ -98,7 +98,7 @@ class Handlers(grpc.GenericRpcHandler):
             kind = _KINDS[method.client_streaming, method.server_streaming]
             self._handlers[path] = kind(behaviour, self._parser(method), _serialized)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         return self._handlers.get(handler_call_details.method)
 
     def _guarded(self, method: str, served: Behaviour) -> Behaviour:
