@@ -7,20 +7,25 @@ and ends too (child.py).
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 
+if TYPE_CHECKING:
+    from osqueue.messages import Stats
+
 GRACE_S = 5.0
 """How long a child may take to end in order before it is killed."""
 
+KNOCK_EVERY_S = 0.02
 LINE_BYTES_MAX = 1 << 20
 LOG_TAIL_LINES = 12
 
@@ -41,6 +46,8 @@ class Child:
     def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
         self.name = name
         self.log = log
+        self.ending = False
+        """Whether we have told it to end."""
         self._process = process
 
     @property
@@ -81,6 +88,7 @@ class Child:
         return "\n".join(lines[-LOG_TAIL_LINES:])
 
     def _signal(self, number: signal.Signals) -> None:
+        self.ending = True
         with contextlib.suppress(ProcessLookupError):  # it is gone already, which is what was wanted
             self._process.send_signal(number)
 
@@ -102,15 +110,18 @@ class Children:
         # Shielded: a second Ctrl-C must not leave half of them behind.
         await asyncio.shield(asyncio.gather(*(child.stop() for child in self._children if child.is_running)))
 
-    async def start(self, name: str, *arguments: str) -> Child:
-        """Run `osqueue ARGUMENTS...`; its log is `name`.log."""
+    async def start(
+        self, name: str, module: str, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> Child:
+        """Run `python -m MODULE ARGUMENTS...`, with these variables besides our own; its log is `name`.log."""
         log = self._logs / f"{name}.log"
         with log.open("ab") as file:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "osqueue_cli.child", *arguments,
+                sys.executable, "-m", module, *arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=file,
+                env={**os.environ, **(environment or {})},
                 start_new_session=True,
                 limit=LINE_BYTES_MAX,
             )  # fmt: skip
@@ -125,3 +136,37 @@ def ended_early(child: Child, exit_code: int) -> Failure:
     return Failure(
         f"the {child.name} ended with exit code {exit_code}; its log says:\n{tail or '(nothing)'}", Exit.INTERNAL
     )
+
+
+async def serving(broker_url: str, broker: Child, limit_s: float) -> "Stats":
+    """The broker's first answer; a `Failure` when it ends instead, or takes longer than the limit."""
+    from osqueue import OsqueueClient, OsqueueError
+
+    host, _, port = broker_url.partition("://")[2].rpartition(":")
+    try:
+        async with asyncio.timeout(limit_s):
+            # Knocking comes first: a channel that was refused waits a second before it tries again.
+            while not await _listens(host, int(port)):
+                if not broker.is_running:
+                    raise ended_early(broker, await broker.exited())
+                await asyncio.sleep(KNOCK_EVERY_S)
+            async with OsqueueClient(
+                broker_url, timeout_ms=1_000, retry_delay_ms=round(KNOCK_EVERY_S * 1_000)
+            ) as client:
+                return await client.get_stats()
+    except TimeoutError:
+        raise Failure(
+            f"the {broker.name} does not answer within {limit_s:.0f} s; its log says:\n{broker.log_tail()}",
+            Exit.INTERNAL,
+        ) from None
+    except OsqueueError as error:
+        raise Failure(f"the {broker.name} does not serve: {error}\n{broker.log_tail()}", Exit.INTERNAL) from error
+
+
+async def _listens(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:  # nobody listens yet
+        return False
+    writer.close()
+    return True

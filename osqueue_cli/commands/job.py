@@ -12,6 +12,9 @@ from osqueue_cli.params import DURATION
 from osqueue_cli.shapes import preview, to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from osqueue import OsqueueError
     from osqueue.job import Attempt, Job
     from osqueue.messages import Change
 
@@ -95,10 +98,8 @@ def retry(connection: Connection, as_json: bool, job_ids: tuple[str, ...]) -> No
     print_changes(changes.changed, changes.refused, as_json=as_json)
 
 
-def print_changes(changed: "list[Change]", refused: "dict[str, Exception]", *, as_json: bool) -> None:
+def print_changes(changed: "list[Change]", refused: "Mapping[str, OsqueueError]", *, as_json: bool) -> None:
     """What became of each job; a refused one makes the command fail with the code of the first refusal."""
-    from osqueue import OsqueueError
-
     for change in changed:
         if as_json:
             output.print_json_line(to_json(change))
@@ -113,7 +114,6 @@ def print_changes(changed: "list[Change]", refused: "dict[str, Exception]", *, a
         elif len(refused) > 1:
             output.note(f"{job_id}: {error}")
     first = next(iter(refused.values()))
-    assert isinstance(first, OsqueueError)
     message = first.message if len(refused) == 1 else f"{output.plural(len(refused), 'job')} unchanged"
     raise Failure(message, exit_of(first.tag, first.reason), tag=first.tag, reason=first.reason)
 

@@ -90,7 +90,7 @@ def _doubling(initial_ms: int) -> "RetryPolicy":
 def _payload(argument: str | None, file: BinaryIO | None) -> bytes:
     if argument is not None and argument != "-":
         return argument.encode(errors="surrogateescape")
-    file = file or click.get_binary_stream("stdin")
+    file = file or sys.stdin.buffer
     if file.isatty():
         output.note("reading the payload from the terminal; Ctrl-D ends it")
     return file.read()
@@ -124,7 +124,7 @@ def print_end(job: "Job", *, as_json: bool) -> None:
             body["error"] = to_json(job.error)
         output.print_json(body)
     elif job.status == "completed" and job.result is not None:
-        click.get_binary_stream("stdout").write(job.result + (b"\n" if sys.stdout.isatty() else b""))
+        sys.stdout.buffer.write(job.result + (b"\n" if sys.stdout.isatty() else b""))
     if job.status == "completed":
         return
     if not job.finished:
