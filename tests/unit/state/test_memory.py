@@ -81,3 +81,11 @@ def test_a_walk_sees_the_entries_of_the_moment_at_which_it_was_asked_for():
         memory.remember(f"even later {len(seen)}", Entry(1))
         seen += chunk
     assert seen == before
+
+
+def test_equal_tables_have_equal_slices_whatever_was_forgotten_before():
+    worn, fresh = remembering(3_000), Memory()
+    worn.forget(700)
+    for key, entry in [item for chunk in worn.slices() for item in chunk]:
+        fresh.remember(key, entry)
+    assert list(worn.slices()) == list(fresh.slices())
