@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from osqueue_service.clock import Clock
+from osqueue_service.engine.agenda import Agenda
 from osqueue_service.engine.alarm import Alarm
 from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.codec import encode_commit
@@ -25,19 +26,19 @@ from osqueue_service.engine.pipeline import Batch, PendingCommit, Pipeline, Repl
 from osqueue_service.engine.projections import Projections
 from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
+from osqueue_service.engine.statistics import Statistics
 from osqueue_service.engine.term import Term
-from osqueue_service.engine.totals import Totals, totals_of
+from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
 from osqueue_service.engine.waiting import FinishWaiters
-from osqueue_service.engine.workers import WorkerTable
+from osqueue_service.engine.workers import Worker, WorkerTable
 from osqueue_service.errors import NotLeader, OsqueueError, TooManyRequests
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
-from osqueue_service.state.commands import Claim, Command, Granted, Release, Sweep
+from osqueue_service.state.commands import Claim, Command, Granted, Release
 from osqueue_service.state.machine import decide
 from osqueue_service.state.records import Founded
 from osqueue_service.state.settling import holder
 from osqueue_service.state.state import State
-from osqueue_service.state.sweeping import is_due
 
 T = TypeVar("T")
 
@@ -64,7 +65,6 @@ class Engine:
         self._state = state
         self._clock = clock
         self._ids = ids
-        self._settings = settings
         self._time = QueueTime(clock, state.stamp_ms)
         self._inbox = Inbox(limits)
         self._finishing = FinishWaiters(limits.waiting_reads)
@@ -79,13 +79,21 @@ class Engine:
         self._alarm = Alarm(clock, self._wake.set)
         self._closed: NotLeader | None = None
         self._task: asyncio.Task[None] | None = None
-        self._last_lapse = clock.monotonic_ms()
+        self._agenda = Agenda(
+            state,
+            self._leases,
+            clock=clock,
+            time=self._time,
+            ids=ids,
+            alarm=self._alarm,
+            limits=limits,
+            settings=settings,
+        )
+        self._statistics = Statistics(state, clock)
         self.closed: asyncio.Future[NotLeader] = asyncio.get_running_loop().create_future()
         """Resolves, with what callers hear from then on, when this engine takes no more calls."""
         self.notices = LeaseNotices()
         """Where holders of leases listen for what happens to them."""
-        self.totals: Totals = totals_of(state)
-        """The figures as of the last durable commit."""
         self.sequence = term.appender.next_sequence - 1
         """The last durable commit."""
 
@@ -188,9 +196,9 @@ class Engine:
     def unwatch(self, subscription: Subscription) -> None:
         self._beside.hub.unsubscribe(subscription)
 
-    def worker_seen(self, worker_id: str, types: Sequence[str], version: str = "", slots: int = 0) -> None:
+    def worker_seen(self, worker_id: str, types: Sequence[str], version: str = "", slots: int = 0) -> Worker:
         """A worker said what it takes."""
-        self._beside.workers.describe(worker_id, self._time.now_ms(), types, version, slots)
+        return self._beside.workers.describe(worker_id, self._time.now_ms(), types, version, slots)
 
     async def read(self, view: Callable[[State], T], *, linearizable: bool = False) -> T:
         """What `view` makes of the state, once every change that it may have seen is durable.
@@ -229,6 +237,15 @@ class Engine:
             self._pipeline.attach([Reply(durable, None, False)])
             await durable
 
+    @property
+    def totals(self) -> Totals:
+        """The figures as of the last durable commit."""
+        return self._statistics.totals
+
+    def type_totals(self) -> list[TypeTotals]:
+        """The figures by type: of the last durable commit when none is under way, else of a recent one."""
+        return self._statistics.types if len(self._pipeline) else type_totals_of(self._state)
+
     def lease_of(self, number: int) -> LiveLease | None:
         """The lease of a running job as heartbeats left it."""
         return self._leases.get(number)
@@ -242,6 +259,12 @@ class Engine:
         """How long the oldest change that is not durable yet has been under way; 0 when there is none."""
         put_at = self._pipeline.oldest_put_at
         return 0 if put_at is None else int(self._clock.monotonic_ms() - put_at)
+
+    def leases_of(self, worker_id: str) -> list[str]:
+        """The ids of the jobs that the worker holds."""
+        worker = self._beside.workers.get(worker_id)
+        jobs = self._state.jobs
+        return [self._state.job_id(jobs[number]) for number in worker.numbers if number in jobs] if worker else []
 
     @property
     def workers(self) -> WorkerTable:
@@ -290,7 +313,7 @@ class Engine:
 
     async def _run(self) -> None:
         while self._closed is None:
-            if self._has_work() and self.term.appender.room:
+            if (self._inbox or self._agenda.is_pressing()) and self.term.appender.room:
                 delay_ms = self._pacing.company_ms()
                 if delay_ms <= 0:
                     self._commit()
@@ -299,38 +322,12 @@ class Engine:
             self._wake.clear()
             await self._wake.wait()
 
-    def _has_work(self) -> bool:
-        if self._inbox:
-            return True
-        monotonic = self._clock.monotonic_ms()
-        next_expiry = self._leases.next_expiry()
-        if next_expiry is not None and next_expiry <= monotonic:
-            return True
-        now_ms = self._time.now_ms()
-        urgent = self._state.next_urgent_ms()
-        if urgent is not None and urgent <= now_ms:
-            return True
-        lapse = self._state.next_lapse_ms()
-        if lapse is not None and lapse <= now_ms:
-            if monotonic - self._last_lapse >= self._settings.lapse_interval_ms:
-                return True
-            self._alarm.set(self._last_lapse + self._settings.lapse_interval_ms)
-        self._arm(monotonic, now_ms, next_expiry, urgent, lapse)
-        return False
-
-    def _arm(self, monotonic: float, now_ms: int, *moments: int | None) -> None:
-        """Wake when the next thing is due. `moments`: lease expiry (monotonic), then queue times."""
-        next_expiry, *queue_times = moments
-        due = [float(next_expiry)] if next_expiry is not None else []
-        due += [monotonic + (at_ms - now_ms) for at_ms in queue_times if at_ms is not None and at_ms > now_ms]
-        if due:
-            # One millisecond more: moments are whole milliseconds, and a timer that fires early finds nothing due.
-            self._alarm.set(min(due) + 1)
-
     def _commit(self) -> None:
         """Apply all that waits, and put it."""
         batch = Batch(self._time.now_ms())
-        self._sweep(batch)
+        sweep = self._agenda.sweep(batch.at_ms, forget=not self._checkpointer.running)
+        if sweep is not None:
+            self._change(sweep, batch)
         for entry in self._inbox.take(self.limits.commit_bytes):
             self._execute(entry, batch)
         if self._dispatcher.waiting.count:
@@ -339,18 +336,6 @@ class Engine:
             self._put(batch)
         else:
             self._pipeline.attach(batch.replies)
-
-    def _sweep(self, batch: Batch) -> None:
-        monotonic = int(self._clock.monotonic_ms())
-        limit = self.limits.sweep_jobs
-        expired = self._leases.expired(monotonic, limit)
-        if not expired and not is_due(self._state, batch.at_ms, self.limits):
-            return
-        self._last_lapse = monotonic
-        timeouts = self._state.timeouts.next_ms()
-        overdue = limit if timeouts is not None and timeouts <= batch.at_ms else 0
-        jitters = [self._ids.jitter() for _ in range(len(expired) + overdue)]
-        self._change(Sweep(expired, jitters, limit, forget=not self._checkpointer.running), batch)
 
     def _execute(self, entry: Entry, batch: Batch) -> None:
         """Decide and apply one command; its reply goes with this commit."""
@@ -394,10 +379,12 @@ class Engine:
     def _put(self, batch: Batch) -> None:
         lane = self.term.appender
         body = encode_commit(batch.at_ms, batch.records)
+        totals, types = self._statistics.now()
         commit = PendingCommit(
             sequence=lane.next_sequence,
             replies=batch.replies,
-            totals=totals_of(self._state),
+            totals=totals,
+            types=types,
             put_at=self._clock.monotonic_ms(),
             size=len(body),
             finished=self._finishing.finished_by(batch.records),
@@ -408,7 +395,7 @@ class Engine:
         self._pacing.put()
 
     def _released(self, commit: PendingCommit) -> None:
-        self.totals = commit.totals
+        self._statistics.durable(commit.totals, commit.types)
         self.sequence = commit.sequence
         took_ms = self._clock.monotonic_ms() - commit.put_at
         self._beside.figures.committed(commit.totals, self._time.now_ms(), took_ms, commit.size)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from osqueue_service.engine.events import JobEvent
 from osqueue_service.engine.notices import Notice
-from osqueue_service.engine.totals import Totals
+from osqueue_service.engine.totals import Totals, TypeTotals
 from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown
 from osqueue_service.state.records import AnyRecord
 
@@ -39,11 +39,12 @@ class Batch:
 
 
 class PendingCommit(Struct, gc=False):
-    """A commit that has been put and is not known to be durable."""
+    """A commit that has been put and is not known to be durable. `types` are the figures by type, of some commits."""
 
     sequence: int
     replies: list[Reply]
     totals: Totals
+    types: list[TypeTotals] | None
     put_at: float
     size: int
     finished: list[int]

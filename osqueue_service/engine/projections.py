@@ -31,7 +31,7 @@ class Projections:
             lease = job.lease
             assert lease is not None
             self.leases.start(job.number, lease.token, lease.worker_id, lease.lease_ms, monotonic, now_ms)
-            self.workers.seen(lease.worker_id, now_ms).leases += 1
+            self.workers.seen(lease.worker_id, now_ms).numbers[job.number] = None
 
     def apply(self, record: AnyRecord, monotonic: int, now_ms: int, happened: list[JobEvent]) -> None:
         """Apply the record; add what it means to watchers to `happened`."""
@@ -48,10 +48,10 @@ class Projections:
     def _follow_leases(self, record: AnyRecord, monotonic: int, now_ms: int) -> None:
         if isinstance(record, Claimed):
             worker_id = record.worker_id
+            worker = self.workers.seen(worker_id, now_ms)
             for grant in record.grants:
                 self.leases.start(grant.number, grant.token, worker_id, grant.lease_ms, monotonic, now_ms)
-            worker = self.workers.seen(worker_id, now_ms)
-            worker.leases += len(record.grants)
+                worker.numbers[grant.number] = None
             worker.claimed += len(record.grants)
         elif isinstance(record, Completed):
             for item in record.items:
@@ -67,6 +67,6 @@ class Projections:
         lease = self.leases.end(number)
         worker = self.workers.get(lease.worker_id) if lease is not None else None
         if worker is not None:
-            worker.leases -= 1
+            worker.numbers.pop(number, None)
             worker.completed += ending is Ending.COMPLETED
             worker.failed += ending in (Ending.FAILED, Ending.EXPIRED, Ending.TIMED_OUT)

@@ -3,14 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 IDLE_MS_MAX = 3_600_000
 """A worker that holds no lease and was not heard of for an hour is forgotten."""
 
 
 class Worker(Struct):
-    """One worker. Times are queue time (ms); `slots` is 0 unless it said how many jobs it takes at once."""
+    """One worker. Times are queue time (ms); `slots` is 0 unless it said how many jobs it takes at once; `streams` are
+    its open Work streams."""
 
     id: str
     first_seen: int
@@ -19,10 +20,17 @@ class Worker(Struct):
     types: tuple[str, ...] = ()
     slots: int = 0
     streams: int = 0
-    leases: int = 0
+    draining: bool = False
     claimed: int = 0
     completed: int = 0
     failed: int = 0
+    numbers: dict[int, None] = field(default_factory=dict)
+    """The jobs it holds leases of, in the order it got them."""
+
+    @property
+    def leases(self) -> int:
+        """How many leases it holds."""
+        return len(self.numbers)
 
 
 class WorkerTable:

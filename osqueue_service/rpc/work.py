@@ -36,15 +36,18 @@ class Dispatching:
                 "each with more slots",
                 retry_after_ms=1_000,
             )
-        opened = await self._introduction(frames)
-        session = WorkSession(engine, self._reader, self._ids, opened.open)
-        engine.worker_seen(session.worker_id, opened.open.types, opened.open.worker_version, opened.open.slots)
+        introduction = await self._introduction(frames)
+        opened = introduction.open
+        worker = engine.worker_seen(opened.worker_id, opened.types, opened.worker_version, opened.slots)
+        session = WorkSession(engine, self._reader, self._ids, opened, worker)
+        worker.streams += 1
         self._streams += 1
         try:
-            async for message in self._served(session, opened, frames, engine.closed):
+            async for message in self._served(session, introduction, frames, engine.closed):
                 yield message
         finally:
             self._streams -= 1
+            worker.streams -= 1
             session.close()
 
     async def _served(

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.notices import Notice
+from osqueue_service.engine.workers import Worker
 from osqueue_service.errors import NotLeader, OsqueueError
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.attempts import AttemptReader, Renewal
@@ -62,8 +63,11 @@ class WorkSession:
     worker says that its job is settled, so that the next claim is part of the same commit.
     """
 
-    def __init__(self, engine: Engine, reader: AttemptReader, ids: IdSource, opened: queue_pb2.WorkOpen) -> None:
+    def __init__(
+        self, engine: Engine, reader: AttemptReader, ids: IdSource, opened: queue_pb2.WorkOpen, worker: Worker
+    ) -> None:
         self.worker_id = opened.worker_id
+        self._worker = worker
         self._engine = engine
         self._reader = reader
         self._ids = ids
@@ -108,7 +112,7 @@ class WorkSession:
         wrong.check()
         if frame.HasField("slots"):
             self._slots = frame.slots
-        self._draining = self._draining or frame.drain
+        self._draining = self._worker.draining = self._draining or frame.drain
         items: list[Item] = [*completions, *failures, *releases]
         for item in items:
             self._let_go(item.job_id)
@@ -255,6 +259,7 @@ class WorkSession:
 
     def close(self) -> None:
         """The stream is over. What the worker holds stays its own until the leases expire."""
+        self._worker.draining = False
         for job_id in list(self._held):
             self._let_go(job_id)
 

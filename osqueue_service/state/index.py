@@ -85,6 +85,13 @@ class Index:
             yield node.job
             node = node.after
 
+    def backwards(self) -> Iterator[Job]:
+        """All jobs, the highest key first. The index must not change meanwhile."""
+        node = self.last
+        while node is not None:
+            yield node.job
+            node = node.before
+
     def _seek(self, key: int) -> Node | None:
         """The first node whose key is at least `key`."""
         blocks = self._blocks
