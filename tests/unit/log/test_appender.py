@@ -194,15 +194,15 @@ def test_an_outage_does_not_lose_the_lane() -> None:
 
 def test_the_stores_wish_for_a_pause_is_honoured_within_reason() -> None:
     async def scenario() -> None:
-        for wish_ms, least_ms, most_ms in ((5_000, 5_000, 5_001), (10**9, 60_000, 60_001)):
+        for wish_ms, waited_s in ((5_000, 5), (10**9, 60)):
             store, appender = by_hand()
-            began_ms = VirtualClock().monotonic_ms()
             appender.append(b"x", 1)
             await settle()
             store.puts[0][2].set_exception(StoreUnavailable("429", retry_after_ms=wish_ms))
-            while len(store.puts) < 2:
-                await asyncio.sleep(0.001)
-            assert least_ms <= VirtualClock().monotonic_ms() - began_ms <= most_ms + 1
+            await asyncio.sleep(waited_s - 0.1)
+            assert len(store.puts) == 1
+            await asyncio.sleep(0.2)
+            assert len(store.puts) == 2
 
     run(scenario())
 
