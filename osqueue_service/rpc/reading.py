@@ -10,7 +10,14 @@ from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.jobs import View, info_bytes, job_info
 from osqueue_service.rpc.pages import Walk, page
 from osqueue_service.rpc.refusals import telling, told
-from osqueue_service.rpc.stats import check_live, durable_position, job_counts, saturated, view_position
+from osqueue_service.rpc.stats import (
+    check_live,
+    durable_position,
+    job_counts,
+    saturated,
+    stats_of,
+    view_position,
+)
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.model import Job
 from osqueue_service.state.state import State
@@ -93,19 +100,7 @@ class Reading:
         else:
             check_live(engine)
             totals, position = engine.totals, durable_position(engine)
-        return queue_pb2.GetStatsResponse(
-            total=saturated(totals.live),
-            unclaimed=saturated(totals.unclaimed),
-            in_progress=saturated(totals.in_progress),
-            broker_address=self._broker.addresses.broker,
-            completed_total=totals.counters.completed,
-            scheduled=totals.scheduled,
-            dead=totals.dead,
-            cancelled=totals.cancelled,
-            counts=job_counts(totals),
-            bytes=totals.bytes,
-            position=position,
-        )
+        return stats_of(self._broker, engine, totals, position)
 
     def _listing(self, totals: Totals) -> queue_pb2.ListJobsResponse:
         return queue_pb2.ListJobsResponse(
