@@ -128,6 +128,13 @@ class Settings:
         "Until then writes pass at once each day (UTC); 0: off.",
     )
 
+    storage_prices: str = _setting(
+        "OSQUEUE_STORAGE_PRICES",
+        "",
+        _one_of("none", "s3", "s3-express", "gcs", "r2"),
+        "Price table that costs are shown by. Unset: that of the backend.",
+    )
+
     group_commit_interval_ms: int | None = _setting(
         "GROUP_COMMIT_INTERVAL_MS",
         None,
@@ -151,9 +158,9 @@ class Settings:
     log_level: str = _setting(
         "LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "Least severity that is logged."
     )
-    limits: Limits = field(default=DEFAULT_LIMITS, metadata={"name": LIMIT_PREFIX, "help": "See docs/limits.md."})
-
     log_format: str = _setting("LOG_FORMAT", "text", _one_of("text", "json"), "json: one object per line.")
+
+    limits: Limits = field(default=DEFAULT_LIMITS, metadata={"name": LIMIT_PREFIX, "help": "See docs/limits.md."})
 
     def __post_init__(self) -> None:
         if self.heartbeat_interval_ms >= self.heartbeat_timeout_ms:

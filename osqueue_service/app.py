@@ -1,0 +1,205 @@
+"""The composition root: everything that a broker is made of, put together.
+
+Here, and nowhere else, real time, real randomness, a real store and a real port meet.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from osqueue_service.broker import Broker, Role
+from osqueue_service.broker_metrics import broker_families
+from osqueue_service.clock import Clock, SystemClock
+from osqueue_service.config import SHARED_BACKENDS, Settings
+from osqueue_service.engine.settings import EngineSettings
+from osqueue_service.errors import ConfigError
+from osqueue_service.ids import IdSource, SystemIds
+from osqueue_service.leadership import Addresses, Heartbeat
+from osqueue_service.memory_policy import settle_memory
+from osqueue_service.metrics import Registry
+from osqueue_service.rpc.server import Server, ServerSettings
+from osqueue_service.storage.factory import OpenedStore, StoreSettings, open_store
+from osqueue_service.storage.selftest import prove_conditions
+from osqueue_service.storage.throttled import ThrottleLimits
+from osqueue_service.storage.usage import PRICES
+
+log = logging.getLogger(__name__)
+
+POLL_MS = 500
+"""How often a standby looks at the root; more often when the heartbeat's timeout is short."""
+
+
+class App:
+    """A broker and its port. Make it with `build`, inside a running loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        opened: OpenedStore,
+        server: Server,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        on_loaded: Callable[[], None],
+    ) -> None:
+        http, grpc = settings.addresses(server.port)
+        if opened.file is not None:
+            opened.file.acquire_ownership(grpc)
+        self.settings = settings
+        self.server = server
+        self.storage = opened
+        self.broker = Broker(
+            opened.store,
+            addresses=Addresses(http, grpc),
+            clock=clock,
+            ids=ids,
+            heartbeat=_heartbeat(settings),
+            settings=EngineSettings(group_commit_interval_ms=settings.group_commit_interval_ms),
+            limits=settings.limits,
+            # Nobody else can know what is in this process's memory, or in a directory that it has locked.
+            sole_owner=settings.storage_backend not in SHARED_BACKENDS,
+            on_loaded=on_loaded,
+            on_role=self._on_role,
+        )
+        self.metrics = Registry()
+        self.metrics.add(lambda: broker_families(self.broker))
+        self.metrics.add(opened.usage.families)
+        if opened.throttle is not None:
+            throttle = opened.throttle
+            self.metrics.add(lambda: throttle.stats.families())
+        self.metrics.add(server.calls.families)
+        self._clock = clock
+        self._ids = ids
+
+    @property
+    def address(self) -> str:
+        """host:port at which others reach this broker over gRPC."""
+        return self.broker.addresses.grpc
+
+    async def start(self, *, stand_by: bool = True) -> None:
+        """Serve; then lead as soon as nobody else does. Without `stand_by`, return once this broker leads, or raise
+        `BrokerLeadershipError` when another one is active."""
+        if self.settings.storage_backend in SHARED_BACKENDS:
+            await prove_conditions(self.storage.store, self._clock, self._ids)
+        await self.server.start(self.broker)
+        log.info("listening on %s:%d; the queue is in %s", self.server.host, self.server.port, self._location)
+        await self.broker.start(stand_by=stand_by)
+
+    async def stop(self) -> None:
+        """Hand over, give every call its answer, and release port and store. Idempotent."""
+        await self.broker.stop()
+        await self.server.stop()
+        await self.storage.store.close()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then stop in order; a second signal ends the process at once. Raises what
+        keeps this broker from going on."""
+        signalled = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _on_signal, loop, signalled, number)
+        waiting = loop.create_task(signalled.wait())
+        try:
+            await self.start()
+            either: set[asyncio.Future[Any]] = {waiting, self.broker.failed}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            await self.stop()
+        if self.broker.failed.done():
+            raise self.broker.failed.result()
+
+    @property
+    def _location(self) -> str:
+        return self.storage.store.description
+
+    def _on_role(self, role: Role) -> None:
+        self.server.lead(role is Role.LEADER)
+
+
+async def build(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    ids: IdSource | None = None,
+    on_loaded: Callable[[], None] = settle_memory,
+) -> App:
+    """Bind the port, open the store, and put the broker together; nothing is served yet.
+
+    `on_loaded` is called when a state has just been built; the default takes it out of the garbage collector's sight,
+    which suits a process that is nothing but a broker.
+
+    `ConfigError` names the setting that is wrong, the port that is taken or the store that cannot be opened;
+    `BrokerLeadershipError` the live owner of a data directory.
+    """
+    clock, ids = clock or SystemClock(), ids or SystemIds()
+    server = Server(_server_settings(settings), settings.limits, clock=clock, ids=ids)
+    try:
+        opened = open_store(store_settings(settings), clock, ids)
+        try:
+            return App(settings, opened, server, clock=clock, ids=ids, on_loaded=on_loaded)
+        except BaseException:
+            await opened.store.close()
+            raise
+    except BaseException:
+        await server.stop()
+        raise
+
+
+def store_settings(settings: Settings) -> StoreSettings:
+    """What the settings say of the store."""
+    backend = settings.storage_backend
+    s3 = backend == "s3"
+    prices = settings.storage_prices or (backend if backend in PRICES else "none")
+    return StoreSettings(
+        backend=backend,
+        bucket=settings.s3_bucket if s3 else settings.gcs_bucket,
+        region=settings.s3_region,
+        prefix=settings.s3_prefix if s3 else settings.gcs_prefix,
+        endpoint_url=settings.s3_endpoint_url if s3 else "",
+        data_dir=Path(settings.data_dir),
+        limits=ThrottleLimits(
+            settings.max_reads_per_minute, settings.max_writes_per_minute, settings.max_writes_per_day
+        ),
+        prices=PRICES[prices],
+    )
+
+
+def _heartbeat(settings: Settings) -> Heartbeat:
+    poll_ms = min(POLL_MS, settings.heartbeat_timeout_ms / 4)
+    return Heartbeat(settings.heartbeat_interval_ms, settings.heartbeat_timeout_ms, poll_ms)
+
+
+def _server_settings(settings: Settings) -> ServerSettings:
+    return ServerSettings(
+        host=settings.host,
+        port=settings.grpc_port,
+        token=settings.token,
+        allow_remote=settings.allow_remote,
+        certificate=_read_pem("OSQUEUE_TLS_CERT_FILE", settings.tls_cert_file),
+        private_key=_read_pem("OSQUEUE_TLS_KEY_FILE", settings.tls_key_file),
+    )
+
+
+def _read_pem(name: str, path: str) -> bytes:
+    if not path:
+        return b""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}") from error
+    if b"-----BEGIN " not in content:
+        raise ConfigError(f"{name}: {path} is not a PEM file")
+    return content
+
+
+def _on_signal(loop: asyncio.AbstractEventLoop, signalled: asyncio.Event, number: signal.Signals) -> None:
+    log.info("%s: handing over and stopping; once more ends the process at once", number.name)
+    signalled.set()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        with suppress(ValueError):
+            loop.remove_signal_handler(each)

@@ -1,0 +1,57 @@
+"""A broker's figures as metrics: what an operator looks at when jobs do not flow."""
+
+from dataclasses import fields
+
+from osqueue_service.broker import Broker, Role
+from osqueue_service.engine.engine import Engine
+from osqueue_service.log import LogCounters
+from osqueue_service.metrics import Family, counter, gauge
+
+
+def broker_families(broker: Broker) -> list[Family]:
+    """The role of this broker and the history of its log; and while it leads, its queue."""
+    role = gauge("osqueue_broker_role", "1 for what this broker is doing now.")
+    for each in Role:
+        role.add(each is broker.role, role=each.value)
+    families = [
+        role,
+        gauge("osqueue_broker_epoch", "The epoch of the leader, as far as this broker knows.").add(broker.epoch),
+        *_log_families(broker.counters),
+    ]
+    if broker.is_leader:
+        families += _queue_families(broker.engine)
+    return families
+
+
+def _log_families(counters: LogCounters) -> list[Family]:
+    events = counter("osqueue_log_events_total", "What the log met on its way to the object store and back.")
+    for each in fields(counters):
+        events.add(getattr(counters, each.name), event=each.name)
+    return [events]
+
+
+def _queue_families(engine: Engine) -> list[Family]:
+    totals = engine.totals
+    jobs = gauge("osqueue_jobs", "Jobs in the queue, by status.")
+    for status in ("unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled"):
+        jobs.add(getattr(totals, status), status=status)
+    counts = totals.counters
+    events = counter("osqueue_jobs_total", "What happened to jobs since the queue was created.")
+    for name in counts.__struct_fields__:
+        events.add(getattr(counts, name), event=name)
+    return [
+        jobs,
+        events,
+        gauge("osqueue_live_bytes", "Bytes of live jobs, as counted against the limit.").add(totals.bytes),
+        gauge("osqueue_sequence", "The last durable commit.").add(engine.sequence),
+        gauge("osqueue_commit_lag_seconds", "Age of the oldest change that is not durable yet.").add(
+            engine.commit_lag_ms / 1_000
+        ),
+        gauge("osqueue_put_seconds", "How long a commit's put takes, as a moving average.").add(
+            engine.term.appender.latency_ms / 1_000
+        ),
+        gauge("osqueue_inbox_commands", "Calls that wait to be committed.").add(engine.inbox_length),
+        gauge("osqueue_waiting_claims", "Claims that wait for a job.").add(engine.waiting_claims),
+        gauge("osqueue_workers", "Workers heard of lately.").add(len(engine.workers)),
+        gauge("osqueue_checkpointing", "1 while a checkpoint is being written.").add(engine.checkpointing),
+    ]
