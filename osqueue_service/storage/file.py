@@ -138,7 +138,7 @@ class FileStore:
         return await self._threads.swap(self._replace, key, body, version)
 
     async def list_after(self, prefix: str, after: str, limit: int) -> Sequence[str]:
-        """As the protocol says. Costs time in proportion to all objects below the prefix's folder."""
+        """As the protocol says. Reads every folder on the way, however few keys are wanted of it."""
         check_prefix(prefix)
         return await self._threads.run(self._list, prefix, after, limit)
 
@@ -239,26 +239,35 @@ class FileStore:
 
     def _list(self, prefix: str, after: str, limit: int) -> list[str]:
         self._check_usable()
-        found: list[str] = []
-        folders = [prefix.rpartition("/")[0]]
-        while folders:
-            folder = folders.pop()
-            base = f"{folder}/" if folder else ""
-            try:
-                with os.scandir(self._directory.objects / folder) as entries:
-                    for entry in entries:
-                        key = base + entry.name
-                        if not entry.is_dir():
-                            if key > after and key.startswith(prefix):
-                                found.append(key)
-                        # "0" is the character after "/": all keys in the folder sort below it.
-                        elif f"{key}/".startswith(prefix) and after < f"{key}0":
-                            folders.append(key)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # No such folder: nothing begins with the prefix.
-            except OSError as error:
-                raise self._translated(error, prefix) from error
-        return heapq.nsmallest(limit, found)
+        try:
+            return list(itertools.islice(self._walk(prefix.rpartition("/")[0], prefix, after), limit))
+        except OSError as error:
+            raise self._translated(error, prefix) from error
+
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[str]:
+        """The keys below `folder` that begin with `prefix` and sort after `after`, in order."""
+        base = f"{folder}/" if folder else ""
+        names: list[str] = []
+        try:
+            with os.scandir(self._directory.objects / folder) as entries:
+                for entry in entries:
+                    key = base + entry.name
+                    if not entry.is_dir():
+                        if key > after and key.startswith(prefix):
+                            names.append(entry.name)
+                    # "0" is the character after "/": all keys in the folder sort below it.
+                    elif f"{key}/".startswith(prefix) and after < f"{key}0":
+                        names.append(f"{entry.name}/")
+        except (FileNotFoundError, NotADirectoryError):
+            return  # No such folder: nothing begins with the prefix.
+        # With its slash a folder's name sorts where all its keys do. Mostly only a few are wanted: no full sort.
+        heapq.heapify(names)
+        while names:
+            name = heapq.heappop(names)
+            if name.endswith("/"):
+                yield from self._walk(base + name[:-1], prefix, after)
+            else:
+                yield base + name
 
     def _compare(self, folder: int, key: str, name: str, version: str) -> None:
         try:

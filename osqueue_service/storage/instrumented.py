@@ -79,6 +79,4 @@ class InstrumentedStore:
             raise
         finally:
             now_ms = self._clock.monotonic_ms()
-            usage.in_flight -= 1
-            usage.latency_ms_sum += now_ms - started_ms
-            usage.recent.observe(now_ms, now_ms - started_ms)
+            usage.answered(now_ms, now_ms - started_ms)

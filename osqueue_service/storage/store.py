@@ -1,7 +1,7 @@
 """The one small protocol that every object store implements.
 
-A key is a relative path of `[A-Za-z0-9._/-]`, no empty, `.` or `..` segment. A version
-is an opaque string that changes with every write of that object; it comes from the very
+A key is a relative path of `[A-Za-z0-9._/-]`, no empty, `.` or `..` segment, and no key is the
+folder of another (`a` and `a/b`); anything else is a `ValueError`. A version is an opaque string that changes with every write of that object; it comes from the very
 response that read or wrote the object, never from a second request.
 
 Every put has three outcomes, and an implementation must never blur them:
@@ -11,7 +11,8 @@ Every put has three outcomes, and an implementation must never blur them:
 - `StoreUnknown`: the write may have happened, or may still happen later.
 
 `StoreUnavailable` says the request certainly was not applied and may succeed later,
-`StoreDenied` that it never will. No implementation retries a conditional put by itself:
+`StoreDenied` that it never will. `StoreFailed` is a put of unknown outcome on a store that must
+not be used any more, so it cannot be settled. No implementation retries a conditional put by itself:
 a retry that meets its own first try would be reported as refused.
 """
 
@@ -53,7 +54,8 @@ class ObjectStore(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove the object. Removing what is not there is success."""
+        """Remove the object. Removing what is not there is success. A power cut may bring back what was
+        just removed, as if the request had not arrived."""
         ...
 
     async def close(self) -> None:

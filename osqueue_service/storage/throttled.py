@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from osqueue_service.clock import Clock
 from osqueue_service.errors import ConfigError
+from osqueue_service.metrics import Family, counter, gauge
 from osqueue_service.storage.store import ObjectStore, StoredObject
 
 _MINUTE_MS = 60_000
@@ -47,6 +48,19 @@ class ThrottleStats:
     total_write_delay_ms: float = 0
     daily_write_count: int = 0
     daily_budget_exceeded: bool = False
+
+    def families(self) -> list[Family]:
+        """The figures as metrics; all requests are counted where they are sent."""
+        throttled = counter("osqueue_store_throttled_total", "Requests that had to wait for the configured rate.")
+        delay = counter("osqueue_store_throttle_delay_seconds_total", "How long requests waited for it.")
+        exceeded = gauge("osqueue_store_daily_budget_exceeded", "1 when the day's budget of writes is spent.")
+        return [
+            throttled.add(self.throttled_reads, kind="read").add(self.throttled_writes, kind="write"),
+            delay.add(self.total_read_delay_ms / 1_000, kind="read").add(
+                self.total_write_delay_ms / 1_000, kind="write"
+            ),
+            exceeded.add(self.daily_budget_exceeded),
+        ]
 
 
 class TokenBucket:
@@ -181,3 +195,8 @@ class ThrottledStore:
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+def undelayed(store: ObjectStore) -> ObjectStore:
+    """The same store for requests that must not wait; the store itself where nothing is throttled."""
+    return store.undelayed() if isinstance(store, ThrottledStore) else store

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from osqueue_service.clock import Clock
+from osqueue_service.metrics import Durations, Family, counter, gauge
 from osqueue_service.storage.operations import Operation
 
 # Upper bounds of the latency buckets, each 1.25 times the one before: a percentile is off by at most a quarter.
@@ -90,8 +91,27 @@ class OperationUsage:
     failed: int = 0
     cancelled: int = 0
     bytes: int = 0
-    latency_ms_sum: float = 0
+    durations: Durations = field(default_factory=Durations)
     recent: RecentLatency = field(default_factory=RecentLatency)
+
+    def answered(self, now_ms: float, latency_ms: float) -> None:
+        """A request ended, however it did."""
+        self.in_flight -= 1
+        self.durations.observe(latency_ms / 1_000)
+        self.recent.observe(now_ms, latency_ms)
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many requests ended in which way; those that are neither of the others succeeded."""
+        others = {
+            "refused": self.refused,
+            "unknown": self.unknown,
+            "unavailable": self.unavailable,
+            "denied": self.denied,
+            "failed": self.failed,
+            "cancelled": self.cancelled,
+        }
+        return {"ok": self.requests - self.in_flight - sum(others.values()), **others}
 
     @property
     def errors(self) -> int:
@@ -120,3 +140,18 @@ class StoreUsage:
     def latency_ms(self, operation: Operation, fraction: float) -> float:
         """This percentile of the last minute's latencies; 0 when there were no requests."""
         return self.operations[operation].recent.percentile_ms(self._clock.monotonic_ms(), fraction)
+
+    def families(self) -> list[Family]:
+        """The figures as metrics."""
+        requests = counter("osqueue_store_requests_total", "Requests to the object store, by operation and outcome.")
+        bytes_moved = counter("osqueue_store_bytes_total", "Bytes of bodies sent to or received from the object store.")
+        in_flight = gauge("osqueue_store_requests_in_flight", "Requests that the object store has not answered yet.")
+        durations = Family("osqueue_store_request_duration_seconds", "histogram", "How long the object store took.")
+        for kind, usage in self.operations.items():
+            for outcome, count in usage.outcomes.items():
+                requests.add(count, operation=kind.value, outcome=outcome)
+            bytes_moved.add(usage.bytes, operation=kind.value)
+            in_flight.add(usage.in_flight, operation=kind.value)
+            durations.samples += usage.durations.samples(operation=kind.value)
+        cost = counter("osqueue_store_cost_total", "What the requests cost by the configured price table.")
+        return [requests, bytes_moved, in_flight, durations, cost.add(self.cost, currency=self.prices.currency)]

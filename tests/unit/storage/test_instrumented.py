@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from osqueue_service.errors import StoreDenied, StoreError, StoreFailed, StoreRefused, StoreUnavailable, StoreUnknown
+from osqueue_service.metrics import Registry
 from osqueue_service.storage.instrumented import InstrumentedStore
 from osqueue_service.storage.memory import MemoryStore
 from osqueue_service.storage.operations import Operation
@@ -40,7 +41,7 @@ async def test_counts_requests_bytes_and_latency_by_operation() -> None:
         Operation.DELETE: (1, 0),
     }
     assert store.usage.requests == 6
-    assert operations[Operation.READ].latency_ms_sum == 20
+    assert operations[Operation.READ].durations.sum_s == pytest.approx(0.02)
     assert all(usage.in_flight == 0 for usage in operations.values())
     assert store.usage.latency_ms(Operation.PUT_IF_ABSENT, 0.5) == pytest.approx(50, rel=0.25)
     assert store.usage.latency_ms(Operation.READ, 0.99) == pytest.approx(10, rel=0.25)
@@ -98,6 +99,27 @@ async def test_costs_what_the_price_table_says_refusals_included() -> None:
     assert store.usage.cost == pytest.approx((2 * 5 + 0.4 + 6) / 1_000_000)
     assert StoreUsage(clock).cost == 0
     assert PRICES["s3"].put == 5.00
+
+
+async def test_shows_its_figures_as_metrics() -> None:
+    clock = ImpatientClock()
+    store = InstrumentedStore(MemoryStore(clock=clock, put_ms=3), clock, StoreUsage(clock, PRICES["s3"]))
+    await store.put_if_absent("a", b"12345")
+    with pytest.raises(StoreRefused):
+        await store.put_if_absent("a", b"67890")
+    store.usage.prices = PriceTable(put=500_000)
+    registry = Registry()
+    registry.add(store.usage.families)
+    page = registry.render()
+    for line in (
+        'osqueue_store_requests_total{operation="put_if_absent",outcome="ok"} 1',
+        'osqueue_store_requests_total{operation="put_if_absent",outcome="refused"} 1',
+        'osqueue_store_bytes_total{operation="put_if_absent"} 10',
+        'osqueue_store_requests_in_flight{operation="put_if_absent"} 0',
+        'osqueue_store_request_duration_seconds_bucket{operation="put_if_absent",le="0.005"} 2',
+        'osqueue_store_cost_total{currency="USD"} 1',
+    ):
+        assert f"{line}\n" in page
 
 
 def test_latencies_older_than_a_minute_leave() -> None:

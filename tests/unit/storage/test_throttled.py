@@ -8,7 +8,7 @@ import pytest
 
 from osqueue_service.errors import ConfigError
 from osqueue_service.storage.memory import MemoryStore
-from osqueue_service.storage.throttled import Throttle, ThrottledStore, ThrottleLimits
+from osqueue_service.storage.throttled import Throttle, ThrottledStore, ThrottleLimits, undelayed
 from tests.unit.storage.manual_clock import ManualClock, settle
 
 MIDNIGHT_MS = 20_000 * 86_400_000
@@ -110,6 +110,14 @@ async def test_writes_pass_at_once_until_the_days_budget_is_spent(
     assert await done_by(clock, puts(store, 2, "above")) == pytest.approx(2_000, abs=2)
     assert store.stats.daily_write_count == 103
     assert store.stats.throttled_writes == 2
+    figures = {
+        (family.name, *labels.values()): value
+        for family in store.stats.families()
+        for _, labels, value in family.samples
+    }
+    assert figures["osqueue_store_throttled_total", "write"] == 2
+    assert figures["osqueue_store_throttle_delay_seconds_total", "write"] == pytest.approx(2, abs=0.01)
+    assert figures["osqueue_store_daily_budget_exceeded",] == 1
 
 
 async def test_a_spent_budget_without_a_rate_only_says_so(
@@ -152,7 +160,8 @@ async def test_undelayed_requests_are_counted_and_never_wait_nor_make_others_wai
     throttled: Callable[..., ThrottledStore], clock: ManualClock
 ) -> None:
     store = throttled(writes_per_minute=60, reads_per_minute=60, writes_per_day=3)
-    urgent = store.undelayed()
+    urgent = undelayed(store)
+    assert isinstance(urgent, ThrottledStore)
     assert await done_by(clock, puts(urgent, 50, "urgent")) == 0
     for _ in range(50):
         assert await done_by(clock, urgent.read("urgent/1")) == 0
@@ -188,6 +197,11 @@ async def test_who_comes_first_goes_first_and_who_leaves_gives_its_turn_back(
     assert store.stats.total_writes == 3
     # Three and a half seconds gave three tokens and a half; two were used, one came back.
     assert await done_by(clock, put("later")) == 0
+
+
+def test_what_is_not_throttled_is_its_own_undelayed_view() -> None:
+    store = MemoryStore()
+    assert undelayed(store) is store
 
 
 @pytest.mark.parametrize("name", ["reads_per_minute", "writes_per_minute", "writes_per_day"])
