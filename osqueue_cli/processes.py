@@ -110,10 +110,8 @@ class Children:
         # Shielded: a second Ctrl-C must not leave half of them behind.
         await asyncio.shield(asyncio.gather(*(child.stop() for child in self._children if child.is_running)))
 
-    async def start(
-        self, name: str, module: str, *arguments: str, environment: Mapping[str, str] | None = None
-    ) -> Child:
-        """Run `python -m MODULE ARGUMENTS...`, with these variables besides our own; its log is `name`.log."""
+    async def start(self, name: str, module: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Child:
+        """Run `python -m MODULE ARGUMENTS...`, with these environment variables besides our own; logs to `name`.log."""
         log = self._logs / f"{name}.log"
         with log.open("ab") as file:
             process = await asyncio.create_subprocess_exec(
@@ -121,7 +119,7 @@ class Children:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=file,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **(variables or {})},
                 start_new_session=True,
                 limit=LINE_BYTES_MAX,
             )  # fmt: skip
@@ -155,10 +153,8 @@ async def serving(broker_url: str, broker: Child, limit_s: float) -> "Stats":
             ) as client:
                 return await client.get_stats()
     except TimeoutError:
-        raise Failure(
-            f"the {broker.name} does not answer within {limit_s:.0f} s; its log says:\n{broker.log_tail()}",
-            Exit.INTERNAL,
-        ) from None
+        late = f"the {broker.name} does not answer within {limit_s:.0f} s; its log says:\n{broker.log_tail()}"
+        raise Failure(late, Exit.INTERNAL) from None
     except OsqueueError as error:
         raise Failure(f"the {broker.name} does not serve: {error}\n{broker.log_tail()}", Exit.INTERNAL) from error
 

@@ -57,9 +57,8 @@ async def write_receipt(order: Order, context: JobContext) -> Letter:
     """Write the letter for one order."""
     lines = [f"{number:>3}  {price / 100:>10.2f}" for number, price in enumerate(order.prices, 1)]
     total = sum(order.prices)
-    text = "\n".join(
-        [f"Dear {order.customer},", "", f"order {order.number}:", *lines, f"     {total / 100:>10.2f}", ""]
-    )
+    head = [f"Dear {order.customer},", "", f"order {order.number}:"]
+    text = "\n".join([*head, *lines, f"     {total / 100:>10.2f}", ""])
     file = Path(os.environ[OUTBOX]) / f"{context.job_id}.txt"
     draft = file.with_suffix(".draft")
     draft.write_text(text)

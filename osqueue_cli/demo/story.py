@@ -137,7 +137,7 @@ class Story:
     async def _start_worker(self, number: int) -> None:
         worker = await self._children.start(
             f"worker-{number}", "osqueue_cli.demo.worker", self._url, f"worker-{number}",
-            environment={OUTBOX: str(self._plan.outbox)},
+            variables={OUTBOX: str(self._plan.outbox)},
         )  # fmt: skip
         self._guard(worker)
         self._workers.append(worker)

@@ -31,8 +31,9 @@ class View(Protocol):
 class LineView:
     """A line for every event, and one with the numbers every second in which they changed."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, *, to_stderr: bool = False) -> None:
         self._tally = tally
+        self._to_stderr = to_stderr
         self._said_s = 0.0
         self._said = (0, 0)
 
@@ -46,7 +47,7 @@ class LineView:
 
     def happened(self, event: Event) -> None:
         mark = {"info": " ", "good": "+", "bad": "!"}[event.kind]
-        click.echo(f"{event.at_s:6.1f} s {mark} {event.text}")
+        click.echo(f"{event.at_s:6.1f} s {mark} {event.text}", err=self._to_stderr)
 
     def refresh(self) -> None:
         tally = self._tally
@@ -56,5 +57,6 @@ class LineView:
         self._said_s, self._said = tally.elapsed_s, numbers
         click.echo(
             f"{tally.elapsed_s:6.1f} s   submitted {tally.submitted:,} · done {tally.completed:,} of {tally.jobs:,}"
-            f" · running {tally.leased:,} · {tally.rate:,.0f} jobs/s"
+            f" · running {tally.leased:,} · {tally.rate:,.0f} jobs/s",
+            err=self._to_stderr,
         )

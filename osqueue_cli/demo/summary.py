@@ -1,0 +1,118 @@
+"""The end of the demo: what happened, in lines that are honest and pleasant to read."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from osqueue_cli import output
+from osqueue_cli.demo.outcome import Outcome
+
+WORDS = {
+    "expired": "its lease ran out",
+    "released": "given back",
+    "failed": "failed",
+    "timed_out": "took too long",
+    "cancelled": "cancelled",
+}
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """The outcome for programs."""
+    verdict, death = outcome.verdict, outcome.death
+    return {
+        "sound": outcome.sound,
+        "jobs": verdict.jobs,
+        "completed": verdict.completed,
+        "lost": len(verdict.lost),
+        "completedTwice": len(verdict.twice),
+        "repeatedJobs": verdict.repeated,
+        "handlerRunsBeyondFirst": verdict.ran_again,
+        "seconds": round(outcome.seconds, 3),
+        "kill": {
+            "submittedAcknowledged": death.submitted_acknowledged,
+            "submittedAfter": death.submitted_after,
+            "completedAcknowledged": death.completed_acknowledged,
+            "completedAfter": death.completed_after,
+            "awayMs": round(death.away_ms),
+            "restartMs": round(death.restart_ms),
+        },
+        "tilesMissing": outcome.tiles_missing,
+        "letters": outcome.letters,
+        "storedObjects": outcome.stored.objects,
+        "storedBytes": outcome.stored.size,
+    }
+
+
+def show(outcome: Outcome, *, kept: Path | None) -> None:
+    """The summary. `kept` is where the demo's files are, unless they are removed."""
+    verdict, death = outcome.verdict, outcome.death
+    click.echo()
+    if outcome.sound:
+        click.secho(f"  All {verdict.jobs:,} jobs ran to completion. Nothing was lost.", fg="green", bold=True)
+    else:
+        click.secho(f"  {len(verdict.lost):,} of {verdict.jobs:,} jobs did not complete.", fg="red", bold=True)
+    click.echo()
+    for name, value in _facts(outcome).items():
+        click.echo(f"  {click.style(f'{name:<11}', dim=True)} {value}")
+    if verdict.lost or verdict.twice or not death.sound:
+        _show_damage(outcome)
+    click.echo()
+    if kept is not None:
+        click.echo(f"  The picture they painted: {kept / 'picture.png'}")
+        click.echo(f"  The queue on disk:        {kept / 'queue'}   letters: {kept / 'outbox'}")
+        click.echo()
+    click.echo("  Next:")
+    for command, what in _next(kept):
+        click.echo(f"    {click.style(f'{command:<44}', fg='cyan')} {what}")
+    click.echo()
+
+
+def _facts(outcome: Outcome) -> dict[str, str]:
+    verdict, death = outcome.verdict, outcome.death
+    tiles = verdict.jobs - outcome.letters_wanted
+    return {
+        "jobs": f"{tiles:,} tiles painted, {outcome.letters:,} receipts written, "
+        f"in {outcome.seconds:.1f} s with both kills ({verdict.jobs / outcome.seconds:,.0f} jobs/s at the demo's pace)",
+        "kill -9": f"the broker (process {death.pid}) had acknowledged {death.submitted_acknowledged:,} jobs and "
+        f"{death.completed_acknowledged:,} ends;",
+        "": f"its successor knew {death.submitted_after:,} and {death.completed_after:,} "
+        "(more: durable, but the answer died with the broker)",
+        "recovery": f"{output.duration(death.restart_ms)} from starting the process to the first answer, "
+        f"{output.duration(death.away_ms)} after the kill",
+        "lost": f"{len(verdict.lost):,} jobs",
+        "twice": f"{len(verdict.twice):,} jobs completed twice by the broker's account",
+        "again": _again(outcome),
+        "on disk": f"{output.size(outcome.stored.size)} in {output.plural(outcome.stored.objects, 'object')}, "
+        "each written before it was acknowledged",
+    }
+
+
+def _again(outcome: Outcome) -> str:
+    verdict = outcome.verdict
+    if not verdict.repeated and not verdict.ran_again:
+        return "no job needed a second attempt"
+    why = ", ".join(f"{count} {WORDS.get(name, name)}" for name, count in verdict.broken_off.most_common())
+    return (
+        f"{output.plural(verdict.repeated, 'job')} needed a second attempt ({why}); "
+        f"handlers ran to their end {verdict.ran_again:,} times more than there are jobs (at-least-once)"
+    )
+
+
+def _show_damage(outcome: Outcome) -> None:
+    verdict = outcome.verdict
+    for title, ids in (("lost", verdict.lost), ("completed twice", verdict.twice)):
+        if ids:
+            click.secho(f"  {title}: {', '.join(ids[:5])}{' …' if len(ids) > 5 else ''}", fg="red")
+    if not outcome.death.sound:
+        click.secho("  The broker came back knowing less than it had acknowledged.", fg="red")
+
+
+def _next(kept: Path | None) -> list[tuple[str, str]]:
+    steps = [
+        ("osqueue serve", "a queue of your own, in ./osqueue-data"),
+        ('osqueue submit hello \'{"name": "you"}\'', "from another terminal"),
+    ]
+    if kept is None:
+        steps.append(("osqueue demo --keep", "the same again, and the picture stays"))
+    return steps
