@@ -43,14 +43,16 @@ lint: $(STAMP) ## Check style, types, imports, proto and the freshness of the st
 	buf format --diff --exit-code
 	for released in proto/released/*.binpb; do buf breaking --against $$released || exit 1; done
 	python scripts/generate_stubs.py --check
+	python scripts/generate_api_comments.py --check
 
 format: $(STAMP) ## Rewrite Python and proto files in the project's style.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write
 
-stubs: $(STAMP) ## Generate osqueue_stubs/ from proto/.
+stubs: $(STAMP) ## Generate osqueue_stubs/ and the gateway's API comments from proto/.
 	$(BIN)/python scripts/generate_stubs.py
+	$(BIN)/python scripts/generate_api_comments.py
 
 bench: $(STAMP) ## Measure; ARGS selects.
 	$(BIN)/python -m benchmarks $(ARGS)

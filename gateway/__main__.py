@@ -1,0 +1,40 @@
+"""`python -m gateway`: a gateway on its own, until SIGTERM or SIGINT."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from gateway.app import Gateway
+from gateway.config import GatewayConfig
+from osqueue.errors import ConfigError
+
+
+async def serve(config: GatewayConfig) -> None:
+    """Run a gateway until the process is asked to end."""
+    gateway = Gateway(config)
+    await gateway.start()
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    await ended.wait()
+    await gateway.stop()
+
+
+def main() -> int:
+    """The exit status: 0 after an orderly end, 2 for a wrong setting."""
+    logging.basicConfig(
+        level=os.environ.get("LOG_LEVEL", "INFO").upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    try:
+        asyncio.run(serve(GatewayConfig.from_environment(os.environ)))
+    except ConfigError as error:
+        sys.stderr.write(f"gateway: {error.message}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

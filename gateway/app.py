@@ -1,0 +1,203 @@
+"""The gateway put together: what is listened to, who is admitted, and which part answers."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
+
+from aiohttp import hdrs, web
+
+from gateway.bodies import Budget
+from gateway.broker import Broker, Link
+from gateway.calls import Calls
+from gateway.config import GatewayConfig
+from gateway.connect import Connect, connect_error
+from gateway.errors import Refusal, problem_of
+from gateway.metrics import Metrics
+from gateway.pages import Pages
+from gateway.protection import ORIGIN_KEY, Guard, cors_of, preflight
+from gateway.rest import Rest, error_response
+from gateway.routes import CONNECT_PATHS, find, mutates
+from gateway.server import Server
+from gateway.streams import Streams
+from gateway.ws import Sockets
+from osqueue.errors import ConfigError
+from osqueue.transports.grpc_link import BrokerLink
+
+log = logging.getLogger("osqueue.gateway")
+
+WS_PATH = "/v1/ws"
+CLOSE_S = 2.0
+"""For connections to close once what was under way has ended."""
+
+Page = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Gateway:
+    """One gateway: `start`, then `stop`, which lets what is under way finish within `Limits.drain_ms`."""
+
+    def __init__(self, config: GatewayConfig, *, link: Link | None = None) -> None:
+        """`link`: another way to the broker than gRPC to the addresses of the configuration."""
+        self.config = config
+        self._link = link
+        self._runner: web.ServerRunner | None = None
+        self._sites: list[web.BaseSite] = []
+        self.port = config.port
+
+    async def start(self) -> None:
+        """Listen; raises `ConfigError` when that is not possible."""
+        config, limits = self.config, self.config.limits
+        self.metrics = Metrics()
+        self.budget = Budget(limits.body_bytes_total)
+        link = self._link or BrokerLink(config.endpoints(), token=config.token)
+        self.broker = Broker(link, limits)
+        self.calls = Calls(self.broker, limits)
+        self._guard = Guard(
+            token=config.token,
+            allow_remote=config.allow_remote,
+            origins=config.origins,
+            own_hosts=config.own_hosts,
+        )
+        self._rest = Rest(self.calls, limits, self.budget)
+        self._streams = Streams(self.calls, limits, self.metrics)
+        self._connect = Connect(self.calls, limits, self.budget)
+        self.sockets = Sockets(self.calls, limits, self.budget, self.metrics)
+        pages = Pages(self.broker, self.calls, self.metrics)
+        self._open_pages: dict[str, Page] = {"/healthz": pages.healthz, "/readyz": pages.readyz}
+        self._pages: dict[str, Page] = {
+            WS_PATH: self.sockets.serve,
+            "/metrics": pages.metrics,
+            "/openapi.json": pages.openapi,
+            "/docs": pages.docs,
+        }
+        self._server = Server(self.handle, limits, self.metrics)
+        self._gauges()
+        await self._listen()
+
+    async def _listen(self) -> None:
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=CLOSE_S)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.config.host, self.config.port, backlog=1_024)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            await self.broker.close()
+            raise ConfigError(f"cannot listen on {self.config.host}:{self.config.port}: {error.strerror}") from error
+        self._sites = [site]
+        self.port = self._runner.addresses[0][1]
+        log.info("gateway listens on http://%s:%s, broker at %s", self.config.host, self.port, self.broker.address)
+
+    async def stop(self) -> None:
+        """Take no new connections, end waits, let calls finish, close."""
+        if self._runner is None:
+            return
+        runner, self._runner = self._runner, None
+        for site in self._sites:
+            await site.stop()
+        self.calls.drain()
+        try:
+            async with asyncio.timeout(self.config.limits.drain_ms / 1_000):
+                await self.sockets.drain()
+                await self.broker.drain()
+        except TimeoutError:
+            log.warning("some calls did not finish within %s ms and are cut off", self.config.limits.drain_ms)
+        await runner.cleanup()
+        await self.broker.close()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Any request. Whatever goes wrong is answered with a tagged error."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        path, _, query = request.raw_path.partition("?")
+        target = _UNKNOWN
+        try:
+            if path not in self._open_pages:
+                self._admit(request)
+            target = self._target(request, path, query)
+            response = await target.respond()
+        except ConnectionError:
+            self.metrics.count("callers_gone")
+            raise
+        except asyncio.CancelledError:
+            self.metrics.count("callers_gone")
+            raise
+        except Exception as error:  # noqa: BLE001 - not swallowed: it is answered, and logged when nobody foresaw it
+            response = _failed(request, error, mutates=target.mutates, connect=path in CONNECT_PATHS)
+        if self.calls.draining:
+            response.force_close()
+        self.metrics.answered(target.transport, target.name, response.status, clock() - started)
+        return response
+
+    def _admit(self, request: web.BaseRequest) -> None:
+        origin = self._guard.admit(request)
+        if origin:
+            request[ORIGIN_KEY] = origin
+
+    def _target(self, request: web.BaseRequest, path: str, query: str) -> "_Target":
+        if request.method == hdrs.METH_OPTIONS and ORIGIN_KEY in request:
+            return _Target("rest", "preflight", partial(preflight, request))
+        page = self._open_pages.get(path) or self._pages.get(path)
+        if page is not None:
+            _require_method(request, hdrs.METH_GET)
+            return _Target("rest", path, partial(page, request))
+        rpc = CONNECT_PATHS.get(path)
+        if rpc is not None:
+            return _Target("connect", rpc.name, partial(self._connect.answer, request, rpc), mutates(rpc))
+        routes, identifier = find(path)
+        if not routes:
+            raise Refusal(404, f"there is no {path[:200]}; /docs lists what there is")
+        route = routes[_require_method(request, *routes)]
+        if route.rpc.server_streaming:
+            return _Target("rest", route.rpc.name, partial(self._streams.answer, request, route, query))
+        return _Target(
+            "rest", route.rpc.name, partial(self._rest.answer, request, route, identifier, query), route.mutates
+        )
+
+    def _gauges(self) -> None:
+        gauge = self.metrics.gauge
+        gauge("connections", "Connections open.", lambda: self._server.open)
+        gauge("calls_under_way", "Calls waiting for the broker.", lambda: self.calls.under_way)
+        gauge("streams", "Server streams open.", lambda: self.calls.streams)
+        gauge("sockets", "WebSockets open.", lambda: self.sockets.open)
+        gauge("body_bytes", "Bytes of large requests and answers under way.", lambda: self.budget.used)
+        gauge("repeated_calls", "Calls repeated because no broker led.", lambda: self.broker.repeated)
+        for name, batcher in self.broker.batchers.items():
+            gauge(f"{name.lower()}_batches", f"Batches that {name} calls shared.", partial(getattr, batcher, "batches"))
+            gauge(f"{name.lower()}_batched", f"{name} calls in them.", partial(getattr, batcher, "items"))
+
+
+class _Target(NamedTuple):
+    """What answers a request, and under which name it is counted."""
+
+    transport: str
+    name: str
+    respond: Callable[[], Awaitable[web.StreamResponse]]
+    mutates: bool = False
+
+
+async def _nothing() -> web.StreamResponse:
+    raise AssertionError("never asked")
+
+
+_UNKNOWN = _Target("rest", "none", _nothing)
+
+
+def _require_method(request: web.BaseRequest, *allowed: str) -> str:
+    method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
+    if method not in allowed:
+        listed = ", ".join(allowed)
+        raise Refusal(405, f"{request.method[:20]} is not possible here, only {listed}", headers={hdrs.ALLOW: listed})
+    return method
+
+
+def _failed(request: web.BaseRequest, error: Exception, *, mutates: bool, connect: bool) -> web.StreamResponse:
+    problem = problem_of(error, mutates=mutates)
+    response = connect_error(problem) if connect else error_response(problem)
+    response.headers.update(cors_of(request))
+    if isinstance(error, Refusal):
+        response.headers.update(error.headers)
+        if error.close:
+            response.force_close()
+    return response

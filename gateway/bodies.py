@@ -1,0 +1,86 @@
+"""Request bodies: read within bounds of size, time and memory."""
+
+import asyncio
+
+from aiohttp import StreamReader, web
+
+from gateway.errors import Refusal, overloaded
+from gateway.limits import Limits
+
+SMALL_BYTES = 16 * 1024
+"""Bodies and answers up to here are bounded by the number of requests; only larger ones are counted."""
+
+
+class Budget:
+    """Bytes that all requests share."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self.used = 0
+
+    def take(self, size: int) -> None:
+        """Reserve `size` bytes; raises a `QueueFullError` when they are not there."""
+        if size <= SMALL_BYTES:
+            return
+        if self.used + size > self._limit:
+            raise overloaded(f"{self._limit} bytes of requests and answers under way")
+        self.used += size
+
+    def give(self, size: int) -> None:
+        """Return what was taken at once."""
+        if size > SMALL_BYTES:
+            self.used -= size
+
+
+async def send(request: web.BaseRequest, answer: web.Response, budget: Budget) -> web.Response:
+    """Hand an answer over; a large one is written here and now, so that it counts until it is on its way."""
+    body = answer.body
+    size = len(body) if isinstance(body, bytes) else 0
+    if size > SMALL_BYTES:
+        budget.take(size)
+        try:
+            await answer.prepare(request)
+            await answer.write_eof()
+        finally:
+            budget.give(size)
+    return answer
+
+
+async def read_body(request: web.BaseRequest, limits: Limits, budget: Budget) -> bytes:
+    """The whole body. It is the caller's to give its length back to the budget."""
+    length = request.content_length
+    content = request.content
+    if length is not None:
+        if length > limits.body_bytes:
+            raise _too_large(limits)
+        if length <= SMALL_BYTES and content.is_eof():
+            return content.read_nowait()  # the usual case: it came with the headers
+    try:
+        async with asyncio.timeout(limits.body_ms / 1_000):
+            return await _collect(content, limits, budget)
+    except TimeoutError:
+        seconds = limits.body_ms / 1_000
+        raise Refusal(408, f"the request's body did not arrive within {seconds:g} s", close=True) from None
+
+
+async def _collect(content: StreamReader, limits: Limits, budget: Budget) -> bytes:
+    pieces: list[bytes] = []
+    size = taken = 0
+    try:
+        while piece := await content.readany():
+            size += len(piece)
+            if size > limits.body_bytes:
+                raise _too_large(limits)
+            budget.give(taken)
+            taken = 0
+            budget.take(size)
+            taken = size
+            pieces.append(piece)
+    except BaseException:
+        budget.give(taken)
+        raise
+    return b"".join(pieces)
+
+
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal(413, f"the request's body is larger than {limits.body_bytes} bytes", close=True)

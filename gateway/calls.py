@@ -1,0 +1,129 @@
+"""One call to the broker on behalf of a caller, whatever protocol the caller speaks."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from google.protobuf.message import Message
+
+from gateway.broker import Broker
+from gateway.errors import overloaded
+from gateway.limits import MIB, Limits
+from gateway.routes import mutates
+from gateway.rpcs import Rpc
+from osqueue.errors import BrokerProtocolError
+
+WAIT_MS_MAX = 60_000
+"""The broker waits no longer, whatever was asked for."""
+
+CHECKED_BYTES = 1 * MIB
+"""Smaller requests cannot be too large as protobuf: its form is never three times as long as JSON's."""
+
+
+class Calls:
+    """Bounds what is under way, and ends waits and streams when the gateway stops."""
+
+    def __init__(self, broker: Broker, limits: Limits) -> None:
+        self._broker = broker
+        self._limits = limits
+        self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.under_way = 0
+        self.streams = 0
+
+    @property
+    def draining(self) -> bool:
+        """The gateway is about to stop."""
+        return self._stopping.done()
+
+    def drain(self) -> None:
+        """End what would go on for long: waits answer as if their time were over, streams end."""
+        if not self._stopping.done():
+            self._stopping.set_result(None)
+
+    async def call(self, rpc: Rpc, request: Any, timeout_ms: int | None = None) -> Any:
+        """The broker's response; raises an `OsqueueError`."""
+        if self.under_way >= self._limits.requests:
+            raise overloaded(f"{self._limits.requests} calls under way")
+        wait_ms = min(request.wait_ms, WAIT_MS_MAX) if rpc.waits else 0
+        allowed_ms = timeout_ms or self._limits.call_ms + wait_ms
+        self.under_way += 1
+        try:
+            if wait_ms > 0:
+                return await self._wait(rpc, request, allowed_ms)
+            return await self._broker.call(rpc, request, allowed_ms)
+        finally:
+            self.under_way -= 1
+
+    def require_size(self, request: Message, sent_bytes: int) -> None:
+        """Refuse a message that the broker would refuse for its size, before it is sent there."""
+        if sent_bytes > CHECKED_BYTES and request.ByteSize() > self._limits.message_bytes:
+            raise BrokerProtocolError(
+                f"the request is {request.ByteSize()} bytes as protobuf; at most {self._limits.message_bytes} are "
+                "accepted. Split the batch",
+                reason="PAYLOAD_TOO_LARGE",
+            )
+
+    @asynccontextmanager
+    async def feed(self, rpc: Rpc, request: Message) -> AsyncIterator["Feed"]:
+        """The messages of a server stream."""
+        if self.streams >= self._limits.streams:
+            raise overloaded(f"{self._limits.streams} streams")
+        self.streams += 1
+        feed = Feed(self._broker.stream(rpc, request), self._stopping)
+        try:
+            yield feed
+        finally:
+            self.streams -= 1
+            await feed.close()
+
+    async def _wait(self, rpc: Rpc, request: Any, timeout_ms: int) -> Any:
+        call = asyncio.ensure_future(self._broker.call(rpc, request, timeout_ms))
+        try:
+            await asyncio.wait({call, self._stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if call.done():
+                return call.result()
+        finally:
+            call.cancel()  # a claim under way is given back by the broker
+        if mutates(rpc):
+            return rpc.response()  # an empty claim; whoever asks again finds another gateway
+        request.wait_ms = 0
+        return await self._broker.call(rpc, request, self._limits.call_ms)
+
+
+class FeedEnded(Exception):
+    """There are no more messages: the broker ended the stream, or the gateway stops."""
+
+
+class Feed:
+    """A server stream, read one message at a time."""
+
+    def __init__(self, messages: AsyncIterator[Any], stopping: asyncio.Future[None]) -> None:
+        self._messages = messages
+        self._stopping = stopping
+        self._next: asyncio.Future[Any] | None = None
+
+    async def next(self, within_ms: int | None = None) -> Any:
+        """The next message; None when there is none within that time. Raises `FeedEnded`, or the stream's error."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(anext(self._messages))
+        timeout = None if within_ms is None else within_ms / 1_000
+        await asyncio.wait({self._next, self._stopping}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if self._next.done():
+            arrived, self._next = self._next, None
+            try:
+                return arrived.result()
+            except StopAsyncIteration:
+                raise FeedEnded from None
+        if self._stopping.done():
+            raise FeedEnded
+        return None
+
+    async def close(self) -> None:
+        """Let go of the stream; the broker is told."""
+        if self._next is not None:
+            self._next.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._next
+        if isinstance(self._messages, AsyncGenerator):
+            await self._messages.aclose()

@@ -1,0 +1,94 @@
+"""The gateway's settings, from the environment; a wrong value stops the start, naming it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.limits import Limits
+from osqueue.errors import ConfigError, TransportConfigError
+from osqueue.transports.addresses import Endpoint, parse
+
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """Where to listen, where the brokers are, and who may call."""
+
+    host: str = "0.0.0.0"
+    port: int = 8080
+    """0: any free port."""
+    brokers: tuple[str, ...] = ("127.0.0.1:8081",)
+    """gRPC addresses; the leader is found among them and followed."""
+    advertised: str = ""
+    """host:port under which others reach this gateway, if that is not where it listens."""
+    token: str = ""
+    allow_remote: bool = False
+    origins: tuple[str, ...] = ()
+    """Origins of web pages that may call, such as https://dashboard.example."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"BROKER_PORT must be a port from 0 to 65535, not {self.port}")
+        if self.token and not _TOKEN.fullmatch(self.token):
+            raise ConfigError("OSQUEUE_TOKEN must be printable ASCII without spaces")
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"CORS_ORIGINS names {origin!r}; list origins as http(s)://host[:port] in small letters, separated "
+                    "by commas, without a path and without *"
+                )
+        self.endpoints()
+
+    def endpoints(self) -> list[Endpoint]:
+        """The brokers' addresses, taken apart."""
+        try:
+            endpoints = parse(self.brokers)
+        except TransportConfigError as error:
+            raise ConfigError(f"BROKER_GRPC_ADDRESSES: {error}") from error
+        if endpoints[0].kind != "grpc":
+            raise ConfigError("BROKER_GRPC_ADDRESSES must be gRPC addresses, host:port or grpc://host:port")
+        return endpoints
+
+    @property
+    def own_hosts(self) -> tuple[str, ...]:
+        """Names under which this gateway may be called while it serves its own machine only."""
+        advertised = self.advertised.rpartition(":")[0]
+        return tuple(host for host in (self.host, advertised) if host and host not in ("0.0.0.0", "::"))
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "GatewayConfig":
+        """The settings of `python -m gateway`."""
+        default = cls()
+        grpc_port = environment.get("BROKER_GRPC_PORT", "8081")
+        return cls(
+            host=environment.get("BROKER_HOST") or default.host,
+            port=_integer(environment, "BROKER_PORT", default.port),
+            brokers=_list(environment, "BROKER_GRPC_ADDRESSES") or (f"127.0.0.1:{grpc_port}",),
+            advertised=environment.get("BROKER_HTTP_ADDRESS", ""),
+            token=environment.get("OSQUEUE_TOKEN", ""),
+            allow_remote=_flag(environment, "OSQUEUE_ALLOW_REMOTE"),
+            origins=_list(environment, "CORS_ORIGINS"),
+        )
+
+
+def _integer(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ConfigError(f"{name} must be a whole number, not {text!r}")
+    return int(text)
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name, "")
+    if text not in ("", "0", "1", "false", "true"):
+        raise ConfigError(f"{name} must be 1 or 0, not {text!r}")
+    return text in ("1", "true")
+
+
+def _list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in environment.get(name, "").split(",") if part.strip())

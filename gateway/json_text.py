@@ -1,0 +1,110 @@
+"""JSON as text: taken apart one level at a time, so that what is not ours to understand is never re-encoded.
+
+A payload's big integers, order of keys and spacing survive because its text is only checked, never turned into values.
+"""
+
+import re
+
+import msgspec
+
+from gateway.limits import DEFAULT_LIMITS
+
+Raw = msgspec.Raw
+
+_OBJECT = msgspec.json.Decoder(dict[str, Raw])
+_ARRAY = msgspec.json.Decoder(list[Raw])
+_ANY = msgspec.json.Decoder(Raw)
+_STRING = msgspec.json.Decoder(str)
+
+_KEY = re.compile(rb'[\s,{]*("(?:[^"\\]|\\.)*")\s*:\s*', re.DOTALL)
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+class JsonError(ValueError):
+    """The text is no JSON, or not the JSON that was expected; the message says where and why."""
+
+
+def members(text: bytes | Raw) -> dict[str, Raw]:
+    """The members of a JSON object, their values unread. Text that is not UTF-8 and repeated keys are refused."""
+    data = bytes(text)
+    require_utf8(data)
+    try:
+        found = _OBJECT.decode(data)
+    except RecursionError:
+        raise JsonError(f"the JSON is nested deeper than {DEFAULT_LIMITS.json_depth} levels") from None
+    except msgspec.ValidationError:
+        raise JsonError("must be a JSON object") from None
+    except msgspec.DecodeError as error:
+        raise JsonError(_plainly(error)) from None
+    _refuse_repeated(data, found)
+    return found
+
+
+def items(text: Raw) -> list[Raw]:
+    """The elements of a JSON array, unread."""
+    try:
+        return _ARRAY.decode(text)
+    except msgspec.ValidationError:
+        raise JsonError("must be a JSON array") from None
+
+
+def is_json(data: bytes) -> bool:
+    """Whether `data` can stand inside an answer as it is: JSON, in UTF-8, not too deep."""
+    try:
+        require_utf8(data)
+        _ANY.decode(data)
+    except (JsonError, msgspec.DecodeError, RecursionError):
+        return False
+    return not too_deep(data, DEFAULT_LIMITS.json_depth)
+
+
+def require_utf8(data: bytes) -> None:
+    """Nothing, or a `JsonError`: the parser itself does not look into the strings that it skips."""
+    if data.isascii():
+        return
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise JsonError(f"not UTF-8: byte {error.start} is {data[error.start]:#04x}") from None
+
+
+def too_deep(text: bytes, depth: int) -> bool:
+    """Whether well-formed JSON is nested deeper than `depth`. Linear, whatever the text."""
+    if text.count(b"[") + text.count(b"{") <= depth:
+        return False
+    outside = b"".join(text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    brackets = outside.translate(_TO_SQUARE, _NOT_BRACKETS)
+    for _ in range(depth):  # each round takes the innermost pairs away
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
+
+
+def _refuse_repeated(data: bytes, found: dict[str, Raw]) -> None:
+    """Walk over the members again: the parser keeps the last of two equal keys, and other readers the first.
+
+    Every value is already known to be JSON, so skipping is comparing with what was kept: a member that differs, or that
+    comes twice, is a repetition.
+    """
+    position = 0
+    seen = 0
+    while (key := _KEY.match(data, position)) is not None:
+        name = _STRING.decode(key[1])
+        value = bytes(found[name])
+        seen += 1
+        if not data.startswith(value, key.end()) or seen > len(found):
+            raise JsonError(f"the key {name!r} is given twice")
+        position = key.end() + len(value)
+        # A number may begin like the one that was kept: 12 and 1.
+        if data[position : position + 1] not in _AFTER_VALUE:
+            raise JsonError(f"the key {name!r} is given twice")
+
+
+_AFTER_VALUE = (b",", b"}", b" ", b"\t", b"\n", b"\r")
+
+
+def _plainly(error: msgspec.DecodeError) -> str:
+    text = str(error).removeprefix("JSON is malformed: ")
+    return f"not JSON: {text[:1].lower()}{text[1:]}"

@@ -1,0 +1,76 @@
+"""The gateway's own figures, in the text form of Prometheus."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+PREFIX = "osqueue_gateway_"
+
+EVENTS = {
+    "connections_refused": "Connections closed because there were too many.",
+    "heads_expired": "Connections closed because a request's head did not arrive in time.",
+    "slow_readers_dropped": "Connections closed because the peer did not read its answers.",
+    "malformed_requests": "Requests that were no HTTP.",
+    "callers_gone": "Calls whose caller went away before the answer.",
+    "events_dropped": "Streams of events that ended with an error.",
+    "states_cut_off": "State listings that broke off.",
+}
+"""Counted things without labels, by name."""
+
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """Counters, one histogram, and gauges that are read when asked for."""
+
+    def __init__(self) -> None:
+        self._events: Counter[str] = Counter()
+        self._requests: Counter[tuple[str, str, int]] = Counter()
+        self._buckets = [0] * (len(BUCKETS_S) + 1)
+        self._seconds = 0.0
+        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+
+    def count(self, event: str, by: int = 1) -> None:
+        """One more of `EVENTS`."""
+        self._events[event] += by
+
+    def counted(self, event: str) -> int:
+        """How many there were."""
+        return self._events[event]
+
+    def answered(self, transport: str, call: str, status: int, seconds: float) -> None:
+        """A call was answered: `transport` is rest, ws or connect, `call` the RPC or page, `status` as in HTTP."""
+        self._requests[transport, call, status] += 1
+        self._buckets[bisect_left(BUCKETS_S, seconds)] += 1
+        self._seconds += seconds
+
+    def gauge(self, name: str, about: str, read: Callable[[], float]) -> None:
+        """Show what `read` returns."""
+        self._gauges[name] = (about, read)
+
+    def render(self) -> bytes:
+        """The page."""
+        return "\n".join([*self._lines(), ""]).encode()
+
+    def _lines(self) -> Iterator[str]:
+        yield from _head("requests_total", "counter", "Calls answered, by transport, call and HTTP status.")
+        for (transport, call, status), count in sorted(self._requests.items()):
+            yield f'{PREFIX}requests_total{{transport="{transport}",call="{call}",status="{status}"}} {count}'
+        yield from _head("request_seconds", "histogram", "Time from a call's arrival to its answer.")
+        total = 0
+        for bound, count in zip((*BUCKETS_S, "+Inf"), self._buckets, strict=True):
+            total += count
+            yield f'{PREFIX}request_seconds_bucket{{le="{bound}"}} {total}'
+        yield f"{PREFIX}request_seconds_sum {self._seconds:.6f}"
+        yield f"{PREFIX}request_seconds_count {total}"
+        for event, about in EVENTS.items():
+            yield from _head(f"{event}_total", "counter", about)
+            yield f"{PREFIX}{event}_total {self._events[event]}"
+        for name, (about, read) in self._gauges.items():
+            yield from _head(name, "gauge", about)
+            yield f"{PREFIX}{name} {read():g}"
+
+
+def _head(name: str, kind: str, about: str) -> Iterator[str]:
+    yield f"# HELP {PREFIX}{name} {about}"
+    yield f"# TYPE {PREFIX}{name} {kind}"

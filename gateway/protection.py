@@ -1,0 +1,181 @@
+"""Who may call, from where, and from which web pages.
+
+With a token every call must carry it. Without one only callers on this machine are served, by a name that a hostile
+page cannot take (DNS rebinding), unless remote callers were allowed knowingly. A page's calls come with its Origin:
+our own pages and those of the allow-list may call, no others.
+"""
+
+import ipaddress
+import re
+from functools import lru_cache
+from hmac import compare_digest
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+
+from gateway.errors import Refusal
+from osqueue.errors import AuthError
+
+FORWARDING = (
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-IP",
+    "Via",
+    "CF-Connecting-IP",
+    "True-Client-IP",
+)
+"""Any of these means that a proxy stands between, and that the caller is somewhere else."""
+
+CORS_METHODS = "GET, POST, OPTIONS"
+CORS_HEADERS = (
+    "Authorization, Content-Type, Connect-Protocol-Version, Connect-Timeout-Ms, Last-Event-ID, X-User-Agent, "
+    "Connect-Content-Encoding, Connect-Accept-Encoding"
+)
+CORS_EXPOSED = "Retry-After, WWW-Authenticate"
+CORS_MAX_AGE_S = "7200"
+
+_SCHEME = "bearer "
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+
+
+class Guard:
+    """Admits requests. `own_hosts` are names of this gateway besides the loopback's."""
+
+    def __init__(
+        self,
+        *,
+        token: str = "",
+        allow_remote: bool = False,
+        origins: tuple[str, ...] = (),
+        own_hosts: tuple[str, ...] = (),
+    ) -> None:
+        self._token = token.encode()
+        self._allow_remote = allow_remote
+        self._origins = frozenset(origins)
+        self._own_hosts = frozenset(host.lower() for host in own_hosts)
+
+    def admit(self, request: web.BaseRequest) -> str:
+        """The Origin to name in the answer, or "" for callers that are no foreign page; raises for who may not call."""
+        host = self._checked_host(request)
+        origin = self._checked_origin(request, host)
+        # A browser asks before it sends the header with the token, so that this question cannot carry it.
+        if not (origin and request.method == hdrs.METH_OPTIONS):
+            self._check_caller(request)
+        return origin
+
+    def _check_caller(self, request: web.BaseRequest) -> None:
+        if self._token:
+            self._check_token(request)
+        elif not self._allow_remote and not is_local(request):
+            raise AuthError(
+                "this gateway has no token, so it serves only callers on its own machine. Set OSQUEUE_TOKEN on broker, "
+                "gateway and callers, or OSQUEUE_ALLOW_REMOTE=1 to serve everyone who can reach it",
+                reason="PERMISSION_DENIED",
+            )
+
+    def _check_token(self, request: web.BaseRequest) -> None:
+        shown: list[str] = request.headers.getall(hdrs.AUTHORIZATION, [])
+        if len(shown) != 1 or shown[0][: len(_SCHEME)].lower() != _SCHEME:
+            raise AuthError(
+                "this gateway asks for a token: send `Authorization: Bearer <token>`, with the OSQUEUE_TOKEN it was "
+                "started with",
+                reason="UNAUTHENTICATED",
+            )
+        if not compare_digest(shown[0][len(_SCHEME) :].strip().encode("utf-8", "surrogateescape"), self._token):
+            raise AuthError(
+                "the token is wrong: it must be the OSQUEUE_TOKEN of this gateway", reason="UNAUTHENTICATED"
+            )
+
+    def _checked_host(self, request: web.BaseRequest) -> str:
+        hosts: list[str] = request.headers.getall(hdrs.HOST, [])
+        match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+        if match is None:
+            raise Refusal(400, "the request needs exactly one Host header, a host and perhaps a port")
+        if self._token or self._allow_remote:
+            return hosts[0]
+        name = match[1].lower().rstrip(".")
+        if name in self._own_hosts or is_loopback_name(name):
+            return hosts[0]
+        raise AuthError(
+            f"{name} is no name of this gateway's machine; without a token it answers only to localhost, 127.0.0.1, "
+            "[::1] and the address it was started with",
+            reason="PERMISSION_DENIED",
+        )
+
+    def _checked_origin(self, request: web.BaseRequest, host: str) -> str:
+        origins: list[str] = request.headers.getall(hdrs.ORIGIN, [])
+        if not origins:
+            return ""
+        origin = origins[0]
+        if len(origins) == 1:
+            if origin in self._origins:
+                return origin
+            if _authority(origin) == host.lower():
+                return ""
+        raise AuthError(
+            f"pages of {origin[:100]} may not call this gateway; add the origin to CORS_ORIGINS to allow them",
+            reason="PERMISSION_DENIED",
+        )
+
+
+ORIGIN_KEY = "osqueue.origin"
+"""Where a request remembers the foreign page that it was admitted for."""
+
+
+def cors_of(request: web.BaseRequest) -> dict[str, str]:
+    """What the page that sent the request needs in order to read the answer; nothing for other callers."""
+    origin = request.get(ORIGIN_KEY)
+    if not origin:
+        return {}
+    headers: dict[str, str] = {
+        hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin,
+        hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: CORS_EXPOSED,
+        hdrs.VARY: hdrs.ORIGIN,
+    }
+    return headers
+
+
+async def preflight(request: web.BaseRequest) -> web.StreamResponse:
+    """The answer to a browser that asks whether a page may call."""
+    headers: dict[str, str] = {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: CORS_METHODS,
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: CORS_HEADERS,
+        hdrs.ACCESS_CONTROL_MAX_AGE: CORS_MAX_AGE_S,
+    }
+    return web.Response(status=204, headers={**headers, **cors_of(request)})
+
+
+def is_local(request: web.BaseRequest) -> bool:
+    """The caller is on this machine, and no proxy speaks for somebody else."""
+    remote = request.remote
+    if remote is None or not _is_loopback(remote):
+        return False
+    headers = request.headers
+    return not any(name in headers for name in FORWARDING)
+
+
+def is_loopback_name(name: str) -> bool:
+    """localhost, or an address of the loopback interface."""
+    return name == "localhost" or _is_loopback(name.strip("[]"))
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(address: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback
+
+
+@lru_cache(maxsize=1024)
+def _authority(origin: str) -> str:
+    """host:port of an origin as a Host header names it, "" for what is none."""
+    try:
+        split = urlsplit(origin)
+    except ValueError:
+        return ""
+    return split.netloc.lower() if split.scheme in ("http", "https") and not split.path else ""

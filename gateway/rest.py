@@ -1,0 +1,76 @@
+"""REST: a route's path, query and body to a request, its response or error to HTTP."""
+
+from aiohttp import hdrs, web
+from google.protobuf.message import Message
+
+from gateway.answers import NOTHING
+from gateway.bodies import Budget, read_body, send
+from gateway.calls import Calls
+from gateway.errors import Problem, Refusal
+from gateway.limits import Limits
+from gateway.protection import cors_of
+from gateway.queries import query_shape
+from gateway.routes import Route
+from gateway.shapes import encode, shape
+
+JSON = "application/json"
+
+
+class Rest:
+    """Answers the unary routes."""
+
+    def __init__(self, calls: Calls, limits: Limits, budget: Budget) -> None:
+        self._calls = calls
+        self._limits = limits
+        self._budget = budget
+
+    async def answer(self, http: web.BaseRequest, route: Route, identifier: str, query: str) -> web.StreamResponse:
+        """The response of one call; raises what went wrong."""
+        given = route.given(identifier)
+        if route.method == hdrs.METH_GET:
+            request = query_shape(route.rpc.request.DESCRIPTOR).read(query, given)
+            return await self._respond(http, route, request)
+        require_json(http)
+        if query:
+            raise Refusal(400, f"{route.path} takes no query parameters; put them into the JSON body")
+        body = await read_body(http, self._limits, self._budget)
+        try:
+            request = shape(route.rpc.request.DESCRIPTOR).read(body or b"{}", given=given)
+            self._calls.require_size(request, len(body))
+            return await self._respond(http, route, request)
+        finally:
+            self._budget.give(len(body))
+
+    async def _respond(self, http: web.BaseRequest, route: Route, request: Message) -> web.StreamResponse:
+        answer = route.answer(request, await self._calls.call(route.rpc, request))
+        if answer is NOTHING:
+            return web.Response(status=204, headers=cors_of(http))
+        response = web.Response(body=encode(answer), headers={hdrs.CONTENT_TYPE: JSON, **cors_of(http)})
+        return await send(http, response, self._budget)
+
+
+def require_json(http: web.BaseRequest) -> None:
+    """Mutations need JSON's media type, which no web form and no foreign page can send unasked."""
+    if hdrs.CONTENT_ENCODING in http.headers and http.headers[hdrs.CONTENT_ENCODING].lower() != "identity":
+        raise Refusal(415, "compressed requests are not accepted; send the JSON as it is")
+    sent = http.headers.get(hdrs.CONTENT_TYPE, "")
+    if sent == JSON:
+        return
+    media, _, parameter = sent.partition(";")
+    charset = parameter.strip().lower()
+    if media.strip().lower() != JSON or charset not in ("", "charset=utf-8", 'charset="utf-8"'):
+        raise Refusal(
+            415, f"send Content-Type: {JSON}, in UTF-8, not {sent[:100] or 'none'}", headers={hdrs.ACCEPT: JSON}
+        )
+
+
+def error_response(problem: Problem) -> web.Response:
+    """A failed call in REST."""
+    response = web.Response(
+        status=problem.fault.status, body=encode(problem.as_json()), headers={hdrs.CONTENT_TYPE: JSON}
+    )
+    if problem.retry_after_ms is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(-(-problem.retry_after_ms // 1_000))
+    if problem.fault.status == 401:
+        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    return response

@@ -1,0 +1,153 @@
+"""The HTTP server: aiohttp's own, with bounds on connections and on the time a peer may take.
+
+aiohttp bounds line and header sizes, the number of headers and of pipelined requests, and idle time. Added here: a cap
+on connections, a deadline for a request's head, an end to peers that do not read their answers, and tagged errors for
+what is no HTTP.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.errors import Refusal, problem_of
+from gateway.limits import Limits
+from gateway.metrics import Metrics
+from gateway.shapes import encode
+
+log = logging.getLogger("osqueue.gateway")
+
+SWEEP_S = 1.0
+
+_FULL = encode(
+    {
+        "_tag": "QueueFullError",
+        "message": "the gateway is at its limit of connections; try again",
+        "reason": "TOO_MANY_REQUESTS",
+    }
+)
+_FULL_ANSWER = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(_FULL)
+) + _FULL
+
+
+class Connection(RequestHandler):
+    """One client's connection."""
+
+    __slots__ = ("_clock", "_head_since", "_server", "_stuck_since")
+
+    def __init__(self, server: "Server", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(server, loop=loop, **options)
+        self._server = server
+        self._clock = loop.time
+        self._head_since: float | None = None
+        self._stuck_since: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._server.full:
+            self._server.metrics.count("connections_refused")
+            self._force_close = True
+            cast(asyncio.Transport, transport).write(_FULL_ANSWER)
+            cast(asyncio.Transport, transport).close()
+            return
+        self._head_since = self._clock()
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages or self._current_request is not None or self._upgraded:
+            self._head_since = None
+        elif self._head_since is None:
+            self._head_since = self._clock()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck_since = self._clock()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stuck_since = None
+
+    def expire(self, head_before: float, stuck_before: float) -> None:
+        """Close the connection when its peer has taken too long."""
+        if self._head_since is not None and self._head_since < head_before:
+            self._server.metrics.count("heads_expired")
+            self.force_close()
+        elif self._stuck_since is not None and self._stuck_since < stuck_before and self.transport is not None:
+            self._server.metrics.count("slow_readers_dropped")
+            self.transport.abort()  # closing would wait for the peer to read
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Tagged JSON for what could not be read as HTTP, and for what our own handler did not foresee."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was already under way")
+        if status == 400:
+            self._server.metrics.count("malformed_requests")
+            log.debug("malformed request from %s: %s", request.remote, message)
+            problem = problem_of(Refusal(400, f"not HTTP: {(message or 'malformed request').strip()}"))
+        else:
+            problem = problem_of(exc if isinstance(exc, Exception) else RuntimeError(f"status {status}"))
+        response = web.Response(
+            status=status, body=encode(problem.as_json()), headers={"Content-Type": "application/json"}
+        )
+        response.force_close()
+        return response
+
+
+class Server(web.Server):
+    """Makes the connections, and looks after those that take too long."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        limits: Limits,
+        metrics: Metrics,
+    ) -> None:
+        super().__init__(
+            handler,
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=limits.idle_ms / 1_000,
+            lingering_time=1.0,
+        )
+        self.metrics = metrics
+        self._limits = limits
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    @property
+    def full(self) -> bool:
+        """No more connections are taken."""
+        return len(self._connections) >= self._limits.connections
+
+    @property
+    def open(self) -> int:
+        """Connections open now."""
+        return len(self._connections)
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        self._sweeper.cancel()
+        await super().shutdown(timeout)
+
+    async def _sweep(self) -> None:
+        clock = self._loop.time
+        head_s, stuck_s = self._limits.head_ms / 1_000, self._limits.slow_reader_ms / 1_000
+        pause_s = min(SWEEP_S, head_s / 2, stuck_s / 2)
+        while True:
+            await asyncio.sleep(pause_s)
+            now = clock()
+            for connection in self.connections:
+                cast(Connection, connection).expire(now - head_s, now - stuck_s)

@@ -1,0 +1,275 @@
+"""WebSocket JSON-RPC: many calls at once on one socket, and watches.
+
+`{id, method, params}` is answered with `{id, ok: true, result}` or `{id, ok: false, error}`, in whatever order the
+answers come. The id is echoed as its text came.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+
+from gateway.answers import NOTHING
+from gateway.bodies import Budget
+from gateway.calls import Calls, Feed, FeedEnded
+from gateway.errors import Refusal, overloaded, problem_of
+from gateway.events import FIRST_FRAME_MS, events_of
+from gateway.json_text import JsonError, Raw, members
+from gateway.limits import Limits
+from gateway.metrics import Metrics
+from gateway.routes import WS_METHODS, Route
+from gateway.rpcs import RPCS
+from gateway.shapes import ShapeError, encode, read_string, shape
+from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, Violation
+
+ENVELOPE_KEYS = {"id", "method", "params", "jsonrpc"}
+ID_BYTES_MAX = 256
+NULL = Raw(b"null")
+EMPTY = Raw(b"{}")
+
+WATCH = "watchJobs"
+UNWATCH = "unwatch"
+
+
+class Sockets:
+    """All WebSockets of the gateway."""
+
+    def __init__(self, calls: Calls, limits: Limits, budget: Budget, metrics: Metrics) -> None:
+        self._calls = calls
+        self._limits = limits
+        self._budget = budget
+        self._metrics = metrics
+        self._sockets: set[Socket] = set()
+
+    @property
+    def open(self) -> int:
+        """Sockets open now."""
+        return len(self._sockets)
+
+    async def serve(self, http: web.BaseRequest) -> web.StreamResponse:
+        """One socket, from its handshake to its end."""
+        if len(self._sockets) >= self._limits.sockets:
+            raise overloaded(f"{self._limits.sockets} WebSockets")
+        ws = web.WebSocketResponse(
+            compress=False,  # a small frame cannot unfold into a large one
+            max_msg_size=self._limits.message_bytes,
+            heartbeat=self._limits.socket_ping_ms / 1_000,
+            decode_text=False,
+        )
+        try:
+            await ws.prepare(http)
+        except web.HTTPBadRequest as error:
+            raise Refusal(
+                426 if hdrs.UPGRADE not in http.headers else 400,
+                f"this is a WebSocket: {error.text or 'bad handshake'}",
+                headers={hdrs.UPGRADE: "websocket"},
+            ) from None
+        socket = Socket(ws, self._calls, self._limits, self._budget, self._metrics)
+        self._sockets.add(socket)
+        try:
+            await socket.run()
+        finally:
+            self._sockets.discard(socket)
+        return ws
+
+    async def drain(self) -> None:
+        """Let the calls of every socket finish, then close it."""
+        await asyncio.gather(*(socket.drain() for socket in list(self._sockets)))
+
+
+class Socket:
+    """One socket: reads frames, runs at most so many calls, sends their answers as they come."""
+
+    def __init__(
+        self, ws: "web.WebSocketResponse[bool]", calls: Calls, limits: Limits, budget: Budget, metrics: Metrics
+    ) -> None:
+        self._ws = ws
+        self._calls = calls
+        self._limits = limits
+        self._budget = budget
+        self._metrics = metrics
+        self._clock = asyncio.get_running_loop().time
+        self._running: set[asyncio.Task[None]] = set()
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._room: asyncio.Future[None] | None = None
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._watches_ever = 0
+        self._draining = False
+
+    async def run(self) -> None:
+        """Until the socket closes; then whatever it still waits for is cancelled."""
+        try:
+            while True:
+                message = await self._ws.receive()
+                if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
+                    return
+                self._waiting.append(message.data)
+                self._waiting_bytes += len(message.data)
+                self._start_waiting()
+                while self._full:
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
+        finally:
+            self._waiting.clear()
+            for task in (*self._running, *self._watches.values()):
+                task.cancel()
+
+    async def drain(self) -> None:
+        """Start no more calls, finish those under way, close."""
+        self._draining = True
+        for watch in list(self._watches.values()):
+            watch.cancel()
+        while self._running:
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        await self._ws.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
+
+    @property
+    def _full(self) -> bool:
+        limits = self._limits
+        return len(self._waiting) >= limits.socket_waiting or self._waiting_bytes >= limits.socket_waiting_bytes
+
+    def _start_waiting(self) -> None:
+        while self._waiting and len(self._running) < self._limits.socket_in_flight and not self._draining:
+            frame = self._waiting.popleft()
+            self._waiting_bytes -= len(frame)
+            task = asyncio.get_running_loop().create_task(self._answer(frame))
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+        if self._room is not None and not self._full:
+            self._room.set_result(None)
+            self._room = None
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        self._start_waiting()
+
+    async def _answer(self, frame: bytes) -> None:
+        """One call, from its frame to its answer."""
+        started = self._clock()
+        identifier, name, mutates, status = NULL, "none", False, 200
+        try:
+            self._budget.take(len(frame))
+            try:
+                envelope = _envelope(frame)
+                identifier = _identifier(envelope)
+                method, params = _method(envelope)
+                if method == WATCH:
+                    await self._watch(identifier, params)
+                    return
+                if method == UNWATCH:
+                    name, result = UNWATCH, self._unwatch(params)
+                else:
+                    route = _route(method)
+                    name, mutates = route.rpc.name, route.mutates
+                    result = await self._call(route, params)
+                await self._send({"id": identifier, "ok": True, "result": result})
+            finally:
+                self._budget.give(len(frame))
+        except Exception as error:  # noqa: BLE001 - not swallowed: it is answered, and logged when nobody foresaw it
+            problem = problem_of(error, mutates=mutates)
+            status = problem.fault.status
+            await self._send({"id": identifier, "ok": False, "error": problem.as_json()})
+        self._metrics.answered("ws", name, status, self._clock() - started)
+
+    async def _call(self, route: Route, params: Raw) -> dict[str, Any]:
+        request = shape(route.rpc.request.DESCRIPTOR).read(params)
+        self._calls.require_size(request, len(memoryview(params)))
+        return route.answer(request, await self._calls.call(route.rpc, request))
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        body = encode(message)
+        self._budget.take(len(body))
+        try:
+            await self._ws.send_frame(body, WSMsgType.TEXT)
+        except ConnectionError:  # nobody is left to be told; the reader ends the socket
+            self._metrics.count("callers_gone")
+        finally:
+            self._budget.give(len(body))
+
+    async def _watch(self, identifier: Raw, params: Raw) -> None:
+        """A watch, from its answer to its end. From now on it is no call under way, and others take its place."""
+        task = asyncio.current_task()
+        assert task is not None, "frames are answered in tasks"
+        if len(self._watches) >= self._limits.socket_watches:
+            raise overloaded(f"{self._limits.socket_watches} watches of one WebSocket")
+        request = shape(_WATCH_RPC.request.DESCRIPTOR).read(params)
+        self._watches_ever += 1
+        name = f"watch-{self._watches_ever}"
+        self._watches[name] = task
+        self._finished(task)
+        try:
+            async with self._calls.feed(_WATCH_RPC, request) as feed:
+                frame = await feed.next(within_ms=FIRST_FRAME_MS)
+                await self._send({"id": identifier, "ok": True, "result": {"subscription": name}})
+                await self._forward(name, feed, frame)
+        except FeedEnded:
+            await self._send({"id": identifier, "ok": True, "result": {"subscription": name}})
+            await self._send({"event": "end", "subscription": name, "data": {}})
+        finally:
+            del self._watches[name]
+
+    async def _forward(self, name: str, feed: Feed, frame: Any) -> None:
+        try:
+            while True:
+                if frame is not None:
+                    for event, data in events_of(frame):
+                        await self._send({"event": event, "subscription": name, "data": data})
+                frame = await feed.next()
+        except FeedEnded:
+            await self._send({"event": "end", "subscription": name, "data": {}})
+        except Exception as error:  # noqa: BLE001 - not swallowed: the watcher is told, and watches again
+            self._metrics.count("events_dropped")
+            await self._send({"event": "error", "subscription": name, "data": problem_of(error).as_json()})
+
+    def _unwatch(self, params: Raw) -> dict[str, Any]:
+        try:
+            given = members(params)
+            name = read_string(given.pop("subscription", NULL), "subscription")
+        except JsonError as error:
+            raise ShapeError([Violation("subscription", str(error))]) from None
+        if given:
+            raise ShapeError([Violation(key, "is no key of this request; it knows subscription") for key in given])
+        if name not in self._watches:
+            raise ShapeError([Violation("subscription", f"this socket has no watch {name[:100]!r}")])
+        self._watches[name].cancel()
+        return NOTHING
+
+
+_WATCH_RPC = RPCS["WatchJobs"]
+
+
+def _envelope(frame: bytes) -> dict[str, Raw]:
+    try:
+        return members(frame)
+    except JsonError:
+        raise BrokerProtocolError("Invalid JSON", reason=INVALID_REQUEST) from None
+
+
+def _identifier(envelope: dict[str, Raw]) -> Raw:
+    identifier = envelope.get("id", NULL)
+    if len(memoryview(identifier)) > ID_BYTES_MAX:
+        raise BrokerProtocolError(f"id: is longer than {ID_BYTES_MAX} bytes", reason=INVALID_REQUEST)
+    return identifier
+
+
+def _method(envelope: dict[str, Raw]) -> tuple[str, Raw]:
+    unknown = envelope.keys() - ENVELOPE_KEYS
+    if unknown:
+        raise ShapeError(
+            [Violation(key, "is no key of a call; it knows id, method, params") for key in sorted(unknown)]
+        )
+    try:
+        method = read_string(envelope.get("method", NULL), "method")
+    except JsonError as error:
+        raise ShapeError([Violation("method", str(error))]) from None
+    params = envelope.get("params", EMPTY)
+    return method, EMPTY if bytes(params) == b"null" else params
+
+
+def _route(method: str) -> Route:
+    route = WS_METHODS.get(method)
+    if route is None:
+        raise BrokerProtocolError(f"Unsupported WS method: {method[:100]}", reason=INVALID_REQUEST)
+    return route
