@@ -26,8 +26,14 @@ def broker_families(broker: Broker) -> list[Family]:
 def _log_families(counters: LogCounters) -> list[Family]:
     events = counter("osqueue_log_events_total", "What the log met on its way to the object store and back.")
     for each in fields(counters):
-        events.add(getattr(counters, each.name), event=each.name)
-    return [events]
+        if each.name != "last_segment_at":
+            events.add(getattr(counters, each.name), event=each.name)
+    return [
+        events,
+        gauge("osqueue_last_commit_timestamp_seconds", "When the last commit became durable; 0: none yet.").add(
+            counters.last_segment_at / 1_000
+        ),
+    ]
 
 
 def _queue_families(engine: Engine) -> list[Family]:

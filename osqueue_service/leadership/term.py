@@ -123,6 +123,7 @@ class Term:
             raise self._not_leader() from reason
         self._checkpointed_bytes = position.log_bytes
         self._settler.counters.checkpoints += 1
+        self._settler.counters.checkpoint_bytes += self._seat.root.checkpoint.size
         self._cleaning = asyncio.get_running_loop().create_task(self._clean(self._cleaning, sequence))
 
     async def hand_over(self) -> None:

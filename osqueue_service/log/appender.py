@@ -27,6 +27,7 @@ class _Flight:
     body: bytes
     after: Position
     answer: asyncio.Future[int]
+    count: int
     landed: bool = False
 
 
@@ -97,7 +98,7 @@ class Appender:
         encoded = segment.encode()
         log_bytes = self.appended.log_bytes + len(encoded.body)
         self.appended = Position(self.epoch, segment.sequence, encoded.hash, log_bytes)
-        flight = _Flight(segment.key, encoded.body, self.appended, answer)
+        flight = _Flight(segment.key, encoded.body, self.appended, answer, count)
         self._flights.append(flight)
         put = asyncio.get_running_loop().create_task(self._put(flight))
         self._puts.add(put)
@@ -153,6 +154,7 @@ class Appender:
         while self._flights and self._flights[0].landed:
             flight = self._flights.popleft()
             self.released = flight.after
+            self._settler.counters.segment_released(flight.count, len(flight.body), self._settler.clock.wall_ms())
             if not flight.answer.done():  # a waiter may have gone and cancelled its own future
                 flight.answer.set_result(flight.after.sequence)
         self._wake()

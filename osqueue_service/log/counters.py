@@ -36,3 +36,18 @@ class LogCounters:
     deletes: int = 0
     deletes_failed: int = 0
     """Deletes given up; the objects stay until the next clean-up."""
+    segments: int = 0
+    """Own segments known to be durable."""
+    records: int = 0
+    """Records in them."""
+    segment_bytes: int = 0
+    checkpoint_bytes: int = 0
+    last_segment_at: int = 0
+    """When the last one became durable, by the wall clock (ms); 0: none yet."""
+
+    def segment_released(self, records: int, size: int, wall_ms: int) -> None:
+        """A segment of ours is durable."""
+        self.segments += 1
+        self.records += records
+        self.segment_bytes += size
+        self.last_segment_at = wall_ms
