@@ -51,7 +51,7 @@ class Elector:
     async def elect(self, replayer: Replayer, *, stand_by: bool = True, skip_wait: bool = False) -> Term:
         """Wait until there is no leader, take over, rebuild the state in `replayer`, and return the term.
 
-        `skip_wait`: the store proves that no other broker lives. Without `stand_by`, another
+        `skip_wait`: the store proves that the leader in the root, if any, is dead. Without `stand_by`, another
         broker that is alive raises `BrokerLeadershipError`. `CorruptObject` means that an
         object the root vouches for is missing or damaged: nothing was skipped, and nothing can
         be served before it is repaired. `StoreDenied` and `StoreFailed` pass through.
@@ -61,7 +61,9 @@ class Elector:
             try:
                 victory = await Takeover(self._settler, self._heartbeat, self._addresses, replayer).run(vacancy)
             except Deposed as lost:
-                # Another candidate was faster, or took us for dead: back to watching the root it now holds.
+                # Another candidate was faster, or took us for dead: back to watching the root it now holds. It lives,
+                # whatever was said about earlier leaders.
+                skip_wait = False
                 self.counters.candidacies_lost += 1
                 self._watch.leader = lost.leader or self._watch.leader
                 continue

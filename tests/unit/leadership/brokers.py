@@ -1,0 +1,104 @@
+"""What the directed tests of leadership share: brokers over one memory bucket, and a hand on what they send."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from osqueue_service.leadership import Addresses, Elector, Heartbeat, Term
+from osqueue_service.log import Root, SeedQueue, Settler, decode_root
+from osqueue_service.log.paths import ROOT
+from osqueue_service.storage.memory import MemoryBucket, MemoryStore
+from osqueue_service.storage.store import ObjectStore, StoredObject
+from osqueue_service.testing.faulty import FaultPlan, FaultyStore
+from tests.unit.log.fixtures import Recording
+from tests.unit.log.virtual import SeededIds, VirtualClock
+
+HEARTBEAT = Heartbeat(interval_ms=3_000, timeout_ms=10_000, poll_ms=500)
+
+
+class HeldStore:
+    """Holds requests that `where` selects, before they are sent, until `go` is set."""
+
+    def __init__(self, inner: ObjectStore) -> None:
+        self._inner = inner
+        self.where: Callable[[str, str], bool] = lambda operation, key: False
+        self.go = asyncio.Event()
+        self.reached = asyncio.Event()
+        self.description = inner.description
+
+    def hold(self, where: Callable[[str, str], bool]) -> None:
+        self.where, self.go, self.reached = where, asyncio.Event(), asyncio.Event()
+
+    async def _pass(self, operation: str, key: str) -> None:
+        if self.where(operation, key):
+            self.reached.set()
+            await self.go.wait()
+
+    async def read(self, key: str) -> StoredObject | None:
+        await self._pass("read", key)
+        return await self._inner.read(key)
+
+    async def put_if_absent(self, key: str, body: bytes) -> str:
+        await self._pass("put", key)
+        return await self._inner.put_if_absent(key, body)
+
+    async def put_if_version(self, key: str, body: bytes, version: str) -> str:
+        await self._pass("swap", key)
+        return await self._inner.put_if_version(key, body, version)
+
+    async def list_after(self, prefix: str, after: str, limit: int) -> Sequence[str]:
+        await self._pass("list", prefix)
+        return await self._inner.list_after(prefix, after, limit)
+
+    async def delete(self, key: str) -> None:
+        await self._pass("delete", key)
+        await self._inner.delete(key)
+
+    async def close(self) -> None:
+        return None
+
+
+class TestBroker:
+    """One broker over a shared bucket: its elector, its store and what it rebuilt."""
+
+    __test__ = False
+
+    def __init__(self, bucket: MemoryBucket, name: str, plan: FaultPlan | None = None, *, depth: int = 4) -> None:
+        clock = VirtualClock()
+        self.faulty = FaultyStore(MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5), clock, plan)
+        self.store = HeldStore(self.faulty)
+        self.state = Recording()
+        self.elector = Elector(
+            self.store,
+            clock,
+            SeededIds(sum(name.encode())),
+            addresses=Addresses(f"http://{name}:8080", f"{name}:8081"),
+            heartbeat=HEARTBEAT,
+            depth=depth,
+        )
+
+    async def elect(self, **options: bool) -> Term:
+        return await self.elector.elect(self.state, **options)
+
+
+def kill(term: Term) -> None:
+    """Stop all that a term does on its own, as a killed process would: nothing is written any more."""
+    term._renewal.stop()
+
+
+def root_of(bucket: MemoryBucket) -> Root:
+    stored = bucket.get(ROOT)
+    assert stored is not None
+    root = decode_root(stored.body)
+    assert not isinstance(root, SeedQueue)
+    return root
+
+
+def now_ms() -> float:
+    return VirtualClock().monotonic_ms()
+
+
+async def pass_ms(delay_ms: float) -> None:
+    await asyncio.sleep(delay_ms / 1_000)
+
+
+__all__ = ["HEARTBEAT", "HeldStore", "Settler", "TestBroker", "kill", "now_ms", "pass_ms", "root_of"]
