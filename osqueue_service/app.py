@@ -85,7 +85,7 @@ class App:
         `BrokerLeadershipError` when another one is active."""
         if self.settings.storage_backend in SHARED_BACKENDS:
             await prove_conditions(self.storage.store, self._clock, self._ids)
-        await self.server.start(self.broker)
+        await self.server.start(self.broker, self.storage)
         log.info("listening on %s:%d; the queue is in %s", self.server.host, self.server.port, self._location)
         await self.broker.start(stand_by=stand_by)
 

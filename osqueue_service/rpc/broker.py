@@ -5,7 +5,7 @@ from typing import Protocol
 from osqueue_service.engine.engine import Engine
 from osqueue_service.leadership import Addresses
 from osqueue_service.limits import Limits
-from osqueue_service.log import Root
+from osqueue_service.log import LogCounters, Root
 
 
 class Broker(Protocol):
@@ -29,6 +29,9 @@ class Broker(Protocol):
     def root(self) -> Root:
         """The root as last known to be this leader's. Raises `NotLeader` while it does not lead."""
         ...
+
+    @property
+    def counters(self) -> LogCounters: ...
 
     async def step_down(self) -> None:
         """Hand over to a standby, and stand by."""

@@ -1,15 +1,12 @@
 """From a service's description to gRPC handlers: parse, guard, call the implementation, map errors, count.
 
-Every method of a service gets a handler. One without an implementation answers UNIMPLEMENTED and names what to use
-instead, which is what the comments of the proto files say of it.
-
 This is not a server interceptor because an interceptor does not see who calls: the peer is known to the context only.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
@@ -70,33 +67,23 @@ class Handlers(grpc.GenericRpcHandler):
         self._ids = ids
         self._handlers: dict[str, Handler] = {}
 
-    def add(
-        self,
-        service: ServiceDescriptor,
-        implementations: Sequence[object],
-        unserved: Mapping[str, str] = MappingProxyType({}),
-        *,
-        name: str = "",
-    ) -> None:
-        """Serve every method of the service, under another `name` if one is given. `unserved` says what to use
-        instead of those not implemented.
+    def add(self, service: ServiceDescriptor, implementations: Sequence[object], *, name: str = "") -> None:
+        """Serve every method of the service, under another `name` if one is given.
 
         A method is an async function of (request, context); one that streams its answer is an async generator, and
         the request of one that takes a stream is an async iterator.
         """
         for method in service.methods:
-            path = f"/{name or service.full_name}/{method.name}"
-            served = next((getattr(one, method.name) for one in implementations if hasattr(one, method.name)), None)
-            if served is None:
-                behaviour = self._unimplemented(method.name, unserved[method.name])
-            elif method.server_streaming:
-                behaviour = self._guarded(method.name, self._written(served))
-            else:
-                behaviour = self._guarded(method.name, served)
+            (served,) = [getattr(one, method.name) for one in implementations if hasattr(one, method.name)]
+            if method.server_streaming:
+                served = self._written(served)
             if method.client_streaming:
-                behaviour = _readable(behaviour)
+                served = _readable(served)
             kind = _KINDS[method.client_streaming, method.server_streaming]
-            self._handlers[path] = kind(behaviour, self._parser(method), _serialized)
+            behaviour = self._guarded(method.name, served)
+            self._handlers[f"/{name or service.full_name}/{method.name}"] = kind(
+                behaviour, self._parser(method), _serialized
+            )
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         return self._handlers.get(handler_call_details.method)
@@ -122,15 +109,6 @@ class Handlers(grpc.GenericRpcHandler):
 
         return handle
 
-    def _unimplemented(self, method: str, instead: str) -> Behaviour:
-        async def handle(request: Any, context: Context) -> NoReturn:
-            refusal = self._guard.refusal(context)
-            if refusal is not None:
-                await abort(context, refusal)
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served yet: {instead}")
-
-        return handle
-
     def _admit(self, request: Any, context: Context) -> None:
         refusal = self._guard.refusal(context)
         if refusal is not None:
@@ -150,12 +128,14 @@ class Handlers(grpc.GenericRpcHandler):
             "Whether the call had an effect is not known"
         )
 
-    def _written(self, stream: Callable[[Any, Context], AsyncIterator[Message]]) -> Behaviour:
+    def _written(self, stream: Callable[[Any, Context], AsyncGenerator[Message, None]]) -> Behaviour:
         """An async generator as a function that writes what is yielded, no faster than the caller reads."""
 
         async def write_all(request: Any, context: Context) -> None:
-            async for message in stream(request, context):
-                await context.write(message)
+            # Closed at once when the caller goes: the collector would get round to its `finally` at some later time.
+            async with aclosing(stream(request, context)) as messages:
+                async for message in messages:
+                    await context.write(message)
 
         return lambda request, context: self._departure.until(write_all(request, context))
 

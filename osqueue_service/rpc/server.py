@@ -18,6 +18,7 @@ from osqueue_service.rpc.handlers import Handlers
 from osqueue_service.rpc.health import Health
 from osqueue_service.rpc.reflection import SERVICE, STABLE_NAME, Reflection
 from osqueue_service.rpc.services import ADMIN, QUEUE, add_services
+from osqueue_service.storage.factory import OpenedStore
 
 STOP_LIMIT_MS = 2_000
 """How long calls under way may take to end when the server stops; nearly all end at once, because the broker has."""
@@ -59,9 +60,9 @@ class Server:
         self.host = settings.host
         self.port = _bind(self._server, settings)
 
-    async def start(self, broker: Broker) -> None:
+    async def start(self, broker: Broker, storage: OpenedStore) -> None:
         """Serve the broker. While it does not lead, calls answer NOT_LEADER."""
-        add_services(self._handlers, broker, self._clock, self._ids)
+        add_services(self._handlers, broker, storage, self._clock, self._ids)
         reflection = Reflection([QUEUE.full_name, ADMIN.full_name, "grpc.health.v1.Health"])
         self._handlers.add(SERVICE, [reflection])
         self._handlers.add(SERVICE, [reflection], name=STABLE_NAME)

@@ -1,4 +1,4 @@
-"""Which methods are served by what, and what to use instead of those that are not served yet."""
+"""Which methods are served by what."""
 
 from osqueue_service.clock import Clock
 from osqueue_service.ids import IdSource
@@ -11,22 +11,19 @@ from osqueue_service.rpc.operating import Operating
 from osqueue_service.rpc.producing import Producing
 from osqueue_service.rpc.reading import Reading
 from osqueue_service.rpc.steering import Steering
+from osqueue_service.rpc.storing import Storing
 from osqueue_service.rpc.watching import Watching
 from osqueue_service.rpc.work import Dispatching
 from osqueue_service.rpc.working import Working
+from osqueue_service.storage.factory import OpenedStore
 from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2
 
 QUEUE = queue_pb2.DESCRIPTOR.services_by_name["QueueService"]
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
 
-UNSERVED = {
-    "GetStorageStats": "use the /metrics page",
-}
-"""As the comments of the proto files say."""
 
-
-def add_services(handlers: Handlers, broker: Broker, clock: Clock, ids: IdSource) -> None:
-    """Serve the broker."""
+def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock: Clock, ids: IdSource) -> None:
+    """Serve the broker and the figures of its store."""
     types = TypeNames(broker.limits.type_chars)
     steering = Steering(broker, types)
     queue = (
@@ -38,5 +35,6 @@ def add_services(handlers: Handlers, broker: Broker, clock: Clock, ids: IdSource
         Explaining(broker),
         steering,
     )
-    handlers.add(QUEUE, queue, UNSERVED)
-    handlers.add(ADMIN, (Inspecting(broker), Operating(broker, types), steering), UNSERVED)
+    admin = (Inspecting(broker), Operating(broker, types), Storing(broker, storage, clock), steering)
+    handlers.add(QUEUE, queue)
+    handlers.add(ADMIN, admin)
