@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--jobs", type=click.IntRange(20, 100_000), default=2_000, show_default=True, help="How many jobs.")
-@click.option(
-    "--dir", "directory", type=click.Path(file_okay=False, path_type=Path), help="A new directory to use."
-)
+@click.option("--dir", "directory", type=click.Path(file_okay=False, path_type=Path), help="A new directory to use.")
 @click.option("--keep", is_flag=True, help="Keep queue, letters, logs and picture. Implied by --dir.")
 @click.option("--plain", is_flag=True, help="Plain lines, as without a terminal.")
 @json_option

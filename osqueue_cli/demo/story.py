@@ -53,7 +53,7 @@ class Story:
         try:
             async with Children(plan.logs) as self._children, asyncio.TaskGroup() as self._guards:
                 outcome = await self._play()
-                for child in (self._broker, *self._workers):
+                for child in (*self._workers, self._broker):
                     await child.stop()
                 self._counting.cancel()
         except ExceptionGroup as group:
@@ -97,7 +97,7 @@ class Story:
         self._tally.broker = "starting"
         self._broker = await self._children.start(
             "broker", "osqueue_cli.child", "broker",
-            "--storage", "file", "--data-dir", str(self._plan.queue),
+            "--storage-backend", "file", "--data-dir", str(self._plan.queue),
             "--host", "127.0.0.1", "--grpc-port", str(self._port),
         )  # fmt: skip
         self._guard(self._broker)
@@ -115,7 +115,7 @@ class Story:
         # Producer and workers hear nothing any more: what they hold now was acknowledged before.
         submitted, completed = tally.submitted, len(self._witness.acknowledged)
         self._say(
-            "bad", f"kill -9 {pid}: the broker is gone. It had acknowledged {submitted:,} jobs and {completed:,} ends"
+            "bad", f"kill -9 {pid}: the broker is gone; {submitted:,} jobs and {completed:,} completions acknowledged"
         )
         await asyncio.sleep(AWAY_S)
         restarted_s = time.monotonic()
@@ -127,7 +127,7 @@ class Story:
         )  # fmt: skip
         self._say(
             "good" if death.sound else "bad",
-            f"it knows {counts.submitted_total:,} jobs and {counts.completed_total:,} ends: "
+            f"it knows {counts.submitted_total:,} jobs and {counts.completed_total:,} completions: "
             + ("nothing acknowledged is lost" if death.sound else "SOMETHING IS LOST"),
         )
         return death

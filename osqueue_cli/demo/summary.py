@@ -74,10 +74,9 @@ def _facts(outcome: Outcome) -> dict[str, str]:
     return {
         "jobs": f"{tiles:,} tiles painted, {outcome.letters:,} receipts written, "
         f"in {outcome.seconds:.1f} s with both kills ({verdict.jobs / outcome.seconds:,.0f} jobs/s at the demo's pace)",
-        "kill -9": f"the broker (process {death.pid}) had acknowledged {death.submitted_acknowledged:,} jobs and "
-        f"{death.completed_acknowledged:,} ends;",
-        "": f"its successor knew {death.submitted_after:,} and {death.completed_after:,} "
-        "(more: durable, but the answer died with the broker)",
+        "kill -9": f"of the broker, which had acknowledged {death.submitted_acknowledged:,} jobs and "
+        f"{death.completed_acknowledged:,} completions",
+        "": f"its successor knew {death.submitted_after:,} and {death.completed_after:,}{_more(outcome)}",
         "recovery": f"{output.duration(death.restart_ms)} from starting the process to the first answer, "
         f"{output.duration(death.away_ms)} after the kill",
         "lost": f"{len(verdict.lost):,} jobs",
@@ -88,15 +87,19 @@ def _facts(outcome: Outcome) -> dict[str, str]:
     }
 
 
+def _more(outcome: Outcome) -> str:
+    death = outcome.death
+    more = death.submitted_after + death.completed_after - death.submitted_acknowledged - death.completed_acknowledged
+    return ": the surplus was durable, and its answer died with the broker" if more > 0 else ""
+
+
 def _again(outcome: Outcome) -> str:
     verdict = outcome.verdict
     if not verdict.repeated and not verdict.ran_again:
         return "no job needed a second attempt"
     why = ", ".join(f"{count} {WORDS.get(name, name)}" for name, count in verdict.broken_off.most_common())
-    return (
-        f"{output.plural(verdict.repeated, 'job')} needed a second attempt ({why}); "
-        f"handlers ran to their end {verdict.ran_again:,} times more than there are jobs (at-least-once)"
-    )
+    runs = f"; {output.plural(verdict.ran_again, 'handler')} ran to the end twice" if verdict.ran_again else ""
+    return f"{output.plural(verdict.repeated, 'job')} needed a second attempt ({why}){runs}: at-least-once"
 
 
 def _show_damage(outcome: Outcome) -> None:

@@ -1,0 +1,62 @@
+"""`osqueue gateway`: HTTP in front of brokers."""
+
+import asyncio
+import os
+from typing import Any
+
+import click
+
+from gateway.__main__ import serve
+from gateway.config import GatewayConfig
+
+VARIABLES = {
+    "host": "BROKER_HOST",
+    "port": "BROKER_PORT",
+    "brokers": "BROKER_GRPC_ADDRESSES",
+    "http_address": "BROKER_HTTP_ADDRESS",
+    "token": "OSQUEUE_TOKEN",
+    "allow_remote": "OSQUEUE_ALLOW_REMOTE",
+    "cors_origins": "CORS_ORIGINS",
+}
+
+
+@click.command()
+@click.option("--host", metavar="VALUE", help="Address to listen on.  [env: BROKER_HOST, default: 0.0.0.0]")
+@click.option("--port", metavar="VALUE", help="Port to listen on.  [env: BROKER_PORT, default: 8080]")
+@click.option(
+    "--brokers",
+    metavar="VALUE",
+    help="Their gRPC addresses, separated by commas; the leader is followed.  "
+    "[env: BROKER_GRPC_ADDRESSES, default: 127.0.0.1:8081]",
+)
+@click.option("--http-address", metavar="VALUE", help="host:port at which others reach it.  [env: BROKER_HTTP_ADDRESS]")
+@click.option("--token", metavar="VALUE", help="Bearer token of callers and broker.  [env: OSQUEUE_TOKEN]")
+@click.option("--allow-remote", metavar="VALUE", help="1: serve everyone without a token.  [env: OSQUEUE_ALLOW_REMOTE]")
+@click.option("--cors-origins", metavar="VALUE", help="Web pages that may call, by commas.  [env: CORS_ORIGINS]")
+@click.option(
+    "--log-level",
+    envvar="LOG_LEVEL",
+    show_envvar=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Least severity that is logged.",
+)
+@click.option(
+    "--log-format", envvar="LOG_FORMAT", show_envvar=True, type=click.Choice(["text", "json"]),
+    default="text", show_default=True, help="json: one object per line.",
+)  # fmt: skip
+def gateway(log_level: str, log_format: str, **flags: Any) -> None:
+    """Run a gateway: REST, WebSocket and Connect in front of brokers.
+
+    \b
+    Examples:
+      osqueue gateway --brokers broker-1:8081,broker-2:8081
+      BROKER_PORT=80 OSQUEUE_TOKEN=... osqueue gateway
+    """
+    from osqueue_service.log_output import write_logs
+
+    given = {VARIABLES[flag]: str(value) for flag, value in flags.items() if value is not None}
+    config = GatewayConfig.from_environment({**os.environ, **given})
+    write_logs(log_level, log_format)
+    asyncio.run(serve(config))
