@@ -368,9 +368,9 @@ class StorageCost(_message.Message):
     requests: _builtins.float
     """Cost of all requests since the figures start."""
     per_day: _builtins.float
-    """Cost of the requests per day, at the rate of the last hour."""
+    """Cost of the requests per day, at the average rate since the figures start."""
     per_million_jobs: _builtins.float
-    """Cost of the requests per million jobs completed, since the figures start."""
+    """Not served yet: always 0."""
     def __init__(
         self,
         *,
@@ -492,7 +492,7 @@ class HistoryPoint(_message.Message):
     commits: _builtins.int
     """Commits in it."""
     storage_requests: _builtins.int
-    """Requests to the object store in it."""
+    """Not served yet: always 0."""
     @_builtins.property
     def commit_latency(self) -> Global___Latency:
         """From a commit's start until it is durable."""
@@ -929,7 +929,7 @@ class PurgeRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of the answer before, with the same filter. Empty: start."""
     request_id: _builtins.str
-    """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
+    """Set by SDKs. Not remembered: a repeated call no longer finds the jobs that it removed."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These jobs, at most 1,000. Exactly one of job_ids and filter."""

@@ -87,7 +87,8 @@ class AdminServiceServicer:
     """
 
     def GetState(self, request, context):
-        """The root and every live job in the form of the original queue.json: one header, then jobs in chunks.
+        """The root and every live job in the form of the original queue.json: one header, then jobs in chunks, each as its
+        jobs are when it is made. A job is shown at most once.
         Errors: STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -96,8 +97,8 @@ class AdminServiceServicer:
 
     def GetStorageStats(self, request, context):
         """What the object store was asked for, how it answered, how it was throttled and what it costs. Answers at once.
-        Not served yet: use the /metrics page.
-        Errors: none beyond the common ones.
+        A standby answers, too: the figures are those of the broker that is asked.
+        Errors: none beyond the common ones, and never NOT_LEADER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +106,6 @@ class AdminServiceServicer:
 
     def GetHistory(self, request, context):
         """The leader's figures per second, for charts. Kept in memory: a new leader starts with none.
-        Not served yet: sample GetStats.
         Errors: INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -114,7 +114,6 @@ class AdminServiceServicer:
 
     def PauseTypes(self, request, context):
         """Jobs of these types are no longer handed out; running ones go on, new ones are accepted. Survives restarts.
-        Not served yet: stop the workers of these types.
         Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -123,7 +122,6 @@ class AdminServiceServicer:
 
     def ResumeTypes(self, request, context):
         """Jobs of these types are handed out again.
-        Not served yet: start the workers of these types.
         Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -132,7 +130,6 @@ class AdminServiceServicer:
 
     def ListWorkers(self, request, context):
         """Workers seen lately, with what they hold.
-        Not served yet: ListJobs shows the worker of every running job.
         Errors: INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -141,7 +138,6 @@ class AdminServiceServicer:
 
     def GroupDead(self, request, context):
         """Dead letters counted by type and error, largest group first.
-        Not served yet: GetStats counts dead letters, GetJob shows one.
         Errors: INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -151,7 +147,6 @@ class AdminServiceServicer:
     def Purge(self, request, context):
         """Removes finished jobs with their results, by ids or by filter, at most 1,000 per call, with a token to go on.
         Promised retention does not protect from it.
-        Not served yet: finished jobs leave by themselves when their retention has passed.
         Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not finished),
         JOB_NOT_FOUND.
         """
@@ -161,7 +156,6 @@ class AdminServiceServicer:
 
     def StepDown(self, request, context):
         """The leader hands over: finishes its commits, clears itself from the root and becomes a standby.
-        Not served yet: stop the broker with SIGTERM.
         Errors: OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

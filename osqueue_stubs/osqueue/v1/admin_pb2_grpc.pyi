@@ -17,49 +17,43 @@ class AdminServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetState: _aio.UnaryStreamMultiCallable[_admin_pb2.GetStateRequest, _admin_pb2.GetStateResponse]
-    """The root and every live job in the form of the original queue.json: one header, then jobs in chunks.
+    """The root and every live job in the form of the original queue.json: one header, then jobs in chunks, each as its
+    jobs are when it is made. A job is shown at most once.
     Errors: STORAGE_UNAVAILABLE.
     """
     GetStorageStats: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetStorageStatsRequest, _admin_pb2.GetStorageStatsResponse]
     """What the object store was asked for, how it answered, how it was throttled and what it costs. Answers at once.
-    Not served yet: use the /metrics page.
-    Errors: none beyond the common ones.
+    A standby answers, too: the figures are those of the broker that is asked.
+    Errors: none beyond the common ones, and never NOT_LEADER.
     """
     GetHistory: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetHistoryRequest, _admin_pb2.GetHistoryResponse]
     """The leader's figures per second, for charts. Kept in memory: a new leader starts with none.
-    Not served yet: sample GetStats.
     Errors: INVALID_REQUEST.
     """
     PauseTypes: _aio.UnaryUnaryMultiCallable[_admin_pb2.PauseTypesRequest, _admin_pb2.PauseTypesResponse]
     """Jobs of these types are no longer handed out; running ones go on, new ones are accepted. Survives restarts.
-    Not served yet: stop the workers of these types.
     Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
     ResumeTypes: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeTypesRequest, _admin_pb2.ResumeTypesResponse]
     """Jobs of these types are handed out again.
-    Not served yet: start the workers of these types.
     Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListWorkersRequest, _admin_pb2.ListWorkersResponse]
     """Workers seen lately, with what they hold.
-    Not served yet: ListJobs shows the worker of every running job.
     Errors: INVALID_REQUEST.
     """
     GroupDead: _aio.UnaryUnaryMultiCallable[_admin_pb2.GroupDeadRequest, _admin_pb2.GroupDeadResponse]
     """Dead letters counted by type and error, largest group first.
-    Not served yet: GetStats counts dead letters, GetJob shows one.
     Errors: INVALID_REQUEST.
     """
     Purge: _aio.UnaryUnaryMultiCallable[_admin_pb2.PurgeRequest, _admin_pb2.PurgeResponse]
     """Removes finished jobs with their results, by ids or by filter, at most 1,000 per call, with a token to go on.
     Promised retention does not protect from it.
-    Not served yet: finished jobs leave by themselves when their retention has passed.
     Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not finished),
     JOB_NOT_FOUND.
     """
     StepDown: _aio.UnaryUnaryMultiCallable[_admin_pb2.StepDownRequest, _admin_pb2.StepDownResponse]
     """The leader hands over: finishes its commits, clears itself from the root and becomes a standby.
-    Not served yet: stop the broker with SIGTERM.
     Errors: OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
 
@@ -72,7 +66,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.GetStateRequest,
         context: _aio.ServicerContext[_admin_pb2.GetStateRequest, _abc.AsyncIterator[_admin_pb2.GetStateResponse]],
     ) -> _abc.AsyncIterator[_admin_pb2.GetStateResponse]:
-        """The root and every live job in the form of the original queue.json: one header, then jobs in chunks.
+        """The root and every live job in the form of the original queue.json: one header, then jobs in chunks, each as its
+        jobs are when it is made. A job is shown at most once.
         Errors: STORAGE_UNAVAILABLE.
         """
 
@@ -83,8 +78,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_pb2.GetStorageStatsRequest, _abc.Awaitable[_admin_pb2.GetStorageStatsResponse]],
     ) -> _abc.Awaitable[_admin_pb2.GetStorageStatsResponse]:
         """What the object store was asked for, how it answered, how it was throttled and what it costs. Answers at once.
-        Not served yet: use the /metrics page.
-        Errors: none beyond the common ones.
+        A standby answers, too: the figures are those of the broker that is asked.
+        Errors: none beyond the common ones, and never NOT_LEADER.
         """
 
     @_abc_1.abstractmethod
@@ -94,7 +89,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_pb2.GetHistoryRequest, _abc.Awaitable[_admin_pb2.GetHistoryResponse]],
     ) -> _abc.Awaitable[_admin_pb2.GetHistoryResponse]:
         """The leader's figures per second, for charts. Kept in memory: a new leader starts with none.
-        Not served yet: sample GetStats.
         Errors: INVALID_REQUEST.
         """
 
@@ -105,7 +99,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_pb2.PauseTypesRequest, _abc.Awaitable[_admin_pb2.PauseTypesResponse]],
     ) -> _abc.Awaitable[_admin_pb2.PauseTypesResponse]:
         """Jobs of these types are no longer handed out; running ones go on, new ones are accepted. Survives restarts.
-        Not served yet: stop the workers of these types.
         Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 
@@ -116,7 +109,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_pb2.ResumeTypesRequest, _abc.Awaitable[_admin_pb2.ResumeTypesResponse]],
     ) -> _abc.Awaitable[_admin_pb2.ResumeTypesResponse]:
         """Jobs of these types are handed out again.
-        Not served yet: start the workers of these types.
         Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 
@@ -127,7 +119,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_pb2.ListWorkersRequest, _abc.Awaitable[_admin_pb2.ListWorkersResponse]],
     ) -> _abc.Awaitable[_admin_pb2.ListWorkersResponse]:
         """Workers seen lately, with what they hold.
-        Not served yet: ListJobs shows the worker of every running job.
         Errors: INVALID_REQUEST.
         """
 
@@ -138,7 +129,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_pb2.GroupDeadRequest, _abc.Awaitable[_admin_pb2.GroupDeadResponse]],
     ) -> _abc.Awaitable[_admin_pb2.GroupDeadResponse]:
         """Dead letters counted by type and error, largest group first.
-        Not served yet: GetStats counts dead letters, GetJob shows one.
         Errors: INVALID_REQUEST.
         """
 
@@ -150,7 +140,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_admin_pb2.PurgeResponse]:
         """Removes finished jobs with their results, by ids or by filter, at most 1,000 per call, with a token to go on.
         Promised retention does not protect from it.
-        Not served yet: finished jobs leave by themselves when their retention has passed.
         Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not finished),
         JOB_NOT_FOUND.
         """
@@ -162,7 +151,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_pb2.StepDownRequest, _abc.Awaitable[_admin_pb2.StepDownResponse]],
     ) -> _abc.Awaitable[_admin_pb2.StepDownResponse]:
         """The leader hands over: finishes its commits, clears itself from the root and becomes a standby.
-        Not served yet: stop the broker with SIGTERM.
         Errors: OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 

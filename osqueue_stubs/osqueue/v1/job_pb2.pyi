@@ -307,8 +307,8 @@ Global___JobError: _TypeAlias = JobError  # noqa: Y015
 
 @_typing.final
 class RetryPolicy(_message.Message):
-    """How long a failed job waits before its next attempt: initial_ms × multiplier^(failures − 1), at most max_ms, then
-    spread by jitter. A job without a policy is ready again at once.
+    """How long a job waits after an attempt that failed or timed out: initial_ms × multiplier^(attempts − 1), at most max_ms,
+    then spread by jitter. A job without a policy is ready again at once, and so is one whose lease expired.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -320,11 +320,11 @@ class RetryPolicy(_message.Message):
     initial_ms: _builtins.int
     """Delay after the first failure. 0: no delay."""
     multiplier: _builtins.float
-    """Factor from one delay to the next, 1 or more. Default 2."""
+    """Factor from one delay to the next, from 1 to 1,000. Default 2."""
     max_ms: _builtins.int
-    """Upper bound of any delay. Default 1 hour."""
+    """Upper bound of any delay, at least initial_ms. Default 1 hour, or initial_ms if that is longer."""
     jitter: _builtins.float
-    """Each delay is drawn evenly from [delay × (1 − jitter), delay]. From 0 (default, no spread) to 1."""
+    """Each delay is drawn evenly from delay × (1 ± jitter), and is still at most max_ms. From 0 (default, no spread) to 1."""
     def __init__(
         self,
         *,

@@ -10,8 +10,8 @@ UNAUTHENTICATED, PERMISSION_DENIED, TOO_MANY_REQUESTS, NOT_LEADER or INTERNAL; c
 A mutation is acknowledged only once it is durable. OUTCOME_UNKNOWN means that it may or may not have become so:
 repeat it with the same request_id, idempotency_key, claim_key or lease_token and it happens once.
 
-An RPC or field marked "Not served yet" is specified so that clients can be written ahead of it. Such an RPC answers
-UNIMPLEMENTED, such a field INVALID_REQUEST, both naming what to use instead.
+A call cut short by its deadline (DEADLINE_EXCEEDED) may have happened all the same: treat it like OUTCOME_UNKNOWN. A
+waiting claim ends before its deadline.
 """
 
 from collections import abc as _abc
@@ -231,17 +231,13 @@ class SubmitJobRequest(_message.Message):
     priority: _builtins.int
     """Higher is claimed first, strictly; first in first out within one priority. -1,000 to 1,000; default 0."""
     run_at: _builtins.int
-    """Not to be claimed before this time, at most a year ahead. 0: ready at once. Not together with delay_ms.
-    Not served yet.
-    """
+    """Not to be claimed before this time, at most a year ahead. 0: ready at once. Not together with delay_ms."""
     delay_ms: _builtins.int
-    """Not to be claimed before this much time has passed, at most a year. 0: ready at once. Not together with run_at.
-    Not served yet.
-    """
+    """Not to be claimed before this much time has passed, at most a year. 0: ready at once. Not together with run_at."""
     lease_ms: _builtins.int
     """Length of this job's leases, unless a claim asks for another. 100 ms to 12 hours; 0: the default of 30 s."""
     timeout_ms: _builtins.int
-    """Limit of one attempt: runs through heartbeats and caps the lease. At most 7 days; 0: none. Not served yet."""
+    """Limit of one attempt: runs through heartbeats and caps the lease. At most 7 days; 0: none."""
     idempotency_key: _builtins.str
     """A repeated submission with the same key, type and payload within 24 hours yields the same job; with other content
     it is refused with IDEMPOTENCY_CONFLICT. At most 128 characters. Empty: none.
@@ -254,7 +250,7 @@ class SubmitJobRequest(_message.Message):
     """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters. Empty inside a batch."""
     @_builtins.property
     def retry_policy(self) -> _job_pb2.RetryPolicy:
-        """How the job backs off after a failure. Absent: it is ready again at once. Not served yet."""
+        """How the job backs off after a failure. Absent: it is ready again at once."""
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -987,7 +983,7 @@ class FailJobRequest(_message.Message):
     retryable: _builtins.bool
     """false: trying again cannot help; the job is dead at once. Default true."""
     retry_delay_ms: _builtins.int
-    """When to try again, instead of what the retry policy says. Absent: as the policy says. Not served yet."""
+    """When to try again, instead of what the retry policy says. Absent: as the policy says."""
     request_id: _builtins.str
     """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters. Empty in a Work stream."""
     @_builtins.property
@@ -1585,7 +1581,7 @@ class ListJobsRequest(_message.Message):
     """
     @_builtins.property
     def filter(self) -> _job_pb2.JobFilter:
-        """Which jobs. Absent: all live ones. Not served yet."""
+        """Which jobs. Absent: all live ones."""
 
     def __init__(
         self,
@@ -2026,7 +2022,7 @@ class RetryJobsRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of the answer before, with the same filter. Empty: start."""
     request_id: _builtins.str
-    """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
+    """Set by SDKs. Not remembered: a call repeated within its effect says of jobs it retried that they are not dead."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These jobs, at most 1,000. Exactly one of job_ids and filter."""
@@ -2363,10 +2359,10 @@ class TypeStats(_message.Message):
     oldest_ready_age_ms: _builtins.int
     """How long its oldest ready job has been ready; 0 when none is."""
     workers: _builtins.int
-    """Workers seen lately that take it."""
+    """Workers heard of in the last two minutes that take it; counted up to 100."""
     @_builtins.property
     def counts(self) -> _job_pb2.JobCounts:
-        """How many jobs."""
+        """How many jobs; the *_total are not counted by type."""
 
     @_builtins.property
     def rates(self) -> Global___Rates:

@@ -193,8 +193,7 @@ class QueueServiceServicer:
 
     def CompleteJob(self, request, context):
         """Ends the attempt and the job in success. Wins over a requested cancellation.
-        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, JOB_NOT_FOUND, LEASE_LOST, QUEUE_FULL (a promised retention has no room),
-        OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, JOB_NOT_FOUND, LEASE_LOST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,7 +229,6 @@ class QueueServiceServicer:
         completions, failures, releases and renewals flow back on the same stream, many per message in both directions.
         An open stream is not a heartbeat: leases are renewed by frames. When the stream breaks, open another one and
         present the tokens still held.
-        Not served yet: use ClaimJobs with wait_ms, CompleteJobs and HeartbeatJobs.
         Errors: INVALID_REQUEST ends the stream; per item in receipts, as the unary RPCs; OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -263,8 +261,7 @@ class QueueServiceServicer:
 
     def WatchJobs(self, request, context):
         """What happens to jobs, as it becomes durable, and the statistics at an interval. After a gap the stream says `resync`.
-        A reader too slow to keep up is dropped with TOO_MANY_REQUESTS.
-        Not served yet: use WaitJob for one job, GetStats for the whole.
+        A reader too slow to keep up loses events, and is told so by a resync.
         Errors: INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -274,7 +271,6 @@ class QueueServiceServicer:
     def CancelJob(self, request, context):
         """Cancels one job: at once while it waits; a running one is asked to stop with its next heartbeat or frame.
         A finished job is left as it is; the answer tells its status.
-        Not served yet: let the worker fail the job with retryable = false.
         Errors: INVALID_REQUEST, JOB_NOT_FOUND, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -283,7 +279,6 @@ class QueueServiceServicer:
 
     def CancelJobs(self, request, context):
         """Cancels jobs by ids or by filter, at most 1,000 per call; answers per job, with a token to go on.
-        Not served yet: let the workers fail the jobs with retryable = false.
         Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item as CancelJob.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -293,9 +288,8 @@ class QueueServiceServicer:
     def RetryJobs(self, request, context):
         """Makes dead jobs ready again, each with a new budget of attempts; numbers and history go on. By ids or by filter, at
         most 1,000 per call; answers per job, with a token to go on.
-        Not served yet: submit the payload again.
         Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not dead),
-        JOB_NOT_FOUND, QUEUE_FULL.
+        JOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -303,7 +297,6 @@ class QueueServiceServicer:
 
     def ExplainJob(self, request, context):
         """Why a job is not running, as data.
-        Not served yet: use GetJob.
         Errors: INVALID_REQUEST, JOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -10,8 +10,8 @@ UNAUTHENTICATED, PERMISSION_DENIED, TOO_MANY_REQUESTS, NOT_LEADER or INTERNAL; c
 A mutation is acknowledged only once it is durable. OUTCOME_UNKNOWN means that it may or may not have become so:
 repeat it with the same request_id, idempotency_key, claim_key or lease_token and it happens once.
 
-An RPC or field marked "Not served yet" is specified so that clients can be written ahead of it. Such an RPC answers
-UNIMPLEMENTED, such a field INVALID_REQUEST, both naming what to use instead.
+A call cut short by its deadline (DEADLINE_EXCEEDED) may have happened all the same: treat it like OUTCOME_UNKNOWN. A
+waiting claim ends before its deadline.
 """
 
 from collections import abc as _abc
@@ -55,8 +55,7 @@ class QueueServiceStub:
     """
     CompleteJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.CompleteJobRequest, _queue_pb2.CompleteJobResponse]
     """Ends the attempt and the job in success. Wins over a requested cancellation.
-    Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, JOB_NOT_FOUND, LEASE_LOST, QUEUE_FULL (a promised retention has no room),
-    OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+    Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, JOB_NOT_FOUND, LEASE_LOST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
     CompleteJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.CompleteJobsRequest, _queue_pb2.CompleteJobsResponse]
     """Completes up to 1,000 jobs in one commit; answers per job.
@@ -76,7 +75,6 @@ class QueueServiceStub:
     completions, failures, releases and renewals flow back on the same stream, many per message in both directions.
     An open stream is not a heartbeat: leases are renewed by frames. When the stream breaks, open another one and
     present the tokens still held.
-    Not served yet: use ClaimJobs with wait_ms, CompleteJobs and HeartbeatJobs.
     Errors: INVALID_REQUEST ends the stream; per item in receipts, as the unary RPCs; OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetJobRequest, _queue_pb2.GetJobResponse]
@@ -93,31 +91,26 @@ class QueueServiceStub:
     """
     WatchJobs: _aio.UnaryStreamMultiCallable[_queue_pb2.WatchJobsRequest, _queue_pb2.WatchJobsResponse]
     """What happens to jobs, as it becomes durable, and the statistics at an interval. After a gap the stream says `resync`.
-    A reader too slow to keep up is dropped with TOO_MANY_REQUESTS.
-    Not served yet: use WaitJob for one job, GetStats for the whole.
+    A reader too slow to keep up loses events, and is told so by a resync.
     Errors: INVALID_REQUEST.
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.CancelJobRequest, _queue_pb2.CancelJobResponse]
     """Cancels one job: at once while it waits; a running one is asked to stop with its next heartbeat or frame.
     A finished job is left as it is; the answer tells its status.
-    Not served yet: let the worker fail the job with retryable = false.
     Errors: INVALID_REQUEST, JOB_NOT_FOUND, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
     CancelJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.CancelJobsRequest, _queue_pb2.CancelJobsResponse]
     """Cancels jobs by ids or by filter, at most 1,000 per call; answers per job, with a token to go on.
-    Not served yet: let the workers fail the jobs with retryable = false.
     Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item as CancelJob.
     """
     RetryJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.RetryJobsRequest, _queue_pb2.RetryJobsResponse]
     """Makes dead jobs ready again, each with a new budget of attempts; numbers and history go on. By ids or by filter, at
     most 1,000 per call; answers per job, with a token to go on.
-    Not served yet: submit the payload again.
     Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not dead),
-    JOB_NOT_FOUND, QUEUE_FULL.
+    JOB_NOT_FOUND.
     """
     ExplainJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.ExplainJobRequest, _queue_pb2.ExplainJobResponse]
     """Why a job is not running, as data.
-    Not served yet: use GetJob.
     Errors: INVALID_REQUEST, JOB_NOT_FOUND.
     """
     GetStats: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetStatsRequest, _queue_pb2.GetStatsResponse]
@@ -198,8 +191,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_queue_pb2.CompleteJobRequest, _abc.Awaitable[_queue_pb2.CompleteJobResponse]],
     ) -> _abc.Awaitable[_queue_pb2.CompleteJobResponse]:
         """Ends the attempt and the job in success. Wins over a requested cancellation.
-        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, JOB_NOT_FOUND, LEASE_LOST, QUEUE_FULL (a promised retention has no room),
-        OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, JOB_NOT_FOUND, LEASE_LOST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -243,7 +235,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         completions, failures, releases and renewals flow back on the same stream, many per message in both directions.
         An open stream is not a heartbeat: leases are renewed by frames. When the stream breaks, open another one and
         present the tokens still held.
-        Not served yet: use ClaimJobs with wait_ms, CompleteJobs and HeartbeatJobs.
         Errors: INVALID_REQUEST ends the stream; per item in receipts, as the unary RPCs; OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 
@@ -284,8 +275,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_queue_pb2.WatchJobsRequest, _abc.AsyncIterator[_queue_pb2.WatchJobsResponse]],
     ) -> _abc.AsyncIterator[_queue_pb2.WatchJobsResponse]:
         """What happens to jobs, as it becomes durable, and the statistics at an interval. After a gap the stream says `resync`.
-        A reader too slow to keep up is dropped with TOO_MANY_REQUESTS.
-        Not served yet: use WaitJob for one job, GetStats for the whole.
+        A reader too slow to keep up loses events, and is told so by a resync.
         Errors: INVALID_REQUEST.
         """
 
@@ -297,7 +287,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_queue_pb2.CancelJobResponse]:
         """Cancels one job: at once while it waits; a running one is asked to stop with its next heartbeat or frame.
         A finished job is left as it is; the answer tells its status.
-        Not served yet: let the worker fail the job with retryable = false.
         Errors: INVALID_REQUEST, JOB_NOT_FOUND, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 
@@ -308,7 +297,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_queue_pb2.CancelJobsRequest, _abc.Awaitable[_queue_pb2.CancelJobsResponse]],
     ) -> _abc.Awaitable[_queue_pb2.CancelJobsResponse]:
         """Cancels jobs by ids or by filter, at most 1,000 per call; answers per job, with a token to go on.
-        Not served yet: let the workers fail the jobs with retryable = false.
         Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item as CancelJob.
         """
 
@@ -320,9 +308,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_queue_pb2.RetryJobsResponse]:
         """Makes dead jobs ready again, each with a new budget of attempts; numbers and history go on. By ids or by filter, at
         most 1,000 per call; answers per job, with a token to go on.
-        Not served yet: submit the payload again.
         Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not dead),
-        JOB_NOT_FOUND, QUEUE_FULL.
+        JOB_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -332,7 +319,6 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_queue_pb2.ExplainJobRequest, _abc.Awaitable[_queue_pb2.ExplainJobResponse]],
     ) -> _abc.Awaitable[_queue_pb2.ExplainJobResponse]:
         """Why a job is not running, as data.
-        Not served yet: use GetJob.
         Errors: INVALID_REQUEST, JOB_NOT_FOUND.
         """
 
