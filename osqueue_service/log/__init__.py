@@ -11,7 +11,7 @@ from osqueue_service.log.replayer import Replayer
 from osqueue_service.log.root import CheckpointRef, Root, SeedQueue, decode_root
 from osqueue_service.log.segment import Fence, Segment
 from osqueue_service.log.settle import Settler
-from osqueue_service.log.verify import Finding, Report, verify
+from osqueue_service.log.verification import Finding, Report, verify
 
 __all__ = [
     "DEPTH_MAX",

@@ -37,7 +37,8 @@ class Replay:
     def __init__(self, settler: Settler, start: Position, *, candidate: int | None = None) -> None:
         self.position = start
         self.segments = 0
-        self.fences = 0
+        self.lane_ends: dict[int, int] = {}
+        """The sequence of the fence that ended each lane passed."""
         self._settler = settler
         self._candidate = candidate
         self._ahead: ReadAhead | None = None
@@ -80,13 +81,17 @@ class Replay:
         log_bytes = self.position.log_bytes + len(body)
         self.position = Position(entry.epoch, entry.sequence, decoded.hash, log_bytes)
         if isinstance(entry, Fence):
-            self.fences += 1
+            self.lane_ends[entry.lane] = entry.sequence
             self._settler.counters.fences_met += 1
             self.close()  # what was read ahead lies behind the fence, in a lane that has ended
             return None
         self.segments += 1
         self._settler.counters.segments_replayed += 1
         return entry
+
+    @property
+    def fences(self) -> int:
+        return len(self.lane_ends)
 
     def close(self) -> None:
         """Give up the reads under way. `next` may be called again."""

@@ -112,20 +112,22 @@ async def _look_at(report: Report, key: str, body: bytes) -> None:
     except CorruptObject as corrupt:
         report.add("warning", key, f"{corrupt.problem}; no recovery reads it, so nothing is lost")
         return
-    position = report.reading.position
+    reading = report.reading
     if isinstance(entry, Fence):
         report.fences += 1
-    elif slot.lane > position.lane:
+    elif slot.lane > reading.position.lane:
         # Its writer served, so its fence ended the lane before; and that fence is no longer to be found.
-        if not await _reached_meanwhile(report.reading, slot.lane):
+        if not await _reached_meanwhile(reading, slot.lane):
             report.add(
                 "error",
                 key,
-                f"no fence leads to its lane, the log ends at {report.reading.replay.gap}: restore the object that "
+                f"no fence leads to its lane, the log ends at {reading.replay.gap}: restore the object that "
                 "belongs there from a copy or an earlier version",
             )
-    elif slot.lane < position.lane or slot.sequence <= report.reading.root.checkpoint.sequence:
-        report.leftovers += 1
+    elif slot.sequence <= reading.root.checkpoint.sequence or slot.lane < reading.root.checkpoint.epoch:
+        report.leftovers += 1  # to be cleaned up
+    elif slot.lane < reading.position.lane and slot.sequence > reading.replay.lane_ends.get(slot.lane, 0):
+        report.leftovers += 1  # a pipeline's, behind the fence that ended its lane
 
 
 async def _reached_meanwhile(reading: Reading, lane: int) -> bool:
