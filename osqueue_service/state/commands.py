@@ -111,7 +111,8 @@ class ReleaseItem(Struct, frozen=True, gc=False):
 
 
 class Release(Command):
-    """These jobs wait again at their old places; the attempts do not count. Answers None per item."""
+    """These jobs wait again at their old places; the attempts do not count. Answers per item the `Status` that the job
+    took: UNCLAIMED, or CANCELLED when that had been asked for."""
 
     items: Sequence[ReleaseItem]
 

@@ -68,17 +68,19 @@ def decide_fail(
 
 def decide_release(
     state: State, command: Release, now_ms: int, limits: Limits
-) -> tuple[list[AnyRecord], list[OsqueueError | None]]:
+) -> tuple[list[AnyRecord], list[Status | OsqueueError]]:
     """The job waits at its old place, unless it was to be cancelled."""
     ends: dict[int, AttemptEnd] = {}
-    answers: list[OsqueueError | None] = []
+    answers: list[Status | OsqueueError] = []
     for item in command.items:
         try:
             job = _current(state, item, Ending.RELEASED, now_ms, limits)
             if isinstance(job, Job):
                 status = Status.CANCELLED if job.cancel_requested else Status.UNCLAIMED
                 ends[job.number] = AttemptEnd(job.number, Ending.RELEASED, status)
-            answers.append(None)
+                answers.append(status)
+            else:
+                answers.append(job.became)
         except OsqueueError as error:
             answers.append(error)
     return _attempts_ended(list(ends.values()), limits), answers

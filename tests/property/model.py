@@ -202,7 +202,7 @@ class Model:
         return worker == job.lease.worker_id and job.lease.token not in self.shown
 
     def end(self, ending: Ending, number: int, worker: str, token: str, now: int, **how: Any) -> Any:
-        """Complete, fail or release: None or a `FailAnswer`, or what refuses it."""
+        """Complete, fail or release: None, a `FailAnswer` or a `Status`, or what refuses it."""
         job = self.jobs.get(number)
         if job is None:
             known = self.settled.get(token) if token else None
@@ -223,7 +223,10 @@ class Model:
 
     @staticmethod
     def _repeat(attempt: ModelAttempt) -> Any:
-        return FailAnswer(attempt.became, attempt.next_at) if attempt.ending is Ending.FAILED else None
+        """A failure tells where the job went and when it runs next, a release only where it went."""
+        if attempt.ending is Ending.FAILED:
+            return FailAnswer(attempt.became, attempt.next_at)
+        return attempt.became if attempt.ending is Ending.RELEASED else None
 
     def _end(
         self, job: ModelJob, ending: Ending, now: int, *, result: bytes | None = None, retryable: bool = True,

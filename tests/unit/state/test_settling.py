@@ -124,7 +124,7 @@ class TestReleasing:
         job_id = core.submit()
         granted = core.claim_one()
         item = ReleaseItem(granted.job_id, "w", granted.token)
-        assert core.do(Release([item, item])) == [None, None]
+        assert core.do(Release([item, item])) == [Status.UNCLAIMED, Status.UNCLAIMED]
         assert core.job(job_id).attempts == 0
 
 
