@@ -99,20 +99,15 @@ async def test_slots_bound_what_a_worker_holds(stub: Stub) -> None:
     await worker.until(lambda: len(worker.jobs) == 10)
 
 
-async def test_several_idle_workers_share_a_burst(stub: Stub) -> None:
-    first, second = await Worker(stub, "w1", 100).start(), await Worker(stub, "w2", 100).start()
-    # A claim has reached the queue when it counts as waiting; stats show workers only through their claims.
-    await submit(stub, 1)
-    reading = [asyncio.ensure_future(worker.read()) for worker in (first, second)]
-    await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
-    await submit(stub, 20)
-    await asyncio.gather(*reading)
-    while len(first.jobs) + len(second.jobs) < 21:
-        reads = [asyncio.ensure_future(worker.read()) for worker in (first, second)]
-        done, left = await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
-        for read in left:
-            read.cancel()
-    assert first.jobs and second.jobs
+async def test_idle_workers_share_a_burst() -> None:
+    async with broker_in_process() as app, grpc.aio.insecure_channel(app.address) as channel:
+        stub = queue_pb2_grpc.QueueServiceStub(channel)
+        first, second = await Worker(stub, "w1", 100).start(), await Worker(stub, "w2", 100).start()
+        while app.broker.engine.waiting_claims < 2:
+            await asyncio.sleep(0)
+        await submit(stub, 20)
+        await first.until(lambda: len(first.jobs) == 10)
+        await second.until(lambda: len(second.jobs) == 10)
 
 
 async def test_failures_and_releases_are_receipted(stub: Stub) -> None:
@@ -224,8 +219,8 @@ async def test_a_job_granted_to_a_worker_that_hung_up_is_given_to_the_next(stub:
     worker.call.cancel()
     await submit(stub, 1)
     other = await Worker(stub, "w2", 1).start()
+    # Whether the claim of the one that is gone was still waiting or not: nobody waits for a lease to expire.
     await other.until(lambda: len(other.jobs) == 1)
-    assert other.jobs[0].attempt in (1, 2)
 
 
 @pytest.mark.parametrize(
