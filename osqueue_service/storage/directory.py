@@ -113,7 +113,7 @@ class DataDirectory:
         if not (self.path / MARKER).exists():
             self._claim()
         for folder in (self.objects, self.temporary):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(0o700, exist_ok=True)
         sync_directory(self.path)
 
     def _claim(self) -> None:

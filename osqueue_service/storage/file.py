@@ -425,4 +425,4 @@ def _write_all(fd: int, body: bytes) -> None:
     while rest:
         rest = rest[os.write(fd, rest[:_SYNC_SLICE_BYTES]) :]
         if rest:
-            os.fdatasync(fd)
+            os.fsync(fd)

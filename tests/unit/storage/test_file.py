@@ -237,7 +237,7 @@ async def test_reading_only_creates_nothing_and_writes_nothing(tmp_path: Path, s
 
 async def test_files_are_private(tmp_path: Path, store: FileStore) -> None:
     await store.put_if_absent("log/1/1", b"body")
-    for path in (tmp_path / "objects/log/1/1", tmp_path / "objects/log/1"):
+    for path in (tmp_path / "objects/log/1/1", tmp_path / "objects/log/1", tmp_path / "objects", tmp_path / "tmp"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
