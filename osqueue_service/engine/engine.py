@@ -74,7 +74,7 @@ class Engine:
         self._beside = Projections(state, limits)
         self._beside.start(int(clock.monotonic_ms()), self._time.now_ms())
         self._leases = self._beside.leases
-        self._dispatcher = Dispatcher(state.ready, clock, ids, self._give_back)
+        self._dispatcher = Dispatcher(state.ready, clock, ids, self.give_back)
         self._wake = asyncio.Event()
         self._alarm = Alarm(clock, self._wake.set)
         self._closed: NotLeader | None = None
@@ -160,6 +160,14 @@ class Engine:
         answer: asyncio.Future[list[Granted]] = asyncio.get_running_loop().create_future()
         self._accept(Entry(command, answer, 0, min(wait_ms, self.limits.wait_ms_max)))
         return await answer
+
+    def give_back(self, release: Release) -> None:
+        """Release, in the next commit, jobs that their claimer never heard of. Nobody waits for the outcome."""
+        if self._closed is None:
+            nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            # Not through `_accept`: giving back is never refused, or the jobs would wait for their leases.
+            self._inbox.add_own(Entry(release, nobody))
+            self._wake.set()
 
     async def heartbeat(
         self, job_id: str, worker_id: str, token: str, progress: tuple[float, str] | None = None
@@ -367,14 +375,6 @@ class Engine:
                 self._beside.apply(record, monotonic, batch.at_ms, batch.events)
             batch.records += records
         return answer
-
-    def _give_back(self, release: Release) -> None:
-        """Release, in the next commit, jobs whose claimer is gone."""
-        if self._closed is None:
-            nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            # Not through `_accept`: giving back is never refused, or the jobs would wait for their leases.
-            self._inbox.add_own(Entry(release, nobody))
-            self._wake.set()
 
     def _put(self, batch: Batch) -> None:
         lane = self.term.appender

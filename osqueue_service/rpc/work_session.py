@@ -258,7 +258,11 @@ class WorkSession:
         return message
 
     def close(self) -> None:
-        """The stream is over. What the worker holds stays its own until the leases expire."""
+        """The stream is over. What the worker holds stays its own until the leases expire; what was never sent to it is
+        given back."""
+        unsent = [ReleaseItem(job.job_id, self.worker_id, job.lease_token) for job in self._message.jobs]
+        if unsent:
+            self._engine.give_back(Release(unsent))
         self._worker.draining = False
         for job_id in list(self._held):
             self._let_go(job_id)
