@@ -15,7 +15,6 @@ from osqueue_service.rpc.status import item_error
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Claim, Complete, CompleteItem, Fail, FailAnswer, Granted, Release
 from osqueue_service.state.model import Status
-from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 
@@ -205,12 +204,9 @@ class Working:
         self._check_request_id(request.request_id, wrong)
         wrong.check()
         (answer,) = await engine.execute(Release([item]))
-        if answer is not None:
+        if not isinstance(answer, Status):
             raise answer
-        commit = commit_position(engine)
-        cancelled = await engine.read(lambda state: _is_cancelled(state, item.job_id))
-        status = Status.CANCELLED if cancelled else Status.UNCLAIMED
-        return queue_pb2.ReleaseJobResponse(status=status.wire, commit=commit)
+        return queue_pb2.ReleaseJobResponse(status=answer.wire, commit=commit_position(engine))
 
     def _check_batch(self, count: int, field: str, request_id: str = "") -> None:
         wrong = Violations()
@@ -222,8 +218,3 @@ class Working:
         """The token makes a repetition harmless; the id is checked so that a bad one is noticed early."""
         if request_id:
             check_name(request_id, "request_id", self._limits.id_chars, wrong)
-
-
-def _is_cancelled(state: State, job_id: str) -> bool:
-    job = state.find(job_id)
-    return job is not None and job.status is Status.CANCELLED
