@@ -62,7 +62,7 @@ def _text(text: str) -> str:
 
 
 def _host(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._:%-]*", text):
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f.:%a-z]*:[0-9A-Fa-f.:%a-z]*", text):
         raise ValueError("it must be a host name or an IP address, without a port")
     return text
 

@@ -1,0 +1,153 @@
+"""A broker's settings: defaults, precedence, and that a wrong value stops the start, naming it."""
+
+import logging
+
+import pytest
+
+from osqueue_service.config import Settings
+from osqueue_service.errors import ConfigError
+from osqueue_service.limits import DEFAULT_LIMITS
+
+
+def refused(**environment: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        Settings.read(environment)
+    return str(raised.value)
+
+
+def test_an_empty_environment_gives_the_defaults():
+    settings = Settings.read({})
+    assert settings == Settings()
+    assert (settings.host, settings.http_port, settings.grpc_port) == ("0.0.0.0", 8080, 8081)
+    assert settings.storage_backend == "memory"
+    assert settings.group_commit_interval_ms is None
+    assert (settings.heartbeat_interval_ms, settings.heartbeat_timeout_ms) == (3_000, 10_000)
+    assert (settings.max_reads_per_minute, settings.max_writes_per_minute, settings.max_writes_per_day) == (0, 0, 0)
+    assert settings.token == "" and not settings.allow_remote
+    assert settings.limits == DEFAULT_LIMITS
+
+
+def test_empty_means_unset():
+    assert Settings.read({"BROKER_GRPC_PORT": "", "STORAGE_BACKEND": ""}) == Settings()
+
+
+def test_flags_win_over_the_environment():
+    settings = Settings.read({"BROKER_GRPC_PORT": "1", "LOG_LEVEL": "debug"}, {"BROKER_GRPC_PORT": "2"})
+    assert (settings.grpc_port, settings.log_level) == (2, "debug")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "read"),
+    [
+        ("BROKER_HOST", "::1", "host", "::1"),
+        ("BROKER_GRPC_PORT", "0", "grpc_port", 0),
+        ("BROKER_PORT", "65535", "http_port", 65_535),
+        ("BROKER_ADVERTISE_ADDRESS", "broker-1.internal:8081", "advertise_address", "broker-1.internal:8081"),
+        ("BROKER_HTTP_ADDRESS", "[::1]:80", "http_address", "[::1]:80"),
+        ("STORAGE_BACKEND", "FILE", "storage_backend", "file"),
+        ("OSQUEUE_DATA_DIR", "/var/lib/osqueue", "data_dir", "/var/lib/osqueue"),
+        ("S3_MAX_WRITES_PER_DAY", "20000", "max_writes_per_day", 20_000),
+        ("GROUP_COMMIT_INTERVAL_MS", "0", "group_commit_interval_ms", 0),
+        ("OSQUEUE_ALLOW_REMOTE", "1", "allow_remote", True),
+        ("OSQUEUE_ALLOW_REMOTE", "false", "allow_remote", False),
+        ("OSQUEUE_TOKEN", "s3cret!", "token", "s3cret!"),
+        ("OSQUEUE_STORAGE_PRICES", "r2", "storage_prices", "r2"),
+        ("LOG_LEVEL", "WARNING", "log_level", "warning"),
+        ("LOG_FORMAT", "json", "log_format", "json"),
+    ],
+)
+def test_each_setting_is_read(name, value, field, read):
+    assert getattr(Settings.read({name: value}), field) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "way_out"),
+    [
+        ("BROKER_HOST", "host:80", "without a port"),
+        ("BROKER_HOST", "a b", "host name or an IP address"),
+        ("BROKER_GRPC_PORT", "65536", "from 0 to 65,535"),
+        ("BROKER_GRPC_PORT", "-1", "from 0 to 65,535"),
+        ("BROKER_GRPC_PORT", "8081.0", "whole number"),
+        ("BROKER_GRPC_PORT", "eighty", "whole number"),
+        ("BROKER_PORT", "9" * 30, "whole number"),
+        ("BROKER_ADVERTISE_ADDRESS", "broker", "host:port"),
+        ("BROKER_ADVERTISE_ADDRESS", "broker:0", "host:port"),
+        ("BROKER_ADVERTISE_ADDRESS", "http://broker:80", "host:port"),
+        ("BROKER_HTTP_ADDRESS", "broker:65536", "host:port"),
+        ("STORAGE_BACKEND", "redis", "one of memory, file, s3, gcs"),
+        ("S3_BUCKET", "a\nb", "printable"),
+        ("GROUP_COMMIT_INTERVAL_MS", "60001", "from 0 to 60,000"),
+        ("BROKER_HEARTBEAT_INTERVAL_MS", "5", "from 10"),
+        ("BROKER_HEARTBEAT_TIMEOUT_MS", "x", "whole number"),
+        ("S3_MAX_READS_PER_MINUTE", "-1", "from 0"),
+        ("OSQUEUE_ALLOW_REMOTE", "maybe", "1 or 0"),
+        ("OSQUEUE_STORAGE_PRICES", "azure", "one of none, s3"),
+        ("OSQUEUE_LIMIT_JOBS", "0", "from 1"),
+        ("OSQUEUE_LIMIT_PAYLOAD_BYTES", "1MB", "whole number"),
+        ("LOG_LEVEL", "loud", "one of debug, info, warning, error"),
+        ("LOG_FORMAT", "xml", "one of text, json"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name, value, way_out):
+    message = refused(**{name: value})
+    assert message.startswith(f"{name}: ")
+    assert way_out in message
+
+
+@pytest.mark.parametrize("token", ["with space", "a\ttab", "sécret"])
+def test_a_token_that_fits_in_no_header_is_refused_without_showing_it(token):
+    message = refused(OSQUEUE_TOKEN=token)
+    assert "OSQUEUE_TOKEN" in message and token not in message
+
+
+def test_the_token_is_not_in_what_is_logged_of_settings():
+    assert "s3cret" not in repr(Settings(token="s3cret"))
+
+
+def test_an_interval_not_below_the_timeout_is_refused():
+    message = refused(BROKER_HEARTBEAT_INTERVAL_MS="10000")
+    assert "BROKER_HEARTBEAT_INTERVAL_MS" in message and "BROKER_HEARTBEAT_TIMEOUT_MS" in message
+
+
+@pytest.mark.parametrize(("backend", "name"), [("s3", "S3_BUCKET"), ("gcs", "GCS_BUCKET")])
+def test_a_bucket_is_required(backend, name):
+    assert refused(STORAGE_BACKEND=backend).startswith(f"{name}: is required")
+
+
+def test_a_certificate_needs_its_key():
+    assert "OSQUEUE_TLS_KEY_FILE" in refused(OSQUEUE_TLS_CERT_FILE="/x.pem")
+
+
+def test_limits_are_changed_by_name():
+    settings = Settings.read({"OSQUEUE_LIMIT_PAYLOAD_BYTES": "2097152", "OSQUEUE_LIMIT_DEFAULT_LEASE_MS": "5000"})
+    assert (settings.limits.payload_bytes, settings.limits.default_lease_ms) == (2_097_152, 5_000)
+    assert settings.limits.jobs == DEFAULT_LIMITS.jobs
+
+
+def test_an_unknown_variable_is_warned_of(caplog):
+    with caplog.at_level(logging.WARNING):
+        Settings.read({"OSQUEUE_DATADIR": "/x", "PATH": "/bin"})
+    (record,) = caplog.records
+    assert "OSQUEUE_DATADIR" in record.getMessage() and "is OSQUEUE_DATA_DIR meant?" in record.getMessage()
+
+
+class TestAddresses:
+    def test_on_one_machine_they_need_not_be_said(self):
+        assert Settings(storage_backend="file").addresses(8081) == ("127.0.0.1:8080", "127.0.0.1:8081")
+
+    def test_a_host_that_others_can_dial_is_enough(self):
+        settings = Settings(host="10.0.0.7", storage_backend="s3", s3_bucket="b")
+        assert settings.addresses(8081) == ("10.0.0.7:8080", "10.0.0.7:8081")
+
+    def test_ipv6_is_bracketed(self):
+        assert Settings(host="fe80::7").addresses(1) == ("[fe80::7]:8080", "[fe80::7]:1")
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+    def test_a_wildcard_and_a_shared_store_need_them(self, host):
+        settings = Settings(host=host, storage_backend="gcs", gcs_bucket="b", http_address="a:1")
+        with pytest.raises(ConfigError, match="BROKER_ADVERTISE_ADDRESS: must be set"):
+            settings.addresses(8081)
+
+    def test_what_is_said_wins(self):
+        settings = Settings(advertise_address="a:1", http_address="b:2")
+        assert settings.addresses(8081) == ("b:2", "a:1")
