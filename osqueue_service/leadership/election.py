@@ -1,5 +1,7 @@
 """Becoming the leader: stand by, take over, and again until it succeeds."""
 
+from collections.abc import Callable
+
 from osqueue_service.clock import Clock
 from osqueue_service.errors import Deposed
 from osqueue_service.ids import IdSource
@@ -31,12 +33,15 @@ class Elector:
         heartbeat: Heartbeat | None = None,
         depth: int = DEFAULT_DEPTH,
         counters: LogCounters | None = None,
+        on_candidacy: Callable[[bool], None] = lambda begins: None,
     ) -> None:
+        """`on_candidacy` is told True when a candidacy begins, False when one is lost and standing by goes on."""
         self.counters = counters or LogCounters()
         self._settler = Settler(store, clock, ids, self.counters)
         self._heartbeat = heartbeat or Heartbeat()
         self._addresses = addresses
         self._depth = depth
+        self._on_candidacy = on_candidacy
         self._watch = Watch(self._settler, self._heartbeat)
 
     @property
@@ -58,6 +63,7 @@ class Elector:
         """
         while True:
             vacancy = await self._watch.vacancy(stand_by=stand_by, skip_wait=skip_wait)
+            self._on_candidacy(True)
             try:
                 victory = await Takeover(self._settler, self._heartbeat, self._addresses, replayer).run(vacancy)
             except Deposed as lost:
@@ -65,7 +71,15 @@ class Elector:
                 # whatever was said about earlier leaders.
                 skip_wait = False
                 self.counters.candidacies_lost += 1
-                self._watch.leader = lost.leader or self._watch.leader
+                self._note_leader(lost)
+                self._on_candidacy(False)
                 continue
             self.counters.takeovers += 1
-            return Term(self._settler, victory, depth=self._depth)
+            term = Term(self._settler, victory, depth=self._depth)
+            term.lost.add_done_callback(lambda lost: self._note_leader(lost.result()))
+            return term
+
+    def _note_leader(self, reason: Exception) -> None:
+        """Whoever deposed us is the leader to name from now on; a fence gives its epoch, the root its address too."""
+        if isinstance(reason, Deposed) and reason.epoch > self._watch.epoch:
+            self._watch.leader, self._watch.epoch = reason.leader, reason.epoch

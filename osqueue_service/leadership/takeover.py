@@ -18,8 +18,8 @@ from osqueue_service.log import (
     Replay,
     Replayer,
     Root,
-    Segment,
     Settler,
+    apply_segment,
     decode_root,
     load_state,
 )
@@ -166,7 +166,7 @@ class Takeover:
         try:
             while True:
                 while (segment := await replay.next()) is not None:
-                    self._apply(segment)
+                    apply_segment(self._replayer, segment)
                     await settler.clock.sleep_ms(0)
                 lost = await replay.lost_at_gap()
                 if lost is not None:
@@ -186,9 +186,6 @@ class Takeover:
                     return Recovered(root.checkpoint, position, replay.segments, replay.fences)
                 taken = replay.accept(settled.other)
                 if taken is not None:
-                    self._apply(taken)
+                    apply_segment(self._replayer, taken)
         finally:
             replay.close()
-
-    def _apply(self, segment: Segment) -> None:
-        self._replayer.apply(segment.sequence, segment.records)

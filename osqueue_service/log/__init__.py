@@ -6,7 +6,7 @@ from osqueue_service.log.cleanup import Cleanup
 from osqueue_service.log.counters import LogCounters
 from osqueue_service.log.position import GENESIS, Position
 from osqueue_service.log.reader import Reader, Reading
-from osqueue_service.log.recovery import Replay, load_state
+from osqueue_service.log.recovery import Replay, apply_segment, load_state
 from osqueue_service.log.replayer import Replayer
 from osqueue_service.log.root import CheckpointRef, Root, SeedQueue, decode_root
 from osqueue_service.log.segment import Fence, Segment
@@ -34,6 +34,7 @@ __all__ = [
     "SeedQueue",
     "Segment",
     "Settler",
+    "apply_segment",
     "decode_root",
     "load_state",
     "verify",

@@ -44,7 +44,7 @@ from osqueue_service.log.settle import Settler
 CHECKPOINT_FORMAT = 1
 CHUNK_BYTES_MAX = 256 * 1024 * 1024
 """The largest chunk accepted. About 1 MiB is a good size: compressing it takes two milliseconds."""
-PART_BYTES = 8 * 1024 * 1024
+PART_BYTES = 4 * 1024 * 1024
 """A part is closed when it has reached this size; cloud SDKs split larger uploads into several requests."""
 READ_AHEAD_PARTS = 4
 
@@ -147,7 +147,7 @@ class CheckpointWriter:
 async def read_checkpoint(settler: Settler, root: Root, load: Callable[[bytes], None]) -> None:
     """Hand the chunks of the checkpoint that `root` vouches for to `load`, in order.
 
-    Raises `CorruptObject` naming the object that is missing or not what it must be;
+    Raises `CorruptObject` naming the object that is missing or not what it must be, or that `load` refuses;
     chunks may have been handed out by then, and nothing built from them may be used.
     """
     ref = root.checkpoint
@@ -156,15 +156,23 @@ async def read_checkpoint(settler: Settler, root: Root, load: Callable[[bytes], 
         if len(state) != ref.size or hashlib.sha256(state).hexdigest() != ref.sha256:
             raise CorruptObject(ROOT, "its inline state does not match the size and sha256 beside it")
         for chunk in _unpack_chunks(ROOT, state, None):
-            load(chunk)
+            _load(ROOT, chunk, load)
             await settler.clock.sleep_ms(0)
     elif ref.form == "objects":
-        async for chunk in _read_parts(settler, ref):
-            load(chunk)
+        async for key, chunk in _read_parts(settler, ref):
+            _load(key, chunk, load)
             await settler.clock.sleep_ms(0)
 
 
-async def _read_parts(settler: Settler, ref: CheckpointRef) -> AsyncIterator[bytes]:
+def _load(key: str, chunk: bytes, load: Callable[[bytes], None]) -> None:
+    try:
+        load(chunk)
+    except CorruptObject as corrupt:
+        # Who reads the content knows what is wrong with it, but not in which object it lay.
+        raise CorruptObject(key, corrupt.problem) from corrupt
+
+
+async def _read_parts(settler: Settler, ref: CheckpointRef) -> AsyncIterator[tuple[str, bytes]]:
     digest = hashlib.sha256()
     size = 0
     ahead = ReadAhead(
@@ -188,7 +196,7 @@ async def _read_parts(settler: Settler, ref: CheckpointRef) -> AsyncIterator[byt
             digest.update(body)
             size += len(body)
             for chunk in _unpack_chunks(key, body, chunks):
-                yield chunk
+                yield key, chunk
     finally:
         ahead.close()
     if size != ref.size or digest.hexdigest() != ref.sha256:

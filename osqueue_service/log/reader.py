@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from osqueue_service.errors import CorruptObject, StorageUnavailable
 from osqueue_service.log.paths import ROOT
 from osqueue_service.log.position import Position
-from osqueue_service.log.recovery import Replay, load_state
+from osqueue_service.log.recovery import Replay, apply_segment, load_state
 from osqueue_service.log.replayer import Replayer
 from osqueue_service.log.root import Root, SeedQueue, decode_root
 from osqueue_service.log.settle import Settler
@@ -68,7 +68,7 @@ class Reader:
         replay = Replay(self._settler, await load_state(self._settler, root, replayer))
         try:
             while (segment := await replay.next()) is not None:
-                replayer.apply(segment.sequence, segment.records)
+                apply_segment(replayer, segment)
                 await self._settler.clock.sleep_ms(0)
         finally:
             replay.close()

@@ -26,6 +26,14 @@ async def load_state(settler: Settler, root: Root, replayer: Replayer) -> Positi
     return Position(checkpoint.epoch, checkpoint.sequence, bytes.fromhex(checkpoint.hash))
 
 
+def apply_segment(replayer: Replayer, segment: Segment) -> None:
+    """Hand a segment's records to the state; what it refuses is `CorruptObject` with the segment's key."""
+    try:
+        replayer.apply(segment.sequence, segment.records)
+    except CorruptObject as corrupt:
+        raise CorruptObject(segment.key, corrupt.problem) from corrupt
+
+
 class Replay:
     """Walks the log from `start`, verifying checksums and the hash chain.
 

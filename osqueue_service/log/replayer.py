@@ -7,7 +7,8 @@ from typing import Protocol
 class Replayer(Protocol):
     """The other side of a recovery. Each call is short: renewals run between them.
 
-    What it builds must depend on nothing but the calls. A recovery may be given up at any
+    Content that cannot be understood is refused with `CorruptObject`; the caller names the
+    object it lay in. What is built must depend on nothing but the calls. A recovery may be given up at any
     point; the next one begins with `begin`.
     """
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from osqueue_service.leadership import Addresses, Elector, Heartbeat, Term
-from osqueue_service.log import Root, SeedQueue, Settler, decode_root
+from osqueue_service.log import Root, SeedQueue, decode_root
 from osqueue_service.log.paths import ROOT
 from osqueue_service.storage.memory import MemoryBucket, MemoryStore
 from osqueue_service.storage.store import ObjectStore, StoredObject
@@ -62,7 +62,15 @@ class TestBroker:
 
     __test__ = False
 
-    def __init__(self, bucket: MemoryBucket, name: str, plan: FaultPlan | None = None, *, depth: int = 4) -> None:
+    def __init__(
+        self,
+        bucket: MemoryBucket,
+        name: str,
+        plan: FaultPlan | None = None,
+        *,
+        depth: int = 4,
+        on_candidacy: Callable[[bool], None] = lambda begins: None,
+    ) -> None:
         clock = VirtualClock()
         self.faulty = FaultyStore(MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5), clock, plan)
         self.store = HeldStore(self.faulty)
@@ -74,6 +82,7 @@ class TestBroker:
             addresses=Addresses(f"http://{name}:8080", f"{name}:8081"),
             heartbeat=HEARTBEAT,
             depth=depth,
+            on_candidacy=on_candidacy,
         )
 
     async def elect(self, **options: bool) -> Term:
@@ -99,6 +108,3 @@ def now_ms() -> float:
 
 async def pass_ms(delay_ms: float) -> None:
     await asyncio.sleep(delay_ms / 1_000)
-
-
-__all__ = ["HEARTBEAT", "HeldStore", "Settler", "TestBroker", "kill", "now_ms", "pass_ms", "root_of"]

@@ -8,7 +8,7 @@ import pytest
 from osqueue_service.errors import BrokerLeadershipError, CorruptObject, Fenced, NotLeader, OutcomeUnknown, StoreDenied
 from osqueue_service.leadership import Heartbeat
 from osqueue_service.log import Fence
-from osqueue_service.log.paths import ROOT, lane_prefix, segment_key
+from osqueue_service.log.paths import ROOT, checkpoint_key, lane_prefix, segment_key
 from osqueue_service.log.segment import decode
 from osqueue_service.storage.memory import MemoryBucket
 from osqueue_service.storage.operations import Operation
@@ -196,6 +196,40 @@ def test_a_clean_hand_over_takes_no_timeout() -> None:
 def test_a_heartbeat_interval_must_lie_below_the_timeout(interval_ms: float) -> None:
     with pytest.raises(ValueError, match="interval"):
         Heartbeat(interval_ms=interval_ms, timeout_ms=10_000)
+
+
+def test_a_deposed_leader_knows_at_once_who_leads() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        old = TestBroker(bucket, "a")
+        term = await old.elect()
+        await TestBroker(bucket, "b").elect(skip_wait=True)
+        await term.lost
+        await asyncio.sleep(0)
+        assert (old.elector.leader, old.elector.leader_epoch) == ("b:8081", 2)
+
+    run(scenario())
+
+
+def test_candidacies_are_told() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        kill(await TestBroker(bucket, "a").elect())
+        told: list[bool] = []
+        loser = TestBroker(bucket, "b", ScriptedFaults([FaultKind.FAIL_BEFORE], on_root), on_candidacy=told.append)
+        election = asyncio.ensure_future(loser.elect())
+        await pass_ms(9_000)
+        assert told == []
+        while not told:
+            await pass_ms(1)
+        winner = await TestBroker(bucket, "c").elect(skip_wait=True)
+        await pass_ms(2_000)
+        assert told == [True, False]
+        kill(winner)
+        await election
+        assert told == [True, False, True]
+
+    run(scenario())
 
 
 # --- taking the root ---
@@ -425,6 +459,28 @@ def test_what_the_root_vouches_for_is_missed_loudly(damage: str) -> None:
             await TestBroker(bucket, "b").elect(skip_wait=True)
         assert caught.value.key == key
         assert len(bucket.keys_after(lane_prefix(1), "", 99)) == 6 - (damage == "missing"), "nothing was fenced or lost"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("where", ["segment", "inline", "object"])
+def test_content_that_the_engine_refuses_is_named_by_its_object(where: str) -> None:
+    def refuse(*_: object) -> None:
+        raise CorruptObject("content", "a job without a number")
+
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        term = await TestBroker(bucket, "a").elect()
+        await term.appender.append(b"1", 1)
+        if where != "segment":
+            await term.publish_checkpoint(2, b"x" if where == "inline" else os.urandom(300_000), None, 0)
+        kill(term)
+        broker = TestBroker(bucket, "b")
+        broker.state.apply = broker.state.load = refuse  # type: ignore[method-assign]
+        with pytest.raises(CorruptObject, match="a job without a number") as caught:
+            await broker.elect(skip_wait=True)
+        keys = {"segment": segment_key(1, 2), "inline": ROOT, "object": checkpoint_key(2, 1, 0)}
+        assert caught.value.key == keys[where]
 
     run(scenario())
 

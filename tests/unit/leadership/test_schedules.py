@@ -1,7 +1,11 @@
-"""Random schedules of several brokers keep every promise; planted bugs break one, and are caught."""
+"""Random schedules of several brokers keep every promise; planted bugs break one, and are caught.
+
+OSQUEUE_SCHEDULES is the number of schedules, if the default is not enough.
+"""
 
 import asyncio
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +21,7 @@ from osqueue_service.log.settle import Settled
 from tests.unit.leadership.schedules import run_schedule
 from tests.unit.leadership.world import Violation, Weather
 
-SEEDS = 1_000
+SEEDS = int(os.environ.get("OSQUEUE_SCHEDULES", "600"))
 SEEDS_TO_CATCH_A_BUG = 200
 
 STORM = Weather(latency_ms=1, lost_before=0.1, faints=0.15)
@@ -29,7 +33,7 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 def sizes(patch: pytest.MonkeyPatch, seed: int) -> None:
     """Let checkpoints lie in the root, in one object, or in several."""
     patch.setattr(term, "INLINE_BYTES_MAX", 256 * 1024 if seed % 2 else 40)
-    patch.setattr(checkpoints, "PART_BYTES", 8 * 1024 * 1024 if seed % 4 else 60)
+    patch.setattr(checkpoints, "PART_BYTES", 4 * 1024 * 1024 if seed % 4 else 60)
 
 
 @pytest.mark.parametrize("block", range(4))
