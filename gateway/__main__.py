@@ -1,6 +1,7 @@
 """`python -m gateway`: a gateway on its own, until SIGTERM or SIGINT."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -15,12 +16,20 @@ async def serve(config: GatewayConfig) -> None:
     """Run a gateway until the process is asked to end."""
     gateway = Gateway(config)
     await gateway.start()
+    _settle_memory()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     await ended.wait()
     await gateway.stop()
+
+
+def _settle_memory() -> None:
+    """Spare the collector what was loaded at the start; a collection per few calls costs a tenth of a call."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from gateway.connect import Connect, connect_error
 from gateway.errors import Refusal, problem_of
 from gateway.metrics import Metrics
 from gateway.pages import Pages
-from gateway.protection import ORIGIN_KEY, Guard, cors_of, preflight
+from gateway.protection import ORIGIN_KEY, Guard, preflight
 from gateway.rest import Rest, error_response
 from gateway.routes import CONNECT_PATHS, find, mutates
 from gateway.server import Server
@@ -194,8 +194,7 @@ def _require_method(request: web.BaseRequest, *allowed: str) -> str:
 
 def _failed(request: web.BaseRequest, error: Exception, *, mutates: bool, connect: bool) -> web.StreamResponse:
     problem = problem_of(error, mutates=mutates)
-    response = connect_error(problem) if connect else error_response(problem)
-    response.headers.update(cors_of(request))
+    response = connect_error(request, problem) if connect else error_response(request, problem)
     if isinstance(error, Refusal):
         response.headers.update(error.headers)
         if error.close:

@@ -32,20 +32,6 @@ class Budget:
             self.used -= size
 
 
-async def send(request: web.BaseRequest, answer: web.Response, budget: Budget) -> web.Response:
-    """Hand an answer over; a large one is written here and now, so that it counts until it is on its way."""
-    body = answer.body
-    size = len(body) if isinstance(body, bytes) else 0
-    if size > SMALL_BYTES:
-        budget.take(size)
-        try:
-            await answer.prepare(request)
-            await answer.write_eof()
-        finally:
-            budget.give(size)
-    return answer
-
-
 async def read_body(request: web.BaseRequest, limits: Limits, budget: Budget) -> bytes:
     """The whole body. It is the caller's to give its length back to the budget."""
     length = request.content_length

@@ -12,14 +12,15 @@ from aiohttp import hdrs, web
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
-from gateway.bodies import Budget, read_body, send
+from gateway import wire
+from gateway.bodies import Budget, read_body
 from gateway.calls import Calls, FeedEnded
 from gateway.errors import CONNECT_STATUS, Problem, Refusal, problem_of
 from gateway.limits import Limits
-from gateway.protection import cors_of
 from gateway.routes import mutates
 from gateway.rpcs import Rpc
 from gateway.shapes import encode
+from gateway.wire import JSON, headers_of
 from osqueue.errors import (
     DEADLINE_EXCEEDED,
     INVALID_REQUEST,
@@ -28,7 +29,6 @@ from osqueue.errors import (
     TransportConnectionError,
 )
 
-JSON = "application/json"
 UNARY = {JSON: "json", "application/proto": "proto"}
 STREAMING = {"application/connect+json": "json", "application/connect+proto": "proto"}
 
@@ -73,8 +73,7 @@ class Connect:
         request = _decode(body, rpc, codec)
         self._calls.require_size(request, len(body))
         response = await self._within(rpc, request, timeout_ms)
-        answer = web.Response(body=_encode(response, codec), headers={hdrs.CONTENT_TYPE: media, **cors_of(http)})
-        return await send(http, answer, self._budget)
+        return await wire.answer(http, _encode(response, codec), self._budget, media)
 
     async def _within(self, rpc: Rpc, request: Message, timeout_ms: int | None) -> Any:
         if timeout_ms is None:
@@ -93,7 +92,7 @@ class Connect:
         self, http: web.BaseRequest, rpc: Rpc, body: bytes, media: str, timeout_ms: int | None
     ) -> web.StreamResponse:
         codec = STREAMING[media]
-        answer = web.StreamResponse(headers={hdrs.CONTENT_TYPE: media, **cors_of(http)})
+        answer = web.StreamResponse(headers=headers_of(http, media))
         await answer.prepare(http)
         end: dict[str, Any] = {}
         try:
@@ -120,12 +119,12 @@ class Connect:
                 await answer.write(_enveloped(0, _encode(message, codec)))
 
 
-def connect_error(problem: Problem) -> web.Response:
+def connect_error(http: web.BaseRequest, problem: Problem) -> web.Response:
     """A failed unary call, or one that failed before it was understood."""
     status = problem.fault.status
     if status not in HTTP_STATUSES:
         status = CONNECT_STATUS[problem.fault.code]
-    return web.Response(status=status, body=encode(problem.as_connect()), headers={hdrs.CONTENT_TYPE: JSON})
+    return web.Response(status=status, body=encode(problem.as_connect()), headers=headers_of(http, JSON))
 
 
 def _media(http: web.BaseRequest, known: dict[str, str]) -> str:

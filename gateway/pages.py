@@ -3,7 +3,7 @@
 import asyncio
 from functools import cache
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from gateway.broker import Broker
 from gateway.calls import Calls
@@ -11,10 +11,10 @@ from gateway.docs import CONTENT_SECURITY_POLICY, render
 from gateway.errors import Fault, Problem, problem_of
 from gateway.metrics import Metrics
 from gateway.openapi import document
-from gateway.protection import cors_of
 from gateway.rest import error_response
 from gateway.rpcs import RPCS
 from gateway.shapes import encode
+from gateway.wire import JSON, headers_of
 from osqueue.errors import OsqueueError
 
 READY_MS = 2_000
@@ -36,42 +36,34 @@ class Pages:
 
     async def healthz(self, http: web.BaseRequest) -> web.StreamResponse:
         """The process lives."""
-        return web.json_response({"status": "ok"}, dumps=_dumps)
+        return _page(http, _OK)
 
     async def readyz(self, http: web.BaseRequest) -> web.StreamResponse:
         """A broker leads, and this gateway reaches it."""
         if self._calls.draining:
-            return error_response(_STOPPING)
+            return error_response(http, _STOPPING)
         clock = asyncio.get_running_loop().time
         if self._look is None or (self._look.done() and clock() - self._looked_at > READY_FOR_S):
             self._looked_at = clock()
             self._look = asyncio.get_running_loop().create_task(self._find_leader())
         problem = await asyncio.shield(self._look)
-        return web.json_response({"status": "ready"}, dumps=_dumps) if problem is None else error_response(problem)
+        return _page(http, _READY) if problem is None else error_response(http, problem)
 
     async def metrics(self, http: web.BaseRequest) -> web.StreamResponse:
         """The gateway's figures for Prometheus."""
-        return web.Response(
-            body=self._metrics.render(),
-            headers={hdrs.CONTENT_TYPE: "text/plain; version=0.0.4; charset=utf-8", **cors_of(http)},
-        )
+        return _page(http, self._metrics.render(), "text/plain; version=0.0.4; charset=utf-8")
 
     async def openapi(self, http: web.BaseRequest) -> web.StreamResponse:
         """The REST routes as OpenAPI."""
-        return web.Response(body=_openapi(), headers={hdrs.CONTENT_TYPE: "application/json", **cors_of(http)})
+        return _page(http, _openapi())
 
     async def docs(self, http: web.BaseRequest) -> web.StreamResponse:
         """The same for people."""
-        return web.Response(
-            body=_docs(),
-            headers={
-                hdrs.CONTENT_TYPE: "text/html; charset=utf-8",
-                "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-                "X-Content-Type-Options": "nosniff",
-                "X-Frame-Options": "DENY",
-                "Referrer-Policy": "no-referrer",
-            },
-        )
+        page = _page(http, _docs(), "text/html; charset=utf-8")
+        page.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        page.headers["X-Frame-Options"] = "DENY"
+        page.headers["Referrer-Policy"] = "no-referrer"
+        return page
 
     async def _find_leader(self) -> Problem | None:
         rpc = RPCS["GetStats"]
@@ -88,8 +80,11 @@ class Pages:
 _STOPPING = Problem("NOT_LEADER", "this gateway stops", Fault(503, "BrokerLeadershipError", "unavailable"))
 
 
-def _dumps(value: object) -> str:
-    return encode(value).decode()
+_OK, _READY = encode({"status": "ok"}), encode({"status": "ready"})
+
+
+def _page(http: web.BaseRequest, body: bytes, media: str = JSON) -> web.Response:
+    return web.Response(body=body, headers=headers_of(http, media))
 
 
 @cache

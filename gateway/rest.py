@@ -3,8 +3,9 @@
 from aiohttp import hdrs, web
 from google.protobuf.message import Message
 
+from gateway import wire
 from gateway.answers import NOTHING
-from gateway.bodies import Budget, read_body, send
+from gateway.bodies import Budget, read_body
 from gateway.calls import Calls
 from gateway.errors import Problem, Refusal
 from gateway.limits import Limits
@@ -12,8 +13,7 @@ from gateway.protection import cors_of
 from gateway.queries import query_shape
 from gateway.routes import Route
 from gateway.shapes import encode, shape
-
-JSON = "application/json"
+from gateway.wire import JSON, headers_of
 
 
 class Rest:
@@ -44,9 +44,8 @@ class Rest:
     async def _respond(self, http: web.BaseRequest, route: Route, request: Message) -> web.StreamResponse:
         answer = route.answer(request, await self._calls.call(route.rpc, request))
         if answer is NOTHING:
-            return web.Response(status=204, headers=cors_of(http))
-        response = web.Response(body=encode(answer), headers={hdrs.CONTENT_TYPE: JSON, **cors_of(http)})
-        return await send(http, response, self._budget)
+            return web.Response(status=204, headers={hdrs.SERVER: wire.SERVER, **cors_of(http)})
+        return await wire.answer(http, encode(answer), self._budget)
 
 
 def require_json(http: web.BaseRequest) -> None:
@@ -64,11 +63,9 @@ def require_json(http: web.BaseRequest) -> None:
         )
 
 
-def error_response(problem: Problem) -> web.Response:
+def error_response(http: web.BaseRequest, problem: Problem) -> web.Response:
     """A failed call in REST."""
-    response = web.Response(
-        status=problem.fault.status, body=encode(problem.as_json()), headers={hdrs.CONTENT_TYPE: JSON}
-    )
+    response = web.Response(status=problem.fault.status, body=encode(problem.as_json()), headers=headers_of(http, JSON))
     if problem.retry_after_ms is not None:
         response.headers[hdrs.RETRY_AFTER] = str(-(-problem.retry_after_ms // 1_000))
     if problem.fault.status == 401:

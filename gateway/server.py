@@ -17,6 +17,7 @@ from gateway.errors import Refusal, problem_of
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.shapes import encode
+from gateway.wire import JSON, headers_of
 
 log = logging.getLogger("osqueue.gateway")
 
@@ -97,9 +98,7 @@ class Connection(RequestHandler):
             problem = problem_of(Refusal(400, f"not HTTP: {(message or 'malformed request').strip()}"))
         else:
             problem = problem_of(exc if isinstance(exc, Exception) else RuntimeError(f"status {status}"))
-        response = web.Response(
-            status=status, body=encode(problem.as_json()), headers={"Content-Type": "application/json"}
-        )
+        response = web.Response(status=status, body=encode(problem.as_json()), headers=headers_of(request, JSON))
         response.force_close()
         return response
 

@@ -11,10 +11,10 @@ from gateway.errors import problem_of
 from gateway.events import FIRST_FRAME_MS, events_of
 from gateway.limits import Limits
 from gateway.metrics import Metrics
-from gateway.protection import cors_of
 from gateway.queries import query_shape, read_position
 from gateway.routes import Route
 from gateway.shapes import encode, shape
+from gateway.wire import headers_of
 
 LAST_EVENT_ID = "Last-Event-ID"
 
@@ -103,7 +103,7 @@ async def _first(feed: Feed) -> Any:
 
 async def _opened(http: web.BaseRequest, media: str) -> web.StreamResponse:
     answer = web.StreamResponse(
-        headers={hdrs.CONTENT_TYPE: media, hdrs.CACHE_CONTROL: "no-store", "X-Accel-Buffering": "no", **cors_of(http)}
+        headers={**headers_of(http, media), hdrs.CACHE_CONTROL: "no-store", "X-Accel-Buffering": "no"}
     )
     await answer.prepare(http)
     return answer
