@@ -13,9 +13,23 @@ SECTIONS = {
     },
     "Use it": {
         "submit": Entry("osqueue_cli.commands.submit:submit", "Put a job into the queue, or many."),
+        "work": Entry("osqueue_cli.commands.work:work", "Run a worker until Ctrl-C or SIGTERM."),
         "jobs": Entry("osqueue_cli.commands.jobs:jobs", "List jobs, or follow what happens to them."),
         "job": Entry("osqueue_cli.commands.job:job", "One job: show, explain, wait, cancel, retry."),
+    },
+    "Look after it": {
         "stats": Entry("osqueue_cli.commands.stats:stats", "Show how many jobs there are and how fast they flow."),
+        "top": Entry("osqueue_cli.commands.top:top", "Watch the queue live."),
+        "workers": Entry("osqueue_cli.commands.workers:workers", "List the workers seen lately, with what they hold."),
+        "dead": Entry("osqueue_cli.commands.dead:dead", "Dead letters: list, retry."),
+        "pause": Entry("osqueue_cli.commands.pausing:pause", "Hand out no more jobs of these types."),
+        "resume": Entry("osqueue_cli.commands.pausing:resume", "Hand out jobs of these types again."),
+    },
+    "Look underneath": {
+        "inspect": Entry("osqueue_cli.commands.inspect:inspect", "Show the queue as it lies in the store."),
+        "verify": Entry("osqueue_cli.commands.verify:verify", "Check every object of the queue."),
+        "doctor": Entry("osqueue_cli.commands.doctor:doctor", "Check settings, storage, clock, ports and versions."),
+        "bench": Entry("osqueue_cli.commands.bench:bench", "Put a small load on a broker and measure."),
     },
 }
 

@@ -1,0 +1,69 @@
+"""The operator's calls: AdminService over gRPC, and its answers as JSON."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from osqueue_cli.connection import Connection
+from osqueue_cli.exits import Exit
+from osqueue_cli.failing import Failure
+from osqueue_cli.shapes import camel
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+T = TypeVar("T")
+
+
+class Admin:
+    """AdminService of whichever broker leads, as patient as the connection says."""
+
+    def __init__(self, connection: Connection) -> None:
+        from osqueue.retrying import Retrying, RetryOptions
+        from osqueue.transports.addresses import DEFAULT_URL, parse
+        from osqueue.transports.grpc_link import BrokerLink
+
+        endpoints = parse(connection.broker or DEFAULT_URL)
+        if endpoints[0].kind != "grpc":
+            raise Failure(f"this command speaks gRPC only: give a broker, not {connection.broker}", Exit.USAGE)
+        token = os.environ.get("OSQUEUE_TOKEN", "") if connection.token is None else connection.token
+        timeout_ms = max(1, round(connection.timeout_s * 1_000))
+        self._timeout_ms = min(5_000, timeout_ms)
+        self._link = BrokerLink(endpoints, token=token)
+        self._retrying = Retrying(RetryOptions(timeout_ms=self._timeout_ms, retry_deadline_ms=timeout_ms))
+
+    async def call(self, name: str, request: "Message") -> Any:
+        """The answer to the unary RPC `name`."""
+        return await self._retrying.run(lambda: self._link.call(name, request, self._timeout_ms))
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._link.close()
+
+
+def run(connection: Connection, work: "Callable[[Admin], Awaitable[T]]") -> T:
+    """Do the work with an `Admin`, in an event loop of its own."""
+
+    async def session() -> T:
+        admin = Admin(connection)
+        try:
+            return await work(admin)
+        finally:
+            await admin.close()
+
+    return asyncio.run(session())
+
+
+def to_json(message: "Message") -> dict[str, Any]:
+    """The message in the form of the gateway's REST answers: camelCase, numbers as numbers, zero values present."""
+    shaped: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.message_type is None:
+            shaped[camel(field.name)] = list(value) if field.is_repeated else value
+        elif field.is_repeated:
+            shaped[camel(field.name)] = [to_json(item) for item in value]
+        elif message.HasField(field.name):
+            shaped[camel(field.name)] = to_json(value)
+    return shaped

@@ -1,0 +1,99 @@
+"""`osqueue work`: run the worker of a module."""
+
+import asyncio
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from osqueue_cli.connection import json_option
+from osqueue_cli.exits import Exit
+from osqueue_cli.failing import Failure
+from osqueue_cli.params import DURATION
+
+if TYPE_CHECKING:
+    from osqueue import Worker
+
+
+@click.command(no_args_is_help=True)
+@click.argument("target", metavar="MODULE:NAME")
+@click.option("-b", "--broker", metavar="URL", help="Broker of a client that names none itself.  [env: BROKER_URL]")
+@click.option("--token", help="Token of a client that names none itself.  [env: OSQUEUE_TOKEN]")
+@click.option("-c", "--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once, instead of the worker's own.")
+@click.option("--drain", type=DURATION, help="How long to wait for running jobs when stopped.  [default: 30s]")
+@click.option("--until-idle", is_flag=True, help="End when no job is ready and none runs.")
+@json_option
+def work(
+    target: str, broker: str | None, token: str | None, concurrency: int | None,
+    drain: int | None, until_idle: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Run a worker until Ctrl-C or SIGTERM.
+
+    NAME is a Worker in the module, or a mapping from job types to handlers. In a
+    terminal it shows what the worker is doing; elsewhere it writes JSON lines.
+
+    \b
+    Examples:
+      osqueue work app:worker
+      osqueue work app.jobs:handlers --concurrency 50
+      osqueue work app:worker --until-idle        run what there is, then end
+
+    \b
+    app.py:
+      async def email(payload):
+          print("sending to", payload["to"])
+
+      handlers = {"email": email}
+
+    The first Ctrl-C lets running jobs finish, the second gives them back at once.
+    """
+    for name, value in (("BROKER_URL", broker), ("OSQUEUE_TOKEN", token)):
+        if value:
+            os.environ[name] = value
+    worker = load(target)
+    if concurrency is not None:
+        worker.concurrency = concurrency
+    if drain is not None:
+        worker.drain_timeout_ms = drain
+    from osqueue_cli import worker_view
+
+    show = worker_view.JsonLines if as_json or not sys.stdout.isatty() else worker_view.Screen
+    asyncio.run(worker_view.run(worker, show(worker), until_idle=until_idle))
+
+
+def load(target: str) -> "Worker":
+    """The worker that the target names, made from handlers where it names those."""
+    from osqueue import OsqueueClient, Worker
+
+    module_name, colon, name = target.partition(":")
+    if not colon or not module_name or not name:
+        raise click.UsageError(f"{target!r} names nothing to run; write MODULE:NAME, such as app:worker")
+    found = _import(module_name)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise click.UsageError(f"{module_name} has no {name!r}{_hint(found)}")
+        found = getattr(found, part)
+    if isinstance(found, Worker):
+        return found
+    if isinstance(found, dict):
+        return Worker(OsqueueClient(), found)
+    raise click.UsageError(f"{target} is a {type(found).__name__}; it must be a Worker or a mapping of handlers")
+
+
+def _import(module_name: str) -> Any:
+    sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise Failure(f"{module_name} cannot be imported: {error}", Exit.USAGE) from error
+        raise click.UsageError(f"there is no module {module_name!r} here ({os.getcwd()})") from error
+
+
+def _hint(module: Any) -> str:
+    from osqueue import Worker
+
+    names = [name for name, value in vars(module).items() if isinstance(value, Worker)] if module else []
+    return f"; its workers are called {', '.join(names)}" if names else ""
