@@ -161,6 +161,8 @@ class Term:
         written = await CheckpointWriter(self._settler, self.incarnation, position).write(image, room)
 
         def vouch(root: Root) -> Root:
+            if self.lost.done():
+                raise self._not_leader()  # what was handed over is no longer ours to move on
             return msgspec.structs.replace(
                 root,
                 checkpoint=written.ref,
@@ -170,10 +172,10 @@ class Term:
             )
 
         await self.appender.until_released(position.sequence)
-        if self.lost.done():
-            raise self._not_leader()
         await self._seat.swap(vouch)
         confirmed = await self._seat.confirm()
+        if self.lost.done():
+            raise self._not_leader()
         if confirmed.checkpoint != written.ref:
             raise CorruptObject(ROOT, "it is this broker's, yet does not name the checkpoint it has just been given")
 

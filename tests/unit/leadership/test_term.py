@@ -520,6 +520,32 @@ def test_a_hand_over_to_one_who_has_taken_over_already() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("held", ["checkpoints/", ROOT])
+def test_a_hand_over_during_a_checkpoint_gives_it_up(held: str) -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        broker, leader = await lead(bucket)
+        sequence = await commit(leader, b"1")
+        broker.store.hold(lambda operation, key: key.startswith(held) and operation in ("put", "swap"))
+        publishing = asyncio.ensure_future(leader.publish_checkpoint(sequence, os.urandom(300_000), None, 0))
+        await broker.store.reached.wait()
+        handing_over = asyncio.ensure_future(leader.hand_over())
+        await pass_ms(10)
+        broker.store.go.set()
+        await handing_over
+        with pytest.raises(NotLeader):
+            await publishing
+        await pass_ms(5_000)
+        assert segment_key(1, 2) in bucket.keys_after("log/", "", 9), "nothing is cleaned up any more"
+        assert root_of(bucket).broker is None
+        successor, term = await lead(bucket, "b")
+        if root_of(bucket).checkpoint.form == "empty":
+            assert successor.state.applied == [(2, b"1")]
+        assert term.epoch == 2
+
+    run(scenario())
+
+
 def test_a_hand_over_makes_commits_under_way_unknown() -> None:
     async def scenario() -> None:
         _, leader = await lead(MemoryBucket())
