@@ -48,7 +48,7 @@ async def serving(*arguments: str) -> AsyncIterator[tuple[Stub, int]]:
         await process.wait()
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """User and system time of another process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / 100
@@ -80,12 +80,12 @@ async def _throughput(report: Report) -> None:
         async with serving("file", f"{folder}/queue") as (stub, pid):
             await _cycle(stub, "warm", 5)
             for _ in range(_BEST_OF):
-                cpu, began = _cpu_seconds(pid), time.perf_counter()
+                cpu, began = cpu_seconds(pid), time.perf_counter()
                 await asyncio.gather(*(_cycle(stub, f"w{n}", rounds) for n in range(_CALLERS)))
                 took = time.perf_counter() - began
                 rate = _CALLERS * rounds * _BATCH / took
                 if rate > best:
-                    best, server_cpu = rate, (_cpu_seconds(pid) - cpu) / (_CALLERS * rounds * _BATCH) * 1e6
+                    best, server_cpu = rate, (cpu_seconds(pid) - cpu) / (_CALLERS * rounds * _BATCH) * 1e6
     report.figure(f"full cycle in batches of {_BATCH}, file store, {_CALLERS} callers", best, "jobs/s", at_least=20_000)
     report.figure("CPU of the broker per full cycle", server_cpu, "µs")
 

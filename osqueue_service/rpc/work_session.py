@@ -204,19 +204,21 @@ class WorkSession:
         """Jobs, or none when the wait was over or a frame left no slot free meanwhile."""
         loop = asyncio.get_running_loop()
         claiming = loop.create_task(self._engine.claim(claim, self._engine.limits.wait_ms_max))
+        changed = loop.create_task(self._slots_changed.wait())
         try:
-            while not claiming.done():
-                changed = loop.create_task(self._slots_changed.wait())
+            while True:
                 await asyncio.wait({claiming, changed}, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
+                if claiming.done():
+                    return claiming.result()
                 self._slots_changed.clear()
-                if self._free() <= 0 and not claiming.done():
+                if self._free() <= 0:
                     return []
-            return claiming.result()
+                changed = loop.create_task(self._slots_changed.wait())
         finally:
             self._waiting = None
-            # Jobs that were granted to it all the same are given back by the engine.
+            # Jobs that are granted to the claim all the same are given back by the engine.
             claiming.cancel()
+            changed.cancel()
 
     def _push(self, granted: list[Granted]) -> None:
         if granted:
