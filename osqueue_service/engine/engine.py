@@ -402,5 +402,6 @@ class Engine:
         self._finishing.notify(commit.finished)
         self._beside.hub.publish(commit.events)
         self.notices.tell(commit.notices)
-        self._checkpointer.consider()
-        self._wake.set()
+        if self._closed is None:
+            self._checkpointer.consider()
+            self._wake.set()
