@@ -144,8 +144,9 @@ def _frame(board: _Board, width: int, height: int) -> Any:
         ("osqueue top  ", "bold"),
         (f"epoch {stats.position.epoch}, commit {stats.position.sequence:,}  " if stats.position else "", "dim"),
         ("waiting ", "dim"), (f"{counts.unclaimed:,}  ", "cyan"), ("scheduled ", "dim"), f"{counts.scheduled:,}  ",
-        ("running ", "dim"), (f"{counts.in_progress:,}  ", "yellow"), ("done ", "dim"),
-        (f"{counts.completed_total:,}  ", "green"), ("dead ", "dim"), (f"{counts.dead:,}", "red" if counts.dead else ""),
+        ("running ", "dim"), (f"{counts.in_progress:,}  ", "yellow"),
+        ("done ", "dim"), (f"{counts.completed_total:,}  ", "green"),
+        ("dead ", "dim"), (f"{counts.dead:,}", "red" if counts.dead else ""),
     )  # fmt: skip
     now = board.done_per_s[-1] if board.done_per_s else 0.0
     curve = Text.assemble(

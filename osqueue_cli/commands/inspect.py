@@ -1,0 +1,179 @@
+"""`osqueue inspect`: the queue as it lies in the store, without a broker."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import click
+import msgspec
+
+from osqueue_cli import output
+from osqueue_cli.connection import json_option
+from osqueue_cli.exits import Exit
+from osqueue_cli.failing import Failure
+from osqueue_cli.records import object_json, struct_json
+from osqueue_cli.settings import STORAGE, settings_options
+from osqueue_cli.shapes import bytes_field
+from osqueue_cli.storage import look
+from osqueue_service.engine.rebuild import Rebuild
+from osqueue_service.limits import DEFAULT_LIMITS
+from osqueue_service.log import Root, SeedQueue, Settler
+from osqueue_service.log.paths import ROOT, parse_checkpoint_key, parse_segment_key, segment_key
+from osqueue_service.log.reader import Reader, Reading
+from osqueue_service.log.segment import decode
+from osqueue_service.state.model import Job, Status
+from osqueue_service.state.state import State
+
+PAGE_KEYS = 1_000
+
+
+@click.command()
+@click.argument("key", required=False)
+@click.option("--list", "listing", is_flag=True, help="List the keys of all objects; KEY is then what they begin with.")
+@click.option("--jobs", is_flag=True, help="Write every job as a line of JSON.")
+@settings_options(storage_default="file", only=STORAGE)
+@json_option
+def inspect(key: str | None, listing: bool, jobs: bool, as_json: bool, overrides: Mapping[str, str]) -> None:
+    """Show the queue as it lies in the store: no broker is needed, and none is disturbed.
+
+    Without KEY: a summary. With KEY: that object as JSON, every record of it.
+    EPOCH/SEQUENCE is short for the key of a segment.
+
+    \b
+    Examples:
+      osqueue inspect                             the queue in ./osqueue-data
+      osqueue inspect --data-dir /var/lib/osqueue queue.json
+      osqueue inspect 3/1207                      commit 1207, in the lane of epoch 3
+      osqueue inspect --list log/
+      osqueue inspect --jobs | jq 'select(.status == "dead")'
+      osqueue inspect --storage-backend s3 --s3-bucket jobs
+    """
+    if listing:
+        look(overrides, lambda settler: _list(settler, key or ""))
+    elif key is not None:
+        output.print_json(look(overrides, lambda settler: _object(settler, _full_key(key))))
+    elif jobs:
+        look(overrides, _print_jobs)
+    else:
+        summary = look(overrides, _summary)
+        if as_json:
+            output.print_json(summary)
+        else:
+            _print_summary(summary)
+
+
+def _full_key(key: str) -> str:
+    epoch, slash, sequence = key.partition("/")
+    return segment_key(int(epoch), int(sequence)) if slash and epoch.isdigit() and sequence.isdigit() else key
+
+
+async def _list(settler: Settler, prefix: str) -> None:
+    async for key in _keys(settler, prefix):
+        click.echo(key)
+
+
+async def _keys(settler: Settler, prefix: str) -> AsyncIterator[str]:
+    after = ""
+    while page := await settler.list_after(prefix, after, PAGE_KEYS):
+        for key in page:
+            yield key
+        after = page[-1]
+
+
+async def _object(settler: Settler, key: str) -> dict[str, Any]:
+    found = await settler.read(key)
+    if found is None:
+        raise Failure(f"there is no object {key!r} in {settler.store.description}", Exit.NOT_FOUND)
+    body = found.body
+    if key == ROOT:
+        return {"key": key, "bytes": len(body), **bytes_field("root", body)}
+    if parse_segment_key(key) is not None:
+        return object_json(key, len(body), decode(key, body))
+    part = parse_checkpoint_key(key)
+    if part is None:
+        return {"key": key, "bytes": len(body), **bytes_field("content", body)}
+    root = await Reader(settler).root()
+    ref = root.checkpoint if isinstance(root, Root) else None
+    vouched = ref is not None and (ref.sequence, ref.epoch) == (part.sequence, part.epoch)
+    return {"key": key, "kind": "checkpoint", "bytes": len(body), **part._asdict(), "vouchedForByRoot": vouched}
+
+
+async def _read(settler: Settler) -> tuple[Reading, State]:
+    rebuild = Rebuild(DEFAULT_LIMITS)
+    reading = await Reader(settler).read(rebuild)
+    if reading is None:
+        raise Failure(f"there is no queue in {settler.store.description}", Exit.NOT_FOUND)
+    if isinstance(reading, SeedQueue):
+        raise Failure(
+            f"queue.json in {settler.store.description} was written by an earlier osqueue: "
+            f"{output.plural(len(reading.jobs), 'job')}, which the first broker of this version adopts",
+            Exit.FAILED,
+        )
+    return reading, rebuild.state
+
+
+async def _summary(settler: Settler) -> dict[str, Any]:
+    reading, state = await _read(settler)
+    root = reading.root
+    return {
+        "store": settler.store.description,
+        "format": root.format,
+        "epoch": root.epoch,
+        "leader": root.leader or None,
+        "incarnation": root.incarnation,
+        "rootWrittenAt": root.broker_heartbeat,
+        "checkpoint": msgspec.to_builtins(root.checkpoint),
+        "log": {
+            "lane": reading.position.lane,
+            "sequence": reading.position.sequence,
+            "segmentsSinceCheckpoint": reading.segments,
+            "fencesSinceCheckpoint": reading.fences,
+        },
+        "jobs": {status.wire: state.count(status) for status in Status},
+        "totals": struct_json(state.counters),
+        "lastChangeAt": state.stamp_ms,
+    }
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    checkpoint, log = summary["checkpoint"], summary["log"]
+    size = f", {output.size(checkpoint['size'])}" if checkpoint.get("size") else ""
+    output.print_fields(
+        {
+            "store": summary["store"],
+            "epoch": summary["epoch"],
+            "leader": summary["leader"] or "nobody: the last one handed over, or none has led yet",
+            "root written": f"{output.timestamp(summary['rootWrittenAt'])} ({output.ago(summary['rootWrittenAt'])})",
+            "checkpoint": f"commit {checkpoint['sequence']:,} ({checkpoint['form']}{size})",
+            "log": f"up to commit {log['sequence']:,} in lane {log['lane']}; since the checkpoint "
+            f"{output.plural(log['segmentsSinceCheckpoint'], 'segment')} and "
+            f"{output.plural(log['fencesSinceCheckpoint'], 'fence')}",
+            "jobs": ", ".join(f"{count:,} {status}" for status, count in summary["jobs"].items()),
+            "last change": f"{output.timestamp(summary['lastChangeAt'])} ({output.ago(summary['lastChangeAt'])})",
+        }
+    )
+
+
+async def _print_jobs(settler: Settler) -> None:
+    _, state = await _read(settler)
+    for job in state.jobs.values():
+        output.print_json_line(_job_json(state, job))
+
+
+def _job_json(state: State, job: Job) -> dict[str, Any]:
+    spec = struct_json(job.spec)
+    spec.pop("id", None)
+    shaped = {
+        "id": state.job_id(job),
+        "status": job.status.wire,
+        "createdAt": job.created_at,
+        "attempts": job.attempts,
+        "claims": job.claims,
+        "finishedAt": job.finished_at,
+        **spec,
+        "history": [struct_json(attempt) for attempt in job.history],
+    }
+    if job.lease is not None:
+        shaped["lease"] = struct_json(job.lease)
+    if job.result is not None:
+        shaped |= bytes_field("result", job.result)
+    return shaped
