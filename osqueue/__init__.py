@@ -49,6 +49,7 @@ from osqueue.job import (
 from osqueue.messages import JobEvent, JobSpec, Resync, Settled, Stats
 from osqueue.registry import JobType, Registry
 from osqueue.submission import SubmitOptions, new_job
+from osqueue.sync import SyncClient, SyncJobHandle
 from osqueue.worker import Worker, WorkerState
 
 __all__ = [
@@ -91,6 +92,8 @@ __all__ = [
     "Stats",
     "StorageBackendError",
     "SubmitOptions",
+    "SyncClient",
+    "SyncJobHandle",
     "TransportConfigError",
     "TransportConnectionError",
     "TransportRequestError",

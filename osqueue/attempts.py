@@ -132,7 +132,7 @@ class Attempt:
             if self.task is not None and self.task.cancelling():
                 self.task.uncancel()  # it has done its work; settling must not be cancelled
                 self.stop_reason = self.stop_reason or Stop.DRAINED
-        except Exception as error:  # noqa: BLE001 - it becomes the attempt's failure
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes the attempt's failure, not the worker's end
             failure = error
         finally:
             self.handling = False

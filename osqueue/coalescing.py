@@ -71,6 +71,11 @@ class Coalescer(Generic[Item, Answer]):
         """Batches under way."""
         return len(self._flights)
 
+    @property
+    def _full(self) -> bool:
+        """There is a batch's worth: nothing is won by waiting."""
+        return len(self._waiting) >= self._batch_items or self._waiting_bytes >= BATCH_BYTES
+
     async def call(self, item: Item, size: int) -> Answer:
         """The item's own answer; raises its own error. `size` is about how many bytes it is on the wire."""
         while self._waiting and (len(self._waiting) >= BUFFER_ITEMS or self._waiting_bytes + size > BUFFER_BYTES):
@@ -80,7 +85,7 @@ class Coalescer(Generic[Item, Answer]):
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting.append((item, size, future))
         self._waiting_bytes += size
-        if self._scheduled is None:
+        if self._scheduled is None or (self._full and isinstance(self._scheduled, asyncio.TimerHandle)):
             self._schedule()
         return await future
 
@@ -121,9 +126,12 @@ class Coalescer(Generic[Item, Answer]):
 
     def _schedule(self) -> None:
         """Decide when the next batch leaves. "At once" is one turn of the loop later: who is ready now comes along."""
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
         if len(self._flights) >= self._flights_max:
             return  # a landing schedules again
-        if not self._flights or len(self._waiting) >= self._batch_items:
+        if not self._flights or self._full:
             self._scheduled = self._loop.call_soon(self._depart)
             return
         due = self._last_departure + self._spacing_s
@@ -168,10 +176,7 @@ class Coalescer(Generic[Item, Answer]):
         self._flights.discard(flight)
         if not self._waiting or self._closed:
             return
-        if self._scheduled is not None and not self._flights:
-            self._scheduled.cancel()
-            self._scheduled = None
-        if self._scheduled is None:
+        if self._scheduled is None or not self._flights:
             self._schedule()
 
     async def _fly(self, items: list[Item], futures: list[asyncio.Future[Answer]]) -> None:

@@ -5,7 +5,7 @@
 
     await client.submit_job(email, EmailPayload(to="ada@example.org"))
 
-Any type that Pydantic can validate will do: a model, a dataclass, a TypedDict, `list[int]`.
+Any type that Pydantic can validate will do: a model, a dataclass, `list[int]`.
 """
 
 from collections.abc import Iterator
@@ -94,9 +94,12 @@ class _Codec:
             raise self._refused(error) from error
 
     def _build(self) -> "TypeAdapter[Any]":
-        from pydantic import TypeAdapter
+        from pydantic import PydanticUserError, TypeAdapter
 
-        self._adapter = TypeAdapter(self._kind)
+        try:
+            self._adapter = TypeAdapter(self._kind)
+        except PydanticUserError as error:
+            raise ConfigError(f"the type of the {self._what} cannot be validated: {error.message}") from error
         return self._adapter
 
     def _refused(self, error: Any) -> BrokerProtocolError:

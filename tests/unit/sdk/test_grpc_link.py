@@ -1,0 +1,236 @@
+"""Calls on the wire: errors, deadlines, the token, and following the leader."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from osqueue.errors import (
+    AuthError,
+    BrokerLeadershipError,
+    BrokerProtocolError,
+    DiscoveryError,
+    EngineStateError,
+    QueueFullError,
+    TransportConnectionError,
+    TransportRequestError,
+)
+from osqueue.retrying import Retrying, RetryOptions
+from osqueue.transports.addresses import parse
+from osqueue.transports.grpc_link import PEERS_MAX, BrokerLink
+from osqueue_stubs.osqueue.v1 import queue_pb2
+from tests.unit.sdk.scripted_broker import Refusal, ScriptedBroker, not_leader, running
+
+STATS = queue_pb2.GetStatsRequest()
+ANSWER = queue_pb2.GetStatsResponse(total=7)
+
+
+@pytest.fixture
+async def brokers():
+    pair = (ScriptedBroker(), ScriptedBroker())
+    async with running(*pair):
+        for broker in pair:
+            broker.answer("GetStats", ANSWER)
+        yield pair
+
+
+@pytest.fixture
+async def link(brokers):
+    link = BrokerLink(parse([broker.address for broker in brokers]))
+    yield link
+    await link.close()
+
+
+async def until_answered(link):
+    retrying = Retrying(RetryOptions(retry_delay_ms=0))
+    return await retrying.run(lambda: link.call("GetStats", STATS, 1_000))
+
+
+async def test_a_call_is_answered(brokers, link):
+    assert (await link.call("GetStats", STATS, 1_000)).total == 7
+    assert brokers[0].calls == [("GetStats", STATS)]
+
+
+async def test_the_token_travels_with_every_call(brokers):
+    link = BrokerLink(parse(brokers[0].address), token="secret")
+    await link.call("GetStats", STATS, 1_000)
+    await link.clone().call("GetStats", STATS, 1_000)
+    assert [metadata["authorization"] for metadata in brokers[0].metadata] == ["Bearer secret"] * 2
+
+
+INVALID = Refusal(
+    grpc.StatusCode.INVALID_ARGUMENT, "type: too long", reason="INVALID_REQUEST", violations=(("type", "too long"),)
+)
+FULL = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", reason="QUEUE_FULL", retry_after_ms=500)
+UNKNOWN = Refusal(grpc.StatusCode.UNAVAILABLE, "who knows", reason="OUTCOME_UNKNOWN")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind", "reason", "says"),
+    [
+        (INVALID, BrokerProtocolError, "INVALID_REQUEST", "type: too long"),
+        (FULL, QueueFullError, "QUEUE_FULL", "full"),
+        (UNKNOWN, EngineStateError, "OUTCOME_UNKNOWN", "who knows"),
+        (Refusal(grpc.StatusCode.UNAUTHENTICATED, "no token"), AuthError, "UNAUTHENTICATED", "no token"),
+        (Refusal(grpc.StatusCode.UNIMPLEMENTED, "use GetJob"), BrokerProtocolError, "UNIMPLEMENTED", "use GetJob"),
+        (Refusal(grpc.StatusCode.UNAVAILABLE, "starting"), TransportConnectionError, "UNAVAILABLE", "starting"),
+        (Refusal(grpc.StatusCode.DATA_LOSS, "odd"), TransportRequestError, "DATA_LOSS", "no answer of a broker"),
+    ],
+    ids=lambda value: value.code.name if isinstance(value, Refusal) else "",
+)
+async def test_a_status_becomes_an_error(brokers, link, refusal, kind, reason, says):
+    brokers[0].answer("GetStats", refusal)
+    with pytest.raises(kind, match=says) as raised:
+        await link.call("GetStats", STATS, 1_000)
+    assert raised.value.reason == reason
+
+
+async def test_details_are_passed_on(brokers, link):
+    brokers[0].answer("GetStats", INVALID, FULL)
+    with pytest.raises(BrokerProtocolError) as raised:
+        await link.call("GetStats", STATS, 1_000)
+    assert (raised.value.violations, raised.value.method) == ((("type", "too long"),), "GetStats")
+    with pytest.raises(QueueFullError) as raised:
+        await link.call("GetStats", STATS, 1_000)
+    assert raised.value.retry_after_ms == 500
+
+
+async def test_details_of_somebody_else_are_no_reason(brokers, link):
+    refusal = Refusal(grpc.StatusCode.UNAVAILABLE, "proxy")
+    refusal.trailing.append(("grpc-status-details-bin", b"\xff\xff"))
+    brokers[0].answer("GetStats", refusal)
+    with pytest.raises(TransportConnectionError, match="proxy"):
+        await link.call("GetStats", STATS, 1_000)
+
+
+async def test_the_leader_is_followed_at_once(brokers, link):
+    standby, leader = brokers
+    standby.answer("GetStats", not_leader(leader.address))
+    with pytest.raises(BrokerLeadershipError) as raised:
+        await link.call("GetStats", STATS, 1_000)
+    assert (raised.value.leader, raised.value.retry_after_ms) == (leader.address, 0)
+    assert link.address == leader.address
+    assert (await link.call("GetStats", STATS, 1_000)).total == 7
+
+
+async def test_an_address_that_was_not_given_is_followed_too(brokers):
+    standby, leader = brokers
+    standby.answer("GetStats", not_leader(leader.address))
+    link = BrokerLink(parse(standby.address))
+    assert (await until_answered(link)).total == 7
+    await link.close()
+
+
+async def test_brokers_that_point_at_each_other_do_not_make_it_spin(brokers, link):
+    first, second = brokers
+    first.answer("GetStats", not_leader(second.address))
+    second.answer("GetStats", not_leader(first.address))
+    hints = []
+    for _ in range(4):
+        with pytest.raises(BrokerLeadershipError) as raised:
+            await link.call("GetStats", STATS, 1_000)
+        hints.append(raised.value.retry_after_ms)
+    assert hints == [0, None, None, None]
+
+
+async def test_a_standby_that_knows_no_leader_sends_on_to_the_next_address(brokers, link):
+    brokers[0].answer("GetStats", not_leader())
+    assert (await until_answered(link)).total == 7
+    assert link.address == brokers[1].address
+
+
+async def test_a_dead_broker_sends_on_to_the_next_address(brokers):
+    link = BrokerLink(parse(["127.0.0.1:1", brokers[0].address]))
+    with pytest.raises(TransportConnectionError, match=r"cannot reach the broker at 127\.0\.0\.1:1"):
+        await link.call("GetStats", STATS, 1_000)
+    assert (await link.call("GetStats", STATS, 1_000)).total == 7
+    await link.close()
+
+
+async def test_a_silent_broker_is_left_after_the_deadline(brokers, link):
+    async def never(request, context):
+        await asyncio.Event().wait()
+
+    brokers[0].answer("GetStats", never)
+    with pytest.raises(TransportConnectionError, match="did not answer GetStats within 50 ms") as raised:
+        await link.call("GetStats", STATS, 50)
+    assert raised.value.reason == "DEADLINE_EXCEEDED"
+    assert link.address == brokers[1].address
+
+
+async def test_concurrent_failures_move_on_once(brokers, link):
+    brokers[0].answer("GetStats", Refusal(grpc.StatusCode.UNAVAILABLE))
+    calls = [link.call("GetStats", STATS, 1_000) for _ in range(3)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert link.address == brokers[1].address
+
+
+async def test_the_storage_is_asked_first_and_after_every_failure(brokers):
+    first, second = brokers
+    first.answer("GetStats", Refusal(grpc.StatusCode.UNAVAILABLE))
+    found = iter([first.address, second.address])
+    looks = 0
+
+    async def find():
+        nonlocal looks
+        looks += 1
+        return next(found)
+
+    link = BrokerLink(find_leader=find)
+    assert link.address == ""
+    assert (await until_answered(link)).total == 7
+    assert looks == 2
+    await link.close()
+
+
+async def test_a_queue_without_a_leader_is_looked_up_again(brokers):
+    answers = [DiscoveryError("nobody"), DiscoveryError("nobody"), brokers[0].address]
+
+    async def find():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    link = BrokerLink(find_leader=find)
+    assert (await until_answered(link)).total == 7
+    await link.close()
+
+
+async def test_concurrent_calls_share_one_look(brokers):
+    looks = 0
+
+    async def find():
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0)
+        return brokers[0].address
+
+    link = BrokerLink(find_leader=find)
+    await asyncio.gather(*(link.call("GetStats", STATS, 1_000) for _ in range(5)))
+    assert looks == 1
+    await link.close()
+
+
+async def test_leaders_of_old_leave_few_channels_behind(brokers):
+    link = BrokerLink(parse(brokers[0].address))
+    for port in range(1, 3 * PEERS_MAX):
+        link._address = f"127.0.0.1:{port}"
+        with pytest.raises(TransportConnectionError):
+            await link.call("GetStats", STATS, 1_000)
+    assert len(link._peers) <= PEERS_MAX
+    await link.close()
+
+
+async def test_a_stream_is_read_to_its_end(brokers, link):
+    brokers[0].answer("WatchJobs", [queue_pb2.WatchJobsResponse(), queue_pb2.WatchJobsResponse()])
+    messages = [message async for message in link.stream("WatchJobs", queue_pb2.WatchJobsRequest())]
+    assert len(messages) == 2
+
+
+async def test_a_refused_stream_raises(brokers, link):
+    brokers[0].answer("WatchJobs", not_leader(brokers[1].address))
+    with pytest.raises(BrokerLeadershipError):
+        async for _ in link.stream("WatchJobs", queue_pb2.WatchJobsRequest()):
+            pass
+    assert link.address == brokers[1].address

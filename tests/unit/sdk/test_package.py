@@ -1,0 +1,103 @@
+"""What importing the SDK costs, and what its types say."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+HEAVY = ["aiohttp", "grpc", "google.protobuf", "pydantic", "osqueue_service", "gateway", "boto3"]
+
+
+def test_importing_is_light():
+    code = f"import sys, osqueue; print([name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_everything_public_is_there():
+    import osqueue
+
+    assert [name for name in osqueue.__all__ if not hasattr(osqueue, name)] == []
+    assert osqueue.__all__ == sorted(osqueue.__all__)
+
+
+USES = """
+    from pydantic import BaseModel
+    from osqueue import JobContext, JobHandle, OsqueueClient, Registry, SyncClient, Worker
+
+    class Email(BaseModel):
+        to: str
+
+    class Receipt(BaseModel):
+        id: str
+
+    registry = Registry()
+    email = registry.job("email", Email, Receipt)
+    resize = registry.job("resize", Email)
+    client = OsqueueClient(registry=registry)
+    worker = Worker(client)
+
+    async def produce() -> None:
+        reveal_type(await client.submit_job(email, Email(to="ada")))
+        reveal_type(await client.submit_job(resize, Email(to="ada"), priority=3))
+        reveal_type(await client.submit_job("anything", object()))
+        reveal_type(await (await client.submit_job(email, Email(to="ada"))).result())
+        reveal_type(await client.submit_and_wait(email, Email(to="ada")))
+        reveal_type(SyncClient().submit_job(email, Email(to="ada")).result())
+        await client.submit_job(email, "ada")  # WRONG
+        await client.submit_job(email, Email(to="ada"), priority="high")  # WRONG
+        await client.submit_job(email, Email(to="ada"), colour="red")  # WRONG
+
+    @worker.handler(email)
+    async def send(payload: Email) -> Receipt:
+        return Receipt(id=payload.to)
+
+    @worker.handler("email2")
+    def anything(payload: object, context: JobContext) -> None: ...
+
+    @worker.handler(email)
+    def send_in_thread(payload: Email, context: JobContext) -> Receipt:
+        return Receipt(id=context.job_id)
+
+    @worker.handler(email)  # WRONG
+    async def takes_another_payload(payload: int) -> Receipt: ...
+
+    @worker.handler(email)  # WRONG
+    async def returns_another_result(payload: Email) -> int: ...
+"""
+
+REVEALED = [
+    "osqueue.handle.JobHandle[uses.Receipt]",
+    "osqueue.handle.JobHandle[Any]",
+    "osqueue.handle.JobHandle[Any]",
+    "uses.Receipt",
+    "uses.Receipt",
+    "uses.Receipt",
+]
+
+
+@pytest.fixture(scope="module")
+def verdict(tmp_path_factory):
+    """What mypy says of the program above."""
+    directory = tmp_path_factory.mktemp("typing")
+    program = directory / "uses.py"
+    program.write_text(textwrap.dedent(USES))
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--disable-error-code=empty-body"]
+    command += [f"--cache-dir={ROOT}/.mypy_cache", str(program)]
+    result = subprocess.run(command, cwd=directory, env={"MYPYPATH": str(ROOT)}, capture_output=True, text=True)
+    return result.stdout.splitlines()
+
+
+def test_the_types_of_payload_and_result_are_inferred(verdict):
+    revealed = [line.split('"')[1] for line in verdict if "Revealed type" in line]
+    assert revealed == REVEALED, verdict
+
+
+def test_wrong_payloads_options_and_handlers_are_found(verdict):
+    wrong = {number for number, line in enumerate(textwrap.dedent(USES).splitlines(), 1) if "# WRONG" in line}
+    found = {int(line.split(":")[1]) for line in verdict if " error: " in line}
+    assert found == wrong, verdict

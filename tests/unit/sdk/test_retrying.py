@@ -1,0 +1,118 @@
+"""What is tried again, how long, and what is raised at once."""
+
+import pytest
+
+from osqueue.errors import (
+    AuthError,
+    BrokerLeadershipError,
+    BrokerProtocolError,
+    ConfigError,
+    DiscoveryError,
+    EngineStateError,
+    JobNotFoundError,
+    LeaseLostError,
+    QueueFullError,
+    StorageBackendError,
+    TransportConnectionError,
+    TransportRequestError,
+)
+from osqueue.retrying import Retrying, RetryOptions
+
+OUTAGES = [
+    TransportConnectionError("away"),
+    BrokerLeadershipError("not me"),
+    StorageBackendError("store away"),
+    DiscoveryError("nobody leads"),
+    EngineStateError("who knows", reason="OUTCOME_UNKNOWN"),
+]
+FINAL = [
+    AuthError("no"),
+    BrokerProtocolError("wrong"),
+    EngineStateError("defect", reason="INTERNAL"),
+    JobNotFoundError("gone"),
+    LeaseLostError("lost"),
+    TransportRequestError("what is this"),
+]
+
+
+def name(error):
+    return type(error).__name__ + error.reason
+
+
+class Calls:
+    def __init__(self, *outcomes):
+        self.outcomes = list(outcomes)
+        self.made = 0
+
+    async def __call__(self):
+        self.made += 1
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+@pytest.mark.parametrize("error", OUTAGES, ids=name)
+async def test_an_outage_is_waited_out(error):
+    calls = Calls(*[error] * 50, "answer")
+    assert await Retrying(RetryOptions(retry_delay_ms=0)).run(calls) == "answer"
+
+
+@pytest.mark.parametrize("error", FINAL, ids=name)
+async def test_what_cannot_pass_is_raised_at_once(error):
+    calls = Calls(error)
+    with pytest.raises(type(error)):
+        await Retrying(RetryOptions(retry_delay_ms=0)).run(calls)
+    assert calls.made == 1
+
+
+async def test_a_busy_broker_is_asked_again_only_so_often():
+    calls = Calls(QueueFullError("full"))
+    retrying = Retrying(RetryOptions(max_retries=3, retry_delay_ms=0))
+    with pytest.raises(QueueFullError):
+        await retrying.run(calls)
+    assert (calls.made, retrying.retries) == (4, 3)
+
+
+@pytest.mark.parametrize("error", OUTAGES, ids=name)
+async def test_without_retries_everything_is_raised(error):
+    calls = Calls(error)
+    with pytest.raises(type(error)):
+        await Retrying(RetryOptions(max_retries=0)).run(calls)
+    assert calls.made == 1
+
+
+def test_an_outage_ends_patience_at_the_deadline():
+    retrying = Retrying(RetryOptions(max_retries=3, retry_deadline_ms=10_000))
+    assert retrying.pause_ms(OUTAGES[0], 10, 8_000) is not None
+    assert retrying.pause_ms(OUTAGES[0], 10, 10_000) is None
+    assert retrying.pause_ms(OUTAGES[0], 10, 8_000, deadline_ms=8_000) is None
+
+
+def test_a_few_retries_are_made_however_long_the_attempts_took():
+    retrying = Retrying(RetryOptions(max_retries=3, retry_deadline_ms=10_000))
+    assert retrying.pause_ms(OUTAGES[0], 2, 60_000) is not None
+    assert retrying.pause_ms(OUTAGES[0], 3, 60_000) is None
+
+
+def test_pauses_grow_up_to_the_delay():
+    retrying = Retrying(RetryOptions(retry_delay_ms=1_000))
+    for tries, longest in [(0, 25), (1, 50), (2, 100), (6, 1_000), (60, 1_000)]:
+        pause = retrying.pause_ms(OUTAGES[0], tries, 0)
+        assert longest / 2 <= pause <= longest
+
+
+def test_a_busy_broker_is_given_the_time_it_asks_for():
+    retrying = Retrying(RetryOptions(retry_delay_ms=1_000))
+    assert retrying.pause_ms(QueueFullError("full", retry_after_ms=800), 0, 0) >= 400
+
+
+def test_a_better_address_is_tried_at_once():
+    error = BrokerLeadershipError("the other one", retry_after_ms=0)
+    assert Retrying(RetryOptions()).pause_ms(error, 5, 0) == 0
+
+
+@pytest.mark.parametrize("option", ["timeout_ms", "max_retries", "retry_delay_ms", "retry_deadline_ms"])
+def test_a_wrong_option_is_named(option):
+    with pytest.raises(ConfigError, match=option):
+        RetryOptions(**{option: -1})

@@ -1,0 +1,672 @@
+"""A worker: what it does with jobs, handlers, failures, leases and its own end."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+
+import pytest
+from pydantic import BaseModel
+
+from osqueue import (
+    AuthError,
+    ConfigError,
+    Handler,
+    JobContext,
+    JobError,
+    LeaseLostError,
+    OsqueueClient,
+    QueueFullError,
+    Registry,
+    Reject,
+    Retry,
+    TransportConnectionError,
+    Worker,
+    new_job,
+)
+from tests.unit.sdk.memory_transport import MemoryTransport
+
+
+class Email(BaseModel):
+    to: str
+
+
+EMAIL = Registry().job("email", Email)
+
+
+async def work(client, handlers, **options):
+    """Run a worker until nothing is left to do."""
+    worker = Worker(client, handlers, **options)
+    await worker.run(until_idle=True, handle_signals=False)
+    return worker
+
+
+class Running:
+    """A worker that runs beside the test."""
+
+    def __init__(self, client, handlers, **options):
+        self.worker = Worker(client, handlers, **options)
+        self.task = asyncio.ensure_future(self.worker.run(handle_signals=False))
+
+    async def __aenter__(self):
+        return self.worker
+
+    async def __aexit__(self, *_):
+        self.worker.stop()
+        await self.task
+
+
+async def settled(queue, job_id, status):
+    while queue.jobs[job_id].status != status:
+        await queue.change()
+    return queue.jobs[job_id]
+
+
+# --- handlers ---------------------------------------------------------------------------------------------------------
+
+
+async def test_handlers_of_every_kind_return_results(client, queue):
+    async def loop(payload):
+        return {"loop": payload}
+
+    def thread(payload):
+        return {"thread": payload, "off": threading.current_thread() is not threading.main_thread()}
+
+    async def with_context(payload, context: JobContext):
+        return {"job": context.job_id, "attempt": context.attempt, "last": context.is_last_attempt}
+
+    handles = [await client.submit_job(name, 1) for name in ("loop", "thread", "context")]
+    worker = await work(client, {"loop": loop, "thread": thread, "context": with_context})
+    assert [await handle.result() for handle in handles] == [
+        {"loop": 1},
+        {"thread": 1, "off": True},
+        {"job": handles[2].id, "attempt": 1, "last": False},
+    ]
+    assert (worker.tally.claimed, worker.tally.completed) == (3, 3)
+
+
+async def test_payload_and_result_are_typed(client):
+    worker = Worker(client)
+
+    @worker.handler(Registry().job("email", Email, Email))
+    async def send(payload: Email) -> Email:
+        return Email(to=payload.to.upper())
+
+    handle = await client.submit_job("email", {"to": "ada"})
+    await worker.run(until_idle=True, handle_signals=False)
+    assert await handle.result() == {"to": "ADA"}
+
+
+async def test_a_handler_for_any_type(client):
+    handles = [await client.submit_job(name, 1) for name in ("", "a")]
+    await work(client, {"*": lambda payload: payload})
+    assert [await handle.result() for handle in handles] == [1, 1]
+
+
+async def test_only_some_of_the_types(client, queue):
+    await client.submit_job("a", 1)
+    other = await client.submit_job("b", 1)
+    await work(client, {"a": lambda payload: None, "b": lambda payload: None}, types=["a"])
+    assert await other.status() == "unclaimed"
+
+
+class CallableObject:
+    async def __call__(self, payload):
+        return "called"
+
+
+async def test_an_object_with_a_coroutine_call(client):
+    handle = await client.submit_job("t", 1)
+    await work(client, {"t": CallableObject()})
+    assert await handle.result() == "called"
+
+
+def takes_nothing():
+    pass
+
+
+def takes_three(a, b, c):
+    pass
+
+
+def takes_keyword(payload, *, tenant):
+    pass
+
+
+async def coroutine(payload):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("handlers", "says"),
+    [
+        ({"t": 5}, "is no function"),
+        ({"t": takes_nothing}, "must take \\(payload\\) or \\(payload, context\\)"),
+        ({"t": takes_three}, "must take"),
+        ({"t": takes_keyword}, "keyword-only"),
+        ({"t": Handler(coroutine, runs_in="thread")}, "not in a thread"),
+        ({"t": Handler(takes_keyword, runs_in="loop")}, "no coroutine function"),
+        ({"t": Handler(lambda payload: None, runs_in="process")}, "cannot be imported by another process"),
+        ({"t": Handler(coroutine, concurrency=0)}, "must be at least 1"),
+        ({"*": Handler(coroutine, concurrency=2)}, "no slots of its own"),
+        ({"t": coroutine, EMAIL: coroutine, "email": coroutine}, "has a handler already"),
+    ],
+)
+def test_a_handler_that_cannot_work_is_refused(queue, handlers, says):
+    with pytest.raises(ConfigError, match=says):
+        Worker(OsqueueClient(transport=MemoryTransport(queue)), handlers)
+
+
+@pytest.mark.parametrize(
+    ("handlers", "options", "says"),
+    [
+        ({}, {}, "has no handlers"),
+        ({"a": coroutine}, {"types": ["b"]}, "no handler for b"),
+        ({"*": coroutine, "a": Handler(coroutine, concurrency=1)}, {}, "no other handler can have slots"),
+    ],
+)
+async def test_a_worker_that_cannot_work_does_not_start(client, handlers, options, says):
+    with pytest.raises(ConfigError, match=says):
+        await work(client, handlers, **options)
+
+
+def test_a_worker_needs_slots(queue):
+    with pytest.raises(ConfigError, match="concurrency must be at least 1"):
+        Worker(OsqueueClient(transport=MemoryTransport(queue)), concurrency=0)
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_exception_fails_the_attempt_and_it_is_tried_again(client, queue):
+    tries = []
+
+    async def flaky(payload):
+        tries.append(payload)
+        if len(tries) < 3:
+            raise ValueError("not yet")
+        return "done"
+
+    handle = await client.submit_job("t", 1)
+    worker = await work(client, {"t": flaky})
+    assert await handle.result() == "done"
+    error = queue.jobs[handle.id].history[0].error
+    assert error.type == "ValueError"
+    assert error.message.startswith("not yet\n  at ")
+    assert error.message.endswith("in flaky")
+    assert worker.tally.failed == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "run_at"),
+    [
+        (ValueError("no"), "unclaimed", 0),
+        (Retry("later", delay_ms=500), "unclaimed", 500),
+        (Retry(), "unclaimed", 0),
+        (Reject("never"), "dead", 0),
+        (KeyError("fatal"), "dead", 0),
+        (SystemExit(3), "unclaimed", 0),
+        (StopIteration(), "unclaimed", 0),
+        (asyncio.CancelledError(), "unclaimed", 0),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("kind", ["loop", "thread"])
+async def test_the_exception_says_what_becomes_of_the_job(client, kind, error, status, run_at):
+    outcomes = []
+
+    async def loop(payload):
+        raise error
+
+    def thread(payload):
+        raise error
+
+    await client.submit_job("t", 1)
+    function = loop if kind == "loop" else thread
+    worker = Worker(
+        client,
+        {"t": Handler(function, fatal=(LookupError,))},
+        on_failed=lambda job, error, settled: (outcomes.append(settled[:2]), worker.stop())[1],
+    )
+    await worker.run(handle_signals=False)
+    assert outcomes[0] == (status, run_at)
+
+
+async def test_a_payload_that_does_not_validate_is_a_dead_letter(client, queue):
+    ran = []
+
+    async def send(payload):
+        ran.append(payload)
+
+    handle = await client.submit_job("email", {"from": "ada"})
+    await work(client, {EMAIL: send})
+    job = queue.jobs[handle.id]
+    assert (job.status, job.error.type, ran) == ("dead", "InvalidPayload", [])
+    assert "payload.to: Field required" in job.error.message
+
+
+async def test_a_result_that_cannot_travel_is_a_dead_letter(client, queue):
+    handle = await client.submit_job("t", 1)
+    await work(client, {"t": lambda payload: object()})
+    job = queue.jobs[handle.id]
+    assert (job.status, job.error.type) == ("dead", "InvalidResult")
+
+
+async def test_a_result_the_broker_refuses_fails_the_attempt(client, queue, monkeypatch):
+    async def full(self, completions, **_):
+        return [QueueFullError("no room for a promised result") for _ in completions], None
+
+    monkeypatch.setattr(MemoryTransport, "complete_jobs", full)
+    handle = await client.submit_job("t", 1, max_attempts=1)
+    await work(client, {"t": lambda payload: 1})
+    assert queue.jobs[handle.id].error == JobError("QueueFull", "no room for a promised result")
+
+
+async def test_a_broker_that_is_away_for_good_is_logged(queue, caplog, monkeypatch):
+    async def away(self, completions, **_):
+        raise TransportConnectionError("away")
+
+    monkeypatch.setattr(MemoryTransport, "complete_jobs", away)
+    async with OsqueueClient(transport=MemoryTransport(queue), max_retries=0) as client:
+        handle = await client.submit_job("t", 1)
+        worker = await work(client, {"t": coroutine})
+    assert worker.tally.unsettled == 1
+    assert f"job {handle.id} (t) is completed, but the broker could not be told" in caplog.text
+
+
+# --- slots ------------------------------------------------------------------------------------------------------------
+
+
+async def test_no_more_handlers_run_than_there_are_slots(client):
+    running = most = 0
+
+    async def count(payload):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    await client.submit_jobs([new_job("t", n) for n in range(20)])
+    await work(client, {"t": count}, concurrency=3)
+    assert most == 3
+
+
+async def test_a_type_may_have_slots_of_its_own(client):
+    blocked = asyncio.Event()
+
+    async def slow(payload):
+        await blocked.wait()
+
+    async def quick(payload):
+        return payload
+
+    await client.submit_jobs([new_job("slow", n) for n in range(3)])
+    handles = await client.submit_jobs([new_job("quick", n) for n in range(3)])
+    handlers = {"slow": Handler(slow, concurrency=2), "quick": quick}
+    async with Running(client, handlers, concurrency=1) as worker:
+        assert [await handle.result() for handle in handles] == [0, 1, 2]
+        state = worker.state()
+        assert (state.slots, state.busy, state.status) == (3, 2, "running")
+        assert set(state.types) == {"slow", "quick"}
+        blocked.set()
+
+
+async def test_jobs_are_claimed_many_at_a_time(client, queue):
+    await client.submit_jobs([new_job("t", n) for n in range(100)])
+    queue.calls.clear()
+    await work(client, {"t": coroutine}, concurrency=100)
+    assert queue.calls.count("claim_jobs") <= 3
+    assert queue.calls.count("complete_jobs") == 1
+
+
+async def test_a_waiting_worker_takes_a_job_at_once(client):
+    async with Running(client, {"t": lambda payload: payload + 1}):
+        assert await client.submit_and_wait("t", 1) == 2
+
+
+# --- leases -----------------------------------------------------------------------------------------------------------
+
+
+async def test_leases_are_renewed_and_progress_is_told(client, queue):
+    queue.lease_ms = 100
+    told = asyncio.Event()
+
+    async def slow(payload, context):
+        context.progress(0.25, "a quarter")
+        await told.wait()
+
+    handle = await client.submit_job("t", 1)
+    async with Running(client, {"t": slow}) as worker:
+        while queue.jobs[handle.id].progress is None:
+            await queue.change()
+        told.set()
+        await settled(queue, handle.id, "completed")
+    assert worker.state().leases_renewed >= 1
+    assert queue.jobs[handle.id].progress[:2] == (0.25, "a quarter")
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.5, float("nan")])
+async def test_progress_goes_from_0_to_1(client, queue, fraction):
+    handle = await client.submit_job("t", 1, max_attempts=1)
+    await work(client, {"t": lambda payload, context: context.progress(fraction)})
+    assert queue.jobs[handle.id].status == "dead"
+
+
+async def test_a_lost_lease_cancels_the_handler(client, queue):
+    queue.lease_ms = 60
+    started, lost = asyncio.Event(), []
+
+    async def slow(payload, context):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            assert context.lease_lost
+
+    handle = await client.submit_job("t", 1)
+    gone = asyncio.Event()
+    running = Running(client, {"t": slow}, on_lost=lambda job: (lost.append(job.job_id), gone.set())[1])
+    async with running as worker:
+        await started.wait()
+        del queue.tokens[handle.id]
+        await gone.wait()
+        assert worker.tally.lost == 1
+    assert lost == [handle.id]
+
+
+async def test_a_lost_lease_is_seen_by_a_thread_and_its_outcome_does_not_count(client, queue):
+    queue.lease_ms = 60
+    stopped = []
+
+    def slow(payload, context):
+        assert context.stopped.wait(30)
+        stopped.append(context.lease_lost)
+
+    gone = asyncio.Event()
+    handle = await client.submit_job("t", 1)
+    async with Running(client, {"t": slow}, on_lost=lambda job: gone.set()):
+        await settled(queue, handle.id, "in_progress")
+        del queue.tokens[handle.id]
+        await gone.wait()
+    assert stopped == [True]
+
+
+async def test_a_cancelled_job_stops_its_handler(client, queue):
+    queue.lease_ms = 60
+    started = asyncio.Event()
+
+    async def slow(payload):
+        started.set()
+        await asyncio.Event().wait()
+
+    handle = await client.submit_job("t", 1)
+    async with Running(client, {"t": slow}):
+        await started.wait()
+        await handle.cancel()
+        job = await settled(queue, handle.id, "cancelled")
+    assert job.error.type == "Cancelled"
+
+
+async def test_a_completion_wins_over_a_cancellation(client, queue):
+    queue.lease_ms = 60
+    started = asyncio.Event()
+
+    async def stubborn(payload):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "done all the same"
+
+    handle = await client.submit_job("t", 1)
+    async with Running(client, {"t": stubborn}):
+        await started.wait()
+        await handle.cancel()
+        assert await handle.result() == "done all the same"
+
+
+async def test_an_attempt_that_takes_too_long_is_stopped(client, queue):
+    async def slow(payload, context):
+        assert 0 <= context.remaining_ms <= 30
+        await asyncio.Event().wait()
+
+    handle = await client.submit_job("t", 1, timeout_ms=30, max_attempts=1)
+    async with Running(client, {"t": slow}):
+        job = await settled(queue, handle.id, "dead")
+    assert job.error == JobError("TimedOut", "the attempt took longer than 30 ms")
+
+
+async def test_renewals_that_fail_are_tried_again(client, queue, caplog, monkeypatch):
+    queue.lease_ms = 60
+    failures = [TransportConnectionError("away"), TransportConnectionError("away")]
+    renew = MemoryTransport.heartbeat_jobs
+    renewed = threading.Event()
+
+    async def failing(self, heartbeats, **options):
+        if failures:
+            raise failures.pop()
+        renewed.set()
+        return await renew(self, heartbeats, **options)
+
+    monkeypatch.setattr(MemoryTransport, "heartbeat_jobs", failing)
+    handle = await client.submit_job("t", 1)
+    with caplog.at_level(logging.INFO):
+        async with Running(client, {"t": lambda payload: renewed.wait(30)}):
+            await handle.result()
+    assert caplog.text.count("cannot renew 1 leases") == 1
+
+
+async def test_a_handler_that_blocks_the_loop_is_named(client, queue, caplog, monkeypatch):
+    monkeypatch.setattr("osqueue.watchdog.BLOCKED_S", 0.05)
+    queue.lease_ms = 60
+    noticed = threading.Event()
+    monkeypatch.setattr("osqueue.watchdog.log.warning", lambda *args: (caplog.records.append(args), noticed.set()))
+
+    async def blocking(payload):
+        assert noticed.wait(30)
+
+    handle = await client.submit_job("t", 1)
+    worker = await work(client, {"t": blocking})
+    message = caplog.records[-1][0] % caplog.records[-1][1:]
+    assert "the handler" in message
+    assert f"blocking of job {handle.id} (t) has blocked the event loop" in message
+    assert "noticed.wait(30)" in message
+    assert worker.state().loop_blocked == 1
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+async def test_hooks_hear_of_everything(client):
+    heard = []
+
+    async def claimed(job):
+        heard.append(("claimed", job.type))
+
+    def broken(payload):
+        raise ValueError("no")
+
+    await client.submit_job("good", 1)
+    await client.submit_job("bad", 1, max_attempts=1)
+    await work(
+        client,
+        {"good": lambda payload: "yes", "bad": broken},
+        concurrency=1,
+        on_claimed=claimed,
+        on_completed=lambda job, result: heard.append(("completed", result)),
+        on_failed=lambda job, error, settled: heard.append(("failed", error.type, settled.status)),
+    )
+    assert sorted(heard) == [
+        ("claimed", "bad"), ("claimed", "good"), ("completed", b'"yes"'), ("failed", "ValueError", "dead"),
+    ]  # fmt: skip
+
+
+async def test_a_broken_hook_changes_nothing(client, caplog):
+    def broken(*_):
+        raise RuntimeError("my own fault")
+
+    handle = await client.submit_job("t", 1)
+    await work(client, {"t": lambda payload: 1}, on_claimed=broken, on_completed=broken)
+    assert await handle.result() == 1
+    assert caplog.text.count("RuntimeError: my own fault") == 2
+
+
+# --- its end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stopping_worker_waits_for_its_handlers(client):
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow(payload):
+        started.set()
+        await finish.wait()
+        return "done"
+
+    handle = await client.submit_job("t", 1)
+    running = Running(client, {"t": slow}, concurrency=1)
+    await started.wait()
+    later = await client.submit_job("t", 2)
+    running.worker.stop()
+    while running.worker.state().status != "draining":
+        await asyncio.sleep(0)
+    finish.set()
+    await running.task
+    assert await handle.result() == "done"
+    assert await later.status() == "unclaimed"
+    assert running.worker.state().status == "idle"
+
+
+@pytest.mark.parametrize("kind", ["loop", "thread"])
+async def test_what_is_not_done_in_time_is_given_back(client, queue, kind):
+    started = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    release = threading.Event()
+
+    async def slow(payload):
+        started.set()
+        await asyncio.Event().wait()
+
+    def slow_thread(payload, context):
+        loop.call_soon_threadsafe(started.set)
+        context.stopped.wait(30)
+        release.wait(30)
+
+    handle = await client.submit_job("t", 1)
+    running = Running(client, {"t": slow if kind == "loop" else slow_thread}, drain_timeout_ms=0)
+    await started.wait()
+    running.worker.stop()
+    await running.task
+    release.set()
+    job = queue.jobs[handle.id]
+    assert (job.status, job.attempts, running.worker.tally.released) == ("unclaimed", 0, 1)
+
+
+async def test_stopping_twice_gives_back_at_once(client, queue):
+    started = asyncio.Event()
+
+    async def slow(payload):
+        started.set()
+        await asyncio.Event().wait()
+
+    handle = await client.submit_job("t", 1)
+    running = Running(client, {"t": slow})
+    await started.wait()
+    running.worker.stop()
+    running.worker.stop()
+    await running.task
+    assert queue.jobs[handle.id].status == "unclaimed"
+
+
+async def test_a_claim_cut_short_leases_nothing_for_long(client, queue, monkeypatch):
+    arrived = asyncio.Event()
+    claim = MemoryTransport.claim_jobs
+
+    async def answer_lost(self, request, **options):
+        claims = await claim(self, request, **options)
+        if not arrived.is_set():  # the leases exist, but their answer is still on its way
+            arrived.set()
+            await asyncio.Event().wait()
+        return claims
+
+    monkeypatch.setattr(MemoryTransport, "claim_jobs", answer_lost)
+    handles = await client.submit_jobs([new_job("t", n) for n in range(3)])
+    async with Running(client, {"t": coroutine}):
+        await arrived.wait()
+    assert [queue.jobs[handle.id].status for handle in handles] == ["unclaimed"] * 3
+
+
+async def test_what_makes_work_impossible_ends_the_worker(client, monkeypatch):
+    async def refuse(self, request, **_):
+        raise AuthError("the token was changed")
+
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow(payload):
+        started.set()
+        await finish.wait()
+
+    handle = await client.submit_job("t", 1)
+    running = Running(client, {"t": slow}, concurrency=1)
+    await started.wait()
+    monkeypatch.setattr(MemoryTransport, "claim_jobs", refuse)
+    finish.set()
+    with pytest.raises(AuthError, match="token was changed"):
+        await running.task
+    assert await handle.result() is None
+
+
+async def test_a_worker_runs_again(client):
+    worker = Worker(client, {"t": coroutine})
+    for _ in range(2):
+        handle = await client.submit_job("t", 1)
+        await worker.run(until_idle=True, handle_signals=False)
+        assert await handle.status() == "completed"
+        assert worker.tally.completed == 1
+
+
+async def test_a_running_worker_is_left_as_it_is(client):
+    async with Running(client, {"t": coroutine}) as worker:
+        await asyncio.sleep(0)
+        with pytest.raises(ConfigError, match="runs already"):
+            await worker.run()
+        with pytest.raises(ConfigError, match="runs already"):
+            worker.add("u", coroutine)
+
+
+def test_a_signal_drains(queue):
+    client = OsqueueClient(transport=MemoryTransport(queue))
+
+    async def once(payload):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "done"
+
+    worker = Worker(client, {"t": once})
+
+    async def main():
+        async with client:
+            handle = await client.submit_job("t", 1)
+            await worker.run()
+            return await handle.result()
+
+    assert asyncio.run(main()) == "done"
+
+
+def test_a_worker_runs_without_a_loop(queue):
+    client = OsqueueClient(transport=MemoryTransport(queue))
+    asyncio.run(client.submit_job("t", 1))
+    Worker(client, {"t": coroutine}).run_sync(until_idle=True)
+    assert [job.status for job in queue.jobs.values()] == ["completed"]
+
+
+async def test_a_lease_lost_while_completing_is_told(client, queue, monkeypatch):
+    async def lost(self, completions, **_):
+        return [LeaseLostError("too late") for _ in completions], None
+
+    monkeypatch.setattr(MemoryTransport, "complete_jobs", lost)
+    await client.submit_job("t", 1)
+    gone = []
+    running = Running(client, {"t": coroutine}, on_lost=lambda job: (gone.append(job), running.worker.stop())[1])
+    await running.task
+    assert len(gone) == 1
