@@ -71,7 +71,7 @@ def bench(broker: str | None, token: str | None, jobs: int, size: int, as_json: 
     output.print_fields(
         {
             "broker": where,
-            "load": f"{output.plural(figures.jobs, 'job')} of {size} bytes in batches of {BATCH_JOBS}, {PARALLEL} callers",
+            "load": f"{output.plural(figures.jobs, 'job')} of {size} bytes, {PARALLEL} callers × {BATCH_JOBS} per call",
             "submit": f"{figures.submit_per_s:,.0f} jobs/s durable",
             "claim + complete": f"{figures.cycle_per_s:,.0f} jobs/s",
             "lone submit": f"{figures.lone_submit_ms_p50:.1f} ms (median), {figures.lone_submit_ms_p99:.1f} ms (p99)",
