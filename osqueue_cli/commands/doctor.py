@@ -19,9 +19,9 @@ MARKS = {Verdict.OK: ("✔", "green"), Verdict.WARNING: ("!", "yellow"), Verdict
 @settings_options(storage_default="file", exclude=("token",))
 @connection_options
 def doctor(connection: Connection, as_json: bool, no_write: bool, overrides: Mapping[str, str]) -> None:
-    """Check settings, storage, clock, ports and versions, and say what to fix.
+    """Check settings, storage, clock, ports and versions.
 
-    Looks at this machine and its environment the way `osqueue serve` would, and at the
+    Says what to fix. Looks at this machine and its environment the way `osqueue serve` would, and at the
     broker that answers. Exit code 0: all is well, 1: something must be fixed.
 
     \b

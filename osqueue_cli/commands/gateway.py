@@ -47,7 +47,9 @@ VARIABLES = {
     default="text", show_default=True, help="json: one object per line.",
 )  # fmt: skip
 def gateway(log_level: str, log_format: str, **flags: Any) -> None:
-    """Run a gateway: REST, WebSocket and Connect in front of brokers.
+    """Run a gateway: REST, WebSocket and Connect.
+
+    It stands in front of brokers, finds the one that leads, and follows it.
 
     \b
     Examples:

@@ -33,9 +33,9 @@ PAGE_KEYS = 1_000
 @settings_options(storage_default="file", only=STORAGE)
 @json_option
 def inspect(key: str | None, listing: bool, jobs: bool, as_json: bool, overrides: Mapping[str, str]) -> None:
-    """Show the queue as it lies in the store: no broker is needed, and none is disturbed.
+    """Show the queue as it lies in the store.
 
-    Without KEY: a summary. With KEY: that object as JSON, every record of it.
+    No broker is needed, and none is disturbed. Without KEY: a summary. With KEY: that object as JSON, every record of it.
     EPOCH/SEQUENCE is short for the key of a segment.
 
     \b

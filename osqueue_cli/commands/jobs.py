@@ -36,7 +36,7 @@ def jobs(
     connection: Connection, as_json: bool, follow: bool, limit: int, everything: bool,
     meta: tuple[tuple[str, str], ...], **filters: Any,
 ) -> None:  # fmt: skip
-    """List jobs, oldest first, or follow what happens to them.
+    """List jobs, or follow what happens to them.
 
     \b
     Examples:

@@ -23,9 +23,9 @@ from osqueue_service.log_output import write_logs
 @click.option("--cors-origins", metavar="VALUE", help="Web pages that may call, by commas.  [env: CORS_ORIGINS]")
 @settings_options(storage_default="file", log_default="warning")
 def serve(cors_origins: str | None, overrides: Mapping[str, str]) -> None:
-    """Run a queue on this machine: broker and gateway in one process.
+    """Run a queue on this machine: broker and gateway.
 
-    The queue is kept in ./osqueue-data unless told otherwise. Without a token, only
+    Both run in one process. The queue is kept in ./osqueue-data unless told otherwise. Without a token, only
     callers on this machine are served.
 
     \b

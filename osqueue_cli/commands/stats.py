@@ -1,10 +1,10 @@
 """`osqueue stats`: the queue in numbers."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from osqueue_cli import output
+from osqueue_cli import admin, output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.shapes import to_json
 
@@ -12,18 +12,30 @@ if TYPE_CHECKING:
     from osqueue.messages import Stats, TypeStats
 
 HEAD = ["TYPE", "WAITING", "SCHEDULED", "RUNNING", "DONE/S", "DEAD", "OLDEST", "WORKERS", ""]
+STORAGE_HEAD = ["REQUEST", "COUNT", "ERRORS", "BYTES", "P50", "P99"]
 
 
 @click.command()
+@click.option("--storage", is_flag=True, help="Show what the object store was asked for instead, and what that costs.")
 @connection_options
-def stats(connection: Connection, as_json: bool) -> None:
+def stats(connection: Connection, as_json: bool, storage: bool) -> None:
     """Show how many jobs there are and how fast they flow.
 
     \b
     Examples:
       osqueue stats
       osqueue stats --json | jq .counts.unclaimed
+      osqueue stats --storage
     """
+    if storage:
+        from osqueue_stubs.osqueue.v1.admin_pb2 import GetStorageStatsRequest
+
+        answer = admin.run(connection, lambda calls: calls.call("GetStorageStats", GetStorageStatsRequest()))
+        if as_json:
+            output.print_json(admin.to_json(answer))
+        else:
+            _print_storage(answer)
+        return
     found = connection.run(lambda client: client.get_stats())
     if as_json:
         output.print_json(to_json(found))
@@ -34,6 +46,7 @@ def stats(connection: Connection, as_json: bool) -> None:
 def print_stats(found: "Stats") -> None:
     """The whole queue, then each type."""
     counts, rates = found.counts, found.rates
+    position = found.position
     output.print_fields(
         {
             "waiting": f"{counts.unclaimed:,}" + _oldest(found.oldest_ready_age_ms),
@@ -45,9 +58,7 @@ def print_stats(found: "Stats") -> None:
             "rates": f"{rates.submitted:,.1f} submitted/s, {rates.completed:,.1f} completed/s, "
             f"{rates.failed:,.1f} failed/s (last {output.duration(rates.window_ms)})",
             "in memory": output.size(found.bytes),
-            "durable up to": f"epoch {found.position.epoch}, commit {found.position.sequence:,}"
-            if found.position
-            else "",
+            "durable up to": f"epoch {position.epoch}, commit {position.sequence:,}" if position else "",
         }
     )
     if found.types:
@@ -68,3 +79,33 @@ def type_row(each: "TypeStats") -> list[str]:
 
 def _oldest(age_ms: int) -> str:
     return f" (the oldest for {output.duration(age_ms)})" if age_ms else ""
+
+
+def _print_storage(answer: Any) -> None:
+    throttle, cost = answer.throttle, answer.cost
+    delayed = f"{throttle.throttled_writes:,} writes waited {output.duration(throttle.total_write_delay_ms)} in all"
+    output.print_fields(
+        {
+            "store": f"{answer.backend}: {answer.location}",
+            "since": f"{output.timestamp(answer.since)} ({output.ago(answer.since)})",
+            "commits": f"{answer.commits:,} with {output.plural(answer.records, 'record')}, "
+            f"{output.size(answer.segment_bytes)}",
+            "last commit": output.ago(answer.last_commit_at),
+            "checkpoints": f"{answer.checkpoints:,}, {output.size(answer.checkpoint_bytes)}",
+            "unknown outcomes": f"{answer.unknown_outcomes:,}, each settled by reading",
+            "throttled": delayed if answer.HasField("throttle") else "",
+            "cost": f"{cost.requests:,.4f} {cost.currency}; {cost.per_day:,.4f} per day, "
+            f"{cost.per_million_jobs:,.4f} per million jobs"
+            if answer.HasField("cost")
+            else "",
+        }
+    )
+    click.echo()
+    rows = [
+        [
+            each.operation, f"{each.requests:,}", f"{each.errors:,}", output.size(each.bytes),
+            output.duration(each.latency_ms_p50), output.duration(each.latency_ms_p99),
+        ]
+        for each in answer.operations
+    ]  # fmt: skip
+    output.print_table(STORAGE_HEAD, rows)

@@ -33,9 +33,9 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 @click.option("--every", "interval_ms", type=DURATION, default="1s", show_default=True, help="How often to look.")
 @connection_options
 def top(connection: Connection, as_json: bool, interval_ms: int) -> None:
-    """Watch the queue live: types, workers, rates and events. Ctrl-C ends it.
+    """Watch the queue live.
 
-    Without a terminal, or with --json, it writes one line of figures at each interval.
+    Shows types, workers, rates and events until Ctrl-C. Without a terminal, or with --json, it writes one line of figures at each interval.
     """
     board = _Board()
     if as_json or not sys.stdout.isatty():

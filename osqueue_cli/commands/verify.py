@@ -24,9 +24,9 @@ from osqueue_service.state.state import State
 @settings_options(storage_default="file", only=STORAGE)
 @json_option
 def verify(as_json: bool, overrides: Mapping[str, str]) -> None:
-    """Check every object of the queue: checksums, the chain of the log, checkpoints, counts.
+    """Check every object of the queue.
 
-    Reads everything and writes nothing; brokers may go on working. Exit code 0: sound,
+    Looks at checksums, the chain of the log, checkpoints and counts. It writes nothing; brokers may go on working. Exit code 0: sound,
     1: something is wrong, and the output says what to do.
 
     \b
