@@ -58,6 +58,7 @@ def _queue_families(engine: Engine) -> list[Family]:
         ),
         gauge("osqueue_inbox_commands", "Calls that wait to be committed.").add(engine.inbox_length),
         gauge("osqueue_waiting_claims", "Claims that wait for a job.").add(engine.waiting_claims),
+        gauge("osqueue_waiting_reads", "Calls that wait for a job to finish.").add(engine.waiting_reads),
         gauge("osqueue_workers", "Workers heard of lately.").add(len(engine.workers)),
         gauge("osqueue_checkpointing", "1 while a checkpoint is being written.").add(engine.checkpointing),
     ]

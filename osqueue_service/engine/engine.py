@@ -165,6 +165,7 @@ class Engine:
         """Release, in the next commit, jobs that their claimer never heard of. Nobody waits for the outcome."""
         if self._closed is None:
             nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            nobody.add_done_callback(_mark_retrieved)
             # Not through `_accept`: giving back is never refused, or the jobs would wait for their leases.
             self._inbox.add_own(Entry(release, nobody))
             self._wake.set()
@@ -215,11 +216,11 @@ class Engine:
         broker proves, after the call arrived, that it still leads.
         """
         self._check_live()
-        confirmed = self.term.confirm() if linearizable else None
         seen = view(self._state)
         await self.settled()
-        if confirmed is not None:
-            await confirmed
+        if linearizable:
+            # A root read that begins only now still proves it: who leads at its beginning led when the view was taken.
+            await self.term.confirm()
         return seen
 
     async def wait_finished(self, job_id: str, wait_ms: int, view: Callable[[State], T]) -> T:
@@ -296,6 +297,10 @@ class Engine:
     @property
     def waiting_claims(self) -> int:
         return self._dispatcher.waiting.count
+
+    @property
+    def waiting_reads(self) -> int:
+        return self._finishing.count
 
     def _check_live(self) -> None:
         if self._closed is not None:
@@ -405,3 +410,9 @@ class Engine:
         if self._closed is None:
             self._checkpointer.consider()
             self._wake.set()
+
+
+def _mark_retrieved(answer: "asyncio.Future[Any]") -> None:
+    """Nobody waits for this answer, so nobody would look at its error."""
+    if not answer.cancelled():
+        answer.exception()

@@ -5,7 +5,7 @@ from msgspec import Struct
 from osqueue_service.engine.engine import Engine
 from osqueue_service.rpc.handlers import Context
 
-RETURN_MS = 50
+RETURN_MS = 100
 """What an answer needs to get back to the caller."""
 COMMITS = 2
 """What is found at the last moment still has to be committed, perhaps behind a commit under way."""

@@ -92,8 +92,8 @@ def check_bytes(size: int, field: str, most: int, limit: str, wrong: Violations)
 
 def check_text(value: str, field: str, bytes_max: int, limit: str, wrong: Violations) -> None:
     """Text for people, limited by its UTF-8 bytes."""
-    if len(value) * 4 > bytes_max:
-        check_bytes(len(value.encode()), field, bytes_max, limit, wrong)
+    if len(value) * 4 > bytes_max and (size := len(value.encode())) > bytes_max:
+        wrong.add(field, f"has {size:,} bytes; at most {bytes_max:,} are allowed ({limit})")
 
 
 def read_labels(labels: Mapping[str, str], field: str, bytes_max: int, wrong: Violations) -> dict[str, str] | None:

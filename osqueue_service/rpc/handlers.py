@@ -85,6 +85,11 @@ class Handlers(grpc.GenericRpcHandler):
                 behaviour, self._parser(method), _serialized
             )
 
+    @property
+    def methods(self) -> frozenset[str]:
+        """The methods served, as paths."""
+        return frozenset(self._handlers)
+
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         return self._handlers.get(handler_call_details.method)
 

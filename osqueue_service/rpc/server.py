@@ -56,6 +56,7 @@ class Server:
             clock=clock,
             ids=ids,
         )
+        self._started = False
         self._server = grpc.aio.server(options=_options(limits))
         self.host = settings.host
         self.port = _bind(self._server, settings)
@@ -69,6 +70,12 @@ class Server:
         self._server.add_generic_rpc_handlers((self._handlers,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         await self._server.start()
+        self._started = True
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """The methods served, as paths; health is beside them."""
+        return self._handlers.methods
 
     def lead(self, leading: bool) -> None:
         """The broker leads from now on, or no longer does: what its health says."""
@@ -76,6 +83,9 @@ class Server:
 
     async def stop(self) -> None:
         """Take no more calls and end those under way. Stop the broker first: then each has had its answer."""
+        if not self._started:
+            # Stopping a server that was never started leaves its port taken.
+            await self._server.start()
         self._health.stop()
         self._departure.announce()
         await self._server.stop(STOP_LIMIT_MS / SECOND_MS)

@@ -1,0 +1,113 @@
+"""What no well-behaved caller sends, and what the broker says when it fails itself."""
+
+import logging
+
+import grpc
+import pytest
+
+from osqueue_service.limits import DEFAULT_LIMITS
+from osqueue_service.rpc.services import ADMIN, QUEUE
+from osqueue_stubs.osqueue.v1 import queue_pb2
+from tests import wire
+from tests.calls import refused, submit
+
+METHODS = [
+    f"/{service.full_name}/{method.name}"
+    for service in (QUEUE, ADMIN)
+    for method in service.methods
+    if not method.client_streaming and not method.server_streaming
+]
+
+# A group within a group, ten thousand times over.
+DEEP = b"\x0b" * 10_000
+
+
+async def raw(channel: grpc.aio.Channel, method: str, body: bytes) -> bytes:
+    return await channel.unary_unary(method)(body, timeout=10)
+
+
+async def test_every_method_of_both_services_is_served(app):
+    served = app.server.methods
+    assert {f"/{service.full_name}/{method.name}" for service in (QUEUE, ADMIN) for method in service.methods} <= served
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("body", [b"\xff\xff\xff", b"\x0a\x7f\x01", DEEP], ids=["noise", "cut", "deep"])
+async def test_bytes_that_are_no_message_are_a_bad_request(channel, method, body):
+    with refused("INVALID_REQUEST") as refusal:
+        await raw(channel, method, body)
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert method.rpartition("/")[2] + "Request" in refusal.message
+
+
+async def test_strings_must_be_utf8(channel):
+    with refused("INVALID_REQUEST") as refusal:
+        await raw(channel, "/osqueue.v1.QueueService/ClaimJob", wire.encode([(1, b"w\xff\xfe")]))
+    assert "UTF-8" in refusal.message
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_message_over_the_limit_is_refused_by_every_method(channel, method):
+    with refused("PAYLOAD_TOO_LARGE") as refusal:
+        await raw(channel, method, wire.encode([(999, b"x" * DEFAULT_LIMITS.message_bytes)]))
+    assert "message_bytes" in refusal.message
+
+
+async def test_a_message_far_over_the_limit_does_not_even_reach_us(channel):
+    with refused() as refusal:
+        await raw(channel, METHODS[0], b"x" * (2 * DEFAULT_LIMITS.message_bytes))
+    assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_an_unknown_method_is_unimplemented(channel):
+    with refused() as refusal:
+        await raw(channel, "/osqueue.v1.QueueService/StealJob", b"")
+    assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_fields_of_later_versions_are_skipped(channel):
+    answer = await raw(channel, "/osqueue.v1.QueueService/SubmitJob", wire.encode([(1, b"x"), (999, "later")]))
+    assert wire.decode(answer)
+
+
+async def test_a_defect_is_logged_under_the_id_that_the_caller_sees(app, queue, monkeypatch, caplog):
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("the secret cause")
+
+    monkeypatch.setattr(app.broker.engine, "execute", broken)
+    with caplog.at_level(logging.ERROR), refused("INTERNAL") as refusal:
+        await submit(queue)
+    assert refusal.code is grpc.StatusCode.INTERNAL
+    assert "secret" not in refusal.message
+    (record,) = [each for each in caplog.records if "SubmitJob" in each.getMessage()]
+    defect = record.getMessage().split()[1]
+    assert defect in refusal.message
+    assert "the secret cause" in (record.exc_text or "")
+    assert app.server.calls.defects == 1
+
+
+async def test_a_full_inbox_is_said_with_the_time_to_try_again(app, queue, monkeypatch):
+    monkeypatch.setattr(app.broker.engine._inbox, "_bytes", app.broker.limits.inbox_bytes)
+    with refused("TOO_MANY_REQUESTS") as refusal:
+        await submit(queue)
+    assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_calls_are_counted_by_method_and_outcome(app, queue):
+    await submit(queue)
+    with refused():
+        await submit(queue, b"")
+    calls = app.server.calls
+    assert (calls.count("SubmitJob", "OK"), calls.count("SubmitJob", "INVALID_REQUEST")) == (1, 1)
+    text = app.metrics.render()
+    assert 'osqueue_rpc_calls_total{method="SubmitJob",outcome="OK"} 1' in text
+    assert 'osqueue_jobs{status="unclaimed"} 1' in text
+    assert 'osqueue_broker_role{role="leader"} 1' in text
+    assert 'osqueue_store_requests_total{operation="put_if_absent",outcome="ok"}' in text
+
+
+async def test_the_position_of_a_commit_rises(queue):
+    first = await queue.SubmitJob(queue_pb2.SubmitJobRequest(payload=b"1"))
+    second = await queue.SubmitJob(queue_pb2.SubmitJobRequest(payload=b"2"))
+    assert (first.commit.epoch, second.commit.epoch) == (1, 1)
+    assert second.commit.sequence > first.commit.sequence
