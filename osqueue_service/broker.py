@@ -194,7 +194,7 @@ class Broker:
             term.recovered.segments,
         )
         try:
-            return await asyncio.shield(term.lost)
+            return await term.lost
         finally:
             self._engine = self._term = None
             self._leading.clear()

@@ -76,7 +76,7 @@ class Elector:
                 continue
             self.counters.takeovers += 1
             term = Term(self._settler, victory, depth=self._depth)
-            term.lost.add_done_callback(lambda lost: self._note_leader(lost.result()))
+            term.lost.listen(self._note_leader)
             return term
 
     def _note_leader(self, reason: Exception) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 from osqueue_service.leadership.seat import Heartbeat, Seat
-from osqueue_service.log import Settler
+from osqueue_service.log import Ending, Settler
 
 
 class Renewal:
@@ -14,7 +14,7 @@ class Renewal:
     """
 
     def __init__(self, settler: Settler, heartbeat: Heartbeat, seat: Seat) -> None:
-        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self.lost = Ending()
         self._clock = settler.clock
         self._interval_ms = heartbeat.interval_ms
         self._seat = seat
@@ -34,4 +34,4 @@ class Renewal:
                 await self._seat.swap(lambda root: root)
         except Exception as reason:  # noqa: BLE001
             # Deposed, refused by the store for good, or a bug: the owner of the seat decides, and is told why.
-            self.lost.set_result(reason)
+            self.lost.set(reason)

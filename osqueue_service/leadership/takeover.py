@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -73,10 +72,11 @@ class Takeover:
         seat = await self._take_root(vacancy)
         renewal = Renewal(self._settler, self._heartbeat, seat)
         rebuilding = asyncio.get_running_loop().create_task(self._rebuild(seat))
-        either: set[asyncio.Future[Any]] = {rebuilding, renewal.lost}
+        # A candidate that is deposed, or may renew no more, need not finish loading.
+        renewal.lost.listen(lambda _: rebuilding.cancel())
         try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not rebuilding.done():
+            await asyncio.wait({rebuilding})
+            if rebuilding.cancelled():
                 raise renewal.lost.result()
             return Victory(seat, renewal, rebuilding.result())
         except BaseException:

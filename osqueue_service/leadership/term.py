@@ -7,7 +7,7 @@ import msgspec
 
 from osqueue_service.errors import CorruptObject, Deposed, NotLeader, StorageUnavailable, StoreUnavailable, StoreUnknown
 from osqueue_service.leadership.takeover import Recovered, Victory
-from osqueue_service.log import Appender, CheckpointWriter, Cleanup, Image, Position, Root, Settler
+from osqueue_service.log import Appender, CheckpointWriter, Cleanup, Ending, Image, Position, Root, Settler
 from osqueue_service.log.paths import ROOT
 from osqueue_service.log.root import INLINE_BYTES_MAX
 
@@ -36,7 +36,7 @@ class Term:
             fence=victory.recovered.fence,
             depth=depth,
         )
-        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self.lost = Ending()
         self._settler = settler
         self._seat = victory.seat
         self._renewal = victory.renewal
@@ -47,8 +47,8 @@ class Term:
         self._cleaning: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._queued: asyncio.Task[None] | None = None
-        for source in (self.appender.lost, self._renewal.lost):
-            source.add_done_callback(self._on_lost)
+        self.appender.lost.listen(self.end)
+        self._renewal.lost.listen(self.end)
 
     @property
     def epoch(self) -> int:
@@ -142,16 +142,12 @@ class Term:
 
     def end(self, reason: Exception) -> None:
         """End the term: nothing is acknowledged, renewed or cleaned up any more. Only the first reason counts."""
-        if self.lost.done():
+        if not self.lost.set(reason):
             return
-        self.lost.set_result(reason)
         self.appender.end(reason)
         self._renewal.stop()
         if self._cleaning is not None and self._cleaning is not asyncio.current_task():
             self._cleaning.cancel()
-
-    def _on_lost(self, source: asyncio.Future[Exception]) -> None:
-        self.end(source.result())
 
     async def _publish(
         self, position: Position, image: Image, seed_jobs: Sequence[object] | None, completed_total: int

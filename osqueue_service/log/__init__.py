@@ -4,6 +4,7 @@ from osqueue_service.log.appender import DEPTH_MAX, Appender
 from osqueue_service.log.checkpoints import CheckpointWriter, Image
 from osqueue_service.log.cleanup import Cleanup
 from osqueue_service.log.counters import LogCounters
+from osqueue_service.log.ending import Ending
 from osqueue_service.log.position import GENESIS, Position
 from osqueue_service.log.reader import Reader, Reading
 from osqueue_service.log.recovery import Replay, apply_segment, load_state
@@ -20,6 +21,7 @@ __all__ = [
     "CheckpointRef",
     "CheckpointWriter",
     "Cleanup",
+    "Ending",
     "Fence",
     "Finding",
     "Image",

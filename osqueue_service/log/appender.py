@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from osqueue_service.errors import CorruptObject, Fenced, NotLeader, OutcomeUnknown
+from osqueue_service.log.ending import Ending
 from osqueue_service.log.position import Position
 from osqueue_service.log.segment import Fence, Segment, decode
 from osqueue_service.log.settle import Settler
@@ -52,7 +53,7 @@ class Appender:
         """After the last segment known to be durable with all before it."""
         self.latency_ms = 0.0
         """Moving average of how long an undisturbed put takes; 0 until the first one."""
-        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self.lost = Ending()
         self._settler = settler
         self._flights: deque[_Flight] = deque()
         self._puts: set[asyncio.Task[None]] = set()
@@ -114,9 +115,8 @@ class Appender:
 
     def end(self, reason: Exception) -> None:
         """End the lane: called by whoever learns first that this term is over. Only the first call counts."""
-        if self.lost.done():
+        if not self.lost.set(reason):
             return
-        self.lost.set_result(reason)
         for flight in self._flights:
             if not flight.answer.done():
                 flight.answer.set_exception(
