@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
+from gateway import assets
 from gateway.bodies import Budget
 from gateway.broker import Broker, Link
 from gateway.calls import Calls
@@ -28,8 +29,8 @@ from osqueue.transports.grpc_link import BrokerLink
 log = logging.getLogger("osqueue.gateway")
 
 WS_PATH = "/v1/ws"
-CLOSE_S = 2.0
-"""For connections to close once what was under way has ended."""
+CLOSE_S = 0.5
+"""For connections to close once what was under way has ended, or was given up."""
 
 Page = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -100,7 +101,7 @@ class Gateway:
         try:
             async with asyncio.timeout(self.config.limits.drain_ms / 1_000):
                 await self.sockets.drain()
-                await self.broker.drain()
+                await self.calls.finished()
         except TimeoutError:
             log.warning("some calls did not finish within %s ms and are cut off", self.config.limits.drain_ms)
         await runner.cleanup()
@@ -113,8 +114,8 @@ class Gateway:
         path, _, query = request.raw_path.partition("?")
         target = _UNKNOWN
         try:
-            if path not in self._open_pages:
-                self._admit(request)
+            if not self._is_open(path):
+                self._guard.admit(request)
             target = self._target(request, path, query)
             response = await target.respond()
         except ConnectionError:
@@ -130,10 +131,9 @@ class Gateway:
         self.metrics.answered(target.transport, target.name, response.status, clock() - started)
         return response
 
-    def _admit(self, request: web.BaseRequest) -> None:
-        origin = self._guard.admit(request)
-        if origin:
-            request[ORIGIN_KEY] = origin
+    def _is_open(self, path: str) -> bool:
+        """Whether anybody may ask. A browser cannot send the token before the dashboard has asked a person for it."""
+        return path in self._open_pages or (bool(self.config.token) and assets.is_dashboard(path))
 
     def _target(self, request: web.BaseRequest, path: str, query: str) -> "_Target":
         if request.method == hdrs.METH_OPTIONS and ORIGIN_KEY in request:
@@ -142,6 +142,10 @@ class Gateway:
         if page is not None:
             _require_method(request, hdrs.METH_GET)
             return _Target("rest", path, partial(page, request))
+        asset = assets.find(path) if assets.is_dashboard(path) else None
+        if asset is not None:
+            _require_method(request, hdrs.METH_GET)
+            return _Target("rest", "dashboard", partial(assets.answer, request, path, asset))
         rpc = CONNECT_PATHS.get(path)
         if rpc is not None:
             return _Target("connect", rpc.name, partial(self._connect.answer, request, rpc), mutates(rpc))

@@ -7,6 +7,7 @@ our own pages and those of the allow-list may call, no others.
 
 import ipaddress
 import re
+from base64 import urlsafe_b64encode
 from functools import lru_cache
 from hmac import compare_digest
 from urllib.parse import urlsplit
@@ -36,7 +37,13 @@ CORS_HEADERS = (
 CORS_EXPOSED = "Retry-After, WWW-Authenticate"
 CORS_MAX_AGE_S = "7200"
 
+SOCKET_PROTOCOL = "osqueue"
+SOCKET_TOKEN = "osqueue.bearer."
+"""How a page shows the token when it opens a WebSocket, where browsers let it set no header but the protocols: it offers
+`osqueue` and `osqueue.bearer.` with the token in base64url, and `osqueue` is chosen."""
+
 _SCHEME = "bearer "
+_PROTOCOLS_MAX = 8
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
@@ -52,18 +59,20 @@ class Guard:
         own_hosts: tuple[str, ...] = (),
     ) -> None:
         self._token = token.encode()
+        self._socket_token = SOCKET_TOKEN.encode() + urlsafe_b64encode(self._token).rstrip(b"=")
         self._allow_remote = allow_remote
         self._origins = frozenset(origins)
         self._own_hosts = frozenset(host.lower() for host in own_hosts)
 
-    def admit(self, request: web.BaseRequest) -> str:
-        """The Origin to name in the answer, or "" for callers that are no foreign page; raises for who may not call."""
+    def admit(self, request: web.BaseRequest) -> None:
+        """Raises for who may not call. Of a page that may, the request remembers the origin, for its answer."""
         host = self._checked_host(request)
         origin = self._checked_origin(request, host)
+        if origin:
+            request[ORIGIN_KEY] = origin
         # A browser asks before it sends the header with the token, so that this question cannot carry it.
         if not (origin and request.method == hdrs.METH_OPTIONS):
             self._check_caller(request)
-        return origin
 
     def _check_caller(self, request: web.BaseRequest) -> None:
         if self._token:
@@ -77,6 +86,8 @@ class Guard:
 
     def _check_token(self, request: web.BaseRequest) -> None:
         shown: list[str] = request.headers.getall(hdrs.AUTHORIZATION, [])
+        if not shown and self._shows_socket_token(request):
+            return
         if len(shown) != 1 or shown[0][: len(_SCHEME)].lower() != _SCHEME:
             raise AuthError(
                 "this gateway asks for a token: send `Authorization: Bearer <token>`, with the OSQUEUE_TOKEN it was "
@@ -87,6 +98,13 @@ class Guard:
             raise AuthError(
                 "the token is wrong: it must be the OSQUEUE_TOKEN of this gateway", reason="UNAUTHENTICATED"
             )
+
+    def _shows_socket_token(self, request: web.BaseRequest) -> bool:
+        offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")
+        return any(
+            compare_digest(protocol.strip().encode("utf-8", "surrogateescape"), self._socket_token)
+            for protocol in offered[:_PROTOCOLS_MAX]
+        )
 
     def _checked_host(self, request: web.BaseRequest) -> str:
         hosts: list[str] = request.headers.getall(hdrs.HOST, [])
@@ -120,7 +138,7 @@ class Guard:
         )
 
 
-ORIGIN_KEY = "osqueue.origin"
+ORIGIN_KEY = web.RequestKey("origin", str)
 """Where a request remembers the foreign page that it was admitted for."""
 
 

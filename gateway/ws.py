@@ -18,6 +18,7 @@ from gateway.events import FIRST_FRAME_MS, events_of
 from gateway.json_text import JsonError, Raw, members
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.protection import SOCKET_PROTOCOL
 from gateway.routes import WS_METHODS, Route
 from gateway.rpcs import RPCS
 from gateway.shapes import ShapeError, encode, read_string, shape
@@ -52,6 +53,7 @@ class Sockets:
         if len(self._sockets) >= self._limits.sockets:
             raise overloaded(f"{self._limits.sockets} WebSockets")
         ws = web.WebSocketResponse(
+            protocols=(SOCKET_PROTOCOL,),
             compress=False,  # a small frame cannot unfold into a large one
             max_msg_size=self._limits.message_bytes,
             heartbeat=self._limits.socket_ping_ms / 1_000,
