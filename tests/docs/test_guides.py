@@ -1,0 +1,42 @@
+"""Every guide is a program that works: its Python blocks, in order, against a broker in this process."""
+
+import ast
+import inspect
+import re
+import types
+from pathlib import Path
+
+import pytest
+
+from osqueue_service.testing.in_process import broker_in_process
+
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+PAGES = sorted(page for page in GUIDES.glob("*.md") if page.name != "README.md")
+_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def program(page: Path) -> str:
+    """The page's Python, each line at the number that it has in the page, so that a failure points there."""
+    text = page.read_text()
+    lines = [""] * (text.count("\n") + 1)
+    for block in _BLOCK.finditer(text):
+        first = text[: block.start(1)].count("\n")
+        for offset, line in enumerate(block[1].splitlines()):
+            lines[first + offset] = line
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+async def test_the_guide_works(page: Path) -> None:
+    async with broker_in_process() as broker:
+        source = program(page).replace("localhost:8081", broker.address)
+        code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        module = types.ModuleType(page.stem)
+        running = eval(code, module.__dict__)
+        if inspect.iscoroutine(running):
+            await running
+
+
+def test_the_index_names_every_guide() -> None:
+    index = (GUIDES / "README.md").read_text()
+    assert [page.name for page in PAGES if f"({page.name})" not in index] == []
