@@ -161,7 +161,6 @@ async def test_405_says_what_is_allowed(caller: Caller) -> None:
 
 
 PATHS = [
-    "/",
     "/v1",
     "/v1/jobs/",
     "//v1/jobs",
