@@ -12,12 +12,14 @@ from osqueue_service.log import CheckpointRef, LogCounters, Reader, Reading, Roo
 from osqueue_service.log.paths import ROOT
 from osqueue_service.log.root import GENESIS_CHECKPOINT
 from osqueue_service.state.image import Snapshot
+from osqueue_service.state.model import Status
+from osqueue_service.state.state import State
 from osqueue_service.storage.memory import MemoryStore
 from osqueue_service.storage.store import ObjectStore
-from tests.checkers.checks import Windows, check_against_log, check_history
-from tests.checkers.history import History
-from tests.checkers.logbook import Logbook
 from tests.chaos.witness import Witness
+from tests.checkers.checks import Windows, check_against_log, check_history
+from tests.checkers.history import OK, History
+from tests.checkers.logbook import Logbook
 
 
 async def complaints(history: History, witness: Witness, store: ObjectStore) -> list[str]:
@@ -27,8 +29,30 @@ async def complaints(history: History, witness: Witness, store: ObjectStore) -> 
     windows = Windows(limits.idempotency_ttl_ms, limits.settled_ttl_ms)
     found = [*check_history(history), *check_against_log(history, book, windows)]
     found += epochs_of_the_root(witness)
-    found += [each async for each in _what_is_stored(witness, store)]
+    found += [each async for each in _what_is_stored(history, witness, store)]
     return found
+
+
+async def complaints_without_a_witness(history: History, store: ObjectStore) -> list[str]:
+    """What can be said where nobody saw the requests: a history by itself, and with the state that is left."""
+    kept = Rebuild(DEFAULT_LIMITS)
+    report = await verify(_settler(store), kept)
+    errors = [f"{finding.key}: {finding.problem}" for finding in report.findings if finding.severity == "error"]
+    return [*check_history(history), *errors, *acknowledged_is_in_the_state(history, kept.state)]
+
+
+def acknowledged_is_in_the_state(history: History, state: State) -> Iterator[str]:
+    """Nothing here is old enough to be forgotten, so all that was ever acknowledged is still to be seen."""
+    for event in history.of("submit", "claim", "complete"):
+        if event.outcome != OK or not event.job:
+            continue
+        job = state.find(event.job)
+        if job is None:
+            yield f"rule 1: an acknowledged job is not there any more: {event}"
+        elif event.operation == "complete" and job.status is not Status.COMPLETED:
+            yield f"rule 5: its completion was acknowledged, and it is {job.status.wire}: {event}"
+        elif event.operation == "claim" and event.attempt > job.claims:
+            yield f"rule 4: it was handed out {job.claims} times: {event}"
 
 
 def epochs_of_the_root(witness: Witness) -> Iterator[str]:
@@ -44,13 +68,15 @@ def epochs_of_the_root(witness: Witness) -> Iterator[str]:
             yield f"rule 3: epoch {root.epoch} was held by two incarnations"
 
 
-async def _what_is_stored(witness: Witness, store: ObjectStore) -> AsyncIterator[str]:
+async def _what_is_stored(history: History, witness: Witness, store: ObjectStore) -> AsyncIterator[str]:
     """The bucket is sound, and its checkpoint with the log behind it says what the whole log says."""
     kept = Rebuild(DEFAULT_LIMITS)
     report = await verify(_settler(store), kept)
     for finding in report.findings:
         if finding.severity == "error":
             yield f"{finding.key}: {finding.problem}"
+    for wrong in acknowledged_is_in_the_state(history, kept.state):
+        yield wrong
     whole = Rebuild(DEFAULT_LIMITS)
     reading = report.reading
     assert reading is not None, "the bucket holds no queue"

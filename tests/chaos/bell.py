@@ -6,20 +6,14 @@ from collections.abc import Callable
 
 
 class Bell:
-    """Rung whenever something happened; whoever waits looks again. Belongs to one event loop, may be rung from any
-    thread."""
+    """Rung whenever something happened; whoever waits looks again."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
 
     def ring(self) -> None:
         """Something happened."""
         self._changed.set()
-
-    def ring_from_thread(self) -> None:
-        """The same, from another thread than the loop's."""
-        self._loop.call_soon_threadsafe(self._changed.set)
 
     async def until(self, happened: Callable[[], bool], what: str, limit_s: float) -> float:
         """Return once it has happened, with the seconds it took; an `AssertionError` says what never did."""

@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as a proxy between a broker and an object store needs: whole messages, kept as the bytes they are."""
+"""As much of HTTP/1.1 as a proxy between a broker and an object store needs: whole messages, byte for byte."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     if any(key.lower() == "expect" for key, _ in headers):
         writer.write(CONTINUE)
         headers = [(key, value) for key, value in headers if key.lower() != "expect"]
-    raw, body = await _read_body(reader, dict((key.lower(), value) for key, value in headers), until_closed=False)
+    raw, body = await _read_body(reader, {key.lower(): value for key, value in headers}, until_closed=False)
     return Message(start, tuple(headers), raw, body)
 
 
@@ -59,7 +59,7 @@ async def read_answer(reader: asyncio.StreamReader, request: Message) -> Message
     status = int(start.split(" ")[1])
     if request.method == "HEAD" or status in (204, 304):
         return Message(start, tuple(headers), b"")
-    raw, body = await _read_body(reader, dict((key.lower(), value) for key, value in headers), until_closed=True)
+    raw, body = await _read_body(reader, {key.lower(): value for key, value in headers}, until_closed=True)
     return Message(start, tuple(headers), raw, body)
 
 

@@ -1,18 +1,18 @@
-"""Producers and workers that keep a queue busy, each doing what the payload of a job says, some of it wrong on purpose."""
+"""Producers and workers that keep a queue busy. A job's payload says how it is treated, sometimes wrongly."""
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 
-from osqueue import ClaimedJob, JobSpec, LeaseLostError, OsqueueClient, OsqueueError, new_job
+from osqueue import BrokerLeadershipError, ClaimedJob, JobSpec, LeaseLostError, OsqueueClient, OsqueueError, new_job
 from tests.chaos.bell import Bell
 from tests.chaos.recording import RecordingTransport
 from tests.checkers.history import OK, Event, History
 
-LEASE_MS = 3_000
-"""Short, so that what was left lying is handed out again within a run; longer than any failover here."""
+LEASE_MS = 2_000
+"""Short, so that what was left lying is handed out again within a run."""
 
 MANNERS = {
     "complete": 12,
@@ -24,8 +24,9 @@ MANNERS = {
 }
 """What a worker does with a job, and how often a producer asks for it."""
 
+CLAIM_JOBS = 10
 STATS_EVERY_S = 0.1
-PAUSE_S = 0.01
+PAUSE_S = 0.03
 
 
 class Load:
@@ -37,21 +38,23 @@ class Load:
         bell: Bell,
         rng: random.Random,
         *,
-        producers: int = 4,
+        producers: int = 3,
         workers: int = 4,
         batch: int = 5,
     ) -> None:
         self.history = History()
         self.jobs_left: int | None = None
         """Live jobs by the last statistics."""
+        self.completed = 0
+        """Jobs ever completed, by the last statistics."""
         self._addresses = addresses
         self._bell = bell
-        self._rng = rng
+        self.rng = rng
         self._batch = batch
         self._producers = producers
         self._workers = workers
         self._enough = asyncio.Event()
-        self._clients: list[OsqueueClient] = []
+        self._open: list[OsqueueClient | RecordingTransport] = []
         self._producing: list[asyncio.Task[None]] = []
         self._working: list[asyncio.Task[None]] = []
         self._tokens: dict[str, list[ClaimedJob]] = {}
@@ -73,15 +76,30 @@ class Load:
         for task in (*self._producing, *self._working):
             task.cancel()
         await asyncio.gather(*self._producing, *self._working, return_exceptions=True)
-        for client in self._clients:
-            await client.close()
+        for each in self._open:
+            await each.close()
 
     def client(self, process: str, addresses: Sequence[str] = ()) -> OsqueueClient:
         """A client whose calls are recorded as those of `process`."""
-        transport = RecordingTransport(process, addresses or self._addresses, self.history, self._ended)
+        transport = RecordingTransport(process, addresses or self._addresses, self.history, self.ended)
         client = OsqueueClient(transport=transport, timeout_ms=2_000, retry_delay_ms=100)
-        self._clients.append(client)
+        self._open.append(client)
         return client
+
+    def transport(self, process: str, addresses: Sequence[str]) -> RecordingTransport:
+        """Recorded calls without retries, to these brokers only."""
+        transport = RecordingTransport(process, addresses, self.history, self.ended)
+        self._open.append(transport)
+        return transport
+
+    async def refusal_of(self, address: str) -> BrokerLeadershipError:
+        """What this broker, which does not lead, says to a call."""
+        transport = self.transport("caller", [address])
+        try:
+            await transport.get_stats(linearizable=False, timeout_ms=2_000)
+        except BrokerLeadershipError as refusal:
+            return refusal
+        raise AssertionError(f"{address} served a call, though it does not lead")
 
     # --- what a scenario waits for ------------------------------------------------------------------------------------
 
@@ -101,6 +119,20 @@ class Load:
         what = f"{count} acknowledgements of epoch {epoch} or later"
         await self._bell.until(lambda: self.acknowledged(epoch) >= goal, what, limit_s)
 
+    @property
+    def enough(self) -> bool:
+        """Whether nothing more is to be submitted."""
+        return self._enough.is_set()
+
+    def add_producer(self, producing: Coroutine[None, None, None]) -> None:
+        """One more, which ends by itself when there is enough."""
+        self._producing.append(asyncio.get_running_loop().create_task(producing))
+
+    async def until_completed(self, count: int, limit_s: float) -> None:
+        """Return once `count` more jobs have been completed, by the statistics."""
+        goal = self.completed + count
+        await self._bell.until(lambda: self.completed >= goal, f"{count} more jobs to be completed", limit_s)
+
     async def drain(self, limit_s: float) -> None:
         """Submit no more, and return once every job has come to its end."""
         self._enough.set()
@@ -115,7 +147,8 @@ class Load:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
-    def _ended(self, event: Event) -> None:
+    def ended(self, event: Event) -> None:
+        """An attempt came to its end."""
         if event.outcome == OK and event.operation in ("submit", "complete"):
             self._acknowledged[event.epoch] += 1
             self.first_acknowledged.setdefault(event.epoch, event)
@@ -124,7 +157,7 @@ class Load:
     # --- the tasks ---------------------------------------------------------------------------------------------------
 
     async def _produce(self, name: str) -> None:
-        client, rng = self.client(name), random.Random(self._rng.random())
+        client, rng = self.client(name), random.Random(self.rng.random())
         number = 0
         while not self._enough.is_set():
             jobs = [self._job(name, number + offset, rng) for offset in range(rng.randint(1, self._batch))]
@@ -147,7 +180,7 @@ class Load:
         while True:
             jobs: list[ClaimedJob] = []
             with suppress(OsqueueError):
-                jobs = await client.claim_jobs(name, max_jobs=self._batch, wait_ms=500)
+                jobs = await client.claim_jobs(name, max_jobs=CLAIM_JOBS, wait_ms=500)
             await asyncio.gather(*(self._settle(client, job) for job in jobs))
 
     async def _settle(self, client: OsqueueClient, job: ClaimedJob) -> None:
@@ -179,6 +212,7 @@ class Load:
         client = self.client(name)
         while True:
             with suppress(OsqueueError):
-                self.jobs_left = (await client.get_stats()).counts.total
+                counts = (await client.get_stats()).counts
+                self.jobs_left, self.completed = counts.total, counts.completed_total
             self._bell.ring()
             await asyncio.sleep(STATS_EVERY_S)

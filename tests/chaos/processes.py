@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.chaos.bell import Bell
@@ -24,16 +24,24 @@ ENVIRONMENT = ("PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", 
 class Process:
     """`python -m MODULE`, whose log lines on stderr are read as they come. It may be started again after its end."""
 
-    def __init__(self, name: str, module: str, variables: Mapping[str, str], logs: Path, bell: Bell) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        variables: Mapping[str, str],
+        logs: Path,
+        bell: Bell,
+        arguments: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.lines: list[str] = []
         """What it said in all its lives."""
         self.killed_s = 0.0
         """When it was last signalled (monotonic)."""
-        self._module = module
+        self._command = (sys.executable, "-m", module, *arguments)
         self._variables = variables
         self._log = logs / f"{name}.log"
-        self._bell = bell
+        self.bell = bell
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._life = 0
@@ -51,7 +59,7 @@ class Process:
         self._life = len(self.lines)
         own = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module,
+            *self._command,
             env={**own, **self._variables},
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -64,9 +72,7 @@ class Process:
         return any(re.search(pattern, line) for line in self.lines[self._life :])
 
     async def until_said(self, pattern: str, limit_s: float = START_LIMIT_S) -> None:
-        await self._bell.until(
-            lambda: self._alive_or_failed() and self.said(pattern), f"{self.name} {pattern}", limit_s
-        )
+        await self.bell.until(lambda: self._alive_or_failed() and self.said(pattern), f"{self.name} {pattern}", limit_s)
 
     async def kill(self) -> None:
         """kill -9, and wait for the end."""
@@ -84,7 +90,7 @@ class Process:
         async with asyncio.timeout(END_LIMIT_S):
             await self._process.wait()
             await self._reading
-        self._bell.ring()
+        self.bell.ring()
         code = self._process.returncode
         assert code is not None
         return code
@@ -106,8 +112,8 @@ class Process:
             while line := await process.stderr.readline():
                 file.write(line)
                 self.lines.append(line.decode(errors="replace").rstrip())
-                self._bell.ring()
-        self._bell.ring()
+                self.bell.ring()
+        self.bell.ring()
 
 
 class BrokerProcess(Process):

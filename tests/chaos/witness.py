@@ -4,8 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from osqueue_service.log import Root, decode_root
+from osqueue_service.engine.codec import decode_commit
+from osqueue_service.log import Root, Segment, decode_root
 from osqueue_service.log.paths import LOG_PREFIX, ROOT
+from osqueue_service.log.segment import decode
+from osqueue_service.state.model import Ending
+from osqueue_service.state.records import AnyRecord, AttemptsEnded
 from tests.chaos.http_messages import Message
 
 
@@ -28,16 +32,15 @@ class Witness:
     """Every object of the log that was created, and when (monotonic ms) its answer passed by."""
     swaps: list[Swap] = field(default_factory=list)
     deleted: set[str] = field(default_factory=set)
-    refused_puts: int = 0
+    expired: int = 0
+    """Attempts whose lease ran out."""
 
     def applied(self, request: Message, status: int) -> None:
         """The server answered a request with this status."""
         if not request.path.startswith(self.folder):
             return
         key = request.path.removeprefix(self.folder)
-        if request.method == "PUT" and status == 412:
-            self.refused_puts += 1
-        elif request.method == "DELETE" and status < 300:
+        if request.method == "DELETE" and status < 300:
             self.deleted.add(key)
         elif request.method == "PUT" and status < 300:
             self._put(key, request.body)
@@ -48,6 +51,9 @@ class Witness:
             # Created once and never again: the condition of every put to the log.
             first, _ = self.log.setdefault(key, (body, time.monotonic() * 1_000))
             assert first == body, f"{key} was written twice, with different content"
+            entry = decode(key, body).entry
+            if isinstance(entry, Segment):
+                self.expired += sum(map(_expired, decode_commit(entry.records).records))
         elif key == ROOT:
             root = decode_root(body)
             assert isinstance(root, Root)
@@ -61,3 +67,7 @@ class Witness:
     def leader_of(self, epoch: int) -> str:
         """The gRPC address of the broker that took this epoch."""
         return next((swap.root.leader for swap in self.swaps if swap.root.epoch == epoch and swap.root.broker), "")
+
+
+def _expired(record: AnyRecord) -> int:
+    return sum(end.ending is Ending.EXPIRED for end in record.items) if isinstance(record, AttemptsEnded) else 0
