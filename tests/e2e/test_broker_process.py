@@ -1,4 +1,4 @@
-"""`python -m osqueue_service` as a process: it starts, says where it is, stops in order, or says why it cannot start."""
+"""`python -m osqueue_service` as a process: it starts, stops in order, or says why it cannot start."""
 
 import json
 import os
