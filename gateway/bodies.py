@@ -2,7 +2,7 @@
 
 import asyncio
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader, hdrs, web
 
 from gateway.errors import Refusal, overloaded
 from gateway.limits import Limits
@@ -41,6 +41,8 @@ async def read_body(request: web.BaseRequest, limits: Limits, budget: Budget) ->
             raise _too_large(limits)
         if length <= SMALL_BYTES and content.is_eof():
             return content.read_nowait()  # the usual case: it came with the headers
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # curl waits for it before a large body
     try:
         async with asyncio.timeout(limits.body_ms / 1_000):
             return await _collect(content, limits, budget)

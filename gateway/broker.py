@@ -84,11 +84,6 @@ class Broker:
         """The messages of a server stream."""
         return self._link.stream(rpc.name, request)
 
-    async def drain(self) -> None:
-        """Return when every batch given so far is answered."""
-        for batcher in self.batchers.values():
-            await batcher.drain()
-
     async def close(self) -> None:
         """Close the connections; idempotent."""
         for batcher in self.batchers.values():

@@ -28,6 +28,7 @@ class Calls:
         self._broker = broker
         self._limits = limits
         self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._finished: asyncio.Future[None] | None = None
         self.under_way = 0
         self.streams = 0
 
@@ -54,6 +55,15 @@ class Calls:
             return await self._broker.call(rpc, request, allowed_ms)
         finally:
             self.under_way -= 1
+            if self._finished is not None and self.under_way == 0:
+                self._finished.set_result(None)
+                self._finished = None
+
+    async def finished(self) -> None:
+        """Return when no call is under way."""
+        if self.under_way:
+            self._finished = asyncio.get_running_loop().create_future()
+            await self._finished
 
     def require_size(self, request: Message, sent_bytes: int) -> None:
         """Refuse a message that the broker would refuse for its size, before it is sent there."""
