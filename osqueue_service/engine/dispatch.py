@@ -13,18 +13,33 @@ from osqueue_service.state.ready import ReadyOrder
 Answer = asyncio.Future[list[Granted]]
 
 
+class _Unheard:
+    """A grant that none of its callers has heard of yet: a claim key may have several, one after the other."""
+
+    __slots__ = ("callers", "heard", "withdrawn")
+
+    def __init__(self) -> None:
+        self.callers = 0
+        self.heard = False
+        self.withdrawn: asyncio.Future[Any] | None = None
+
+
 class Dispatcher:
     """Serves claims from one ready order.
 
-    `release` takes jobs that were granted to a caller that is gone before it heard of them.
+    `release` takes jobs that were granted to a caller that is gone before it heard of them; cancelling what it
+    returns calls that off, as long as it is not under way.
     """
 
-    def __init__(self, ready: ReadyOrder, clock: Clock, ids: IdSource, release: Callable[[Release], None]) -> None:
+    def __init__(
+        self, ready: ReadyOrder, clock: Clock, ids: IdSource, release: "Callable[[Release], asyncio.Future[Any]]"
+    ) -> None:
         self.waiting = WaitingClaims()
         self._ready = ready
         self._clock = clock
         self._ids = ids
         self._release = release
+        self._unheard: dict[tuple[str, str], _Unheard] = {}
 
     def stamp(self, claim: Claim, share: int | None = None) -> None:
         """Draw a token for every job that the claim may get, at most `share`."""
@@ -59,13 +74,41 @@ class Dispatcher:
                 grant(waiting.command, waiting.answer)
 
     def watch(self, claim: Claim, granted: list[Granted], answer: Answer) -> None:
-        """Give the jobs back if the caller goes before it hears of them: it never will."""
+        """Give the jobs back if everybody they were granted to goes before hearing of them: nobody ever will.
+
+        A caller that repeats a claim key is granted the same jobs, often before the broker notices that the caller's
+        first try is gone: giving back is called off then.
+        """
         if not granted:
             return
+        name = (claim.worker_id, claim.claim_key)
+        if granted[0].token in claim.tokens:
+            grant = _Unheard()
+            if claim.claim_key:
+                self._unheard[name] = grant
+        elif name in self._unheard:
+            grant = self._unheard[name]
+            if grant.withdrawn is not None:
+                grant.withdrawn.cancel()
+                grant.withdrawn = None
+        else:
+            return  # granted before, and told
+        grant.callers += 1
+
+        def forget(_: object) -> None:
+            if grant.withdrawn is not None and self._unheard.get(name) is grant:
+                del self._unheard[name]
 
         def done(settled: "asyncio.Future[Any]") -> None:
-            if settled.cancelled():
-                self._release(Release([ReleaseItem(job.job_id, claim.worker_id, job.token) for job in granted]))
+            grant.callers -= 1
+            if not settled.cancelled():
+                grant.heard = True
+                if self._unheard.get(name) is grant:
+                    del self._unheard[name]
+            elif not grant.callers and not grant.heard:
+                items = [ReleaseItem(job.job_id, claim.worker_id, job.token) for job in granted]
+                grant.withdrawn = self._release(Release(items))
+                grant.withdrawn.add_done_callback(forget)
 
         answer.add_done_callback(done)
 

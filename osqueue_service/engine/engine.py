@@ -161,14 +161,18 @@ class Engine:
         self._accept(Entry(command, answer, 0, min(wait_ms, self.limits.wait_ms_max)))
         return await answer
 
-    def give_back(self, release: Release) -> None:
-        """Release, in the next commit, jobs that their claimer never heard of. Nobody waits for the outcome."""
-        if self._closed is None:
-            nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            nobody.add_done_callback(_mark_retrieved)
-            # Not through `_accept`: giving back is never refused, or the jobs would wait for their leases.
-            self._inbox.add_own(Entry(release, nobody))
-            self._wake.set()
+    def give_back(self, release: Release) -> "asyncio.Future[Any]":
+        """Release, in the next commit, jobs that their claimer never heard of. Nobody need wait for the outcome;
+        cancelling it before that commit calls it off."""
+        nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._closed is not None:
+            nobody.cancel()  # the next leader's leases start anew, and end
+            return nobody
+        nobody.add_done_callback(_mark_retrieved)
+        # Not through `_accept`: giving back is never refused, or the jobs would wait for their leases.
+        self._inbox.add_own(Entry(release, nobody))
+        self._wake.set()
+        return nobody
 
     async def heartbeat(
         self, job_id: str, worker_id: str, token: str, progress: tuple[float, str] | None = None
@@ -311,16 +315,20 @@ class Engine:
     def _accept(self, entry: Entry) -> None:
         if self._closed is not None:
             raise self._closed
+        if entry.wait_ms:
+            self._check_waiting()
+        self._inbox.add(entry)
+        self._pacing.arrived()
+        self._wake.set()
+
+    def _check_waiting(self) -> None:
         waiting_max = self.limits.waiting_claims
-        if entry.wait_ms and self._dispatcher.waiting.count >= waiting_max:
+        if self._dispatcher.waiting.count >= waiting_max:
             raise TooManyRequests(
                 f"{waiting_max} claims wait for a job, which is the limit (waiting_claims): claim without wait_ms, or "
                 "with fewer workers",
                 retry_after_ms=1_000,
             )
-        self._inbox.add(entry)
-        self._pacing.arrived()
-        self._wake.set()
 
     # --- committing --------------------------------------------------------------------------------------------
 
@@ -367,7 +375,11 @@ class Engine:
         """Execute a claim. Its jobs become durable in the same commit as what made them ready."""
         granted = self._change(claim, batch)
         if not granted and wait_ms:
-            self._dispatcher.wait(claim, answer, wait_ms)
+            try:
+                self._check_waiting()  # again: others of this batch may have taken the last places
+                self._dispatcher.wait(claim, answer, wait_ms)
+            except TooManyRequests as refusal:
+                batch.replies.append(Reply(answer, refusal, False))
             return
         self._dispatcher.watch(claim, granted, answer)
         batch.replies.append(Reply(answer, granted, True))

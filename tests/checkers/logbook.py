@@ -1,0 +1,231 @@
+"""The log as it counts: every commit from the first on, along fences, and what it says of each job.
+
+Built from objects (of a simulation's archive, or of a bucket that nothing was deleted from),
+in one linear pass.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from osqueue_service.engine.codec import decode_commit
+from osqueue_service.log.paths import segment_key
+from osqueue_service.log.segment import Fence, decode
+from osqueue_service.state.model import Ending, JobSpec, Status
+from osqueue_service.state.records import (
+    AnyRecord,
+    AttemptsEnded,
+    Cancelled,
+    CancelRequested,
+    Claimed,
+    Completed,
+    Evicted,
+    Founded,
+    Promoted,
+    Purged,
+    Retried,
+    Submitted,
+)
+
+# (body, when it became durable) of an object, or None.
+Fetch = Callable[[str], tuple[bytes, float] | None]
+
+
+@dataclass(slots=True)
+class Commit:
+    """One commit that counts."""
+
+    epoch: int
+    sequence: int
+    at_ms: int
+    landed_ms: float
+    records: list[AnyRecord]
+    body: bytes
+
+
+@dataclass(slots=True)
+class ClaimEntry:
+    """One attempt in the log; `ending` None while it runs. Indexes are into the commits."""
+
+    attempt: int
+    token: str
+    worker_id: str
+    claimed: int
+    ended: int | None = None
+    ending: Ending | None = None
+    became: Status | None = None
+
+
+@dataclass(slots=True)
+class JobEntry:
+    """What the log says of one job. Indexes are into the commits; `first_claim` counts all claims in log order."""
+
+    number: int
+    job_id: str
+    spec: JobSpec
+    submitted: int
+    status: Status = Status.UNCLAIMED
+    attempts: int = 0
+    claims: list[ClaimEntry] = field(default_factory=list)
+    first_claim: int | None = None
+    finished: int | None = None
+    finished_at: int = 0
+    completed: int | None = None
+    evicted: int | None = None
+    evicted_at: int = 0
+    purged: int | None = None
+    cancel_requested: bool = False
+
+    @property
+    def gone(self) -> bool:
+        return self.evicted is not None or self.purged is not None
+
+
+class Logbook:
+    """`broken` names what the log itself gets wrong."""
+
+    def __init__(self, default_max_attempts: int) -> None:
+        self.commits: list[Commit] = []
+        self.jobs: dict[str, JobEntry] = {}
+        self.tokens: dict[str, tuple[JobEntry, ClaimEntry]] = {}
+        self.fences: list[tuple[int, int]] = []
+        """(epoch, sequence) of each fence passed."""
+        self.broken: list[str] = []
+        self.epochs: dict[int, tuple[int, int]] = {}
+        """First and last sequence of each epoch's segments."""
+        self._numbers: dict[int, JobEntry] = {}
+        self._salt = ""
+        self._default_max_attempts = default_max_attempts
+
+    @classmethod
+    def walk(cls, fetch: Fetch, default_max_attempts: int) -> "Logbook":
+        """Read every slot from the first, following fences, to the first that never was."""
+        book = cls(default_max_attempts)
+        lane, sequence = 0, 1
+        link = bytes(32)
+        while (found := fetch(segment_key(lane, sequence))) is not None:
+            body, landed_ms = found
+            key = segment_key(lane, sequence)
+            decoded = decode(key, body)
+            entry = decoded.entry
+            if entry.previous_hash != link:
+                book.broken.append(f"rule 11: the hash chain breaks at {key}")
+            link = decoded.hash
+            if isinstance(entry, Fence):
+                if entry.epoch <= lane:
+                    book.broken.append(f"rule 3: {key} fences lane {lane} with epoch {entry.epoch}")
+                lane = entry.epoch
+                book.fences.append((entry.epoch, sequence))
+            else:
+                book.add(entry.epoch, sequence, landed_ms, entry.records)
+            sequence += 1
+        return book
+
+    def add(self, epoch: int, sequence: int, landed_ms: float, body: bytes) -> None:
+        commit = decode_commit(body)
+        self.commits.append(Commit(epoch, sequence, commit.at_ms, landed_ms, commit.records, body))
+        first, _ = self.epochs.get(epoch, (sequence, sequence))
+        self.epochs[epoch] = (first, sequence)
+        index = len(self.commits) - 1
+        if index and self.commits[index - 1].at_ms > commit.at_ms:
+            self.broken.append(f"law 5: the stamp of commit {sequence} is earlier than that of the one before it")
+        for record in commit.records:
+            self._follow(record, index, commit.at_ms)
+
+    def job_of(self, number: int) -> JobEntry | None:
+        return self._numbers.get(number)
+
+    def landed_ms(self, index: int) -> float:
+        return self.commits[index].landed_ms
+
+    # --- what each record says ---------------------------------------------------------------------------------------
+
+    def _follow(self, record: AnyRecord, index: int, at_ms: int) -> None:
+        if isinstance(record, Founded):
+            self._salt = record.salt
+        elif isinstance(record, Submitted):
+            for offset, spec in enumerate(record.jobs):
+                number = record.first + offset
+                job = JobEntry(number, f"{self._salt}{number:010x}", spec, index)
+                job.status = Status.SCHEDULED if spec.run_at > at_ms else Status.UNCLAIMED
+                self.jobs[job.job_id] = job
+                self._numbers[number] = job
+        elif isinstance(record, Claimed):
+            for grant in record.grants:
+                self._claim(self._numbers[grant.number], grant.token, record.worker_id, index)
+        elif isinstance(record, Completed):
+            for item in record.items:
+                job = self._numbers[item.number]
+                self._end(job, index, at_ms, Ending.COMPLETED, Status.COMPLETED)
+                job.completed = index
+        elif isinstance(record, AttemptsEnded):
+            for end in record.items:
+                job = self._numbers[end.number]
+                if end.ending is Ending.RELEASED:
+                    job.attempts -= 1
+                self._check_exhaustion(job, end.ending, end.status, index)
+                self._end(job, index, at_ms, end.ending, end.status)
+        else:
+            self._follow_rest(record, index, at_ms)
+
+    def _follow_rest(self, record: AnyRecord, index: int, at_ms: int) -> None:
+        if isinstance(record, Promoted):
+            for number in record.numbers:
+                self._numbers[number].status = Status.UNCLAIMED
+        elif isinstance(record, CancelRequested):
+            for number in record.numbers:
+                self._numbers[number].cancel_requested = True
+        elif isinstance(record, Cancelled):
+            for number in record.numbers:
+                self._finish(self._numbers[number], Status.CANCELLED, index, at_ms)
+        elif isinstance(record, Retried):
+            for number in record.numbers:
+                job = self._numbers[number]
+                job.status, job.attempts, job.finished, job.cancel_requested = Status.UNCLAIMED, 0, None, False
+        elif isinstance(record, Evicted):
+            for number in record.numbers:
+                job = self._numbers[number]
+                job.evicted, job.evicted_at = index, at_ms
+                if job.finished is None:
+                    self.broken.append(f"rule 1: {job.job_id} was evicted though it was {job.status.wire}")
+                elif job.spec.retention_ms and at_ms < job.finished_at + job.spec.retention_ms:
+                    self.broken.append(f"rule 13: {job.job_id} was evicted before the retention it was promised")
+        elif isinstance(record, Purged):
+            for number in record.numbers:
+                self._numbers[number].purged = index
+
+    def _claim(self, job: JobEntry, token: str, worker_id: str, index: int) -> None:
+        if job.status is not Status.UNCLAIMED:
+            self.broken.append(f"rule 4: {job.job_id} was claimed while it was {job.status.wire}")
+        if token in self.tokens:
+            self.broken.append(f"rule 4: token {token} was given twice")
+        job.status = Status.IN_PROGRESS
+        job.attempts += 1
+        limit = job.spec.max_attempts or self._default_max_attempts
+        if job.attempts > limit:
+            self.broken.append(f"rule 4: attempt {job.attempts} of {job.job_id}, which may have {limit}")
+        entry = ClaimEntry(len(job.claims) + 1, token, worker_id, index)
+        job.claims.append(entry)
+        self.tokens[token] = (job, entry)
+        if job.first_claim is None:
+            job.first_claim = len(self.tokens)
+
+    def _end(self, job: JobEntry, index: int, at_ms: int, ending: Ending, became: Status) -> None:
+        if job.status is not Status.IN_PROGRESS:
+            self.broken.append(f"rule 4: an attempt of {job.job_id} ended while it was {job.status.wire}")
+            return
+        entry = job.claims[-1]
+        entry.ended, entry.ending, entry.became = index, ending, became
+        job.status = became
+        if became.finished:
+            self._finish(job, became, index, at_ms)
+
+    def _check_exhaustion(self, job: JobEntry, ending: Ending, became: Status, index: int) -> None:
+        limit = job.spec.max_attempts or self._default_max_attempts
+        spent = job.attempts >= limit and ending is not Ending.RELEASED and not job.cancel_requested
+        if spent and became is not Status.DEAD:
+            self.broken.append(f"rule 7: {job.job_id} has used up its {limit} attempts and became {became.wire}")
+
+    @staticmethod
+    def _finish(job: JobEntry, status: Status, index: int, at_ms: int) -> None:
+        job.status = status
+        job.finished, job.finished_at = index, at_ms

@@ -1,0 +1,254 @@
+"""Who uses the queue: producers, workers and operators, each a process with the real SDK client."""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from osqueue import OsqueueClient
+from osqueue.errors import OsqueueError
+from osqueue.job import ClaimedJob, RetryPolicy
+from osqueue.messages import JobSpec
+from osqueue.submission import new_job
+from tests.simulation.loop import Node
+from tests.simulation.transport import SimTransport
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Actor:
+    """One process with a client of its own. A killed one comes back as a new process with the same role."""
+
+    role = ""
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.world = world
+        self.number = number
+        self.lives = 0
+        self.start()
+
+    def start(self) -> None:
+        """Begin a life."""
+        self.lives += 1
+        world = self.world
+        self.name = f"{self.role}{self.number}.{self.lives}"
+        self.draw = random.Random(f"{self.name} {world.swarm.seed}")
+        self.node = Node(world.loop, self.name)
+        self.node.spawn(self._live(), name=self.role)
+
+    async def _live(self) -> None:
+        self.transport = SimTransport(self.world, self.node, self.draw.randrange(len(self.world.brokers)))
+        self.client = OsqueueClient(transport=self.transport, coalesce=self.draw.random() < 0.7)
+        await self.run()
+
+    async def run(self) -> None:
+        raise NotImplementedError
+
+    def chance(self, behaviour: str) -> bool:
+        """Whether to behave so this time; once the trouble is over nobody misbehaves."""
+        return self.draw.random() < self.world.swarm.behaviours.get(behaviour, 0.0) and not self.world.calm
+
+    async def pause(self, ms: float) -> None:
+        await asyncio.sleep(ms / 1_000)
+
+    def think_ms(self) -> float:
+        return self.world.swarm.think_ms * self.draw.expovariate(1.0)
+
+    async def attempt(self, call: Awaitable[Any]) -> Any:
+        """The call's answer; None when it failed, which the history tells."""
+        try:
+            return await call
+        except OsqueueError as error:
+            self.world.count(f"{type(error).__name__} raised")
+            return None
+
+
+class Producer(Actor):
+    """Submits jobs: one at a time, in batches, with keys, again."""
+
+    role = "producer"
+
+    async def run(self) -> None:
+        self.count = 0
+        while not self.world.calm:
+            await self.pause(self.think_ms())
+            if self.world.calm:
+                return
+            if self.chance("batch"):
+                jobs = [self.new_job() for _ in range(self.draw.randint(2, 6))]
+                await self.perhaps_cancelled(self.client.submit_jobs(jobs, atomic=self.draw.random() < 0.5))
+            elif self.chance("key"):
+                await self.submit_with_key()
+            else:
+                await self.perhaps_cancelled(self.submit(self.new_job()))
+
+    def new_job(self, key: str = "") -> JobSpec:
+        self.count += 1
+        return self.job_for(f"{self.name}/{self.count}", key)
+
+    def job_for(self, content: str, key: str = "") -> JobSpec:
+        options: dict[str, Any] = {"idempotency_key": key} if key else {}
+        draw = self.draw
+        if self.chance("delay"):
+            options["delay_ms"] = draw.choice([50, 1_000, 5_000])
+        if self.chance("retention"):
+            options["retention_ms"] = draw.choice([500, 5_000, 60_000])
+        if self.chance("timeout"):
+            options["timeout_ms"] = draw.choice([800, 3_000])
+        if self.chance("priority"):
+            options["priority"] = draw.choice([-5, 1, 10])
+        if self.chance("policy"):
+            options["retry_policy"] = RetryPolicy(draw.choice([50, 500]), 2.0, 2_000, 0.2)
+        options["max_attempts"] = draw.choice([1, 2, 3, 5])
+        return new_job(draw.choice(self.world.swarm.types), content.encode(), **options)
+
+    async def submit(self, job: JobSpec) -> Any:
+        """As `submit_job` does it: together with whatever else goes just then."""
+        submitted = await self.client._open().submits.call(job, job.wire_bytes)
+        if self.chance("await"):
+            await self.attempt(self.client.wait_job(submitted.job_id, self.draw.choice([0, 1_000, 8_000])))
+        return submitted
+
+    async def submit_with_key(self) -> None:
+        """One key, used by several producers at once and again later, now and then for something else."""
+        number = self.draw.randrange(30)
+        content = f"key{number}"
+        if self.chance("conflict"):
+            content += " other"
+        job = self.job_for(content, f"key{number}")
+        job.type = "mail"
+        both = [self.attempt(self.submit(job)) for _ in range(self.draw.choice([1, 1, 2]))]
+        answers = await asyncio.gather(*both)
+        if any(answer is not None and answer.deduplicated for answer in answers):
+            self.world.count("deduplicated")
+
+    async def perhaps_cancelled(self, call: Awaitable[Any]) -> None:
+        """The call, given up in the middle now and then."""
+        if not self.chance("cancel call"):
+            await self.attempt(call)
+            return
+        task = asyncio.ensure_future(self.attempt(call))
+        await self.pause(self.draw.choice([0.0, 2.0, 30.0, 200.0]))
+        if task.cancel():
+            self.world.count("calls cancelled")
+        await asyncio.wait({task})
+
+
+class Worker(Actor):
+    """Claims jobs and does all that workers do with them."""
+
+    role = "worker"
+
+    async def run(self) -> None:
+        running: set[asyncio.Task[None]] = set()
+        types = self.draw.choice([(), (), self.world.swarm.types[:2], self.world.swarm.types])
+        while True:
+            if self.world.calm:
+                types = ()
+            jobs = await self.claim(types)
+            for job in jobs or ():
+                task = asyncio.ensure_future(self.work(job))
+                running.add(task)
+                task.add_done_callback(running.discard)
+            while len(running) >= 4:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            if not jobs:
+                await self.pause(self.draw.uniform(5, 100))
+
+    async def claim(self, types: Any) -> list[ClaimedJob] | None:
+        wait_ms = self.draw.choice([0, 300, 3_000])
+        call = self.client.claim_jobs(self.name, types, max_jobs=self.draw.choice([1, 1, 3]), wait_ms=wait_ms)
+        if not self.chance("cancel call"):
+            jobs: list[ClaimedJob] | None = await self.attempt(call)
+            return jobs
+        task = asyncio.ensure_future(self.attempt(call))
+        await asyncio.wait({task}, timeout=self.draw.choice([0.0, 0.005, 0.1, 1.0]))
+        if not task.done():
+            self.world.count("claims cancelled")
+            task.cancel()
+            await asyncio.wait({task})
+        return None if task.cancelled() else task.result()
+
+    async def work(self, job: ClaimedJob) -> None:
+        world, draw = self.world, self.draw
+        if self.chance("vanish"):
+            return  # it hangs: no heartbeat, no answer
+        duration_ms = draw.choice([0.0, 5.0, 100.0, 600.0])
+        if self.chance("slow"):
+            duration_ms = draw.choice([3_000.0, 6_000.0])
+        beats = self.chance("beat")
+        while duration_ms > 0:
+            step_ms = min(duration_ms, job.lease_ms / 3)
+            await self.pause(step_ms)
+            duration_ms -= step_ms
+            if beats and duration_ms > 0:
+                await self.attempt(self.client.heartbeat(job))
+        call = self.ending(job)
+        await self.attempt(call())
+        if self.chance("repeat"):
+            await self.pause(draw.choice([0.0, 50.0, 3_000.0]))
+            world.count("actions repeated")
+            await self.attempt(call())
+        elif self.chance("late"):
+            await self.attempt(self.client.complete_job(job, b"late"))
+
+    def ending(self, job: ClaimedJob) -> Any:
+        """How this attempt ends, as a call that can be made again."""
+        if self.chance("fail"):
+            delay_ms = self.draw.choice([None, None, 0, 300])
+            return lambda: self.client.fail_job(job, "broken", retry_delay_ms=delay_ms)
+        if self.chance("die"):
+            return lambda: self.client.fail_job(job, "hopeless", retryable=False)
+        if self.chance("release"):
+            return lambda: self.client.release_job(job)
+        result = json.dumps({"did": job.payload.decode()}).encode()
+        return lambda: self.client.complete_job(job, result)
+
+
+class Operator(Actor):
+    """Looks, cancels, retries, pauses."""
+
+    role = "operator"
+
+    async def run(self) -> None:
+        world, draw = self.world, self.draw
+        while not world.calm:
+            await self.pause(self.think_ms() * 2)
+            known = world.known_jobs
+            if known:
+                job_id = draw.choice(known)
+                await self.attempt(self.client.get_job(job_id, linearizable=draw.random() < 0.5))
+            await self.attempt(self.client.get_stats(linearizable=draw.random() < 0.5))
+            if self.chance("cancel") and known:
+                await self.attempt(self.client.cancel_job(draw.choice(known)))
+            if self.chance("retry") and known:
+                await self.attempt(self.client.retry_jobs([draw.choice(known) for _ in range(5)]))
+            if self.chance("purge") and known:
+                await self.attempt(self.transport.operate("purge", [draw.choice(known)]))
+            if self.chance("pause"):
+                name = draw.choice(world.swarm.types)
+                await self.attempt(self.transport.operate("pause", [name]))
+                await self.pause(draw.choice([100.0, 2_000.0]))
+                await self.resume()
+            if self.chance("walk"):
+                await self.walk(page_size=draw.choice([1, 7, 50]))
+        await self.resume()
+
+    async def resume(self) -> None:
+        """Resume every type, however long it takes."""
+        while await self.attempt(self.transport.operate("resume", list(self.world.swarm.types))) is None:
+            await self.pause(200.0)
+
+    async def walk(self, page_size: int) -> None:
+        """All jobs, page by page."""
+        world = self.world
+        event = world.history.begin(self.name, "walk", world.loop.now_ms, arguments={"linearizable": True})
+        try:
+            listing = self.client.list_jobs(page_size=page_size, linearizable=True)
+            ids = [job.id async for job in listing]
+        except OsqueueError:
+            return
+        event.answer, event.outcome = ids, "ok"
+        event.returned = event.answered = world.loop.now_ms

@@ -1,0 +1,172 @@
+"""What goes wrong: one thing after another, each for a while."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from osqueue_service.testing.faulty import FaultKind
+from tests.simulation.actors import Actor
+from tests.simulation.world import SimBroker, World
+
+
+class Nemesis:
+    """Draws faults from those that this world's seed has switched on, and heals them again."""
+
+    def __init__(self, world: World, actors: list[Actor]) -> None:
+        self.world = world
+        self.actors = actors
+        self.draw = random.Random(f"nemesis {world.swarm.seed}")
+        self._faults: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "kill broker": self._kill_broker,
+            "stop broker": lambda: self._freeze_broker(suspend=False),
+            "suspend broker": lambda: self._freeze_broker(suspend=True),
+            "cut broker from store": self._cut_broker,
+            "cut clients from broker": self._cut_clients,
+            "step down": self._step_down,
+            "restart broker": self._restart_broker,
+            "shift wall clock": self._shift_clock,
+            "store brownout": self._brownout,
+            "store slow": self._slow,
+            "store gone": self._gone,
+            "disk failure": self._disk_failure,
+            "kill worker": lambda: self._kill_actor("worker"),
+            "stop worker": self._stop_worker,
+            "kill producer": lambda: self._kill_actor("producer"),
+        }
+
+    async def run(self) -> None:
+        """Until the world is calm."""
+        world = self.world
+        while world.swarm.nemeses:
+            await self.wait(world.swarm.fault_every_ms * self.draw.expovariate(1.0))
+            if world.calm:
+                return
+            name = self.draw.choice(world.swarm.nemeses)
+            world.note(f"NEMESIS {name}")
+            world.count(name)
+            world.loop.world.spawn(self._faults[name](), name=name)
+
+    def heal(self) -> None:
+        """Everything works again, and everybody lives."""
+        world = self.world
+        world.weather.rates = {}
+        world.weather.stall_rate = 0.0
+        world.weather.latency_ms = world.swarm.latency_ms
+        world.network.mend()
+        for broker in world.brokers:
+            broker.store.cut_off = broker.store.broken = False
+            broker.node.resume()
+            self.revive(broker)
+        for actor in self.actors:
+            actor.node.resume()
+            if not actor.node.alive:
+                actor.start()
+
+    def revive(self, broker: SimBroker) -> None:
+        """An operator looks, and starts what is not running."""
+        if broker.ended:
+            broker.node.kill()
+            broker.start()
+
+    async def wait(self, ms: float) -> None:
+        await asyncio.sleep(ms / 1_000)
+
+    def a_broker(self) -> SimBroker:
+        """The leader more often than not."""
+        leaders = [broker for broker in self.world.brokers if broker.leads]
+        if leaders and self.draw.random() < 0.7:
+            return leaders[-1]
+        return self.draw.choice(self.world.brokers)
+
+    def a_while_ms(self) -> float:
+        """Often shorter, often longer than a leader's timeout."""
+        timeout_ms = self.world.swarm.heartbeat_ms[1]
+        return timeout_ms * self.draw.choice([0.1, 0.5, 1.2, 2.5])
+
+    async def _kill_broker(self) -> None:
+        broker = self.a_broker()
+        broker.kill()
+        await self.wait(self.draw.choice([10.0, 1_000.0, self.a_while_ms()]))
+        self.revive(broker)
+
+    async def _freeze_broker(self, suspend: bool) -> None:
+        node = self.a_broker().node
+        node.stop(suspend=suspend)
+        await self.wait(self.a_while_ms())
+        node.resume()
+
+    async def _cut_broker(self) -> None:
+        store = self.a_broker().store
+        store.cut_off = True
+        await self.wait(self.a_while_ms())
+        store.cut_off = False
+
+    async def _cut_clients(self) -> None:
+        broker = self.a_broker()
+        for actor in self.actors:
+            if self.draw.random() < 0.6:
+                self.world.network.cut(actor.name, broker.name)
+        await self.wait(self.a_while_ms())
+        self.world.network.mend()
+
+    async def _step_down(self) -> None:
+        broker = self.a_broker()
+        if broker.broker is not None and broker.node.alive:
+            broker.node.spawn(broker.broker.step_down(), name="step down")
+
+    async def _restart_broker(self) -> None:
+        broker = self.a_broker()
+        if broker.broker is None or not broker.node.alive or broker.ended:
+            return
+        broker.node.spawn(broker.shut_down(), name="shut down")
+        await self.wait(self.draw.choice([6_000.0, 8_000.0]))
+        if broker.node.alive and not broker.node.stopped:
+            broker.kill()
+        self.revive(broker)
+
+    async def _shift_clock(self) -> None:
+        node = self.a_broker().node
+        node.wall_shift_ms += self.draw.choice([-3_600_000.0, -5_000.0, 2_000.0, 10_000.0])
+
+    async def _brownout(self) -> None:
+        weather = self.world.weather
+        before, kinds = weather.rates, list(FaultKind)[1:]
+        weather.rates = {kind: 0.15 for kind in kinds if self.draw.random() < 0.6}
+        await self.wait(self.a_while_ms())
+        weather.rates = {} if self.world.calm else before
+
+    async def _slow(self) -> None:
+        weather = self.world.weather
+        weather.latency_ms = (100.0, 2_500.0)
+        await self.wait(self.a_while_ms())
+        weather.latency_ms = self.world.swarm.latency_ms
+
+    async def _gone(self) -> None:
+        weather = self.world.weather
+        before = weather.rates
+        weather.rates = {self.draw.choice([FaultKind.UNAVAILABLE, FaultKind.FAIL_BEFORE]): 1.0}
+        await self.wait(self.a_while_ms())
+        weather.rates = {} if self.world.calm else before
+
+    async def _disk_failure(self) -> None:
+        store = self.a_broker().store
+        store.broken = True
+        await self.wait(3_000.0)
+        store.broken = False
+        self.revive(next(broker for broker in self.world.brokers if broker.store is store or broker.ended)) if any(
+            broker.ended for broker in self.world.brokers
+        ) else None
+
+    async def _kill_actor(self, role: str) -> None:
+        actor = self.draw.choice([actor for actor in self.actors if actor.role == role])
+        actor.node.kill()
+        await self.wait(self.draw.choice([100.0, 3_000.0]))
+        if not actor.node.alive:
+            actor.start()
+
+    async def _stop_worker(self) -> None:
+        node = self.draw.choice([actor for actor in self.actors if actor.role == "worker"]).node
+        node.stop()
+        await self.wait(self.draw.choice([1_000.0, 6_000.0]))
+        node.resume()

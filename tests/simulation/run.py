@@ -1,0 +1,179 @@
+"""One seed: build its world, let trouble happen, heal, wait for the end, and judge."""
+
+import gc
+import logging
+import sys
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+
+from osqueue_service.log.paths import SEQUENCE_MAX
+from tests.checkers.checks import Windows, check_against_log, check_history
+from tests.checkers.history import UNKNOWN, History
+from tests.checkers.logbook import Logbook
+from tests.simulation.actors import Actor, Operator, Producer, Worker
+from tests.simulation.nemesis import Nemesis
+from tests.simulation.swarm import Swarm
+from tests.simulation.world import World, patched
+
+SETTLE_MS_MAX = 120_000.0
+"""Within this long after everything works again, every job must have come to its end (rule 16)."""
+
+
+@dataclass
+class Result:
+    """What came of one seed."""
+
+    seed: int
+    problems: list[str]
+    trace_hash: str
+    simulated_ms: float
+    steps: int
+    operations: int
+    counts: Counter[str]
+    history: History
+    trace: list[str] = field(default_factory=list)
+    settled_ms: float = 0.0
+    failover_ms: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def run_seed(swarm: Swarm, *, traced: bool = False, problems_max: int = 20) -> Result:
+    """Run one world to its end."""
+    logging.disable(logging.CRITICAL)
+    gc.disable()
+    hook = sys.unraisablehook
+    try:
+        result = _run(swarm, traced, problems_max)
+        # Only now are tasks destroyed that were killed; what their `finally` blocks say then is nobody's.
+        sys.unraisablehook = lambda unraisable: None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            gc.collect()
+        return result
+    finally:
+        sys.unraisablehook = hook
+        gc.enable()
+        logging.disable(logging.NOTSET)
+
+
+def _run(swarm: Swarm, traced: bool, problems_max: int) -> Result:
+    world = World(swarm, traced=traced)
+    try:
+        with patched(world):
+            nemesis = Nemesis(world, _people(world))
+            world.loop.world.spawn(nemesis.run(), name="nemesis")
+            return _live(world, nemesis, problems_max)
+    finally:
+        world.over = True
+        world.loop.dispose()
+
+
+def _people(world: World) -> list[Actor]:
+    swarm = world.swarm
+    people: list[Actor] = [Producer(world, number) for number in range(swarm.producers)]
+    people += [Worker(world, number) for number in range(swarm.workers)]
+    people += [Operator(world, number) for number in range(swarm.operators)]
+    return people
+
+
+def _live(world: World, nemesis: Nemesis, problems_max: int) -> Result:
+    loop, swarm = world.loop, world.swarm
+    stopped = ""
+    settled_ms = failover_ms = 0.0
+    try:
+        loop.run(lambda: loop.now_ms >= swarm.trouble_ms or len(world.problems) > problems_max)
+        world.calm = True
+        world.note("CALM")
+        nemesis.heal()
+        calm_ms = loop.now_ms
+        loop.run(lambda: any(broker.leads for broker in world.brokers) or loop.now_ms > calm_ms + SETTLE_MS_MAX)
+        failover_ms = loop.now_ms - calm_ms
+        end = calm_ms + SETTLE_MS_MAX
+        loop.run(lambda: _is_over(world, calm_ms) or loop.now_ms > end or len(world.problems) > problems_max)
+        settled_ms = loop.now_ms - calm_ms
+        if loop.now_ms > end:
+            world.failed(f"rule 16: {SETTLE_MS_MAX} ms after the trouble not every job has ended: {_left(world)}")
+    except RuntimeError as stuck:
+        stopped = str(stuck)
+        world.failed(stopped)
+    problems = world.problems + world.bucket.broken + loop.failures + loop.unseen_errors()
+    problems += _judge(world, problems_max)
+    operations = len(world.history)
+    return Result(
+        seed=swarm.seed,
+        problems=list(dict.fromkeys(problems))[:problems_max],
+        trace_hash=world.trace_hash,
+        simulated_ms=loop.now_ms,
+        steps=loop.steps,
+        operations=operations,
+        counts=world.counts,
+        history=world.history,
+        trace=world.trace,
+        settled_ms=settled_ms,
+        failover_ms=failover_ms,
+    )
+
+
+def _is_over(world: World, calm_ms: float) -> bool:
+    """Every job has ended, and everybody has heard what they asked."""
+    if world.loop.now_ms < calm_ms + 3_000:
+        return False
+    leaders = [broker for broker in world.brokers if broker.leads]
+    if not leaders or leaders[-1].broker is None:
+        return False
+    engine = leaders[-1].broker.engine
+    return engine.totals.live == 0 and not len(engine._pipeline) and not engine.inbox_length
+
+
+def _left(world: World) -> str:
+    leaders = [broker for broker in world.brokers if broker.leads]
+    if not leaders or leaders[-1].broker is None:
+        return "nobody leads"
+    totals = leaders[-1].broker.engine.totals
+    return f"{totals.unclaimed} wait, {totals.scheduled} are scheduled, {totals.in_progress} run"
+
+
+def _judge(world: World, problems_max: int) -> list[str]:
+    """What the checkers say."""
+    limits = world.swarm.limits
+    archive = world.bucket.archive
+
+    def fetch(key: str) -> tuple[bytes, float] | None:
+        landed = archive.get(key)
+        return None if landed is None else (landed.body, landed.at_ms)
+
+    book = Logbook.walk(fetch, limits.default_max_attempts)
+    windows = Windows(limits.idempotency_ttl_ms, limits.settled_ttl_ms)
+    found = [*check_history(world.history), *check_against_log(world.history, book, windows)]
+    _count_rare(world, book)
+    assert all(commit.sequence <= SEQUENCE_MAX for commit in book.commits)
+    return found[:problems_max]
+
+
+def _count_rare(world: World, book: Logbook) -> None:
+    """What must happen now and then, or a run proves nothing."""
+    counts = world.counts
+    content = {job.spec.payload.decode() for job in book.jobs.values()}
+    for event in world.history:
+        if event.reason:
+            counts[f"{event.operation} {event.reason}"] += 1
+        if event.outcome == UNKNOWN and event.operation == "submit":
+            applied = event.arguments["payload"] in content
+            counts["unknown outcomes that happened" if applied else "unknown outcomes that did not"] += 1
+    for job in book.jobs.values():
+        counts[f"jobs that ended {job.status.wire}"] += 1
+        for claim in job.claims:
+            if claim.ending is not None:
+                counts[f"attempts {claim.ending.name.lower()}"] += 1
+    for broker in world.brokers:
+        if broker.broker is not None:
+            log = broker.broker.counters
+            for name in (
+                "puts_settled_ours", "puts_settled_absent", "puts_settled_other", "root_swaps_unsettled",
+                "candidacies_lost", "checkpoints", "deletes",
+            ):  # fmt: skip
+                counts[f"log {name}"] += getattr(log, name)

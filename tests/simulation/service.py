@@ -1,0 +1,189 @@
+"""What stands where gRPC's servicers do: from the SDK's plain messages to the engine and back.
+
+Each function runs on the broker's node. Validation is not the simulation's subject; what
+counts is that the engine is called as the servicers call it, and answers are given when they give them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from osqueue.messages import Completion, Failure, JobSpec, ListRequest, Release
+from osqueue_service.broker import Broker
+from osqueue_service.engine.engine import Engine
+from osqueue_service.engine.totals import Totals, totals_of
+from osqueue_service.errors import JobNotFound, NotLeader, OsqueueError
+from osqueue_service.rpc.filters import Filter
+from osqueue_service.rpc.pages import Walk, page
+from osqueue_service.state import commands, model
+from osqueue_service.state.model import Status
+from osqueue_service.state.state import State
+
+Place = tuple[int, int]
+
+
+class Answer:
+    """What a broker sends back: a value or an error, with the position it holds for and when it was sent."""
+
+    __slots__ = ("answered", "error", "place", "queue_ms", "value")
+
+    def __init__(self, value: Any, place: Place = (0, 0)) -> None:
+        self.value = value
+        self.place = place
+        self.error: OsqueueError | None = None
+        self.answered = 0.0
+        self.queue_ms = 0
+
+
+def committed(engine: Engine) -> Place:
+    return engine.term.epoch, engine.sequence
+
+
+def seen(engine: Engine) -> Place:
+    return engine.term.epoch, engine.term.appender.next_sequence - 1
+
+
+def to_spec(job: JobSpec, now_ms: int) -> model.JobSpec:
+    policy = job.retry_policy
+    retry = model.RetryPolicy(policy.initial_ms, policy.multiplier, policy.max_ms, policy.jitter) if policy else None
+    run_at = now_ms + job.delay_ms if job.delay_ms else job.run_at
+    return model.JobSpec(
+        job.type, job.payload, job.priority, job.max_attempts or 0, run_at if run_at > now_ms else 0, job.lease_ms,
+        job.timeout_ms, job.retention_ms or 0, job.idempotency_key, retry, None,
+    )  # fmt: skip
+
+
+async def submit(broker: Broker, jobs: Sequence[JobSpec], atomic: bool, request_id: str) -> Answer:
+    engine = broker.engine
+    specs = [to_spec(job, engine.now_ms()) for job in jobs]
+    answers = await engine.execute(commands.Submit(specs, atomic, request_id), sum(len(job.payload) for job in jobs))
+    return Answer(answers, committed(engine))
+
+
+async def claim(broker: Broker, asked: commands.Claim, wait_ms: int) -> Answer:
+    engine = broker.engine
+    engine.worker_seen(asked.worker_id, asked.types)
+    granted = await engine.claim(asked, wait_ms)
+    return Answer(granted, committed(engine) if granted else (0, 0))
+
+
+async def complete(broker: Broker, completions: Sequence[Completion]) -> Answer:
+    engine = broker.engine
+    items = [commands.CompleteItem(*completion) for completion in completions]
+    answers = await engine.execute(commands.Complete(items), sum(len(item.result or b"") for item in items))
+    return Answer(answers, committed(engine))
+
+
+async def fail(broker: Broker, failure: Failure, jitter: float) -> Answer:
+    engine = broker.engine
+    delay_ms = -1 if failure.retry_delay_ms is None else failure.retry_delay_ms
+    item = commands.FailItem(
+        failure.job_id, failure.worker_id, failure.lease_token, *failure.error, failure.retryable, delay_ms, jitter
+    )
+    (answer,) = await engine.execute(commands.Fail([item]), len(item.error_message))
+    return Answer([answer], committed(engine))
+
+
+async def release(broker: Broker, asked: Release) -> Answer:
+    engine = broker.engine
+    item = commands.ReleaseItem(asked.job_id, asked.worker_id, asked.lease_token)
+    (answer,) = await engine.execute(commands.Release([item]))
+    return Answer([answer], committed(engine))
+
+
+async def heartbeat(broker: Broker, beats: Sequence[Any]) -> Answer:
+    engine = broker.engine
+    if not engine.term.is_live():
+        raise NotLeader("answers may be stale")
+    answers: list[Any] = []
+    for job_id, worker_id, token, _ in beats:
+        try:
+            lease, cancel_requested = engine.renew(job_id, worker_id, token)
+            answers.append((engine.expires_at(lease), cancel_requested))
+        except OsqueueError as refusal:
+            answers.append(refusal)
+    if any(isinstance(answer, OsqueueError) for answer in answers):
+        await engine.settled()
+    return Answer(answers)
+
+
+async def operate(broker: Broker, verb: str, names: Sequence[str]) -> Answer:
+    """Cancel, retry, purge, pause, resume."""
+    engine = broker.engine
+    kind = {
+        "cancel": commands.Cancel,
+        "retry": commands.Retry,
+        "purge": commands.Purge,
+        "pause": commands.PauseTypes,
+        "resume": commands.ResumeTypes,
+    }[verb]
+    return Answer(await engine.execute(kind(names)), committed(engine))
+
+
+async def get(broker: Broker, job_id: str, linearizable: bool) -> Answer:
+    engine = broker.engine
+
+    def view(state: State) -> Answer:
+        job = state.find(job_id)
+        shown = None if job is None else (job.status.wire, job.result, job.attempts, job.spec.payload)
+        return Answer(shown, seen(engine))
+
+    answer = await engine.read(view, linearizable=linearizable)
+    if answer.value is None:
+        raise JobNotFound(f"no job has the id {job_id}")
+    return answer
+
+
+async def wait(broker: Broker, job_id: str, wait_ms: int) -> Answer:
+    engine = broker.engine
+
+    def view(state: State) -> Answer:
+        job = state.find(job_id)
+        shown = None if job is None else (job.status.wire, job.result, job.attempts, job.spec.payload)
+        return Answer(shown, seen(engine))
+
+    answer = await engine.wait_finished(job_id, wait_ms, view)
+    if answer.value is None:
+        raise JobNotFound(f"no job has the id {job_id}")
+    return answer
+
+
+async def list_page(broker: Broker, asked: ListRequest) -> Answer:
+    engine = broker.engine
+    walk = Walk("ListJobs", None)
+
+    def view(state: State) -> Answer:
+        after = walk.start(state, asked.page_token)
+        found = page(state, Filter(tuple(Status)), after, asked.page_size, engine.limits, lambda job: 100)
+        ids = [(state.job_id(job), job.status.wire) for job in found.jobs]
+        token = "" if found.next_after is None else walk.token(state, found.next_after)
+        return Answer((ids, token), seen(engine))
+
+    answer: Answer = await engine.read(view, linearizable=asked.linearizable)
+    return answer
+
+
+async def stats(broker: Broker, linearizable: bool) -> Answer:
+    engine = broker.engine
+    if linearizable:
+        answer: Answer = await engine.read(
+            lambda state: Answer(_figures(totals_of(state)), seen(engine)), linearizable=True
+        )
+        return answer
+    if not engine.term.is_live():
+        raise NotLeader("answers may be stale")
+    return Answer(_figures(engine.totals), committed(engine))
+
+
+def _figures(totals: Totals) -> dict[str, int]:
+    counters = totals.counters
+    return {
+        "live": totals.live,
+        "dead": totals.dead,
+        "submitted": counters.submitted,
+        "completed": counters.completed,
+        "cancelled": counters.cancelled,
+        "claimed": counters.claimed,
+        "died": counters.died,
+        "purged": counters.dead_purged + counters.live_purged,
+        "dead_evicted": counters.dead_evicted,
+    }

@@ -1,0 +1,137 @@
+"""What a seed stands for: the shape of the cluster, its load, and which faults are on.
+
+Each seed draws which faults there are at all (swarm testing): a world in which everything
+goes wrong at once hides the bugs that need one thing to go right.
+"""
+
+import random
+from dataclasses import dataclass, field, replace
+
+from osqueue_service.limits import DEFAULT_LIMITS, MINUTE_MS, Limits
+from osqueue_service.testing.faulty import FaultKind
+
+NEMESES = (
+    "kill broker",
+    "stop broker",
+    "suspend broker",
+    "cut broker from store",
+    "cut clients from broker",
+    "step down",
+    "restart broker",
+    "shift wall clock",
+    "store brownout",
+    "store slow",
+    "store gone",
+    "disk failure",
+    "kill worker",
+    "stop worker",
+    "kill producer",
+)
+
+STORE_FAULTS = (
+    FaultKind.UNAVAILABLE,
+    FaultKind.FAIL_BEFORE,
+    FaultKind.FAIL_AFTER,
+    FaultKind.LAND_LATE,
+    FaultKind.REFUSED_AFTER,
+)
+
+# Promises made to real users are hours long; worlds are minutes long. The windows shrink with the world, but stay longer
+# than an SDK goes on retrying a call, which is what they are for.
+_SIM_LIMITS = replace(
+    DEFAULT_LIMITS,
+    default_lease_ms=4_000,
+    default_retention_ms=20_000,
+    dead_retention_ms=5 * MINUTE_MS,
+    idempotency_ttl_ms=90_000,
+    request_ttl_ms=90_000,
+    settled_ttl_ms=90_000,
+)
+
+_TIGHT_LIMITS = replace(
+    _SIM_LIMITS,
+    jobs=40,
+    idempotency_keys=25,
+    finished_jobs=15,
+    finished_bytes=2_000,
+    promised_jobs=10,
+    dead_jobs=10,
+    inbox_commands=8,
+    waiting_claims=3,
+    sweep_jobs=3,
+    commit_bytes=200,
+)
+
+
+@dataclass
+class Swarm:
+    """One seed's world."""
+
+    seed: int
+    brokers: int = 3
+    workers: int = 3
+    producers: int = 2
+    operators: int = 1
+    depth: int = 4
+    interval_ms: int | None = None
+    heartbeat_ms: tuple[float, float, float] = (1_000, 3_500, 250)
+    limits: Limits = _SIM_LIMITS
+    checkpoint_segments: int = 60
+    tail_segments: int = 200
+    inline_bytes: int = 256 * 1024
+    part_bytes: int = 8 * 1024 * 1024
+    jobs_per_part: int = 256
+    latency_ms: tuple[float, float] = (1.0, 20.0)
+    network_ms: tuple[float, float] = (0.2, 5.0)
+    fault_rate: float = 0.0
+    store_faults: tuple[FaultKind, ...] = ()
+    stall_rate: float = 0.0
+    late_ms_max: float = 10_000.0
+    nemeses: tuple[str, ...] = ()
+    fault_every_ms: float = 6_000.0
+    trouble_ms: float = 35_000.0
+    think_ms: float = 250.0
+    clock_rates: tuple[float, float] = (1.0, 1.0)
+    types: tuple[str, ...] = ("", "mail", "thumb")
+    behaviours: dict[str, float] = field(default_factory=dict)
+
+
+def draw(seed: int) -> Swarm:
+    """The world of a seed."""
+    source = random.Random(f"swarm {seed}")
+    chance = source.random
+    choice = source.choice
+    swarm = Swarm(seed)
+    swarm.brokers = choice([1, 2, 2, 3, 3, 3])
+    swarm.workers = choice([1, 2, 3, 4])
+    swarm.producers = choice([1, 2, 3])
+    swarm.depth = choice([1, 2, 4, 4, 8])
+    swarm.interval_ms = choice([None, None, None, 20, 100])
+    swarm.limits = _TIGHT_LIMITS if chance() < 0.25 else _SIM_LIMITS
+    swarm.checkpoint_segments = choice([15, 40, 100, 1_000])
+    swarm.tail_segments = choice([30, 100, 1_000])
+    swarm.inline_bytes = choice([0, 3_000, 256 * 1024])
+    swarm.part_bytes = choice([300, 8 * 1024 * 1024])
+    swarm.jobs_per_part = choice([2, 10, 256])
+    swarm.latency_ms = choice([(0.5, 3.0), (1.0, 20.0), (5.0, 120.0), (30.0, 400.0)])
+    swarm.network_ms = choice([(0.1, 1.0), (0.2, 20.0), (1.0, 300.0)])
+    swarm.think_ms = choice([80.0, 200.0, 600.0])
+    swarm.clock_rates = choice([(1.0, 1.0), (0.98, 1.02)])
+    if chance() < 0.8:
+        swarm.store_faults = tuple(kind for kind in STORE_FAULTS if chance() < 0.5)
+        swarm.fault_rate = choice([0.002, 0.02, 0.1]) if swarm.store_faults else 0.0
+        swarm.stall_rate = choice([0.0, 0.0, 0.01, 0.05])
+        swarm.late_ms_max = choice([500.0, 5_000.0, 30_000.0])
+    if chance() < 0.9:
+        swarm.nemeses = tuple(name for name in NEMESES if chance() < 0.35)
+        swarm.fault_every_ms = choice([2_000.0, 4_000.0, 8_000.0])
+    swarm.behaviours = {
+        name: choice([0.0, weight])
+        for name, weight in (
+            ("fail", 0.2), ("die", 0.05), ("release", 0.1), ("vanish", 0.1), ("slow", 0.1), ("repeat", 0.2),
+            ("late", 0.1), ("beat", 0.5), ("batch", 0.3), ("key", 0.3), ("cancel call", 0.1), ("delay", 0.15),
+            ("retention", 0.2), ("timeout", 0.15), ("priority", 0.3), ("policy", 0.3), ("conflict", 0.05),
+            ("cancel", 0.3), ("retry", 0.3), ("purge", 0.1), ("pause", 0.15), ("walk", 0.3), ("await", 0.2),
+        )
+    }  # fmt: skip
+    return swarm

@@ -1,0 +1,263 @@
+"""One simulated world: a bucket, brokers as they really are, and the processes that use them."""
+
+import hashlib
+import itertools
+import random
+from collections import Counter
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from osqueue import retrying, session
+from osqueue.calls import reading
+from osqueue_service import broker as broker_module
+from osqueue_service.broker import Broker, Role
+from osqueue_service.engine import checkpointing
+from osqueue_service.engine.codec import replay
+from osqueue_service.engine.engine import Engine
+from osqueue_service.engine.settings import EngineSettings
+from osqueue_service.leadership import Addresses, Heartbeat
+from osqueue_service.leadership import term as term_module
+from osqueue_service.log import checkpoints
+from osqueue_service.log.paths import segment_key
+from osqueue_service.log.segment import Fence, decode
+from osqueue_service.state import image
+from osqueue_service.state.invariants import InvariantBroken, check, check_conservation
+from osqueue_service.state.state import State
+from tests.checkers.history import Event, History
+from tests.simulation.clock import SimClock, SimIds
+from tests.simulation.loop import Node, SimLoop
+from tests.simulation.network import Network
+from tests.simulation.store import Bucket, SimStore, Weather
+from tests.simulation.swarm import Swarm
+
+
+class SimBroker:
+    """One broker of the cluster: a name that clients dial, and the process that lives there at the moment."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.world = world
+        self.name = name
+        self.broker: Broker | None = None
+        self.lives = 0
+        self.start()
+
+    def start(self) -> None:
+        """Begin a process."""
+        self.lives += 1
+        world = self.world
+        draw = random.Random(f"{self.name}.{self.lives} {world.swarm.seed}")
+        self.node = Node(world.loop, self.name)
+        self.node.rate = draw.uniform(*world.swarm.clock_rates)
+        self.store = SimStore(world.bucket, self.node, world.weather, draw, world.counts, world.note)
+        self.broker = None
+        self.ended = False
+        self.node.spawn(self._live(draw), name="broker")
+
+    async def _live(self, draw: random.Random) -> None:
+        world, swarm = self.world, self.world.swarm
+        interval_ms, timeout_ms, poll_ms = swarm.heartbeat_ms
+        self.broker = broker = Broker(
+            self.store,
+            addresses=Addresses(broker=f"http://{self.name}", grpc=self.name),
+            clock=SimClock(self.node),
+            ids=SimIds(draw),
+            heartbeat=Heartbeat(interval_ms, timeout_ms, poll_ms),
+            settings=EngineSettings(group_commit_interval_ms=swarm.interval_ms, lapse_interval_ms=3_000),
+            limits=swarm.limits,
+            depth=swarm.depth,
+            on_role=lambda role: world.entered(self, role),
+        )
+        await broker.start()
+        reason = await broker.failed
+        world.note(f"{self.name} ends: {reason}")
+        world.ended(self, reason)
+
+    async def shut_down(self) -> None:
+        """As on SIGTERM."""
+        if self.broker is not None:
+            await self.broker.stop()
+        self.ended = True
+
+    def kill(self) -> None:
+        """As by kill -9."""
+        self.node.kill()
+        self.ended = True
+        self.world.network.reset(self.node)
+
+    @property
+    def leads(self) -> bool:
+        return self.node.alive and not self.ended and self.broker is not None and self.broker.is_leader
+
+
+class World:
+    """Everything of one run. `problems` collects what went wrong."""
+
+    def __init__(self, swarm: Swarm, *, traced: bool = False) -> None:
+        self.swarm = swarm
+        self.loop = SimLoop(swarm.seed)
+        self.ids = SimIds(random.Random(f"calls {swarm.seed}"))
+        self.draw = random.Random(f"world {swarm.seed}")
+        self.history = History()
+        self.counts: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self.trace: list[str] = []
+        self.traced = traced
+        self.calm = False
+        """The trouble is over: nothing fails any more, and nobody misbehaves."""
+        self.over = False
+        self.known_jobs: list[str] = []
+        self.failovers: list[tuple[float, int]] = []
+        """(when, epoch) of each takeover."""
+        self.bucket = Bucket(self.loop)
+        self.weather = Weather(latency_ms=swarm.latency_ms, stall_rate=swarm.stall_rate, late_ms_max=swarm.late_ms_max)
+        self.weather.rates = {kind: swarm.fault_rate for kind in swarm.store_faults}
+        self.network = Network(random.Random(f"network {swarm.seed}"), swarm.network_ms)
+        self.engines: list[Engine] = []
+        """Every engine that ever served, the latest last."""
+        self.shadow = State(history_limit=swarm.limits.history_attempts)
+        """The log replayed from its beginning, along fences, as far as anyone recovered it."""
+        self._shadow_next = (0, 1)
+        self._hash = hashlib.blake2b(digest_size=16)
+        self.brokers = [SimBroker(self, f"broker{number}") for number in range(swarm.brokers)]
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def note(self, what: Event | str) -> None:
+        """Something happened: it goes into the trace, and its hash."""
+        if self.over:
+            return
+        if isinstance(what, Event) and what.operation == "submit" and what.outcome == "ok":
+            self.known_jobs.append(what.job)
+        line = f"{self.loop.now_ms:10.3f} {what}"
+        self._hash.update(line.encode())
+        if self.traced:
+            self.trace.append(line)
+
+    @property
+    def trace_hash(self) -> str:
+        """Equal for equal runs."""
+        return self._hash.hexdigest()
+
+    def count(self, what: str) -> None:
+        self.counts[what] += 1
+
+    def failed(self, problem: str, error: BaseException | None = None) -> None:
+        """Something is wrong with the product."""
+        if error is not None and error.__traceback__ is not None:
+            at = error.__traceback__
+            while at.tb_next is not None:
+                at = at.tb_next
+            problem += f" at {at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
+        self.problems.append(problem)
+        self.note(f"PROBLEM {problem}")
+
+    def entered(self, broker: SimBroker, role: Role) -> None:
+        """A broker changed its role."""
+        self.note(f"{broker.name} is {role.value}")
+        if role is Role.LEADER:
+            assert broker.broker is not None
+            self.failovers.append((self.loop.now_ms, broker.broker.epoch))
+            self.count("takeovers")
+
+    # --- what engines show -------------------------------------------------------------------------------------------
+
+    def recovered(self, term: Any, state: State) -> None:
+        """A takeover has rebuilt the state: it must be the log's, byte for byte (rule 11)."""
+        self._follow_shadow(term.epoch)
+        try:
+            check(state)
+        except InvariantBroken as broken:
+            self.failed(f"rule 11: epoch {term.epoch} recovered a state in which {broken}")
+        if image.encode(state) != image.encode(self.shadow):
+            self.failed(f"rule 11: epoch {term.epoch} recovered another state than the log's")
+        if term.recovered.checkpoint.form != "empty":
+            self.count(f"recoveries from {term.recovered.checkpoint.form}")
+
+    def _follow_shadow(self, epoch: int) -> None:
+        """Replay what the log has up to the fence of this epoch."""
+        lane, sequence = self._shadow_next
+        while lane != epoch:
+            landed = self.bucket.archive.get(segment_key(lane, sequence))
+            if landed is None:
+                self.failed(f"rule 3: epoch {epoch} serves, but the log has no fence of it")
+                return
+            entry = decode(segment_key(lane, sequence), landed.body).entry
+            sequence += 1
+            if isinstance(entry, Fence):
+                lane = entry.epoch
+                self.count("fences passed")
+            else:
+                replay(self.shadow, entry.records)
+            self._shadow_next = lane, sequence
+
+    def committed(self, engine: Engine, commit: Any) -> None:
+        """A commit is durable: jobs are conserved (rule 12), and everything is within its cap (rule 15)."""
+        if not self.engines or self.engines[-1] is not engine:
+            self.engines.append(engine)
+        self.count("commits")
+        state, limits = engine._state, self.swarm.limits
+        try:
+            check_conservation(state)
+            if self.counts["commits"] % 64 == 0:
+                check(state)
+        except InvariantBroken as broken:
+            self.failed(f"rule 12: after commit {commit.sequence}: {broken}")
+        for name, size, cap in (
+            ("waiting_claims", engine.waiting_claims, limits.waiting_claims),
+            ("jobs", state.live, limits.jobs + limits.dead_jobs),
+            ("idempotency_keys", len(state.keys), limits.idempotency_keys),
+            ("promised_jobs", state.promised_jobs, limits.promised_jobs),
+            ("request_ids", len(state.requests), limits.request_ids + 200),
+            ("inbox_commands", engine.inbox_length, limits.inbox_commands + 20),
+        ):
+            if size > cap:
+                self.failed(f"rule 15: {name} has {size} entries, the limit is {cap}")
+
+    def ended(self, broker: SimBroker, reason: Exception) -> None:
+        """A broker can do nothing more; an operator will start it again."""
+        broker.ended = True
+        if type(reason).__name__ == "StoreFailed":
+            self.count("brokers stopped by a failed store")
+        else:
+            self.failed(f"{broker.name} stopped: {reason!r}", reason)
+
+
+class _SimEngine(Engine):
+    """The engine as it is, looked at whenever it is made and whenever a commit is durable."""
+
+    watched_by: World
+
+    def __init__(self, term: Any, state: State, **fields: Any) -> None:
+        self.watched_by.recovered(term, state)
+        super().__init__(term, state, **fields)
+
+    def _released(self, commit: Any) -> None:
+        super()._released(commit)
+        self.watched_by.committed(self, commit)
+
+
+def patched(world: World) -> ExitStack:
+    """The product's constants as this world has them: small sizes, so that rare paths are common; and the SDK's own
+    clock and dice, which it does not take from outside."""
+    stack, swarm, loop = ExitStack(), world.swarm, world.loop
+
+    def put(module: Any, name: str, value: Any) -> None:
+        assert hasattr(module, name), f"{module.__name__} has no {name} any more"
+        stack.enter_context(mock.patch.object(module, name, value))
+
+    put(term_module, "INLINE_BYTES_MAX", swarm.inline_bytes)
+    put(term_module, "CHECKPOINT_FLOOR_BYTES", swarm.checkpoint_segments * 4_200)
+    put(term_module, "TAIL_SEGMENTS_MAX", swarm.tail_segments)
+    put(checkpointing, "TAIL_COMMITS_MAX", swarm.tail_segments)
+    put(checkpoints, "PART_BYTES", swarm.part_bytes)
+    put(image, "_JOBS_PER_PART", swarm.jobs_per_part)
+    put(broker_module, "Engine", type("SimEngine", (_SimEngine,), {"watched_by": world}))
+    time = SimpleNamespace(monotonic=loop.time)
+    put(retrying, "time", time)
+    put(reading, "time", time)
+    put(retrying, "random", random.Random(f"retrying {swarm.seed}"))
+    names = itertools.count(1)
+    put(session, "uuid", SimpleNamespace(uuid4=lambda: SimpleNamespace(hex=f"session{next(names)}")))
+    return stack
