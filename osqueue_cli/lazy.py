@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from osqueue_cli.exits import Exit
 from osqueue_cli.failing import JSON_KEY, failure_of
 
 
@@ -54,6 +55,8 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(Exit.INTERRUPTED) from None
         except Exception as error:
             failure = failure_of(error, as_json=bool(ctx.meta.get(JSON_KEY)))
             if failure is None or failure is error:

@@ -107,8 +107,10 @@ class Children:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # When something went wrong, or somebody is impatient, nobody waits for orderly ends.
+        ends = [child.stop() if error is None else child.kill() for child in self._children if child.is_running]
         # Shielded: a second Ctrl-C must not leave half of them behind.
-        await asyncio.shield(asyncio.gather(*(child.stop() for child in self._children if child.is_running)))
+        await asyncio.shield(asyncio.gather(*ends))
 
     async def start(self, name: str, module: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Child:
         """Run `python -m MODULE ARGUMENTS...`, with these environment variables besides our own; logs to `name`.log."""
@@ -136,27 +138,41 @@ def ended_early(child: Child, exit_code: int) -> Failure:
     )
 
 
+async def listening(child: Child, host: str, port: int, limit_s: float) -> None:
+    """Return once the child listens there; a `Failure` when it ends instead, or takes longer than the limit."""
+    try:
+        async with asyncio.timeout(limit_s):
+            while not await _listens(host, port):
+                if not child.is_running:
+                    raise ended_early(child, await child.exited())
+                await asyncio.sleep(KNOCK_EVERY_S)
+    except TimeoutError:
+        raise _late(child, limit_s) from None
+
+
 async def serving(broker_url: str, broker: Child, limit_s: float) -> "Stats":
     """The broker's first answer; a `Failure` when it ends instead, or takes longer than the limit."""
     from osqueue import OsqueueClient, OsqueueError
 
     host, _, port = broker_url.partition("://")[2].rpartition(":")
+    # Knocking comes first: a channel that was refused waits before it tries again.
+    await listening(broker, host, int(port), limit_s)
     try:
-        async with asyncio.timeout(limit_s):
-            # Knocking comes first: a channel that was refused waits a second before it tries again.
-            while not await _listens(host, int(port)):
-                if not broker.is_running:
-                    raise ended_early(broker, await broker.exited())
-                await asyncio.sleep(KNOCK_EVERY_S)
-            async with OsqueueClient(
-                broker_url, timeout_ms=1_000, retry_delay_ms=round(KNOCK_EVERY_S * 1_000)
-            ) as client:
-                return await client.get_stats()
+        async with (
+            asyncio.timeout(limit_s),
+            OsqueueClient(broker_url, timeout_ms=1_000, retry_delay_ms=round(KNOCK_EVERY_S * 1_000)) as client,
+        ):
+            return await client.get_stats()
     except TimeoutError:
-        late = f"the {broker.name} does not answer within {limit_s:.0f} s; its log says:\n{broker.log_tail()}"
-        raise Failure(late, Exit.INTERNAL) from None
+        raise _late(broker, limit_s) from None
     except OsqueueError as error:
         raise Failure(f"the {broker.name} does not serve: {error}\n{broker.log_tail()}", Exit.INTERNAL) from error
+
+
+def _late(child: Child, limit_s: float) -> Failure:
+    return Failure(
+        f"the {child.name} does not answer within {limit_s:.0f} s; its log says:\n{child.log_tail()}", Exit.INTERNAL
+    )
 
 
 async def _listens(host: str, port: int) -> bool:

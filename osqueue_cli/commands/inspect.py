@@ -35,8 +35,8 @@ PAGE_KEYS = 1_000
 def inspect(key: str | None, listing: bool, jobs: bool, as_json: bool, overrides: Mapping[str, str]) -> None:
     """Show the queue as it lies in the store.
 
-    No broker is needed, and none is disturbed. Without KEY: a summary. With KEY: that object as JSON, every record of it.
-    EPOCH/SEQUENCE is short for the key of a segment.
+    No broker is needed, and none is disturbed. Without KEY: a summary. With KEY: that
+    object as JSON, every record of it. EPOCH/SEQUENCE is short for the key of a segment.
 
     \b
     Examples:

@@ -124,9 +124,11 @@ def _welcome(app: App, gateway: Gateway) -> None:
     osqueue stats{"" if app.server.port == 8081 else f" --broker grpc://localhost:{app.server.port}"}
 
     python - <<'END'
-    from osqueue.sync import OsqueueClient
-    with OsqueueClient("grpc://localhost:{app.server.port}") as client:
-        print(client.submit_job("hello", {{"name": "you"}}).id)
+    import asyncio, osqueue
+    async def main():
+        async with osqueue.OsqueueClient("grpc://localhost:{app.server.port}") as client:
+            print((await client.submit_job("hello", {{"name": "you"}})).id)
+    asyncio.run(main())
     END
 """
     )

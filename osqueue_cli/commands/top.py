@@ -35,7 +35,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 def top(connection: Connection, as_json: bool, interval_ms: int) -> None:
     """Watch the queue live.
 
-    Shows types, workers, rates and events until Ctrl-C. Without a terminal, or with --json, it writes one line of figures at each interval.
+    Shows types, workers, rates and events until Ctrl-C. Without a terminal, or with
+    --json, it writes one line of figures at each interval.
     """
     board = _Board()
     if as_json or not sys.stdout.isatty():

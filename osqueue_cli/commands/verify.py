@@ -26,8 +26,9 @@ from osqueue_service.state.state import State
 def verify(as_json: bool, overrides: Mapping[str, str]) -> None:
     """Check every object of the queue.
 
-    Looks at checksums, the chain of the log, checkpoints and counts. It writes nothing; brokers may go on working. Exit code 0: sound,
-    1: something is wrong, and the output says what to do.
+    Looks at checksums, the chain of the log, checkpoints and counts. It writes nothing;
+    brokers may go on working. Exit code 0: sound, 1: something is wrong, and the output
+    says what to do.
 
     \b
     Examples:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from osqueue_cli.demo.verdict import Verdict
+from osqueue_cli.load import Figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +32,18 @@ class BrokerDeath:
 
 
 class Stored(NamedTuple):
-    """What lies in the queue's directory."""
+    """What lies in the queue's directory, and how many commits brought it there."""
 
     objects: int
     size: int
+    commits: int
 
     @classmethod
-    def in_directory(cls, directory: Path) -> "Stored":
+    def in_directory(cls, directory: Path, commits: int) -> "Stored":
         sizes = [
             os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(directory) for name in names
         ]
-        return cls(len(sizes), sum(sizes))
+        return cls(len(sizes), sum(sizes), commits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Outcome:
     letters: int
     letters_wanted: int
     stored: Stored
+    flat_out: Figures
+    """What the same broker does when nobody slows it down for watching."""
 
     @property
     def sound(self) -> bool:

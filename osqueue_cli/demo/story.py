@@ -1,12 +1,14 @@
 """The demo itself: who is started, what is submitted, who is killed, and what is checked."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from osqueue_cli.demo.handlers import OUTBOX
 from osqueue_cli.demo.outcome import BrokerDeath, Outcome, Stored
+from osqueue_cli.demo.outside import submit_by_rest, submit_by_websocket
 from osqueue_cli.demo.picture import png
 from osqueue_cli.demo.plan import BATCH_JOBS, SUBMITTED_PER_S, WORKERS, Plan
 from osqueue_cli.demo.tally import Event, Kind, Tally
@@ -15,7 +17,8 @@ from osqueue_cli.demo.view import View
 from osqueue_cli.demo.witness import Witness
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
-from osqueue_cli.processes import Child, Children, ended_early, free_ports, serving
+from osqueue_cli.load import Figures, measure
+from osqueue_cli.processes import Child, Children, ended_early, free_ports, listening, serving
 
 if TYPE_CHECKING:
     from osqueue import OsqueueClient
@@ -25,6 +28,8 @@ COUNT_EVERY_S = 0.1
 AWAY_S = 1.0
 """How long the killed broker stays away, so that one can see everybody wait."""
 START_LIMIT_S = 30.0
+FLAT_OUT_JOBS = 5_000
+FLAT_OUT_BYTES = 200
 STALL_LIMIT_S = 60.0
 
 
@@ -37,7 +42,7 @@ class Story:
         self._view = view
         self._changed = asyncio.Event()
         self._witness = Witness(tally, self._changed.set)
-        (self._port,) = free_ports(1)
+        self._port, self._http_port = free_ports(2)
         self._broker: Child
         self._workers: list[Child] = []
         self._children: Children
@@ -47,44 +52,53 @@ class Story:
 
     async def tell(self) -> Outcome:
         """From the first process to the last check. A `Failure` says what went wrong on the way."""
+        from osqueue import OsqueueClient
+
         plan = self._plan
         for directory in (plan.queue, plan.outbox, plan.logs):
             directory.mkdir(parents=True, exist_ok=True)
-        try:
-            async with Children(plan.logs) as self._children, asyncio.TaskGroup() as self._guards:
-                outcome = await self._play()
-                for child in (*self._workers, self._broker):
-                    await child.stop()
-                self._counting.cancel()
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from group
+        async with (
+            Children(plan.logs) as self._children,
+            OsqueueClient(self._url, max_retries=0, timeout_ms=1_000) as watcher,
+            OsqueueClient(self._url) as client,
+        ):
+            try:
+                async with asyncio.TaskGroup() as self._guards:
+                    outcome = await self._play(client, watcher)
+            except ExceptionGroup as group:
+                raise group.exceptions[0] from group
         return outcome
 
-    async def _play(self) -> Outcome:
-        from osqueue import OsqueueClient
-
+    async def _play(self, client: "OsqueueClient", watcher: "OsqueueClient") -> Outcome:
         plan, tally = self._plan, self._tally
         self._say("info", f"starting a broker on {plan.queue}")
         await self._start_broker()
         for number in range(1, WORKERS + 1):
             await self._start_worker(number)
-        async with OsqueueClient(self._url, max_retries=0, timeout_ms=1_000) as watcher:
-            self._counting = self._guards.create_task(self._count(watcher))
-            async with OsqueueClient(self._url) as client:
-                await self._until(lambda: tally.workers == WORKERS)
-                self._say("info", f"{WORKERS} worker processes are ready; submitting {plan.jobs:,} jobs of two types")
-                started_s = time.monotonic()
-                producing = self._guards.create_task(self._produce(client))
-                await self._until(lambda: tally.completed >= plan.broker_dies_at)
-                death = await self._kill_broker(client)
-                await self._until(lambda: tally.completed >= plan.worker_dies_at)
-                await self._kill_a_worker()
-                await producing
-                await self._until(lambda: tally.completed >= plan.jobs)
-                seconds = time.monotonic() - started_s
-                self._say("info", f"all done; asking the broker for each of the {plan.jobs:,} jobs by its id")
-                verdict = await judge(client, self._ids, self._witness.runs)
-        return self._conclude(seconds, death, verdict)
+        gateway = await self._start_gateway()
+        counting = self._guards.create_task(self._count(watcher))
+        await self._until(lambda: tally.workers == WORKERS)
+        await listening(gateway, "127.0.0.1", self._http_port, START_LIMIT_S)
+        self._say("info", f"{WORKERS} worker processes are ready; submitting {plan.jobs:,} jobs of two types")
+        started_s = time.monotonic()
+        producing = self._guards.create_task(self._produce(client))
+        await self._until(lambda: tally.completed >= plan.broker_dies_at)
+        death = await self._kill_broker()
+        await self._until(lambda: tally.completed >= plan.worker_dies_at)
+        await self._kill_a_worker()
+        await producing
+        await self._until(lambda: tally.completed >= plan.jobs)
+        seconds = time.monotonic() - started_s
+        self._say("info", f"all done; asking the broker for each of the {plan.jobs:,} jobs by its id")
+        verdict = await judge(client, self._ids, self._witness.runs)
+        counting.cancel()
+        position = (await watcher.get_stats()).position
+        stored = Stored.in_directory(plan.queue / "objects", position.sequence if position else 0)
+        self._say("info", "and now flat out: a small load on the same broker")
+        flat_out = await measure(self._url, None, FLAT_OUT_JOBS, FLAT_OUT_BYTES)
+        for child in (*self._workers, gateway, self._broker):
+            await child.stop()
+        return self._conclude(seconds, death, verdict, stored, flat_out)
 
     # --- the broker ------------------------------------------------------------------------------------------------
 
@@ -107,7 +121,7 @@ class Story:
         self._say("good", f"the broker serves on {self._url} (process {self._broker.pid}, epoch {self._tally.epoch})")
         return stats
 
-    async def _kill_broker(self, client: "OsqueueClient") -> BrokerDeath:
+    async def _kill_broker(self) -> BrokerDeath:
         tally = self._tally
         pid, killed_s = self._broker.pid, time.monotonic()
         await self._broker.kill()
@@ -143,6 +157,14 @@ class Story:
         self._workers.append(worker)
         self._guards.create_task(self._witness.listen(worker))
 
+    async def _start_gateway(self) -> Child:
+        gateway = await self._children.start(
+            "gateway", "osqueue_cli.child", "gateway",
+            "--host", "127.0.0.1", "--port", str(self._http_port), "--brokers", f"127.0.0.1:{self._port}",
+        )  # fmt: skip
+        self._guard(gateway)
+        return gateway
+
     async def _kill_a_worker(self) -> None:
         worker = self._workers.pop(0)
         await worker.kill()
@@ -151,16 +173,28 @@ class Story:
         await self._start_worker(WORKERS + 1)
 
     async def _produce(self, client: "OsqueueClient") -> None:
-        """Submit all jobs in batches, at a pace that one can watch; the client bridges the broker's absence."""
+        """Submit the jobs in batches, at a pace that one can watch, and the last two from outside.
+
+        The client bridges the broker's absence."""
         self._specs = list(self._plan.specs())
+        *many, by_rest, by_websocket = self._specs
         started_s = time.monotonic()
-        for start in range(0, len(self._specs), BATCH_JOBS):
+        for start in range(0, len(many), BATCH_JOBS):
             due_s = started_s + start / SUBMITTED_PER_S
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            handles = await client.submit_jobs(self._specs[start : start + BATCH_JOBS])
-            self._ids += [handle.id for handle in handles]
-            self._tally.submitted = len(self._ids)
-        self._say("info", f"all {len(self._ids):,} jobs are submitted")
+            handles = await client.submit_jobs(many[start : start + BATCH_JOBS])
+            self._submitted(*(handle.id for handle in handles))
+        self._say("info", f"{len(self._ids):,} jobs are submitted; the last two come from outside, through the gateway")
+        job_id = await submit_by_rest(self._http_port, by_rest)
+        self._submitted(job_id)
+        self._say("good", f"curl http://localhost:{self._http_port}/v1/jobs -d ... submitted job {job_id}")
+        job_id, result = await submit_by_websocket(self._http_port, by_websocket)
+        self._submitted(job_id)
+        self._say("good", f"a WebSocket client submitted job {job_id} and was told its end: {json.dumps(result)[:40]}")
+
+    def _submitted(self, *job_ids: str) -> None:
+        self._ids += job_ids
+        self._tally.submitted = len(self._ids)
 
     # --- watching --------------------------------------------------------------------------------------------------
 
@@ -210,7 +244,9 @@ class Story:
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
-    def _conclude(self, seconds: float, death: BrokerDeath, verdict: Verdict) -> Outcome:
+    def _conclude(
+        self, seconds: float, death: BrokerDeath, verdict: Verdict, stored: Stored, flat_out: Figures
+    ) -> Outcome:
         from osqueue_cli.demo.handlers import tile
 
         plan = self._plan
@@ -227,7 +263,8 @@ class Story:
             tiles_missing=sum(not pixels for pixels in tiles),
             letters=_letters(plan, self._ids),
             letters_wanted=plan.jobs - plan.grid.tiles,
-            stored=Stored.in_directory(plan.queue / "objects"),
+            flat_out=flat_out,
+            stored=stored,
         )
 
 

@@ -7,6 +7,7 @@ import click
 
 from osqueue_cli import output
 from osqueue_cli.demo.outcome import Outcome
+from osqueue_cli.shapes import to_json
 
 WORDS = {
     "expired": "its lease ran out",
@@ -39,6 +40,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         },
         "tilesMissing": outcome.tiles_missing,
         "letters": outcome.letters,
+        "flatOut": to_json(outcome.flat_out),
+        "commits": outcome.stored.commits,
         "storedObjects": outcome.stored.objects,
         "storedBytes": outcome.stored.size,
     }
@@ -69,11 +72,11 @@ def show(outcome: Outcome, *, kept: Path | None) -> None:
 
 
 def _facts(outcome: Outcome) -> dict[str, str]:
-    verdict, death = outcome.verdict, outcome.death
+    verdict, death, flat_out, stored = outcome.verdict, outcome.death, outcome.flat_out, outcome.stored
     tiles = verdict.jobs - outcome.letters_wanted
     return {
         "jobs": f"{tiles:,} tiles painted, {outcome.letters:,} receipts written, "
-        f"in {outcome.seconds:.1f} s with both kills ({verdict.jobs / outcome.seconds:,.0f} jobs/s at the demo's pace)",
+        f"in {outcome.seconds:.1f} s, kills included",
         "kill -9": f"of the broker, which had acknowledged {death.submitted_acknowledged:,} jobs and "
         f"{death.completed_acknowledged:,} completions",
         "": f"its successor knew {death.submitted_after:,} and {death.completed_after:,}{_more(outcome)}",
@@ -82,8 +85,10 @@ def _facts(outcome: Outcome) -> dict[str, str]:
         "lost": f"{len(verdict.lost):,} jobs",
         "twice": f"{len(verdict.twice):,} jobs completed twice by the broker's account",
         "again": _again(outcome),
-        "on disk": f"{output.size(outcome.stored.size)} in {output.plural(outcome.stored.objects, 'object')}, "
-        "each written before it was acknowledged",
+        "flat out": f"{flat_out.submit_per_s:,.0f} jobs/s submitted, {flat_out.cycle_per_s:,.0f} jobs/s claimed and "
+        f"completed; a lone submit is durable in {flat_out.lone_submit_ms_p50:.1f} ms",
+        "on disk": f"{stored.commits:,} commits, each durable before it was acknowledged; what is left of them is "
+        f"{output.size(stored.size)} in {output.plural(stored.objects, 'object')}",
     }
 
 

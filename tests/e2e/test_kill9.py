@@ -1,4 +1,4 @@
-"""kill -9 at random moments, with real processes: what was acknowledged is there, and what is finished stays finished."""
+"""kill -9 at random moments, with real processes: what was acknowledged is there, what is finished stays so."""
 
 import asyncio
 import random

@@ -1,0 +1,65 @@
+"""`osqueue doctor` finds what is wrong, and says how to mend it."""
+
+import pytest
+
+from osqueue_cli.exits import Exit
+
+
+@pytest.fixture
+def examine(broker, anywhere, tmp_path):
+    """What the doctor finds, by check, on a machine where all is well but for what the test changes."""
+
+    def run(*arguments, env=None):
+        variables = {"BROKER_URL": f"grpc://{broker.address}", "OSQUEUE_DATA_DIR": str(tmp_path / "queue"),
+                     "BROKER_GRPC_PORT": "0", "BROKER_PORT": "0", "OSQUEUE_TOKEN": ""}  # fmt: skip
+        answer = anywhere("doctor", "--json", *arguments, env={**variables, **(env or {})})
+        return answer, {check["check"]: check for check in answer.json}
+
+    return run
+
+
+def test_all_is_well(examine):
+    answer, found = examine()
+    assert answer.exit_code == 0
+    assert {check["verdict"] for check in found.values()} == {"ok"}
+
+
+def test_a_wrong_setting_is_named(examine):
+    answer, found = examine(env={"BROKER_GRPC_PORT": "eighty"})
+    assert answer.exit_code == Exit.FAILED
+    assert "BROKER_GRPC_PORT" in found["settings"]["found"]
+    assert found["settings"]["fix"]
+
+
+def test_an_unknown_setting_is_a_warning(examine):
+    answer, found = examine(env={"OSQUEUE_DATADIR": "x"})
+    assert answer.exit_code == 0
+    assert "OSQUEUE_DATADIR" in found["settings"]["found"]
+
+
+def test_a_foreign_directory_is_a_problem(examine, tmp_path):
+    (tmp_path / "queue").mkdir()
+    (tmp_path / "queue" / "thesis.tex").touch()
+    answer, found = examine()
+    assert answer.exit_code == Exit.FAILED
+    assert found["storage"]["verdict"] == "problem"
+
+
+def test_no_broker_is_a_warning(examine):
+    answer, found = examine("--broker", "grpc://127.0.0.1:1", "--timeout", "0.5")
+    assert answer.exit_code == 0
+    assert "osqueue serve" in found["broker"]["fix"]
+
+
+def test_a_taken_port_is_a_warning(examine, broker):
+    port = broker.address.rpartition(":")[2]
+    answer, _ = examine("--grpc-port", port, "--broker", "grpc://127.0.0.1:1", "--timeout", "0.5")
+    (warning,) = [check for check in answer.json if check["check"] == "ports" and check["verdict"] == "warning"]
+    assert f"port {port} is taken" in warning["found"]
+    assert "BROKER_GRPC_PORT" in warning["fix"]
+
+
+def test_for_people(broker, anywhere, tmp_path):
+    answer = anywhere("doctor", "--data-dir", tmp_path / "queue", env={"BROKER_URL": f"grpc://{broker.address}"})
+    assert "✔ storage" in answer.out
+    assert "nothing must be fixed" in answer.out
