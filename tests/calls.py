@@ -1,6 +1,7 @@
 """Short ways to make calls, and to see why one was refused."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -57,6 +58,11 @@ class Refusal:
             for each in detail.field_violations
         }
 
+    def detail(self, kind: Any) -> Any:
+        """The one detail of this kind."""
+        (found,) = self._details(kind)
+        return found
+
     def _details(self, kind: Any) -> Iterator[Any]:
         status = rpc_status.from_call(self.error)
         assert status is not None, f"{self.error!r} has no details"
@@ -107,6 +113,13 @@ async def fail(queue: Queue, claimed: queue_pb2.ClaimJobResponse, **fields: Any)
 async def status(queue: Queue, job_id: str) -> str:
     answer = await queue.GetJob(queue_pb2.GetJobRequest(job_id=job_id))
     return answer.job.status
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Give everything else its turn until the condition holds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 def holder(claimed: queue_pb2.ClaimJobResponse, worker_id: str = "w1") -> dict[str, str]:

@@ -7,14 +7,7 @@ import pytest
 
 from osqueue_service.storage.memory import MemoryStore
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2, queue_pb2_grpc
-from tests.calls import broker_over, claim, complete, holder, refused, submit, submit_many
-
-
-async def until(condition) -> None:
-    """Give everything else its turn until the condition holds."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
+from tests.calls import broker_over, claim, complete, holder, refused, submit, submit_many, until
 
 
 async def test_a_claim_says_all_that_a_worker_needs(queue):

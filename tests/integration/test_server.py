@@ -15,7 +15,7 @@ from osqueue_service.errors import BrokerLeadershipError, ConfigError
 from osqueue_service.storage.memory import MemoryBucket, MemoryStore
 from osqueue_service.testing.in_process import BrokerThread, broker_in_process
 from osqueue_stubs.osqueue.v1 import queue_pb2, queue_pb2_grpc
-from tests.calls import broker_over, refused, submit
+from tests.calls import broker_over, refused, submit, until
 
 Response = health_pb2.HealthCheckResponse
 LEADING = "osqueue.v1.QueueService"
@@ -99,7 +99,7 @@ class TestHealth:
             assert await health(standby.address, "") == Response.SERVING
             watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=LEADING))
             assert (await watching.read()).status == Response.NOT_SERVING
-            await standby_knows(standby, leader.address)
+            await until(lambda: standby.broker.leader_address == leader.address)
             queue = queue_pb2_grpc.QueueServiceStub(channel)
             with refused("NOT_LEADER") as refusal:
                 await submit(queue)
@@ -108,12 +108,6 @@ class TestHealth:
             await leader.stop()
             assert (await watching.read()).status == Response.SERVING
             await submit(queue)
-
-
-async def standby_knows(standby, address: str) -> None:
-    async with asyncio.timeout(10):
-        while standby.broker.leader_address != address:
-            await asyncio.sleep(0)
 
 
 class TestReflection:
@@ -140,9 +134,8 @@ class TestStopping:
             queue.ClaimJob(queue_pb2.ClaimJobRequest(worker_id="w", wait_ms=60_000)),
             queue.WaitJob(queue_pb2.WaitJobRequest(job_id=job_id, wait_ms=60_000)),
         ]
-        async with asyncio.timeout(10):
-            while app.broker.engine.waiting_claims < 1 or app.broker.engine.waiting_reads < 1:
-                await asyncio.sleep(0)
+        engine = app.broker.engine
+        await until(lambda: engine.waiting_claims == 1 and engine.waiting_reads == 1)
         await app.stop()
         for call in calls:
             with refused("NOT_LEADER"):
