@@ -41,7 +41,7 @@ def connect(
         )
     if kind == "grpc":
         return _grpc(endpoints, token, None)
-    raise TransportConfigError(f"transport {kind!r} is not there")
+    return _gateway(kind, endpoints, token)
 
 
 def _grpc(endpoints: list[Endpoint], token: str, find_leader: LeaderFinder | None) -> Callable[[], Transport]:
@@ -49,5 +49,22 @@ def _grpc(endpoints: list[Endpoint], token: str, find_leader: LeaderFinder | Non
         from osqueue.transports.grpc import GrpcTransport
 
         return GrpcTransport(endpoints, token=token, find_leader=find_leader)
+
+    return make
+
+
+def _gateway(kind: str, endpoints: list[Endpoint], token: str) -> Callable[[], Transport]:
+    from osqueue.transports.http import import_aiohttp
+
+    import_aiohttp()
+
+    def make() -> Transport:
+        if kind == "ws":
+            from osqueue.transports.ws import WsTransport
+
+            return WsTransport(endpoints, token=token)
+        from osqueue.transports.rest import RestTransport
+
+        return RestTransport(endpoints, token=token)
 
     return make

@@ -142,14 +142,15 @@ class ReadCalls(Calls):
                         yield event
                     if frame.stats is not None:
                         yield frame.stats
-                failures += 1  # the broker ended the stream: it stops or steps down
-                await session.retrying.pause(failures)
+                # The broker ended the stream: it stops or steps down.
             except OsqueueError as error:
                 elapsed_ms = (time.monotonic() - last_success) * 1_000
                 if session.retrying.pause_ms(error, failures, elapsed_ms) is None:
                     raise
-                failures += 1
-                await session.retrying.pause(failures)
+            failures += 1
+            await session.retrying.pause(failures)
+            if request.after is None:
+                yield Resync("gap", "the connection broke before there was a position to go on from")
 
 
 async def _read(session: Session, attempt: Callable[[], Awaitable[A]], deadline_ms: float | None = None) -> A:

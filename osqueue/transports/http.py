@@ -1,0 +1,66 @@
+"""What the transports to a gateway share: its addresses, the token, and aiohttp, which is imported only here."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from osqueue.errors import TransportConfigError
+from osqueue.transports.addresses import Endpoint
+
+if TYPE_CHECKING:
+    import aiohttp
+
+KEEPALIVE_S = 60.0
+"""Below the gateway's 75 s, so that it never closes a connection that we are about to use."""
+
+CONNECT_S = 5.0
+
+
+class Gateways:
+    """Where the gateways are. A call that cannot reach one sends the next call to another."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], token: str) -> None:
+        self.endpoints = tuple(endpoints)
+        self.token = token
+        self._current = 0
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where calls go at the moment."""
+        return self.endpoints[self._current]
+
+    def url(self, endpoint: Endpoint, scheme: str, path: str) -> str:
+        """`scheme` without its final s."""
+        return f"{scheme}{'s' if endpoint.secure else ''}://{endpoint.authority}{endpoint.path}{path}"
+
+    def move_on(self, endpoint: Endpoint) -> None:
+        """`endpoint` cannot be reached; if calls still go there, send them to the next one."""
+        if self.endpoint is endpoint:
+            self._current = (self._current + 1) % len(self.endpoints)
+
+    def session(self) -> "aiohttp.ClientSession":
+        """The connections, opened on demand in the running loop."""
+        if self._session is None:
+            aiohttp = import_aiohttp()
+            headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+                headers=headers,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close the connections; idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def import_aiohttp() -> Any:
+    """aiohttp, or an error that says how to get it."""
+    try:
+        import aiohttp
+    except ImportError as error:
+        raise TransportConfigError("the rest and ws transports need aiohttp: install osqueue[gateway]") from error
+    return aiohttp

@@ -1,0 +1,63 @@
+"""The gateway's tagged JSON errors, and what is none, as the SDK's exceptions."""
+
+import re
+from typing import Any
+
+from osqueue.errors import (
+    DEADLINE_EXCEEDED,
+    BrokerLeadershipError,
+    OsqueueError,
+    TransportConnectionError,
+    TransportRequestError,
+    Violation,
+    from_tag,
+)
+
+_capital = re.compile("(?<=[a-z0-9])[A-Z]")
+
+
+def from_tagged(found: Any, *, method: str, path: str, status: int | str) -> OsqueueError:
+    """The exception for an error object; a `TransportRequestError` for anything else."""
+    if not isinstance(found, dict) or not isinstance(found.get("_tag"), str):
+        error = TransportRequestError(f"{method} {path} was answered with {status}, and not by a gateway of osqueue")
+        error.method, error.path, error.status = method, path, status
+        return error
+    retry_after_ms = found.get("retryAfterMs")
+    tagged = from_tag(
+        found["_tag"],
+        str(found.get("message", "")),
+        reason=str(found.get("reason", "")),
+        method=method,
+        path=path,
+        status=status,
+        violations=_violations(found.get("violations")),
+        retry_after_ms=retry_after_ms if isinstance(retry_after_ms, int) else None,
+    )
+    if isinstance(tagged, BrokerLeadershipError):
+        tagged.leader = str(found.get("leader", ""))
+    return tagged
+
+
+def unreachable(address: str, error: BaseException) -> TransportConnectionError:
+    """The gateway cannot be reached, or the connection broke."""
+    return TransportConnectionError(f"cannot reach the gateway at {address}: {error or type(error).__name__}")
+
+
+def too_late(address: str, name: str, timeout_ms: int) -> TransportConnectionError:
+    """No answer in time."""
+    return TransportConnectionError(f"{address} did not answer {name} within {timeout_ms} ms", reason=DEADLINE_EXCEEDED)
+
+
+def _violations(found: Any) -> list[Violation]:
+    if not isinstance(found, list):
+        return []
+    return [
+        Violation(_snake(str(item.get("field", ""))), str(item.get("description", "")))
+        for item in found
+        if isinstance(item, dict)
+    ]
+
+
+def _snake(path: str) -> str:
+    """A field as this API calls it: JSON says maxAttempts."""
+    return _capital.sub(lambda match: "_" + match[0].lower(), path)

@@ -1,0 +1,173 @@
+"""The REST transport: the API's calls as HTTP requests to a gateway."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from osqueue.errors import OsqueueError, TransportRequestError
+from osqueue.transports.addresses import Endpoint
+from osqueue.transports.http import Gateways, import_aiohttp
+from osqueue.transports.json_errors import from_tagged, too_late, unreachable
+from osqueue.transports.json_shapes import RESPONSES, read, to_json, to_query, watch_response
+from osqueue.transports.json_text import JsonTextError
+from osqueue.transports.wire import WireTransport
+
+GET, POST = "GET", "POST"
+
+ROUTES = {
+    "SubmitJobs": (POST, "/v1/batch/submit"),
+    "ClaimJobs": (POST, "/v1/batch/claim"),
+    "HeartbeatJobs": (POST, "/v1/batch/heartbeat"),
+    "CompleteJobs": (POST, "/v1/batch/complete"),
+    "FailJob": (POST, "/v1/jobs/{}/fail"),
+    "ReleaseJob": (POST, "/v1/jobs/{}/release"),
+    "GetJob": (GET, "/v1/jobs/{}"),
+    "WaitJob": (GET, "/v1/jobs/{}/wait"),
+    "ListJobs": (GET, "/v1/jobs"),
+    "GetStats": (GET, "/v1/stats"),
+    "CancelJob": (POST, "/v1/jobs/{}/cancel"),
+    "CancelJobs": (POST, "/v1/batch/cancel"),
+    "RetryJobs": (POST, "/v1/batch/retry"),
+    "ExplainJob": (GET, "/v1/jobs/{}/explain"),
+    "WatchJobs": (GET, "/v1/events"),
+}
+"""RPC → method and path; {} takes the job's id."""
+
+JSON_HEADERS = {"Content-Type": "application/json"}
+
+_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+class RestLink:
+    """One request per call."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], token: str = "") -> None:
+        self._gateways = Gateways(endpoints, token)
+
+    @property
+    def address(self) -> str:
+        return self._gateways.endpoint.authority
+
+    def clone(self) -> "RestLink":
+        return RestLink(self._gateways.endpoints, self._gateways.token)
+
+    async def close(self) -> None:
+        await self._gateways.close()
+
+    async def call(self, name: str, request: Any, timeout_ms: int) -> Any:
+        """One attempt of the unary RPC `name`."""
+        aiohttp = import_aiohttp()
+        endpoint = self._gateways.endpoint
+        method, path, body = _http(name, request)
+        url = self._gateways.url(endpoint, "http", path)
+        try:
+            async with (
+                asyncio.timeout(timeout_ms / 1_000),
+                self._gateways.session().request(
+                    method, _encoded(url), data=body, headers=JSON_HEADERS if body else None, allow_redirects=False
+                ) as response,
+            ):
+                status, content = response.status, await response.read()
+        except TimeoutError as error:
+            self._gateways.move_on(endpoint)
+            raise too_late(endpoint.authority, name, timeout_ms) from error
+        except aiohttp.ClientError as error:
+            self._gateways.move_on(endpoint)
+            raise unreachable(endpoint.authority, error) from error
+        if status != 200:
+            raise _error(content, method, path, status)
+        try:
+            return read(content.decode(), RESPONSES[name]())
+        except (JsonTextError, UnicodeDecodeError) as error:
+            raise _not_understood(method, path, status, error) from error
+
+    async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
+        """The messages of WatchJobs, from server-sent events."""
+        aiohttp = import_aiohttp()
+        endpoint = self._gateways.endpoint
+        method, path, _ = _http(name, request)
+        url = self._gateways.url(endpoint, "http", path)
+        try:
+            async with self._gateways.session().get(_encoded(url), allow_redirects=False) as response:
+                if response.status != 200:
+                    raise _error(await response.read(), method, path, response.status)
+                async for event, data, identifier in _events(response.content):
+                    if event == "error":
+                        raise _error(data.encode(), method, path, response.status)
+                    message = watch_response(event, data)
+                    if message is None:
+                        continue
+                    if identifier:
+                        epoch, _, sequence = identifier.partition(".")
+                        message.position.epoch, message.position.sequence = int(epoch), int(sequence)
+                    yield message
+        except (JsonTextError, UnicodeDecodeError, ValueError) as error:
+            raise _not_understood(method, path, 200, error) from error
+        except aiohttp.ClientError as error:
+            self._gateways.move_on(endpoint)
+            raise unreachable(endpoint.authority, error) from error
+
+
+class RestTransport(WireTransport):
+    """Speaks HTTP to a gateway."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], *, token: str = "") -> None:
+        super().__init__("rest", RestLink(endpoints, token))
+
+
+def _http(name: str, request: Any) -> tuple[str, str, bytes | None]:
+    """(method, path with query, body)."""
+    method, path = ROUTES[name]
+    if "{}" in path:
+        path = path.format(quote(request.job_id, safe=""))
+        rest = type(request)()
+        rest.CopyFrom(request)
+        rest.ClearField("job_id")
+        request = rest
+    if method == POST:
+        return method, path, _dumps(to_json(request)).encode()
+    query = urlencode(list(to_query(request)))
+    return method, f"{path}?{query}" if query else path, None
+
+
+def _encoded(url: str) -> Any:
+    from yarl import URL
+
+    return URL(url, encoded=True)
+
+
+async def _events(lines: Any) -> AsyncIterator[tuple[str, str, str]]:
+    """(event, data, id) of each server-sent event."""
+    data: list[str] = []
+    event, identifier = "message", ""
+    async for raw in lines:
+        line = raw.decode().rstrip("\r\n")
+        if not line:
+            if data:
+                yield event, "\n".join(data), identifier
+            event, data, identifier = "message", [], ""
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            event = value
+        elif name == "data":
+            data.append(value)
+        elif name == "id":
+            identifier = value
+
+
+def _error(content: bytes, method: str, path: str, status: int) -> OsqueueError:
+    try:
+        found = json.loads(content)
+    except ValueError:  # no error of a gateway's; which it is not is what the caller is told
+        found = None
+    return from_tagged(found, method=method, path=path, status=status)
+
+
+def _not_understood(method: str, path: str, status: int, error: Exception) -> TransportRequestError:
+    problem = TransportRequestError(f"the answer to {method} {path} is not understood: {error}")
+    problem.method, problem.path, problem.status = method, path, status
+    return problem

@@ -1,0 +1,235 @@
+"""The WebSocket transport: the API's calls as JSON-RPC frames to a gateway, many at once on one socket.
+
+A call that waits for something has a socket to wait on, so that the others do not wait
+behind it. A waiting claim has one for itself: closing it is how the gateway learns that
+nobody wants the job any more.
+"""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from osqueue.errors import OsqueueError, TransportConnectionError, TransportRequestError
+from osqueue.transports.addresses import Endpoint
+from osqueue.transports.http import Gateways, import_aiohttp
+from osqueue.transports.json_errors import from_tagged, too_late, unreachable
+from osqueue.transports.json_shapes import RESPONSES, read, to_json, watch_response
+from osqueue.transports.json_text import JsonTextError, members
+from osqueue.transports.wire import WireTransport
+
+if TYPE_CHECKING:
+    import aiohttp
+
+PATH = "/v1/ws"
+FRAME_BYTES_MAX = 16 * 1024 * 1024
+"""Larger than any answer: 4 MiB of protobuf, in base64, with keys."""
+
+WAITS_PER_SOCKET = 48
+"""Below the 64 calls that a gateway runs at once for one socket."""
+
+PING_S = 20.0
+
+EVENTS_MAX = 1_000
+"""Read ahead of a slow watcher; beyond it the gateway notices, and drops the watch."""
+
+CLOSED = TransportConnectionError("the socket to the gateway was closed")
+
+_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+class _Socket:
+    """One open socket: frames out, answers and events in."""
+
+    def __init__(self, ws: "aiohttp.ClientWebSocketResponse[bool]", endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.calls = 0
+        self._ws = ws
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[str]] = {}
+        self._events: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(EVENTS_MAX)
+        self._problem: OsqueueError | None = None
+        self._reader = asyncio.ensure_future(self._read())
+
+    @property
+    def closed(self) -> bool:
+        return self._ws.closed or self._reader.done()
+
+    async def call(self, method: str, params: dict[str, Any]) -> str:
+        """The text of the call's result."""
+        number = next(self._ids)
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            await self._ws.send_str(_dumps({"id": number, "method": method, "params": params}))
+            return await answer
+        finally:
+            self.calls -= 1
+            self._waiting.pop(number, None)
+
+    async def event(self) -> tuple[str, str]:
+        """The next event's name and data."""
+        if self._problem is not None and self._events.empty():
+            raise self._problem
+        found = await self._events.get()
+        if found is None:
+            raise self._problem or CLOSED
+        return found
+
+    async def close(self) -> None:
+        self._reader.cancel()
+        await self._ws.close()
+        self._end(CLOSED)
+
+    async def _read(self) -> None:
+        aiohttp = import_aiohttp()
+        problem: OsqueueError = TransportConnectionError(f"{self.endpoint.authority} closed the socket")
+        try:
+            async for message in self._ws:
+                if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                    text = message.data if isinstance(message.data, str) else message.data.decode()
+                    await self._take(dict(members(text)))
+        except (JsonTextError, UnicodeDecodeError, KeyError, ValueError) as error:
+            problem = TransportRequestError(f"{self.endpoint.authority} sent what is not understood: {error}")
+        finally:
+            self._end(problem)
+
+    async def _take(self, frame: dict[str, str]) -> None:
+        if "event" in frame:
+            await self._events.put((json.loads(frame["event"]), frame["data"]))
+            return
+        answer = self._waiting.get(json.loads(frame["id"]))
+        if answer is None or answer.done():  # its caller has gone
+            return
+        if json.loads(frame["ok"]) is True:
+            answer.set_result(frame["result"])
+        else:
+            answer.set_exception(from_tagged(json.loads(frame["error"]), method="WS", path=PATH, status="error"))
+
+    def _end(self, problem: OsqueueError) -> None:
+        self._problem = self._problem or problem
+        if not self._events.full():
+            self._events.put_nowait(None)
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(type(problem)(problem.message))
+
+
+class WsLink:
+    """Frames on as few sockets as will do."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], token: str = "") -> None:
+        self._gateways = Gateways(endpoints, token)
+        self._sockets: dict[str, list[_Socket]] = {"call": [], "wait": [], "claim": []}
+        self._opening = asyncio.Lock()
+
+    @property
+    def address(self) -> str:
+        return self._gateways.endpoint.authority
+
+    def clone(self) -> "WsLink":
+        return WsLink(self._gateways.endpoints, self._gateways.token)
+
+    async def close(self) -> None:
+        for sockets in self._sockets.values():
+            while sockets:
+                await sockets.pop().close()
+        await self._gateways.close()
+
+    async def call(self, name: str, request: Any, timeout_ms: int) -> Any:
+        """One attempt of the unary RPC `name`."""
+        waits = bool(getattr(request, "wait_ms", 0))
+        purpose = "call" if not waits else "claim" if name == "ClaimJobs" else "wait"
+        endpoint = self._gateways.endpoint
+        socket: _Socket | None = None
+        try:
+            async with asyncio.timeout(timeout_ms / 1_000):
+                socket = await self._socket(purpose)
+                text = await socket.call(name[0].lower() + name[1:], to_json(request))
+            return read(text, RESPONSES[name]())
+        except TimeoutError as error:
+            self._gateways.move_on(endpoint)
+            if purpose == "claim":
+                await self._drop(socket)
+            raise too_late(endpoint.authority, name, timeout_ms) from error
+        except JsonTextError as error:
+            raise TransportRequestError(f"the answer to {name} is not understood: {error}") from error
+        except ConnectionError as error:
+            raise unreachable(endpoint.authority, error) from error
+        except asyncio.CancelledError:
+            if purpose == "claim":
+                await self._drop(socket)
+            raise
+
+    async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
+        """The messages of WatchJobs, on a socket of their own."""
+        socket = await self._open()
+        try:
+            await socket.call(name[0].lower() + name[1:], to_json(request))
+            while True:
+                event, data = await socket.event()
+                if event == "end":
+                    return
+                if event == "error":
+                    raise from_tagged(json.loads(data), method="WS", path=PATH, status="error")
+                message = watch_response(event, data)
+                if message is not None:
+                    yield message
+        except (ConnectionError, ValueError) as error:
+            raise unreachable(socket.endpoint.authority, error) from error
+        finally:
+            await socket.close()
+
+    async def _socket(self, purpose: str) -> _Socket:
+        """An open socket with room for one more call of this kind, which takes its place there."""
+        room = {"call": 1_000_000, "wait": WAITS_PER_SOCKET, "claim": 1}[purpose]
+        async with self._opening:
+            sockets = self._sockets[purpose]
+            sockets[:] = [socket for socket in sockets if not socket.closed]
+            for socket in sockets:
+                if socket.calls < room and socket.endpoint is self._gateways.endpoint:
+                    break
+            else:
+                socket = await self._open()
+                sockets.append(socket)
+            socket.calls += 1
+            return socket
+
+    async def _open(self) -> _Socket:
+        aiohttp = import_aiohttp()
+        endpoint = self._gateways.endpoint
+        try:
+            ws = await self._gateways.session().ws_connect(
+                self._gateways.url(endpoint, "ws", PATH), max_msg_size=FRAME_BYTES_MAX, heartbeat=PING_S
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise from_tagged(_shown(error), method="GET", path=PATH, status=error.status) from error
+        except aiohttp.ClientError as error:
+            self._gateways.move_on(endpoint)
+            raise unreachable(endpoint.authority, error) from error
+        return _Socket(ws, endpoint)
+
+    async def _drop(self, socket: _Socket | None) -> None:
+        if socket is not None:
+            for sockets in self._sockets.values():
+                if socket in sockets:
+                    sockets.remove(socket)
+            await socket.close()
+
+
+class WsTransport(WireTransport):
+    """Speaks JSON-RPC to a gateway."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], *, token: str = "") -> None:
+        super().__init__("ws", WsLink(endpoints, token))
+
+
+def _shown(error: Any) -> dict[str, str] | None:
+    """A refused handshake, as far as its status tells: the library does not pass its body on."""
+    if error.status in (401, 403):
+        reason = "UNAUTHENTICATED" if error.status == 401 else "PERMISSION_DENIED"
+        return {"_tag": "AuthError", "message": f"the gateway refused the socket: {error.status}", "reason": reason}
+    if error.status in (429, 503):
+        return {"_tag": "QueueFullError", "message": "the gateway is busy", "reason": "TOO_MANY_REQUESTS"}
+    return None

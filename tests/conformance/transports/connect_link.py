@@ -1,0 +1,80 @@
+"""The Connect protocol as an unmodified client speaks it, so that it can be held to the same suite as the SDK's own."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+from google.rpc import error_details_pb2
+
+from osqueue.errors import DEADLINE_EXCEEDED, OsqueueError, TransportConnectionError, Violation, from_reason
+from osqueue.transports.json_shapes import RESPONSES
+
+SERVICE = "osqueue.v1.QueueService"
+END_OF_STREAM = 2
+
+
+class ConnectLink:
+    """Unary calls and server streams with the binary codec."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self.address = address
+        self._token = token
+        self._session: aiohttp.ClientSession | None = None
+
+    def clone(self) -> "ConnectLink":
+        return ConnectLink(self.address, self._token)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(self, name: str, request: Any, timeout_ms: int) -> Any:
+        headers = {"Content-Type": "application/proto", "Connect-Timeout-Ms": str(timeout_ms)}
+        try:
+            async with (
+                asyncio.timeout(timeout_ms / 1_000),
+                self._post(name, request.SerializeToString(), headers) as http,
+            ):
+                content = await http.read()
+        except TimeoutError as error:
+            raise TransportConnectionError("no answer in time", reason=DEADLINE_EXCEEDED) from error
+        except aiohttp.ClientError as error:
+            raise TransportConnectionError(str(error)) from error
+        if http.status != 200:
+            raise _error(json.loads(content))
+        return RESPONSES[name].FromString(content)
+
+    async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
+        body = request.SerializeToString()
+        headers = {"Content-Type": "application/connect+proto"}
+        async with self._post(name, b"\0" + len(body).to_bytes(4, "big") + body, headers) as http:
+            while True:
+                flags, *size = await http.content.readexactly(5)
+                message = await http.content.readexactly(int.from_bytes(bytes(size), "big"))
+                if flags & END_OF_STREAM:
+                    end = json.loads(message)
+                    if "error" in end:
+                        raise _error(end["error"])
+                    return
+                yield RESPONSES[name].FromString(message)
+
+    def _post(self, name: str, body: bytes, headers: dict[str, str]) -> Any:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        headers |= {"Authorization": f"Bearer {self._token}", "Connect-Protocol-Version": "1"}
+        return self._session.post(f"http://{self.address}/{SERVICE}/{name}", data=body, headers=headers)
+
+
+def _error(found: dict[str, Any]) -> OsqueueError:
+    reason, violations = "", []
+    for detail in found.get("details", []):
+        value = base64.b64decode(detail["value"] + "==")
+        if detail["type"] == "google.rpc.ErrorInfo":
+            reason = error_details_pb2.ErrorInfo.FromString(value).reason
+        elif detail["type"] == "google.rpc.BadRequest":
+            wrong = error_details_pb2.BadRequest.FromString(value).field_violations
+            violations = [Violation(one.field, one.description) for one in wrong]
+    return from_reason(reason, found.get("message", ""), violations=violations)
