@@ -130,6 +130,11 @@ def ago(at_ms: int) -> str:
     return f"in {duration(-elapsed)}" if elapsed < 0 else f"{duration(elapsed)} ago"
 
 
+def since(at_ms: int) -> str:
+    """How long ago, for what has happened already: clocks that differ a little do not move it into the future."""
+    return f"{duration(max(0, now_ms() - at_ms))} ago" if at_ms else ""
+
+
 def timestamp(at_ms: int) -> str:
     """The moment in local time, to the millisecond."""
     if not at_ms:

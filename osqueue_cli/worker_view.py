@@ -144,10 +144,10 @@ class Screen:
 
         self._worker = worker
         self._console = Console()
-        self._live = Live(get_renderable=self._frame, console=self._console, auto_refresh=False)
         self._running: dict[str, tuple[ClaimedJob, float]] = {}
         self._ended: deque[Ended] = deque(maxlen=ENDED_SHOWN)
         self._samples: deque[tuple[float, int]] = deque()
+        self._live = Live(get_renderable=self._frame, console=self._console, auto_refresh=False)
 
     def start(self) -> None:
         from rich.logging import RichHandler

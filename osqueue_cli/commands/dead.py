@@ -129,7 +129,7 @@ async def _list(client: "OsqueueClient", as_json: bool, types: tuple[str, ...], 
 
 def _row(job: "Job") -> list[str]:
     error = f"{job.error.type}: {job.error.message}" if job.error else ""
-    return [job.id, job.type, str(job.attempts), output.ago(job.finished_at), error]
+    return [job.id, job.type, str(job.attempts), output.since(job.finished_at), error]
 
 
 def _list_groups(connection: Connection, as_json: bool, types: tuple[str, ...], limit: int) -> None:
@@ -141,7 +141,7 @@ def _list_groups(connection: Connection, as_json: bool, types: tuple[str, ...], 
         output.print_json(admin.to_json(answer))
     elif answer.groups:
         rows = [
-            [f"{group.count:,}", group.type, group.error_type, output.ago(group.newest_at), group.sample_message]
+            [f"{group.count:,}", group.type, group.error_type, output.since(group.newest_at), group.sample_message]
             for group in answer.groups
         ]
         output.print_table(GROUP_HEAD, rows)

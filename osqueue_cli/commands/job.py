@@ -63,7 +63,7 @@ def explain(connection: Connection, as_json: bool, job_id: str) -> None:
             "workers for its type": why.workers or "",
             "held by": why.worker_id,
             "lease ends": output.ago(why.lease_expires_at),
-            "ended": output.ago(why.finished_at),
+            "ended": output.since(why.finished_at),
             "last error": f"{why.error.type}: {why.error.message}" if why.error else "",
         }
     )
@@ -128,7 +128,7 @@ def print_job(found: "Job") -> None:
             "job": click.style(found.id, bold=True),
             "type": found.type or "(none)",
             "status": output.coloured(found.status) + (" (cancel requested)" if found.cancel_requested else ""),
-            "submitted": f"{output.timestamp(found.created_at)} ({output.ago(found.created_at)})",
+            "submitted": f"{output.timestamp(found.created_at)} ({output.since(found.created_at)})",
             "runs": output.ago(found.run_at) if found.status == "scheduled" else "",
             "attempts": f"{found.attempts} of {limit}" if limit else str(found.attempts),
             "worker": found.worker_id,
@@ -139,7 +139,7 @@ def print_job(found: "Job") -> None:
             "backoff": f"{output.duration(policy.initial_ms)} × {policy.multiplier:g}" if policy else "",
             "key": found.idempotency_key,
             "labels": " ".join(f"{key}={value}" for key, value in found.metadata.items()),
-            "ended": f"{output.timestamp(found.finished_at)} ({output.ago(found.finished_at)})"
+            "ended": f"{output.timestamp(found.finished_at)} ({output.since(found.finished_at)})"
             if found.finished_at
             else "",
             "error": f"{error.type}: {error.message}" if error else "",

@@ -83,7 +83,7 @@ async def _list(client: "OsqueueClient", limit: int | None, as_json: bool, **fil
 def row(job: "Job") -> list[str]:
     """The job as a line of the table."""
     tries = f"{job.attempts}/{job.effective_max_attempts}" if job.effective_max_attempts else str(job.attempts)
-    return [job.id, job.type, job.status, tries, output.ago(job.created_at), job.worker_id, preview(job.payload)]
+    return [job.id, job.type, job.status, tries, output.since(job.created_at), job.worker_id, preview(job.payload)]
 
 
 async def _follow(client: "OsqueueClient", types: tuple[str, ...], as_json: bool) -> None:

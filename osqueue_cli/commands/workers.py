@@ -49,6 +49,6 @@ def row(worker: "WorkerInfo") -> list[str]:
     state = " (draining)" if worker.draining else ""
     return [
         worker.worker_id + state, f"{worker.leases:,}", f"{worker.slots:,}" if worker.slots else "",
-        f"{worker.completed:,}", f"{worker.failed:,}", output.ago(worker.last_seen_at), worker.version,
+        f"{worker.completed:,}", f"{worker.failed:,}", output.since(worker.last_seen_at), worker.version,
         ", ".join(worker.types) or "(any)",
     ]  # fmt: skip

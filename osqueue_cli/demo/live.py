@@ -118,4 +118,4 @@ class LiveView:
             for event in self._tally.events
         ]
         blank = [Text() for _ in range(EVENTS_SHOWN - len(lines))]
-        return Text("\n", overflow="ellipsis").join([*lines, *blank])
+        return Text("\n", no_wrap=True, overflow="ellipsis").join([*lines, *blank])

@@ -190,7 +190,7 @@ class Story:
         self._say("good", f"curl http://localhost:{self._http_port}/v1/jobs -d ... submitted job {job_id}")
         job_id, result = await submit_by_websocket(self._http_port, by_websocket)
         self._submitted(job_id)
-        self._say("good", f"a WebSocket client submitted job {job_id} and was told its end: {json.dumps(result)[:40]}")
+        self._say("good", f"a WebSocket client submitted job {job_id} and was told its result: {json.dumps(result)}")
 
     def _submitted(self, *job_ids: str) -> None:
         self._ids += job_ids

@@ -1,5 +1,7 @@
 """The end of the demo: what happened, in lines that are honest and pleasant to read."""
 
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from osqueue_cli import output
 from osqueue_cli.demo.outcome import Outcome
 from osqueue_cli.shapes import to_json
 
+INDENT = 14
 WORDS = {
     "expired": "its lease ran out",
     "released": "given back",
@@ -57,7 +60,10 @@ def show(outcome: Outcome, *, kept: Path | None) -> None:
         click.secho(f"  {len(verdict.lost):,} of {verdict.jobs:,} jobs did not complete.", fg="red", bold=True)
     click.echo()
     for name, value in _facts(outcome).items():
-        click.echo(f"  {click.style(f'{name:<11}', dim=True)} {value}")
+        first, *more = textwrap.wrap(value, width=max(40, shutil.get_terminal_size().columns - INDENT))
+        click.echo(f"  {click.style(f'{name:<11}', dim=True)} {first}")
+        for line in more:
+            click.echo(" " * INDENT + line)
     if verdict.lost or verdict.twice or not death.sound:
         _show_damage(outcome)
     click.echo()
@@ -78,8 +84,8 @@ def _facts(outcome: Outcome) -> dict[str, str]:
         "jobs": f"{tiles:,} tiles painted, {outcome.letters:,} receipts written, "
         f"in {outcome.seconds:.1f} s, kills included",
         "kill -9": f"of the broker, which had acknowledged {death.submitted_acknowledged:,} jobs and "
-        f"{death.completed_acknowledged:,} completions",
-        "": f"its successor knew {death.submitted_after:,} and {death.completed_after:,}{_more(outcome)}",
+        f"{death.completed_acknowledged:,} completions; its successor knew {death.submitted_after:,} and "
+        f"{death.completed_after:,}{_more(outcome)}",
         "recovery": f"{output.duration(death.restart_ms)} from starting the process to the first answer, "
         f"{output.duration(death.away_ms)} after the kill",
         "lost": f"{len(verdict.lost):,} jobs",
@@ -95,7 +101,7 @@ def _facts(outcome: Outcome) -> dict[str, str]:
 def _more(outcome: Outcome) -> str:
     death = outcome.death
     more = death.submitted_after + death.completed_after - death.submitted_acknowledged - death.completed_acknowledged
-    return ": the surplus was durable, and its answer died with the broker" if more > 0 else ""
+    return " (the surplus was durable, and its answer died with the broker)" if more > 0 else ""
 
 
 def _again(outcome: Outcome) -> str:

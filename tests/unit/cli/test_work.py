@@ -77,3 +77,19 @@ def test_a_misnamed_worker_is_guessed(osqueue, module):
     answer = osqueue("work", f"{name}:worker")
     assert answer.exit_code == Exit.USAGE
     assert "mine" in answer.err
+
+
+async def test_the_screen_shows_what_runs_and_what_ended(capsys):
+    from osqueue import ClaimedJob, JobError, OsqueueClient, Worker
+    from osqueue_cli.worker_view import Ended, Screen
+
+    worker = Worker(OsqueueClient(), {"email": print}, worker_id="me")
+    screen = Screen(worker)
+    screen.claimed(ClaimedJob("job-1", "me", b"", "email", "token", 1))
+    screen.ended(Ended("failed", ClaimedJob("job-2", "me", b"", "email"), 12, JobError("E", "no\x1bluck"), "dead"))
+    screen.refresh()
+    screen._console.print(screen._frame())
+    shown = capsys.readouterr().out
+    for text in ("me", "0 completed", "job-2", "E: no", "now dead"):
+        assert text in shown
+    assert "\x1bluck" not in shown
