@@ -35,8 +35,10 @@ CHANNEL_OPTIONS = [
     ("grpc.http2.max_pings_without_data", 0),
     # A restarted broker is found again within a failover's time.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # In spite of its name: how long one attempt to connect may take. The library gives 20 s, too long for a host that
+    # is gone; 2 s are several round trips to the far side of the earth.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
     # Retrying is ours: it needs request ids and the leader's address.
     ("grpc.enable_retries", 0),
     # Each client has its own connection; a shared one would be shared with its troubles.

@@ -20,6 +20,7 @@ from osqueue.transports.addresses import parse
 from osqueue.transports.grpc_link import PEERS_MAX, BrokerLink
 from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests.unit.sdk.scripted_broker import Refusal, ScriptedBroker, not_leader, running
+from tests.unit.sdk.slow_relay import slow_relay
 
 STATS = queue_pb2.GetStatsRequest()
 ANSWER = queue_pb2.GetStatsResponse(total=7)
@@ -49,6 +50,14 @@ async def until_answered(link):
 async def test_a_call_is_answered(brokers, link):
     assert (await link.call("GetStats", STATS, 1_000)).total == 7
     assert brokers[0].calls == [("GetStats", STATS)]
+
+
+async def test_a_connection_to_far_away_is_given_the_time_it_takes(brokers):
+    async with slow_relay(brokers[0].address, delay_s=0.2) as (address, connections):
+        link = BrokerLink(parse(address))
+        assert (await link.call("GetStats", STATS, 5_000)).total == 7
+        assert len(connections) == 1
+        await link.close()
 
 
 async def test_the_token_travels_with_every_call(brokers):
