@@ -64,6 +64,7 @@ class App:
             sole_owner=settings.storage_backend not in SHARED_BACKENDS,
             on_loaded=on_loaded,
             on_role=self._on_role,
+            storage_requests=lambda: opened.usage.requests,
         )
         self.metrics = Registry()
         self.metrics.add(lambda: broker_families(self.broker))

@@ -42,7 +42,7 @@ class Broker:
 
     `sole_owner`: the store proves that no other broker lives (the lock of a directory), so that a
     takeover need not wait for anyone's silence. `on_loaded` is called when a large state has just been built,
-    before it serves.
+    before it serves. `storage_requests` tells how many requests the store has had, for the leader's figures.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Broker:
         sole_owner: bool = False,
         on_loaded: Callable[[], None] = lambda: None,
         on_role: Callable[[Role], None] = lambda role: None,
+        storage_requests: Callable[[], int] = lambda: 0,
     ) -> None:
         self.store = store
         self.addresses = addresses
@@ -74,6 +75,7 @@ class Broker:
         self._sole_owner = sole_owner
         self._on_loaded = on_loaded
         self._on_role = on_role
+        self._storage_requests = storage_requests
         self._elector = Elector(
             store, clock, ids, addresses=addresses, heartbeat=self._heartbeat, depth=depth, counters=self.counters
         )
@@ -180,6 +182,7 @@ class Broker:
             ids=self._ids,
             limits=self.limits,
             settings=self._settings,
+            storage_requests=self._storage_requests,
         )
         self._term, self._engine = term, engine
         engine.start()

@@ -59,6 +59,7 @@ class Engine:
         ids: IdSource,
         limits: Limits,
         settings: EngineSettings,
+        storage_requests: Callable[[], int] = lambda: 0,
     ) -> None:
         self.term = term
         self.limits = limits
@@ -71,7 +72,7 @@ class Engine:
         self._pipeline = Pipeline(self._released)
         self._pacing = Pacing(clock, term.appender, settings)
         self._checkpointer = Checkpointer(term, state, clock)
-        self._beside = Projections(state, limits)
+        self._beside = Projections(state, limits, storage_requests)
         self._beside.start(int(clock.monotonic_ms()), self._time.now_ms())
         self._leases = self._beside.leases
         self._dispatcher = Dispatcher(state.ready, clock, ids, self.give_back)

@@ -5,7 +5,7 @@ here is durable: a new leader begins with an empty account.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import exp
 
 from msgspec import Struct
@@ -37,13 +37,17 @@ class Second:
         "in_progress",
         "run",
         "scheduled",
+        "storage_requests",
+        "storage_requests_before",
         "submitted",
         "unclaimed",
         "wait",
     )
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, storage_requests_before: int) -> None:
         self.at = at
+        self.storage_requests = 0
+        self.storage_requests_before = storage_requests_before
         self.submitted = self.claimed = self.completed = self.failed = self.dead = 0
         self.commits = self.commit_bytes = 0
         self.unclaimed = self.scheduled = self.in_progress = 0
@@ -70,12 +74,15 @@ class Rates(Struct):
 
 
 class Figures:
-    """Counts what commits did."""
+    """Counts what commits did. `storage_requests` tells how many requests the object store has had so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, storage_requests: Callable[[], int]) -> None:
+        self._storage_requests = storage_requests
         self._seconds: deque[Second] = deque(maxlen=SECONDS_KEPT)
         self._types: OrderedDict[str, Rates] = OrderedDict()
         self._all = Rates(0)
+        self.completed = 0
+        """Jobs completed under this leader."""
 
     def history(self, since_ms: int = 0) -> Iterator[Second]:
         """The seconds since then, oldest first; a second without a commit is not there."""
@@ -105,6 +112,7 @@ class Figures:
             self._total(now_ms).claimed += _PER_SECOND * len(record.grants)
         elif isinstance(record, Completed):
             second.completed += len(record.items)
+            self.completed += len(record.items)
             for item in record.items:
                 job = jobs[item.number]
                 second.run.add(now_ms - job.history[-1].started_at)
@@ -124,6 +132,7 @@ class Figures:
         second.commits += 1
         second.commit.add(round(took_ms))
         second.commit_bytes += size
+        second.storage_requests = self._storage_requests() - second.storage_requests_before
         second.unclaimed = totals.unclaimed
         second.scheduled = totals.scheduled
         second.in_progress = totals.in_progress
@@ -131,7 +140,7 @@ class Figures:
     def _second(self, now_ms: int) -> Second:
         at = now_ms - now_ms % 1_000
         if not self._seconds or self._seconds[-1].at < at:
-            self._seconds.append(Second(at))
+            self._seconds.append(Second(at, self._storage_requests()))
         return self._seconds[-1]
 
     def _total(self, now_ms: int) -> Rates:

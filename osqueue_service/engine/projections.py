@@ -3,6 +3,8 @@
 All of it follows the records as they are applied, and none of it is stored.
 """
 
+from collections.abc import Callable
+
 from osqueue_service.engine import events
 from osqueue_service.engine.events import EventHub, JobEvent
 from osqueue_service.engine.figures import Figures
@@ -18,10 +20,10 @@ from osqueue_service.state.state import State
 class Projections:
     """Applies records, and keeps up with them."""
 
-    def __init__(self, state: State, limits: Limits) -> None:
+    def __init__(self, state: State, limits: Limits, storage_requests: Callable[[], int]) -> None:
         self.leases = LeaseTable()
         self.workers = WorkerTable(limits.workers)
-        self.figures = Figures()
+        self.figures = Figures(storage_requests)
         self.hub = EventHub(limits.watchers, limits.watch_events)
         self._state = state
 

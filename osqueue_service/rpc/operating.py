@@ -114,6 +114,7 @@ def _point(at: int, seconds: list[Second]) -> admin_pb2.HistoryPoint:
         commit_latency=_latency(commit),
         wait_latency=_latency(wait),
         run_latency=_latency(run),
+        storage_requests=sum(second.storage_requests for second in seconds),
     )
 
 

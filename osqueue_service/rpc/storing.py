@@ -43,7 +43,8 @@ class Storing:
         if storage.throttle is not None:
             response.throttle.CopyFrom(_throttle(storage.throttle.stats))
         if storage.usage.prices != PRICES["none"]:
-            response.cost.CopyFrom(_cost(storage.usage, self._clock.wall_ms()))
+            completed = self._broker.engine.figures.completed if self._broker.is_leader else 0
+            response.cost.CopyFrom(_cost(storage.usage, self._clock.wall_ms(), completed))
         if self._broker.is_leader:
             response.position.CopyFrom(durable_position(self._broker.engine))
         return response
@@ -76,8 +77,11 @@ def _throttle(stats: ThrottleStats) -> admin_pb2.ThrottleStats:
     )
 
 
-def _cost(usage: StoreUsage, now_ms: int) -> admin_pb2.StorageCost:
+def _cost(usage: StoreUsage, now_ms: int, completed: int) -> admin_pb2.StorageCost:
     elapsed_ms = max(1, now_ms - usage.since_ms)
     return admin_pb2.StorageCost(
-        currency=usage.prices.currency, requests=usage.cost, per_day=usage.cost * _DAY_MS / elapsed_ms
+        currency=usage.prices.currency,
+        requests=usage.cost,
+        per_day=usage.cost * _DAY_MS / elapsed_ms,
+        per_million_jobs=usage.cost * 1_000_000 / completed if completed else 0.0,
     )

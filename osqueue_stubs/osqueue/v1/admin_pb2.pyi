@@ -370,7 +370,7 @@ class StorageCost(_message.Message):
     per_day: _builtins.float
     """Cost of the requests per day, at the average rate since the figures start."""
     per_million_jobs: _builtins.float
-    """Not served yet: always 0."""
+    """Cost of the requests per million jobs that were completed under this leader; 0 on a standby."""
     def __init__(
         self,
         *,
@@ -492,7 +492,7 @@ class HistoryPoint(_message.Message):
     commits: _builtins.int
     """Commits in it."""
     storage_requests: _builtins.int
-    """Not served yet: always 0."""
+    """Requests to the object store between its first and its last commit."""
     @_builtins.property
     def commit_latency(self) -> Global___Latency:
         """From a commit's start until it is durable."""
