@@ -52,8 +52,11 @@ def print_fields(fields: Mapping[str, Any]) -> None:
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, status_column: int | None = None) -> None:
-    """Columns as wide as they need to be. In a terminal the last one is cut at the edge; in a pipe nothing is."""
-    rows = [[printable(cell) for cell in row] for row in rows]
+    """Columns as wide as they need to be; of a text of several lines, the first.
+
+    In a terminal the last column is cut at the edge; in a pipe nothing is.
+    """
+    rows = [[first_line(cell) for cell in row] for row in rows]
     widths = [max(len(head[i]), *(len(row[i]) for row in rows)) if rows else len(head[i]) for i in range(len(head))]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     if room:
@@ -79,6 +82,12 @@ def _line(cells: Sequence[str], widths: Sequence[int], status_column: int | None
 def printable(text: str) -> str:
     """The text with control characters escaped: payloads and names of others must not steer the terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def first_line(text: str) -> str:
+    """The first line of a text, printable, with a mark when there are more."""
+    first, newline, _ = text.partition("\n")
+    return printable(first.rstrip()) + (" …" if newline else "")
 
 
 def coloured(status: str) -> str:

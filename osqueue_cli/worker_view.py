@@ -219,6 +219,6 @@ class Screen:
             sign, colour = ("✔", "green") if end.what == "completed" else ("✖", "red")
             why = f"  {end.error.type}: {end.error.message}, now {end.next_status}" if end.error else ""
             took = output.duration(end.took_ms)
-            told = output.printable(f"  {sign} {end.job.job_id}  {end.job.type}  {took}{why}")
+            told = output.first_line(f"  {sign} {end.job.job_id}  {end.job.type}  {took}{why}")
             lines.append(Text(told, colour, no_wrap=True, overflow="ellipsis"))
         return lines

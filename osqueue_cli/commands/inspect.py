@@ -142,13 +142,13 @@ def _print_summary(summary: dict[str, Any]) -> None:
             "store": summary["store"],
             "epoch": summary["epoch"],
             "leader": summary["leader"] or "nobody: the last one handed over, or none has led yet",
-            "root written": f"{output.timestamp(summary['rootWrittenAt'])} ({output.ago(summary['rootWrittenAt'])})",
+            "root written": f"{output.timestamp(summary['rootWrittenAt'])} ({output.since(summary['rootWrittenAt'])})",
             "checkpoint": f"commit {checkpoint['sequence']:,} ({checkpoint['form']}{size})",
             "log": f"up to commit {log['sequence']:,} in lane {log['lane']}; since the checkpoint "
             f"{output.plural(log['segmentsSinceCheckpoint'], 'segment')} and "
             f"{output.plural(log['fencesSinceCheckpoint'], 'fence')}",
             "jobs": ", ".join(f"{count:,} {status}" for status, count in summary["jobs"].items()),
-            "last change": f"{output.timestamp(summary['lastChangeAt'])} ({output.ago(summary['lastChangeAt'])})",
+            "last change": f"{output.timestamp(summary['lastChangeAt'])} ({output.since(summary['lastChangeAt'])})",
         }
     )
 

@@ -109,5 +109,5 @@ def _event_line(event: "JobEvent") -> str:
         event.run_at and f"next {output.ago(event.run_at)}",
     ]
     kind = click.style(f"{event.kind:<16}", fg=output.STATUS_COLOURS.get(event.status))
-    told = output.printable(" · ".join(str(detail) for detail in details if detail))
+    told = output.first_line(" · ".join(str(detail) for detail in details if detail))
     return f"{output.timestamp(event.at)[11:]}  {kind}  {event.job_id}  {event.type:<12}  {told}".rstrip()

@@ -173,7 +173,7 @@ def _table(head: list[str], rows: list[list[str]]) -> Any:
     for name in head:
         table.add_column(name, no_wrap=True)
     for cells in rows:
-        table.add_row(*(output.printable(cell) for cell in cells))
+        table.add_row(*(output.first_line(cell) for cell in cells))
     return table
 
 
@@ -182,7 +182,7 @@ def _event(event: "JobEvent") -> Any:
 
     why = f"  {event.error.type}: {event.error.message}" if event.error else ""
     told = f"{output.timestamp(event.at)[11:]}  {event.kind:<10}  {event.job_id}  {event.type}  {event.worker_id}{why}"
-    return Text(output.printable(told), output.STATUS_COLOURS.get(event.status, ""), no_wrap=True, overflow="ellipsis")
+    return Text(output.first_line(told), output.STATUS_COLOURS.get(event.status, ""), no_wrap=True, overflow="ellipsis")
 
 
 def sparkline(values: "deque[float]", columns: int) -> str:

@@ -43,6 +43,11 @@ def test_a_table_in_a_pipe_is_cut_nowhere(capsys):
     assert lines == ["ID  PAYLOAD", "1   " + "x" * 500, "22"]
 
 
+def test_a_table_shows_first_lines(capsys):
+    output.print_table(["ID", "ERROR"], [["1", "no luck\n  at app.py:3"]])
+    assert capsys.readouterr().out == "ID  ERROR\n1   no luck …\n"
+
+
 def test_a_table_without_rows_is_its_head(capsys):
     output.print_table(["A", "B"], [])
     assert capsys.readouterr().out == "A  B\n"
