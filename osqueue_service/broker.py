@@ -77,7 +77,14 @@ class Broker:
         self._on_role = on_role
         self._storage_requests = storage_requests
         self._elector = Elector(
-            store, clock, ids, addresses=addresses, heartbeat=self._heartbeat, depth=depth, counters=self.counters
+            store,
+            clock,
+            ids,
+            addresses=addresses,
+            heartbeat=self._heartbeat,
+            depth=depth,
+            counters=self.counters,
+            on_candidacy=lambda begins: self._enter(Role.RECOVERING if begins else Role.STANDBY),
         )
         self._engine: Engine | None = None
         self._term: Term | None = None
@@ -147,33 +154,33 @@ class Broker:
         self._enter(Role.STOPPED)
 
     async def step_down(self) -> None:
-        """Hand over to a standby, and stand by."""
+        """Hand over to a standby, and stand by: for a full timeout even if nobody else takes over."""
         await self._hand_over()
 
     async def _live(self, stand_by: bool) -> None:
+        abstain_ms = 0.0
         try:
             while not self._stopping:
-                reason = await self._serve_one_term(stand_by)
+                reason = await self._serve_one_term(stand_by, abstain_ms)
                 if not isinstance(reason, Deposed | NotLeader):
                     raise reason
                 if self._stopping:
                     return
                 log.warning("leadership ended: %s; standing by", reason)
                 stand_by = True
-                if isinstance(reason, NotLeader):
-                    # It stepped down on purpose: leave others the time to take over.
-                    await self._clock.sleep_ms(self._heartbeat.timeout_ms)
+                # Who stepped down on purpose leaves others the time to take over.
+                abstain_ms = self._heartbeat.timeout_ms if isinstance(reason, NotLeader) else 0.0
         except Exception as reason:
             log.critical("this broker stops: %s", reason, exc_info=not isinstance(reason, CorruptObject))
             self._enter(Role.STOPPED)
             if not self.failed.done():
                 self.failed.set_result(reason)
 
-    async def _serve_one_term(self, stand_by: bool) -> Exception:
+    async def _serve_one_term(self, stand_by: bool, abstain_ms: float) -> Exception:
         """From standing by to the end of a term; returns why it ended."""
         self._enter(Role.STANDBY)
         rebuild = Rebuild(self.limits)
-        term = await self._elector.elect(rebuild, stand_by=stand_by, skip_wait=self._sole_owner)
+        term = await self._elector.elect(rebuild, stand_by=stand_by, skip_wait=self._sole_owner, abstain_ms=abstain_ms)
         self._on_loaded()
         engine = Engine(
             term,

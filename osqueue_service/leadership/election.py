@@ -53,16 +53,20 @@ class Elector:
     def leader_epoch(self) -> int:
         return self._watch.epoch
 
-    async def elect(self, replayer: Replayer, *, stand_by: bool = True, skip_wait: bool = False) -> Term:
+    async def elect(
+        self, replayer: Replayer, *, stand_by: bool = True, skip_wait: bool = False, abstain_ms: float = 0
+    ) -> Term:
         """Wait until there is no leader, take over, rebuild the state in `replayer`, and return the term.
 
-        `skip_wait`: the store proves that the leader in the root, if any, is dead. Without `stand_by`, another
+        `skip_wait`: the store proves that the leader in the root, if any, is dead. `abstain_ms`: leave it to others
+        to take over for so long. Without `stand_by`, another
         broker that is alive raises `BrokerLeadershipError`. `CorruptObject` means that an
         object the root vouches for is missing or damaged: nothing was skipped, and nothing can
         be served before it is repaired. `StoreDenied` and `StoreFailed` pass through.
         """
+        not_before_ms = self._settler.clock.monotonic_ms() + abstain_ms
         while True:
-            vacancy = await self._watch.vacancy(stand_by=stand_by, skip_wait=skip_wait)
+            vacancy = await self._watch.vacancy(stand_by=stand_by, skip_wait=skip_wait, not_before_ms=not_before_ms)
             self._on_candidacy(True)
             try:
                 victory = await Takeover(self._settler, self._heartbeat, self._addresses, replayer).run(vacancy)

@@ -32,8 +32,8 @@ class Watch:
         self._settler = settler
         self._heartbeat = heartbeat
 
-    async def vacancy(self, *, stand_by: bool = True, skip_wait: bool = False) -> Vacancy:
-        """Return once there is no leader.
+    async def vacancy(self, *, stand_by: bool = True, skip_wait: bool = False, not_before_ms: float = 0) -> Vacancy:
+        """Return once there is no leader, and not before `not_before_ms` by the monotonic clock.
 
         `skip_wait` says that the store proves an earlier leader dead (the lock of a
         directory), so that no timeout need pass. Without `stand_by` a leader that is seen
@@ -52,7 +52,8 @@ class Watch:
             root = decode_root(found.body)
             self.leader = root.leader
             self.epoch = root.epoch if isinstance(root, Root) else 0
-            if skip_wait or not root.broker:
+            abstains = asked_ms < not_before_ms  # but looks, so that it can say who leads
+            if not abstains and (skip_wait or not root.broker):
                 return Vacancy(root, found.version)
             if found.version != version:
                 if version is not None and not stand_by:
@@ -62,7 +63,7 @@ class Watch:
                         leader=root.leader,
                     )
                 version, seen_ms = found.version, clock.monotonic_ms()
-            elif asked_ms - seen_ms >= self._heartbeat.timeout_ms:
+            elif not abstains and asked_ms - seen_ms >= self._heartbeat.timeout_ms:
                 # Unchanged from an answer that had arrived to a question not yet sent: nothing in between is assumed.
                 return Vacancy(root, version)
             await clock.sleep_ms(self._heartbeat.poll_ms)

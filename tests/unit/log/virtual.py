@@ -78,8 +78,8 @@ class SeededIds:
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(seed)
 
-    def job_id(self, now_ms: int) -> str:
-        return self._text(26)
+    def salt(self) -> str:
+        return self._text(6)
 
     def token(self) -> str:
         return self._text(22)

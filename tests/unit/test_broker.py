@@ -1,0 +1,328 @@
+"""One broker's life, as its operator and its callers see it, on a clock of its own."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from osqueue_service.broker import Broker, Role
+from osqueue_service.errors import BrokerLeadershipError, CorruptObject, Deposed, NotLeader, OutcomeUnknown
+from osqueue_service.leadership import Addresses
+from osqueue_service.log.paths import ROOT, segment_key
+from osqueue_service.state.commands import Submit
+from osqueue_service.state.model import JobSpec
+from osqueue_service.storage.memory import MemoryBucket, MemoryStore
+from tests.unit.leadership.brokers import HEARTBEAT, HeldStore, now_ms, pass_ms, root_of
+from tests.unit.log.virtual import SeededIds, VirtualClock
+from tests.unit.log.virtual import run as run_virtually
+
+STANDBY, RECOVERING, LEADER, STOPPED = Role.STANDBY, Role.RECOVERING, Role.LEADER, Role.STOPPED
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    run_virtually(scenario)
+
+
+class Life:
+    """A broker named `name` on the bucket, a hand on what it sends, and the roles it went through."""
+
+    def __init__(self, bucket: MemoryBucket, name: str, *, sole_owner: bool = False) -> None:
+        clock = VirtualClock()
+        self.store = HeldStore(MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5))
+        self.roles: list[Role] = []
+        self.broker = Broker(
+            self.store,
+            addresses=Addresses(f"http://{name}:8080", f"{name}:8081"),
+            clock=clock,
+            ids=SeededIds(sum(name.encode())),
+            heartbeat=HEARTBEAT,
+            sole_owner=sole_owner,
+            on_role=self.roles.append,
+        )
+
+    async def lead(self) -> "Life":
+        await self.broker.start()
+        await self.broker.leading()
+        return self
+
+    async def submit(self, payload: bytes = b"{}") -> str:
+        """A job; its id once it is durable."""
+        (answer,) = await self.broker.engine.execute(Submit([JobSpec("t", payload)]))
+        job_id: str = answer.job_id
+        return job_id
+
+    def knows(self, job_id: str) -> bool:
+        return self.broker.engine._state.find(job_id) is not None
+
+    def freeze(self) -> None:
+        """From now on nothing that this broker sends leaves it."""
+        self.store.hold(lambda operation, key: True)
+
+    def thaw(self) -> None:
+        self.store.where = lambda operation, key: False
+        self.store.go.set()
+
+
+def test_a_broker_recovers_before_it_leads() -> None:
+    async def scenario() -> None:
+        first = Life(MemoryBucket(), "a")
+        assert first.broker.role is STOPPED
+        first.store.hold(lambda operation, key: operation == "put" and key.startswith("log/"))
+        await first.broker.start()
+        assert first.broker.role is STANDBY
+        await first.store.reached.wait()
+        assert first.broker.role is RECOVERING
+        assert not first.broker.is_leader
+        with pytest.raises(NotLeader, match="recovering"):
+            first.broker.engine  # noqa: B018
+        first.thaw()
+        await first.broker.leading()
+        assert first.broker.is_leader
+        assert first.broker.epoch == 1
+        assert first.broker.leader_address == "a:8081"
+        assert first.broker.root.grpc_address == "a:8081"
+        assert await first.submit()
+        assert first.roles == [STANDBY, RECOVERING, LEADER]
+
+    run(scenario())
+
+
+def test_a_standby_names_the_leader() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        await Life(bucket, "a").lead()
+        standby = Life(bucket, "b")
+        await standby.broker.start()
+        with pytest.raises(NotLeader, match="no leader is known yet"):
+            standby.broker.engine  # noqa: B018
+        await pass_ms(60_000)
+        assert standby.roles == [STANDBY]
+        assert standby.broker.epoch == 1
+        assert standby.broker.leader_address == "a:8081"
+        with pytest.raises(NotLeader, match="this broker is standby; the leader is a:8081") as refusal:
+            standby.broker.engine  # noqa: B018
+        assert refusal.value.leader_address == "a:8081"
+        with pytest.raises(NotLeader):
+            standby.broker.root  # noqa: B018
+
+    run(scenario())
+
+
+def test_a_candidacy_that_is_lost_leads_back_to_standing_by() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader = await Life(bucket, "a").lead()
+        slow, quick = Life(bucket, "b"), Life(bucket, "c")
+        slow.store.hold(lambda operation, key: operation == "swap")
+        await slow.broker.start()
+        await quick.broker.start()
+        leader.freeze()
+        await slow.store.reached.wait()
+        assert slow.broker.role is RECOVERING
+        await quick.broker.leading()
+        slow.thaw()
+        await pass_ms(1_000)
+        assert slow.roles == [STANDBY, RECOVERING, STANDBY]
+        assert slow.broker.leader_address == "c:8081"
+
+    run(scenario())
+
+
+def test_a_deposed_leader_stands_by_and_may_lead_again() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        old = await Life(bucket, "a").lead()
+        job = await old.submit()
+        engine = old.broker.engine
+        successor = Life(bucket, "b")
+        await successor.broker.start()
+        old.freeze()
+        lost = asyncio.ensure_future(old.submit())
+        await successor.broker.leading()
+        assert successor.knows(job)
+        old.thaw()
+        with pytest.raises(OutcomeUnknown):
+            await lost
+        await pass_ms(1_000)
+        assert old.broker.role is STANDBY
+        assert old.broker.epoch == 2
+        with pytest.raises(NotLeader):
+            await engine.execute(Submit([JobSpec("t", b"")]))
+        with pytest.raises(NotLeader) as refusal:
+            await old.submit()
+        assert refusal.value.leader_address == "b:8081"
+        again = await successor.submit()
+        successor.freeze()
+        await old.broker.leading()
+        assert old.roles == [STANDBY, RECOVERING, LEADER, STANDBY, RECOVERING, LEADER]
+        assert old.broker.epoch == 3
+        assert old.knows(job)
+        assert old.knows(again)
+
+    run(scenario())
+
+
+def test_stopping_hands_over_at_once() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader = await Life(bucket, "a").lead()
+        standby = Life(bucket, "b")
+        await standby.broker.start()
+        await pass_ms(5_000)
+        job = asyncio.ensure_future(leader.submit())
+        await pass_ms(1)
+        began_ms = now_ms()
+        await leader.broker.stop()
+        assert leader.broker.role is STOPPED
+        assert root_of(bucket).broker is None
+        await standby.broker.leading()
+        assert now_ms() - began_ms < 1_000
+        assert standby.knows(await job), "what was under way was answered before the hand-over"
+        await leader.broker.stop()  # once more changes nothing
+        await pass_ms(30_000)
+        assert leader.roles == [STANDBY, RECOVERING, LEADER, STANDBY, STOPPED]
+        assert standby.broker.is_leader
+
+    run(scenario())
+
+
+def test_a_store_that_does_not_answer_cannot_hold_up_a_stop() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader = await Life(bucket, "a").lead()
+        leader.freeze()
+        began_ms = now_ms()
+        await leader.broker.stop()
+        assert now_ms() - began_ms == pytest.approx(5_000)
+        assert leader.broker.role is STOPPED
+        standby = await Life(bucket, "b").lead()
+        assert standby.broker.epoch == 2
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("when", ["standing by", "recovering"])
+def test_a_broker_that_does_not_lead_stops_too(when: str) -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        broker = Life(bucket, "a")
+        if when == "standing by":
+            await Life(bucket, "leader").lead()
+            await broker.broker.start()
+            await pass_ms(1_000)
+        else:
+            broker.store.hold(lambda operation, key: key.startswith("log/") and operation == "put")
+            await broker.broker.start()
+            await broker.store.reached.wait()
+        await broker.broker.stop()
+        assert broker.roles[-1] is STOPPED
+        version = bucket.get(ROOT)
+        if when == "recovering":
+            await pass_ms(30_000)
+            assert bucket.get(ROOT) == version, "a candidacy that was given up renews nothing"
+
+    run(scenario())
+
+
+def test_stepping_down_lets_another_take_over() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader, standby = await Life(bucket, "a").lead(), Life(bucket, "b")
+        await standby.broker.start()
+        job = await leader.submit()
+        await pass_ms(5_000)
+        began_ms = now_ms()
+        await leader.broker.step_down()
+        assert leader.broker.role is STANDBY
+        await standby.broker.leading()
+        assert now_ms() - began_ms < 1_000
+        assert standby.knows(job)
+        await pass_ms(1_000)
+        with pytest.raises(NotLeader) as refusal:
+            leader.broker.engine  # noqa: B018
+        assert refusal.value.leader_address == "b:8081", "it watches from the moment it has stepped down"
+        await pass_ms(60_000)
+        assert standby.broker.is_leader
+        await standby.broker.step_down()
+        await leader.broker.leading()
+        assert leader.broker.epoch == 3
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("sole_owner", [False, True])
+def test_stepping_down_without_another_is_a_pause(sole_owner: bool) -> None:
+    async def scenario() -> None:
+        only = await Life(MemoryBucket(), "a", sole_owner=sole_owner).lead()
+        began_ms = now_ms()
+        await only.broker.step_down()
+        await pass_ms(HEARTBEAT.timeout_ms - 100)
+        assert not only.broker.is_leader
+        await only.broker.leading()
+        assert now_ms() - began_ms < HEARTBEAT.timeout_ms + 1_000
+        assert only.broker.epoch == 2
+
+    run(scenario())
+
+
+def test_a_corrupt_object_stops_the_broker_and_says_which() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        first = await Life(bucket, "a").lead()
+        await first.submit()
+        await first.broker.stop()
+        bucket.overwrite(segment_key(1, 2), b"rubbish")
+        second = Life(bucket, "b")
+        await second.broker.start()
+        with pytest.raises(CorruptObject) as caught:
+            await second.broker.leading()
+        assert caught.value.key == segment_key(1, 2)
+        assert second.broker.failed.result() is caught.value
+        assert second.roles == [STANDBY, RECOVERING, STOPPED]
+        assert second.broker.role is STOPPED
+        await second.broker.stop()
+
+    run(scenario())
+
+
+def test_an_overwritten_root_stops_its_leader() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader = await Life(bucket, "a").lead()
+        bucket.overwrite(ROOT, b'{"jobs": []}')
+        assert isinstance(await leader.broker.failed, CorruptObject)
+        assert leader.roles[-2:] == [STANDBY, STOPPED]
+
+    run(scenario())
+
+
+def test_a_broker_that_must_not_stand_by_names_who_leads() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        await Life(bucket, "a").lead()
+        second = Life(bucket, "b")
+        with pytest.raises(BrokerLeadershipError, match="a:8081"):
+            await second.broker.start(stand_by=False)
+        assert second.broker.role is STOPPED
+        with pytest.raises(RuntimeError, match="once"):
+            await second.broker.start()
+
+    run(scenario())
+
+
+def test_one_who_was_asked_not_to_stand_by_does_so_once_it_has_led() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        first, second = Life(bucket, "a"), Life(bucket, "b")
+        await first.broker.start(stand_by=False)
+        term = first.broker._term
+        assert term is not None
+        await second.broker.start()
+        term.end(Deposed("a test", epoch=2))
+        await second.broker.leading()
+        await pass_ms(1_000)
+        assert first.broker.role is STANDBY
+        assert not first.broker.failed.done()
+
+    run(scenario())
