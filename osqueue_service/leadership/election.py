@@ -11,6 +11,7 @@ from osqueue_service.leadership.term import Term
 from osqueue_service.leadership.watch import Watch
 from osqueue_service.log import LogCounters, Replayer, Settler
 from osqueue_service.storage.store import ObjectStore
+from osqueue_service.storage.throttled import undelayed
 
 DEFAULT_DEPTH = 4
 """Puts in flight of a leader that is not told otherwise."""
@@ -37,7 +38,9 @@ class Elector:
     ) -> None:
         """`on_candidacy` is told True when a candidacy begins, False when one is lost and standing by goes on."""
         self.counters = counters or LogCounters()
-        self._settler = Settler(store, clock, ids, self.counters)
+        # Commits and checkpoints wait for a throttle; watching, renewing, fencing and recovering never do.
+        self._paced = Settler(store, clock, ids, self.counters)
+        self._settler = Settler(undelayed(store), clock, ids, self.counters)
         self._heartbeat = heartbeat or Heartbeat()
         self._addresses = addresses
         self._depth = depth
@@ -79,7 +82,7 @@ class Elector:
                 self._on_candidacy(False)
                 continue
             self.counters.takeovers += 1
-            term = Term(self._settler, victory, depth=self._depth)
+            term = Term(self._paced, victory, depth=self._depth)
             term.lost.listen(self._note_leader)
             return term
 

@@ -1,67 +1,20 @@
 """One broker's life, as its operator and its callers see it, on a clock of its own."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 
-from osqueue_service.broker import Broker, Role
+from osqueue_service.broker import Role
 from osqueue_service.errors import BrokerLeadershipError, CorruptObject, Deposed, NotLeader, OutcomeUnknown
-from osqueue_service.leadership import Addresses
 from osqueue_service.log.paths import ROOT, segment_key
 from osqueue_service.state.commands import Submit
 from osqueue_service.state.model import JobSpec
-from osqueue_service.storage.memory import MemoryBucket, MemoryStore
-from tests.unit.leadership.brokers import HEARTBEAT, HeldStore, now_ms, pass_ms, root_of
-from tests.unit.log.virtual import SeededIds, VirtualClock
-from tests.unit.log.virtual import run as run_virtually
+from osqueue_service.storage.memory import MemoryBucket
+from tests.unit.leadership.brokers import HEARTBEAT, now_ms, pass_ms, root_of
+from tests.unit.life import Life
+from tests.unit.log.virtual import run
 
 STANDBY, RECOVERING, LEADER, STOPPED = Role.STANDBY, Role.RECOVERING, Role.LEADER, Role.STOPPED
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    run_virtually(scenario)
-
-
-class Life:
-    """A broker named `name` on the bucket, a hand on what it sends, and the roles it went through."""
-
-    def __init__(self, bucket: MemoryBucket, name: str, *, sole_owner: bool = False) -> None:
-        clock = VirtualClock()
-        self.store = HeldStore(MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5))
-        self.roles: list[Role] = []
-        self.broker = Broker(
-            self.store,
-            addresses=Addresses(f"http://{name}:8080", f"{name}:8081"),
-            clock=clock,
-            ids=SeededIds(sum(name.encode())),
-            heartbeat=HEARTBEAT,
-            sole_owner=sole_owner,
-            on_role=self.roles.append,
-        )
-
-    async def lead(self) -> "Life":
-        await self.broker.start()
-        await self.broker.leading()
-        return self
-
-    async def submit(self, payload: bytes = b"{}") -> str:
-        """A job; its id once it is durable."""
-        (answer,) = await self.broker.engine.execute(Submit([JobSpec("t", payload)]))
-        job_id: str = answer.job_id
-        return job_id
-
-    def knows(self, job_id: str) -> bool:
-        return self.broker.engine._state.find(job_id) is not None
-
-    def freeze(self) -> None:
-        """From now on nothing that this broker sends leaves it."""
-        self.store.hold(lambda operation, key: True)
-
-    def thaw(self) -> None:
-        self.store.where = lambda operation, key: False
-        self.store.go.set()
 
 
 def test_a_broker_recovers_before_it_leads() -> None:
