@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -128,6 +129,22 @@ class Children:
         child = Child(name, process, log)
         self._children.append(child)
         return child
+
+
+async def start_broker(children: Children, directory: Path, port: int) -> Child:
+    """A broker of our own on a directory and a port of the loopback, whatever the environment says of other brokers.
+
+    Only the token of the environment holds, because clients take it from there too.
+    """
+    from osqueue_service.config import LIMIT_PREFIX, Settings
+
+    names = [each.metadata["name"] for each in fields(Settings)]
+    names += [name for name in os.environ if name.startswith(LIMIT_PREFIX)]
+    return await children.start(
+        "broker", "osqueue_cli.child", "broker",
+        "--storage-backend", "file", "--data-dir", str(directory), "--host", "127.0.0.1", "--grpc-port", str(port),
+        variables={name: "" for name in names if name != "OSQUEUE_TOKEN"},
+    )  # fmt: skip
 
 
 def ended_early(child: Child, exit_code: int) -> Failure:

@@ -57,14 +57,11 @@ def bench(broker: str | None, token: str | None, jobs: int, size: int, as_json: 
 
 
 async def _measure_own(directory: Path, token: str | None, jobs: int, size: int) -> Figures:
-    from osqueue_cli.processes import Children, free_ports, serving
+    from osqueue_cli.processes import Children, free_ports, serving, start_broker
 
     (port,) = free_ports(1)
     url = f"grpc://127.0.0.1:{port}"
     async with Children(directory / "logs") as children:
-        broker = await children.start(
-            "broker", "osqueue_cli.child", "broker", "--storage-backend", "file",
-            "--data-dir", str(directory / "queue"), "--host", "127.0.0.1", "--grpc-port", str(port),
-        )  # fmt: skip
+        broker = await start_broker(children, directory / "queue", port)
         await serving(url, broker, START_LIMIT_S)
         return await measure(url, token, jobs, size)

@@ -18,7 +18,7 @@ from osqueue_cli.demo.witness import Witness
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 from osqueue_cli.load import Figures, measure
-from osqueue_cli.processes import Child, Children, ended_early, free_ports, listening, serving
+from osqueue_cli.processes import Child, Children, ended_early, free_ports, listening, serving, start_broker
 
 if TYPE_CHECKING:
     from osqueue import OsqueueClient
@@ -109,11 +109,7 @@ class Story:
     async def _start_broker(self) -> "Stats":
         """Start the broker's process; returns its first answer."""
         self._tally.broker = "starting"
-        self._broker = await self._children.start(
-            "broker", "osqueue_cli.child", "broker",
-            "--storage-backend", "file", "--data-dir", str(self._plan.queue),
-            "--host", "127.0.0.1", "--grpc-port", str(self._port),
-        )  # fmt: skip
+        self._broker = await start_broker(self._children, self._plan.queue, self._port)
         self._guard(self._broker)
         stats = await serving(self._url, self._broker, START_LIMIT_S)
         self._tally.broker, self._tally.broker_pid = "serving", self._broker.pid

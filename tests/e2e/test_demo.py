@@ -2,10 +2,10 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -58,15 +58,16 @@ def test_it_leaves_no_process_behind(tmp_path, number):
     for line in demo.stdout:
         if "submitting" in line:
             break
-    assert processes_in(tmp_path / "demo")
+    children = {pid: os.pidfd_open(pid) for pid in processes_in(tmp_path / "demo") if pid != demo.pid}
+    assert children
     demo.send_signal(number)
     demo.wait(timeout=30)
     assert demo.returncode in (130, -number)
     demo.stdout.close()
-    deadline = time.monotonic() + 20
-    while left := processes_in(tmp_path / "demo"):
-        assert time.monotonic() < deadline, f"processes {left} outlived the demo"
-        time.sleep(0.05)
+    for pid, ended in children.items():
+        assert select.select([ended], [], [], 20)[0], f"process {pid} outlived the demo"
+        os.close(ended)
+    assert processes_in(tmp_path / "demo") == []
 
 
 def test_a_used_directory_is_refused(tmp_path):

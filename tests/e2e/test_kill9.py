@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from osqueue import ClaimedJob, OsqueueClient, new_job
-from osqueue_cli.processes import Child, Children, free_ports, serving
+from osqueue_cli.processes import Children, free_ports, serving, start_broker
 
 pytestmark = pytest.mark.e2e
 
@@ -78,14 +78,7 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path):
     url = f"grpc://127.0.0.1:{port}"
 
     async with Children(tmp_path / "logs") as children:
-
-        async def start() -> Child:
-            return await children.start(
-                "broker", "osqueue_cli.child", "broker", "--storage-backend", "file",
-                "--data-dir", str(tmp_path / "queue"), "--host", "127.0.0.1", "--grpc-port", str(port),
-            )  # fmt: skip
-
-        broker = await start()
+        broker = await start_broker(children, tmp_path / "queue", port)
         await serving(url, broker, START_LIMIT_S)
         async with OsqueueClient(url) as producer, OsqueueClient(url) as claimer, asyncio.TaskGroup() as group:
             producing = [group.create_task(produce(producer, history, rng, enough)) for _ in range(PRODUCERS)]
@@ -93,10 +86,10 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path):
             for _ in range(KILLS):
                 await history.grow(rng.randint(1, 600))
                 await broker.kill()
-                broker = await start()
+                broker = await start_broker(children, tmp_path / "queue", port)
                 if rng.random() < 0.3:  # and again while it recovers, or before it has even begun
                     await broker.kill()
-                    broker = await start()
+                    broker = await start_broker(children, tmp_path / "queue", port)
                 await serving(url, broker, START_LIMIT_S)
             await history.grow(200)
             enough.set()
