@@ -20,7 +20,7 @@ from osqueue.failures import Reject, Retry, describe
 from osqueue.handlers import BoundHandler
 from osqueue.hooks import Hooks
 from osqueue.job import ClaimedJob, JobError
-from osqueue.leases import KeptLease, LeaseKeeper
+from osqueue.leases import LeaseKeeper
 from osqueue.runners.base import Runner
 from osqueue.runners.processes import ProcessFailure
 
@@ -74,7 +74,8 @@ class Attempt:
         self._runner = runner
         self._shared = shared
         self._on_slot_free = on_slot_free
-        self._kept: KeptLease | None = None
+        self._ended = False
+        self._kept = shared.keeper.keep(self)
         self._alarm: asyncio.TimerHandle | None = None
 
     # --- from outside ------------------------------------------------------------------------------------------------
@@ -92,10 +93,12 @@ class Attempt:
         self._stop(Stop.DRAINED)
 
     def _stop(self, reason: Stop) -> None:
-        if not self.handling or self.stop_reason in (Stop.LOST, Stop.DRAINED):
+        if self._ended or self.stop_reason in (Stop.LOST, Stop.DRAINED):
             return
         self.stop_reason = reason
         self.context.stop(lost=reason is not Stop.CANCELLED)
+        if not self.handling:  # it has not begun: `run` sees the reason
+            return
         if reason is Stop.CANCELLED and self.handler.runs_in == "process":
             self._runner.ask_to_stop(self.context)
         elif (self._runner.interruptible or reason is Stop.DRAINED) and self.task is not None:
@@ -105,23 +108,32 @@ class Attempt:
 
     async def run(self) -> None:
         """Run the handler and make its outcome durable. Raises nothing: whatever goes wrong becomes the job's."""
-        job, shared = self.job, self._shared
-        self._kept = shared.keeper.keep(self)
         try:
+            if self.stop_reason is not None:
+                self._free_slot()
+                await self._settle_failure(asyncio.CancelledError())
+                return
             try:
-                payload = self.handler.job_type.decode_payload(job.payload)
+                payload = self.handler.job_type.decode_payload(self.job.payload)
             except BrokerProtocolError as error:
-                self._on_slot_free()
+                self._free_slot()
                 await self._fail(JobError("InvalidPayload", error.message), retryable=False)
                 return
             await self._run(payload)
         finally:
-            shared.keeper.forget(self._kept)
+            self._shared.keeper.forget(self._kept)
+
+    def _free_slot(self) -> None:
+        """From here on the attempt cannot be stopped, only settled."""
+        self._ended = True
+        self.handling = False
+        self._on_slot_free()
 
     async def _run(self, payload: Any) -> None:
         loop = asyncio.get_running_loop()
         if self.job.timeout_ms:
-            self._alarm = loop.call_later(self.job.timeout_ms / 1_000, self._stop, Stop.TIMED_OUT)
+            remaining_ms = self.context.remaining_ms or 0  # the attempt began when the job was claimed
+            self._alarm = loop.call_later(remaining_ms / 1_000, self._stop, Stop.TIMED_OUT)
         self.handling = True
         value: Any = None
         failure: BaseException | None = None
@@ -135,8 +147,7 @@ class Attempt:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes the attempt's failure, not the worker's end
             failure = error
         finally:
-            self.handling = False
-            self._on_slot_free()
+            self._free_slot()
             if self._alarm is not None:
                 self._alarm.cancel()
         if failure is not None:
@@ -233,5 +244,4 @@ class Attempt:
                   self.job.job_id, self.job.type, what, error)  # fmt: skip
 
     def _report(self, progress: Any) -> None:
-        if self._kept is not None:
-            self._kept.report(progress)
+        self._kept.report(progress)

@@ -1,8 +1,16 @@
-"""Claiming jobs as slots become free: one lane for the types that share a worker's slots, one for each with its own."""
+"""Claiming jobs as slots become free: one lane for the types that share a worker's slots, one for each with its own.
+
+Where handlers are shorter than the way to the broker and back, a lane claims ahead: as many
+jobs as its slots finish during one claim, at most as many again as it has slots, so that
+slots need not wait. Handlers that take their time leave nothing to claim ahead; what was
+claimed and did not get its turn soon goes back.
+"""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 
+from osqueue.attempts import Attempt
 from osqueue.dispatch import Dispatcher
 from osqueue.job import ClaimedJob
 
@@ -10,43 +18,72 @@ UNSETTLED_PER_SLOT = 10
 UNSETTLED_MIN = 1_000
 """Outcomes on their way to the broker, beyond which a lane claims no more until they have arrived."""
 
+TURN_S = 0.5
+"""A job claimed ahead that has not begun after this long is given back: another worker may be idle."""
+
 
 class Lane:
-    """`capacity` slots for jobs of these types (empty: any)."""
+    """`capacity` slots for jobs of these types (empty: any).
+
+    `hold` takes a claimed job into care, `start` runs it; it calls `slot_freed` and `settled` when that is so.
+    """
 
     def __init__(
         self,
         types: Sequence[str],
         capacity: int,
         dispatcher: Dispatcher,
-        start: Callable[[ClaimedJob, "Lane"], None],
+        hold: Callable[[ClaimedJob, "Lane"], Attempt],
+        start: Callable[[Attempt, "Lane"], None],
     ) -> None:
         self.types = tuple(types)
         self.capacity = capacity
         self.busy = 0
         self.unsettled = 0
+        self.ready: deque[Attempt] = deque()
+        self._ahead = 0
+        self._freed = 0
         self._unsettled_max = max(UNSETTLED_PER_SLOT * capacity, UNSETTLED_MIN)
         self._dispatcher = dispatcher
+        self._hold = hold
         self._start = start
-        self._room: asyncio.Future[None] | None = None
+        self._changed: asyncio.Future[None] | None = None
+        self._turn: asyncio.TimerHandle | None = None
 
     async def run(self, *, until_idle: bool) -> None:
         """Claim and start jobs until cancelled, or, if told so, until there are none and none runs."""
+        clock = asyncio.get_running_loop().time
+        answered = clock()
         while True:
-            free = await self._free()
-            jobs = await self._dispatcher.claim(self.types, free, wait=not until_idle)
+            wanted = await self._wanted()
+            asked = clock()
+            jobs = await self._dispatcher.claim(self.types, wanted, wait=not until_idle)
+            now = clock()
+            # A claim that brought less than it could may have waited for jobs: it says nothing about the way.
+            self._ahead = self._needed(now - asked, now - answered) if len(jobs) == wanted else 0
+            answered, self._freed = now, 0
             for job in jobs:
-                self.busy += 1
                 self.unsettled += 1
-                self._start(job, self)
+                self.ready.append(self._hold(job, self))
+            self._fill()
             if not jobs and until_idle:
                 if not self.unsettled:
                     return
                 await self._change()
 
+    def give_back(self) -> None:
+        """Release what was claimed and has not begun. Each is started in order to be released."""
+        ready, self.ready = self.ready, deque()
+        for attempt in ready:
+            self.busy += 1
+            attempt.drain()
+            self._start(attempt, self)
+
     def slot_freed(self) -> None:
         """A handler has ended."""
         self.busy -= 1
+        self._freed += 1
+        self._fill()
         self._wake()
 
     def settled(self) -> None:
@@ -54,18 +91,43 @@ class Lane:
         self.unsettled -= 1
         self._wake()
 
-    async def _free(self) -> int:
-        while self.busy >= self.capacity or self.unsettled >= self._unsettled_max:
+    def _fill(self) -> None:
+        while self.ready and self.busy < self.capacity:
+            self.busy += 1
+            self._start(self.ready.popleft(), self)
+        self._set_clock()
+
+    def _set_clock(self) -> None:
+        if self.ready and self._turn is None:
+            self._turn = asyncio.get_running_loop().call_later(TURN_S, self._check_turn, self.ready[-1])
+
+    def _check_turn(self, last: Attempt) -> None:
+        """`last` was the last in line when the clock was set."""
+        self._turn = None
+        if last in self.ready:
+            self._ahead = 0
+            self.give_back()
+        self._set_clock()
+
+    def _needed(self, claim_s: float, cycle_s: float) -> int:
+        """How many jobs the slots finish during one claim, at the pace since the last one."""
+        return min(self.capacity, round(self._freed * claim_s / cycle_s)) if cycle_s > 0 else 0
+
+    async def _wanted(self) -> int:
+        """How many jobs to claim, once that is worth a call."""
+        while True:
+            wanted = self.capacity + self._ahead - self.busy - len(self.ready)
+            if wanted >= max(1, self._ahead // 2) and self.unsettled < self._unsettled_max:
+                return wanted
             await self._change()
-        return self.capacity - self.busy
 
     async def _change(self) -> None:
-        self._room = asyncio.get_running_loop().create_future()
+        self._changed = asyncio.get_running_loop().create_future()
         try:
-            await self._room
+            await self._changed
         finally:
-            self._room = None
+            self._changed = None
 
     def _wake(self) -> None:
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)

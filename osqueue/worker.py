@@ -46,6 +46,7 @@ class WorkerState:
     slots: int
     busy: int
     job_ids: tuple[str, ...]
+    ahead: int
     claimed: int
     completed: int
     failed: int
@@ -69,7 +70,8 @@ class Worker:
     A handler's return value is the job's result; an exception fails the attempt (`Retry` and `Reject` say more). A
     payload that does not validate becomes a dead letter with the reason. A lost lease cancels the handler.
 
-    `concurrency`: slots for handlers without slots of their own. `lease_ms`: length of the leases, 0 for the job's.
+    `concurrency`: slots for handlers without slots of their own; up to as many jobs again are claimed ahead while
+    handlers are shorter than the way to the broker. `lease_ms`: length of the leases, 0 for the job's.
     `drain_timeout_ms`: how long a stopping worker waits for running handlers before it gives their jobs back.
     """
 
@@ -210,6 +212,7 @@ class Worker:
             slots=sum(lane.capacity for lane in self._lanes),
             busy=sum(lane.busy for lane in self._lanes),
             job_ids=tuple(attempt.job.job_id for attempt in self._attempts.values()),
+            ahead=sum(len(lane.ready) for lane in self._lanes),
             claimed=tally.claimed,
             completed=tally.completed,
             failed=tally.failed,
@@ -239,10 +242,10 @@ class Worker:
         shared = [name for name in handlers if name not in own]
         if ANY_TYPE in shared and own:
             raise ConfigError("with a handler for any type, no other handler can have slots of its own")
-        self._lanes = [Lane([name], slots, self.dispatcher, self._start) for name, slots in own.items()]
+        self._lanes = [Lane([name], slots, self.dispatcher, self._hold, self._start) for name, slots in own.items()]
         if shared:
             types = [] if ANY_TYPE in shared else shared
-            self._lanes.append(Lane(types, self.concurrency, self.dispatcher, self._start))
+            self._lanes.append(Lane(types, self.concurrency, self.dispatcher, self._hold, self._start))
         self._runners = self._make_runners(handlers.values())
 
     def _make_runners(self, handlers: Iterable[BoundHandler]) -> dict[str, Runner]:
@@ -267,13 +270,15 @@ class Worker:
                 runners[place] = ProcessRunner(size)
         return runners
 
-    def _start(self, job: ClaimedJob, lane: Lane) -> None:
+    def _hold(self, job: ClaimedJob, lane: Lane) -> Attempt:
         handler = self._handlers.get(job.type) or self._handlers[ANY_TYPE]
-        attempt = Attempt(job, handler, self._runners[handler.runs_in], self, lane.slot_freed)
+        self.tally.claimed += 1
+        return Attempt(job, handler, self._runners[handler.runs_in], self, lane.slot_freed)
+
+    def _start(self, attempt: Attempt, lane: Lane) -> None:
         task = asyncio.get_running_loop().create_task(self._attend(attempt, lane))
         attempt.task = task
         self._attempts[task] = attempt
-        self.tally.claimed += 1
 
     async def _attend(self, attempt: Attempt, lane: Lane) -> None:
         if self.hooks.on_claimed is not None:
@@ -295,6 +300,8 @@ class Worker:
     async def _drain(self, claiming: Sequence["asyncio.Future[None]"]) -> None:
         for claims in claiming:
             claims.cancel()
+        for lane in self._lanes:
+            lane.give_back()
         if self._attempts:
             log.info("worker %s waits for %d running jobs", self.worker_id, len(self._attempts))
             await asyncio.wait(list(self._attempts), timeout=self.drain_timeout_ms / 1_000)

@@ -670,3 +670,66 @@ async def test_a_lease_lost_while_completing_is_told(client, queue, monkeypatch)
     running = Running(client, {"t": coroutine}, on_lost=lambda job: (gone.append(job), running.worker.stop())[1])
     await running.task
     assert len(gone) == 1
+
+
+@pytest.fixture
+def one_ahead(monkeypatch):
+    """A lane claims one job ahead, and keeps it waiting."""
+    monkeypatch.setattr("osqueue.lanes.Lane._needed", lambda self, claim_s, cycle_s: 1)
+    monkeypatch.setattr("osqueue.lanes.TURN_S", 30)
+
+
+async def test_a_lease_lost_before_its_turn_is_not_worked_on(client, queue, one_ahead):
+    queue.lease_ms = 60
+    ran, finish, lost = [], asyncio.Event(), asyncio.Event()
+
+    async def slow(payload):
+        ran.append(payload)
+        await finish.wait()
+
+    _, second = await client.submit_jobs([new_job("t", n) for n in range(2)])
+    async with Running(client, {"t": slow}, concurrency=1, on_lost=lambda job: lost.set()) as worker:
+        await settled(queue, second.id, "in_progress")
+        del queue.tokens[second.id]
+        while not worker._lanes[0].ready[0].stop_reason:
+            await queue.change()
+        finish.set()
+        await lost.wait()
+    assert ran == [0]
+
+
+async def test_a_job_cancelled_before_its_turn_is_not_worked_on(client, queue, one_ahead):
+    queue.lease_ms = 60
+    ran, finish = [], asyncio.Event()
+
+    async def slow(payload):
+        ran.append(payload)
+        await finish.wait()
+
+    _, second = await client.submit_jobs([new_job("t", n) for n in range(2)])
+    async with Running(client, {"t": slow}, concurrency=1) as worker:
+        await settled(queue, second.id, "in_progress")
+        assert worker.state().ahead == 1
+        await second.cancel()
+        while not worker._lanes[0].ready[0].stop_reason:
+            await queue.change()
+        finish.set()
+        await settled(queue, second.id, "cancelled")
+    assert ran == [0]
+
+
+async def test_what_was_claimed_ahead_is_given_back_by_a_stopping_worker(client, queue, one_ahead):
+    finish = asyncio.Event()
+
+    async def slow(payload):
+        await finish.wait()
+
+    first, second = await client.submit_jobs([new_job("t", n) for n in range(2)])
+    running = Running(client, {"t": slow}, concurrency=1)
+    await settled(queue, second.id, "in_progress")
+    running.worker.stop()
+    job = await settled(queue, second.id, "unclaimed")
+    assert job.attempts == 0
+    finish.set()
+    await running.task
+    assert queue.jobs[first.id].status == "completed"
