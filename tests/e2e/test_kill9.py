@@ -94,8 +94,8 @@ async def test_what_was_acknowledged_survives_kill_9(tmp_path):
             await history.grow(200)
             enough.set()
             await asyncio.gather(*producing)
-            while (await producer.get_stats()).counts.total:
-                await history.grow(1)
+            for job_id in history.submitted:
+                await producer.wait_job(job_id)
             for task in working:
                 task.cancel()
 
