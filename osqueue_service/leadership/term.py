@@ -28,7 +28,7 @@ class Term:
     """
 
     def __init__(self, settler: Settler, victory: Victory, *, depth: int) -> None:
-        """`settler` is for what may have to wait: commits, checkpoints, clean-up, callers' reads. The seat has another."""
+        """`settler` is for what may have to wait: commits, checkpoints, clean-up, callers' reads; not for the seat."""
         self.recovered: Recovered = victory.recovered
         self.appender = Appender(
             settler,
