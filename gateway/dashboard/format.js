@@ -37,7 +37,10 @@ export function amount(value) {
   return value < 10_000 ? WHOLE.format(Math.round(value)) : SHORT.format(value);
 }
 
-/** @param {number} ms */
+/**
+ * @param {number} ms
+ * @returns {string}
+ */
 export function span(ms) {
   if (ms < 0) return `−${span(-ms)}`;
   if (ms < 1) return ms === 0 ? "0 ms" : `${ms.toPrecision(1)} ms`;

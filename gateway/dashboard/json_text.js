@@ -3,7 +3,32 @@
  * @module
  */
 
-const TOKENS = /\s+|"(?:[^"\\]|\\.)*"|[-+.\w]+|[{}[\],:]/gsy;
+const SIMPLE = /\s+|[-+.\w]+|[{}[\],:]/sy;
+
+/**
+ * @param {string} text
+ * @param {number} at Where a token begins.
+ * @returns {number} Where it ends.
+ */
+function tokenEnd(text, at) {
+  if (text[at] === '"') return stringEnd(text, at);
+  SIMPLE.lastIndex = at;
+  return SIMPLE.test(text) ? SIMPLE.lastIndex : at + 1;
+}
+
+/**
+ * A regular expression would keep a place to go back to for each character of a long string.
+ * @param {string} text
+ * @param {number} at
+ */
+function stringEnd(text, at) {
+  for (let quote = text.indexOf('"', at + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
+    let escapes = 0;
+    while (text[quote - 1 - escapes] === "\\") escapes += 1;
+    if (escapes % 2 === 0) return quote + 1;
+  }
+  return text.length;
+}
 
 /** @typedef {"key" | "string" | "number" | "word" | "mark" | "space"} Kind */
 
@@ -17,17 +42,16 @@ export function members(text) {
   let depth = 0;
   let key = "";
   let start = -1;
-  TOKENS.lastIndex = 0;
-  for (let match = TOKENS.exec(text); match; match = TOKENS.exec(text)) {
-    const token = match[0];
-    const ends = depth === 1 && (token === "," || token === "}");
-    if (ends && start >= 0) {
-      found.set(key, text.slice(start, match.index).trim());
+  for (let at = 0, end = 0; at < text.length; at = end) {
+    end = tokenEnd(text, at);
+    const token = text.slice(at, end);
+    if (depth === 1 && start >= 0 && (token === "," || token === "}")) {
+      found.set(key, text.slice(start, at).trim());
       start = -1;
     }
     if (token === "{" || token === "[") depth += 1;
     else if (token === "}" || token === "]") depth -= 1;
-    else if (depth === 1 && token === ":") start = TOKENS.lastIndex;
+    else if (depth === 1 && token === ":") start = end;
     else if (depth === 1 && start < 0 && token.startsWith('"')) key = JSON.parse(token);
   }
   return found;
@@ -54,16 +78,16 @@ export function layOut(text, put) {
   let depth = 0;
   let before = "";
   const line = () => put(`\n${"  ".repeat(depth)}`, "space");
-  TOKENS.lastIndex = 0;
-  for (let match = TOKENS.exec(text); match; match = TOKENS.exec(text)) {
-    const token = match[0];
+  for (let at = 0, end = 0; at < text.length; at = end) {
+    end = tokenEnd(text, at);
+    const token = text.slice(at, end);
     const first = token.charAt(0);
     if (/\s/.test(first)) continue;
     const closes = first === "}" || first === "]";
     if (closes) depth -= 1;
     if (closes ? before !== "{" && before !== "[" : before === "{" || before === "[" || before === ",") line();
     if (first === ":") put(": ", "mark");
-    else put(token, kindOf(first, text, TOKENS.lastIndex));
+    else put(token, kindOf(first, text, end));
     if (first === "{" || first === "[") depth += 1;
     before = first;
   }

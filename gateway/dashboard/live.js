@@ -25,7 +25,7 @@ const PAUSES_MS = [500, 1_000, 2_000, 4_000];
  * @typedef {"connecting" | "live" | "lost" | "refused" | "asleep"} StreamState
  */
 
-class Live {
+export class Live {
   constructor() {
     /** @type {StreamState} */
     this.state = "connecting";
