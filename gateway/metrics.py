@@ -29,6 +29,7 @@ class Metrics:
         self._buckets = [0] * (len(BUCKETS_S) + 1)
         self._seconds = 0.0
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._beside: list[Callable[[], str]] = []
 
     def count(self, event: str, by: int = 1) -> None:
         """One more of `EVENTS`."""
@@ -48,9 +49,13 @@ class Metrics:
         """Show what `read` returns."""
         self._gauges[name] = (about, read)
 
+    def beside(self, render: Callable[[], str]) -> None:
+        """Show these lines on the page, too: those of a broker in the same process."""
+        self._beside.append(render)
+
     def render(self) -> bytes:
         """The page."""
-        return "\n".join([*self._lines(), ""]).encode()
+        return "".join(["\n".join([*self._lines(), ""]), *(render() for render in self._beside)]).encode()
 
     def _lines(self) -> Iterator[str]:
         yield from _head("requests_total", "counter", "Calls answered, by transport, call and HTTP status.")

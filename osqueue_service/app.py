@@ -21,6 +21,7 @@ from osqueue_service.ids import IdSource, SystemIds
 from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.memory_policy import settle_memory
 from osqueue_service.metrics import Registry
+from osqueue_service.metrics_page import MetricsPage
 from osqueue_service.rpc.server import Server, ServerSettings
 from osqueue_service.storage.factory import OpenedStore, StoreSettings, open_store
 from osqueue_service.storage.selftest import prove_conditions
@@ -73,6 +74,11 @@ class App:
             throttle = opened.throttle
             self.metrics.add(lambda: throttle.stats.families())
         self.metrics.add(server.calls.families)
+        self._page = (
+            MetricsPage(settings.host, settings.metrics_port, self.metrics, lambda: self.broker.is_leader)
+            if settings.metrics_port
+            else None
+        )
         self._clock = clock
         self._ids = ids
 
@@ -86,6 +92,8 @@ class App:
         `BrokerLeadershipError` when another one is active."""
         if self.settings.storage_backend in SHARED_BACKENDS:
             await prove_conditions(self.storage.store, self._clock, self._ids)
+        if self._page is not None:
+            await self._page.start()
         await self.server.start(self.broker, self.storage)
         log.info("listening on %s:%d; the queue is in %s", self.server.host, self.server.port, self._location)
         await self.broker.start(stand_by=stand_by)
@@ -94,6 +102,8 @@ class App:
         """Hand over, give every call its answer, and release port and store. Idempotent."""
         await self.broker.stop()
         await self.server.stop()
+        if self._page is not None:
+            await self._page.stop()
         await self.storage.store.close()
 
     async def run(self) -> None:

@@ -94,6 +94,9 @@ class Settings:
     host: str = _setting("BROKER_HOST", "0.0.0.0", _host, "Address to listen on.")
     grpc_port: int = _setting("BROKER_GRPC_PORT", 8081, _whole_number(0, 65_535), "Port of the broker; 0: any.")
     http_port: int = _setting("BROKER_PORT", 8080, _whole_number(0, 65_535), "Port of the gateway.")
+    metrics_port: int = _setting(
+        "BROKER_METRICS_PORT", 0, _whole_number(0, 65_535), "Port of a broker's own /metrics and /readyz; 0: none."
+    )
     advertise_address: str = _setting(
         "BROKER_ADVERTISE_ADDRESS", "", _address, "host:port at which others reach this broker over gRPC."
     )

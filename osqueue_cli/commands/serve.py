@@ -45,6 +45,7 @@ def serve(cors_origins: str | None, overrides: Mapping[str, str]) -> None:
 async def _run(settings: Settings, cors_origins: str) -> None:
     app = await build(settings)
     gateway = Gateway(_gateway_config(settings, app.server.port, cors_origins))
+    gateway.metrics.beside(app.metrics.render)
     over = _end_on_signals()
     try:
         await app.start()
