@@ -46,7 +46,7 @@ class Calls:
         """The broker's response; raises an `OsqueueError`."""
         if self.under_way >= self._limits.requests:
             raise overloaded(f"{self._limits.requests} calls under way")
-        wait_ms = min(request.wait_ms, WAIT_MS_MAX) if rpc.waits else 0
+        wait_ms = max(0, min(request.wait_ms, WAIT_MS_MAX)) if rpc.waits else 0
         allowed_ms = timeout_ms or self._limits.call_ms + wait_ms
         self.under_way += 1
         try:

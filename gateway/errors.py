@@ -1,7 +1,6 @@
 """What callers are told when a call fails: one table from the reason to HTTP, WebSocket and Connect."""
 
 import logging
-import re
 import secrets
 from base64 import b64encode
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2
 
+from gateway.shapes import json_path
 from osqueue.errors import (
     DEADLINE_EXCEEDED,
     INVALID_REQUEST,
@@ -103,7 +103,7 @@ class Problem:
         """The error object of REST and WebSocket."""
         out: dict[str, Any] = {"_tag": self.fault.tag, "message": self.message, "reason": self.reason}
         if self.violations:
-            out["violations"] = [{"field": _camel(field), "description": text} for field, text in self.violations]
+            out["violations"] = [{"field": json_path(field), "description": text} for field, text in self.violations]
         if self.retry_after_ms is not None:
             out["retryAfterMs"] = self.retry_after_ms
         if self.leader:
@@ -159,14 +159,6 @@ def _unreachable(error: TransportConnectionError, mutates: bool) -> OsqueueError
     if error.reason == DEADLINE_EXCEEDED:
         return OsqueueError(error.message, reason=NOT_LEADER)
     return OsqueueError(f"no broker leads: {error.message}", reason=NOT_LEADER)
-
-
-def _camel(path: str) -> str:
-    """A field's path as JSON has it: the broker speaks of max_attempts."""
-    return _UNDERSCORE.sub(lambda match: match[1].upper(), path)
-
-
-_UNDERSCORE = re.compile(r"_([a-z])")
 
 
 def _packed(detail: Any) -> dict[str, str]:

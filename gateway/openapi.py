@@ -10,7 +10,7 @@ from gateway.answers import job_id, nothing_without_token, only_result, throttli
 from gateway.errors import FAULTS
 from gateway.queries import POSITION, Parameter, query_shape
 from gateway.routes import ROUTES, Route
-from gateway.schemas import Schema, Schemas, comment, comments
+from gateway.schemas import Form, Schema, Schemas, comment, comments
 from gateway.shapes import is_map
 from osqueue_stubs.osqueue.v1.job_pb2 import JobInfo
 
@@ -80,7 +80,7 @@ def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
         "description": about,
         "tags": [rpc.service.rpartition(".")[2]],
     }
-    given = frozenset([route.id_field]) if route.id_field else frozenset()
+    given = frozenset([route.id_field, *route.hidden]) if route.id_field else frozenset()
     parameters = [ID_PARAMETER] if route.id_field else []
     if route.mutates:
         body = schemas.request(request, given)
@@ -155,8 +155,7 @@ def _parameter_schema(parameter: Parameter, schemas: Schemas) -> Schema:
         return {"type": "array", "items": {"type": "string", "pattern": "^[^=]+=.*$"}}
     if field.message_type is not None and field.message_type.full_name == POSITION:
         return {"type": "string", "pattern": r"^[0-9]{1,18}\.[0-9]{1,18}$"}
-    value = schemas.value(field, reading=True)
-    return {"type": "array", "items": value} if field.is_repeated else value
+    return schemas.field(field, Form.CALL)
 
 
 def _state(schemas: Schemas) -> Schema:

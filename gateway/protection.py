@@ -39,8 +39,8 @@ CORS_MAX_AGE_S = "7200"
 
 SOCKET_PROTOCOL = "osqueue"
 SOCKET_TOKEN = "osqueue.bearer."
-"""How a page shows the token when it opens a WebSocket, where browsers let it set no header but the protocols: it offers
-`osqueue` and `osqueue.bearer.` with the token in base64url, and `osqueue` is chosen."""
+"""How a page shows the token when it opens a WebSocket, where browsers let it set no header but the protocols: it
+offers `osqueue` and `osqueue.bearer.` with the token in base64url, and `osqueue` is chosen."""
 
 _SCHEME = "bearer "
 _PROTOCOLS_MAX = 8

@@ -14,13 +14,15 @@ from gateway.rpcs import RPCS, Rpc
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One REST route. `answer` shapes what it returns; `id_field` is the field that takes the path's {id}."""
+    """One REST route. `answer` shapes what it returns; `id_field` is the field that takes the path's {id}, beside which
+    the broker does not take the fields in `hidden`."""
 
     rpc: Rpc
     method: str
     path: str
     answer: Answer = whole
     id_field: str = ""
+    hidden: tuple[str, ...] = ()
 
     @property
     def mutates(self) -> bool:
@@ -34,8 +36,15 @@ class Route:
         return {self.id_field: [identifier] if repeated else identifier}
 
 
-def _row(name: str, method: str, path: str, answer: Answer = whole, id_field: str = "job_id") -> Route:
-    return Route(RPCS[name], method, path, answer, id_field if "{id}" in path else "")
+def _row(
+    name: str,
+    method: str,
+    path: str,
+    answer: Answer = whole,
+    id_field: str = "job_id",
+    hidden: tuple[str, ...] = (),
+) -> Route:
+    return Route(RPCS[name], method, path, answer, id_field if "{id}" in path else "", hidden)
 
 
 ROUTES = (
@@ -55,7 +64,7 @@ ROUTES = (
     _row("CancelJob", "POST", "/v1/jobs/{id}/cancel"),
     _row("CancelJobs", "POST", "/v1/batch/cancel"),
     _row("RetryJobs", "POST", "/v1/batch/retry"),
-    _row("RetryJobs", "POST", "/v1/jobs/{id}/retry", only_result, id_field="job_ids"),
+    _row("RetryJobs", "POST", "/v1/jobs/{id}/retry", only_result, "job_ids", ("filter", "page_token")),
     _row("ExplainJob", "GET", "/v1/jobs/{id}/explain"),
     _row("GetStats", "GET", "/v1/stats"),
     _row("WatchJobs", "GET", "/v1/events"),

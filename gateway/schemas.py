@@ -1,32 +1,17 @@
 """JSON schemas of the API's messages, as `shapes` reads and writes them. Descriptions are the proto's comments."""
 
 import json
+from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from gateway import constraints
 from gateway.shapes import ABSENT_WHEN_EMPTY, ABSENT_WITHOUT, BASE64, INT_RANGES, is_map, short_names
 
 Schema = dict[str, Any]
-
-REQUIRED = {
-    "SubmitJobsRequest": {"jobs"},
-    "ClaimJobRequest": {"worker_id"},
-    "ClaimJobsRequest": {"worker_id"},
-    "HeartbeatRequest": {"job_id"},
-    "HeartbeatJobsRequest": {"heartbeats"},
-    "CompleteJobRequest": {"job_id"},
-    "CompleteJobsRequest": {"completions"},
-    "FailJobRequest": {"job_id"},
-    "ReleaseJobRequest": {"job_id"},
-    "PauseTypesRequest": {"types"},
-    "ResumeTypesRequest": {"types"},
-}
-"""Fields that a request cannot do without. The broker says so; here it is for readers."""
-
-PAYLOAD_REQUIRED = {"SubmitJobRequest"}
 
 
 @cache
@@ -42,34 +27,56 @@ def comment(full_name: str) -> str:
     return comments().get(full_name, "").replace("\n", " ")
 
 
+class Form(StrEnum):
+    """What a schema is for."""
+
+    ANSWER = ""
+    CALL = "Input"
+    """Of a request, with what the broker accepts: anything else fails the call."""
+    ITEM = "Item"
+    """Of an item of a batch: what the broker does not accept is an error of that item only."""
+
+
 class Schemas:
-    """Collects the schemas that are referred to. A message read and written has two: unknown keys are refused only in
-    requests, and only answers have all their keys."""
+    """Collects the schemas that are referred to. A message has one for each form that it occurs in."""
 
     def __init__(self) -> None:
         self.components: dict[str, Schema] = {}
 
     def request(self, descriptor: Descriptor, without: frozenset[str] = frozenset()) -> Schema:
-        """A reference to the schema of what a request may hold; fields in `without` stand in the path."""
-        name = descriptor.name if descriptor.name.endswith("Request") else f"{descriptor.name}Input"
-        if without:
-            name += "Body"
+        """A reference to the schema of a call's request; fields in `without` stand in the path, or are not offered."""
+        name = f"{descriptor.name}Body" if without else descriptor.name
         if name not in self.components:
-            self.components[name] = {}  # messages may refer to each other
-            self.components[name] = self._request(descriptor, without)
+            self.components[name] = schema = self._request(descriptor, Form.CALL, without)
+            required = constraints.REQUIRED.get(descriptor.name, set()) - without
+            if required:
+                schema["required"] = sorted(descriptor.fields_by_name[field].json_name for field in required)
+            if descriptor.name in constraints.PAYLOAD_REQUIRED:
+                schema["anyOf"] = [{"required": ["payload"]}, {"required": ["payload" + BASE64]}]
+            if {"jobIds", "filter"} <= schema["properties"].keys():
+                schema.update(constraints.IDS_OR_FILTER)
         return _reference(name)
 
     def response(self, descriptor: Descriptor) -> Schema:
         """A reference to the schema of what an answer holds."""
         if descriptor.name not in self.components:
-            self.components[descriptor.name] = {}
+            self.components[descriptor.name] = {}  # messages may refer to each other
             self.components[descriptor.name] = self._response(descriptor)
         return _reference(descriptor.name)
 
-    def value(self, field: FieldDescriptor, *, reading: bool) -> Schema:
-        """One value of a field, without its description."""
+    def field(self, field: FieldDescriptor, form: Form) -> Schema:
+        """All values of a field, without its description."""
+        known = constraints.of(field) if form is Form.CALL else {}
+        if is_map(field):
+            return {"type": "object", "additionalProperties": {"type": "string"}, **known}
+        schema = self._value(field, form)
+        if field.is_repeated:
+            return {"type": "array", **known, "items": {**schema, **known.get("items", {})}}
+        return {**schema, **known}
+
+    def _value(self, field: FieldDescriptor, form: Form) -> Schema:
         if field.message_type is not None:
-            return self.request(field.message_type) if reading else self.response(field.message_type)
+            return self.response(field.message_type) if form is Form.ANSWER else self._part(field.message_type, form)
         if field.enum_type is not None:
             return {"type": "string", "enum": list(short_names(field.enum_type).values())}
         if field.cpp_type in INT_RANGES:
@@ -82,16 +89,22 @@ class Schemas:
             FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number"},
         }[field.cpp_type].copy()
 
-    def _request(self, descriptor: Descriptor, without: frozenset[str]) -> Schema:
+    def _part(self, descriptor: Descriptor, form: Form) -> Schema:
+        """A reference to the schema of a message inside a request."""
+        if descriptor.name.endswith("Request"):
+            form = Form.ITEM
+        name = descriptor.name + form
+        if name not in self.components:
+            self.components[name] = self._request(descriptor, form, frozenset())
+        return _reference(name)
+
+    def _request(self, descriptor: Descriptor, form: Form, without: frozenset[str]) -> Schema:
         schema = _object(descriptor)
         for field in descriptor.fields:
             if field.name not in without:
-                schema["properties"].update(self._properties(field, reading=True))
-        required = REQUIRED.get(descriptor.name, set()) - without
-        if required:
-            schema["required"] = sorted(descriptor.fields_by_name[name].json_name for name in required)
-        if descriptor.name in PAYLOAD_REQUIRED:
-            schema["oneOf"] = [{"required": ["payload"]}, {"required": ["payload" + BASE64]}]
+                schema["properties"].update(self._properties(field, form))
+            if field.type == FieldDescriptor.TYPE_BYTES:
+                schema["not"] = {"required": [field.json_name, field.json_name + BASE64]}
         schema["additionalProperties"] = False
         return schema
 
@@ -100,7 +113,7 @@ class Schemas:
         absent = ABSENT_WHEN_EMPTY.get(descriptor.full_name, set())
         required = []
         for field in descriptor.fields:
-            schema["properties"].update(self._properties(field, reading=False))
+            schema["properties"].update(self._properties(field, Form.ANSWER))
             always = field.is_repeated or not field.has_presence
             if always and field.type != FieldDescriptor.TYPE_BYTES and field.name not in absent:
                 required.append(field.json_name)
@@ -108,26 +121,16 @@ class Schemas:
             schema["required"] = required
         return schema
 
-    def _properties(self, field: FieldDescriptor, *, reading: bool) -> dict[str, Schema]:
+    def _properties(self, field: FieldDescriptor, form: Form) -> dict[str, Schema]:
         about = comment(field.full_name)
-        if field.type == FieldDescriptor.TYPE_BYTES:
-            base64 = {"type": "string", "contentEncoding": "base64"}
-            return {
-                field.json_name: {"description": f"{about} Any JSON; its text is kept verbatim."},
-                field.json_name + BASE64: {**base64, "description": f"The same for bytes that are not JSON. {about}"},
-            }
-        if is_map(field):
-            return {
-                field.json_name: {
-                    "type": "object",
-                    "additionalProperties": {"type": "string"},
-                    "description": about,
-                }
-            }
-        value = self.value(field, reading=reading)
-        if field.is_repeated:
-            value = {"type": "array", "items": value}
-        return {field.json_name: {**value, "description": about}}
+        if field.type != FieldDescriptor.TYPE_BYTES:
+            return {field.json_name: {**self.field(field, form), "description": about}}
+        known = constraints.of(field) if form is Form.CALL else {}
+        base64 = {"type": "string", "contentEncoding": "base64", "pattern": constraints.BASE64_PATTERN, **known}
+        return {
+            field.json_name: {"description": f"{about} Any JSON; its text is kept verbatim."},
+            field.json_name + BASE64: {**base64, "description": f"The same for bytes that are not JSON. {about}"},
+        }
 
 
 def _object(descriptor: Descriptor) -> Schema:

@@ -8,6 +8,7 @@ Connect has protobuf's own JSON instead; that is in connect.py.
 """
 
 import binascii
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -31,6 +32,8 @@ ABSENT_WHEN_EMPTY = {
 
 ABSENT_WITHOUT = {"osqueue.v1.ClaimJobResponse": "job_id"}
 """Messages that are empty objects while this field is not set."""
+
+PATH = "osqueue.v1.FieldViolation.field"
 
 BASE64 = "Base64"
 
@@ -136,7 +139,7 @@ _encode = msgspec.json.Encoder().encode
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
-_NAMES = {str: "a string", bool: "true or false", float: "a number", int: "an integer"}
+_NAMES = {str: "a string", bool: "true or false", float: "a number"}
 INT_RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
@@ -156,12 +159,31 @@ def _scalar_reader(kind: type) -> Reader:
     return read
 
 
-read_string, _read_bool, _read_float, _read_int = map(_scalar_reader, (str, bool, float, int))
+read_string, _read_bool, _read_float = map(_scalar_reader, (str, bool, float))
+
+_decode_int: Callable[[Raw], int] = msgspec.json.Decoder(int).decode
+_decode_float: Callable[[Raw], float] = msgspec.json.Decoder(float).decode
+EXACT_FLOAT = 2.0**53
+"""Up to here a floating-point number is the integer that was written."""
+
+
+def _read_int(raw: Raw) -> int:
+    try:
+        return _decode_int(raw)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:  # 4.0 is an integer too: JSON knows one kind of number
+        number = _decode_float(raw)
+    except (msgspec.DecodeError, RecursionError):
+        raise JsonError(f"must be an integer, not {_shown(raw)}") from None
+    if not number.is_integer() or abs(number) > EXACT_FLOAT:
+        raise JsonError(f"must be an integer, not {_shown(raw)}")
+    return int(number)
 
 
 def _int_reader(low: int, high: int) -> Reader:
     def read(raw: Raw, path: str) -> int:
-        value: int = _read_int(raw, path)
+        value = _read_int(raw)
         if not low <= value <= high:
             raise JsonError(f"must be an integer from {low} to {high}, not {_shown(raw)}")
         return value
@@ -273,6 +295,8 @@ Writer = Callable[[Message, dict[str, Any]], None]
 
 def _writer(field: FieldDescriptor, owner: str) -> Writer:
     name, key = field.name, field.json_name
+    if field.full_name == PATH:
+        return _path_writer
     if field.type == FieldDescriptor.TYPE_BYTES:
         return _bytes_writer(field)
     if field.message_type is not None:
@@ -288,6 +312,18 @@ def _writer(field: FieldDescriptor, owner: str) -> Writer:
         out[key] = getattr(message, name)
 
     return write
+
+
+def _path_writer(message: Any, out: dict[str, Any]) -> None:
+    out["field"] = json_path(message.field)
+
+
+def json_path(path: str) -> str:
+    """A field's path as JSON has it: the broker speaks of max_attempts."""
+    return _UNDERSCORE.sub(lambda match: match[1].upper(), path)
+
+
+_UNDERSCORE = re.compile(r"_([a-z])")
 
 
 def _present_writer(name: str, key: str, has_presence: bool) -> Writer:

@@ -73,7 +73,7 @@ BODIES = {
     "a number for a string": (b'{"payload": 1, "type": 5}', "must be a string"),
     "null for a string": (b'{"payload": 1, "type": null}', "must be a string"),
     "a string for a number": (b'{"payload": 1, "maxAttempts": "3"}', "must be an integer"),
-    "a fraction for an integer": (b'{"payload": 1, "maxAttempts": 3.0}', "must be an integer"),
+    "a fraction for an integer": (b'{"payload": 1, "maxAttempts": 3.5}', "must be an integer"),
     "a flag for an integer": (b'{"payload": 1, "maxAttempts": true}', "must be an integer"),
     "30 digits for an integer": (b'{"payload": 1, "priority": ' + b"9" * 30 + b"}", "from -2147483648"),
     "an infinite number": (b'{"payload": 1, "retryPolicy": {"initialMs": 1, "jitter": 1e999}}', "must be a number"),
