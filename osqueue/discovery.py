@@ -24,7 +24,7 @@ class LeaderFinder:
     async def __call__(self) -> str:
         try:
             found = await self._storage.read(self._key)
-        except OSError as error:
+        except Exception as error:
             raise DiscoveryError(f"cannot read {self._key}: {error}") from error
         if found is None:
             raise DiscoveryError(

@@ -40,7 +40,8 @@ async def test_the_root_names_the_leader(wrap):
         (b"[]", "no root of a queue"),
         (json.dumps({**ROOT, "broker": "", "grpcAddress": ""}).encode(), "no broker leads"),
         (json.dumps({"broker": "a:8080", "jobs": []}).encode(), "speaks no gRPC"),
-        (OSError("disk on fire"), "disk on fire"),
+        (OSError("disk on fire"), "cannot read queue.json: disk on fire"),
+        (RuntimeError("bucket on fire"), "cannot read queue.json: bucket on fire"),
     ],
 )
 async def test_without_a_leader_the_error_says_why(root, says):
