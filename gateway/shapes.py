@@ -164,7 +164,7 @@ read_string, _read_bool, _read_float = map(_scalar_reader, (str, bool, float))
 _decode_int: Callable[[Raw], int] = msgspec.json.Decoder(int).decode
 _decode_float: Callable[[Raw], float] = msgspec.json.Decoder(float).decode
 EXACT_FLOAT = 2.0**53
-"""Up to here a floating-point number is the integer that was written."""
+"""Below this a floating-point number is the integer that was written."""
 
 
 def _read_int(raw: Raw) -> int:
@@ -176,7 +176,7 @@ def _read_int(raw: Raw) -> int:
         number = _decode_float(raw)
     except (msgspec.DecodeError, RecursionError):
         raise JsonError(f"must be an integer, not {_shown(raw)}") from None
-    if not number.is_integer() or abs(number) > EXACT_FLOAT:
+    if not number.is_integer() or abs(number) >= EXACT_FLOAT:
         raise JsonError(f"must be an integer, not {_shown(raw)}")
     return int(number)
 

@@ -1,0 +1,55 @@
+import pytest
+
+from gateway.config import GatewayConfig
+from osqueue.errors import ConfigError
+
+
+def test_the_defaults():
+    config = GatewayConfig.from_environment({})
+    assert (config.host, config.port, config.brokers) == ("0.0.0.0", 8080, ("127.0.0.1:8081",))
+    assert (config.token, config.allow_remote, config.origins) == ("", False, ())
+
+
+def test_everything_from_the_environment():
+    config = GatewayConfig.from_environment(
+        {
+            "BROKER_HOST": "::1",
+            "BROKER_PORT": "80",
+            "BROKER_GRPC_ADDRESSES": "a:1, grpc://b:2 ,",
+            "BROKER_HTTP_ADDRESS": "queue.internal:80",
+            "OSQUEUE_TOKEN": "t0ken",
+            "OSQUEUE_ALLOW_REMOTE": "1",
+            "CORS_ORIGINS": "https://a.example, http://localhost:3000",
+        }
+    )
+    assert (config.host, config.port, config.token, config.allow_remote) == ("::1", 80, "t0ken", True)
+    assert [endpoint.authority for endpoint in config.endpoints()] == ["a:1", "b:2"]
+    assert config.origins == ("https://a.example", "http://localhost:3000")
+    assert config.own_hosts == ("::1", "queue.internal")
+
+
+def test_the_broker_beside_it_by_its_port():
+    assert GatewayConfig.from_environment({"BROKER_GRPC_PORT": "9000"}).brokers == ("127.0.0.1:9000",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BROKER_PORT", "eighty"),
+        ("BROKER_PORT", "-1"),
+        ("BROKER_PORT", "65536"),
+        ("BROKER_GRPC_ADDRESSES", "http://a:1"),
+        ("BROKER_GRPC_ADDRESSES", "a:port"),
+        ("OSQUEUE_TOKEN", "two words"),
+        ("OSQUEUE_TOKEN", "schlüssel"),
+        ("OSQUEUE_ALLOW_REMOTE", "yes"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "dashboard.example"),
+        ("CORS_ORIGINS", "https://a.example/"),
+        ("CORS_ORIGINS", "https://A.example"),
+        ("CORS_ORIGINS", "null"),
+    ],
+)
+def test_a_wrong_value_is_named(name, value):
+    with pytest.raises(ConfigError, match=name):
+        GatewayConfig.from_environment({name: value})
