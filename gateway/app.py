@@ -20,7 +20,7 @@ from gateway.pages import Pages
 from gateway.protection import ORIGIN_KEY, Guard, preflight
 from gateway.rest import Rest, error_response
 from gateway.routes import CONNECT_PATHS, find, mutates
-from gateway.server import Server
+from gateway.server import Server, allow_connections
 from gateway.streams import Streams
 from gateway.ws import Sockets
 from osqueue.errors import ConfigError
@@ -72,6 +72,7 @@ class Gateway:
             "/openapi.json": pages.openapi,
             "/docs": pages.docs,
         }
+        allow_connections(limits.connections)
         self._server = Server(self.handle, limits, self.metrics)
         self._gauges()
         await self._listen()
@@ -162,7 +163,8 @@ class Gateway:
     def _gauges(self) -> None:
         gauge = self.metrics.gauge
         gauge("connections", "Connections open.", lambda: self._server.open)
-        gauge("calls_under_way", "Calls waiting for the broker.", lambda: self.calls.under_way)
+        gauge("calls_under_way", "Calls being answered by the broker.", lambda: self.calls.under_way)
+        gauge("calls_waiting", "Calls that wait for a job.", lambda: self.calls.waiting)
         gauge("streams", "Server streams open.", lambda: self.calls.streams)
         gauge("sockets", "WebSockets open.", lambda: self.sockets.open)
         gauge("body_bytes", "Bytes of large requests and answers under way.", lambda: self.budget.used)

@@ -30,6 +30,7 @@ class Calls:
         self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._finished: asyncio.Future[None] | None = None
         self.under_way = 0
+        self.waiting = 0
         self.streams = 0
 
     @property
@@ -44,26 +45,29 @@ class Calls:
 
     async def call(self, rpc: Rpc, request: Any, timeout_ms: int | None = None) -> Any:
         """The broker's response; raises an `OsqueueError`."""
-        if self.under_way >= self._limits.requests:
-            raise overloaded(f"{self._limits.requests} calls under way")
         wait_ms = max(0, min(request.wait_ms, WAIT_MS_MAX)) if rpc.waits else 0
         allowed_ms = timeout_ms or self._limits.call_ms + wait_ms
+        if wait_ms > 0:
+            return await self._wait(rpc, request, allowed_ms)
+        if self.under_way >= self._limits.requests:
+            raise overloaded(f"{self._limits.requests} calls under way")
         self.under_way += 1
         try:
-            if wait_ms > 0:
-                return await self._wait(rpc, request, allowed_ms)
             return await self._broker.call(rpc, request, allowed_ms)
         finally:
             self.under_way -= 1
-            if self._finished is not None and self.under_way == 0:
-                self._finished.set_result(None)
-                self._finished = None
+            self._tell_finished()
 
     async def finished(self) -> None:
         """Return when no call is under way."""
-        if self.under_way:
+        if self.under_way or self.waiting:
             self._finished = asyncio.get_running_loop().create_future()
             await self._finished
+
+    def _tell_finished(self) -> None:
+        if self._finished is not None and not self.under_way and not self.waiting:
+            self._finished.set_result(None)
+            self._finished = None
 
     def require_size(self, request: Message, sent_bytes: int) -> None:
         """Refuse a message that the broker would refuse for its size, before it is sent there."""
@@ -88,17 +92,22 @@ class Calls:
             await feed.close()
 
     async def _wait(self, rpc: Rpc, request: Any, timeout_ms: int) -> Any:
+        if self.waiting >= self._limits.waits:
+            raise overloaded(f"{self._limits.waits} calls that wait")
         call = asyncio.ensure_future(self._broker.call(rpc, request, timeout_ms))
+        self.waiting += 1
         try:
             await asyncio.wait({call, self._stopping}, return_when=asyncio.FIRST_COMPLETED)
             if call.done():
                 return call.result()
+            if mutates(rpc):
+                return rpc.response()  # an empty claim; whoever asks again finds another gateway
+            request.wait_ms = 0
+            return await self._broker.call(rpc, request, self._limits.call_ms)
         finally:
+            self.waiting -= 1
             call.cancel()  # a claim under way is given back by the broker
-        if mutates(rpc):
-            return rpc.response()  # an empty claim; whoever asks again finds another gateway
-        request.wait_ms = 0
-        return await self._broker.call(rpc, request, self._limits.call_ms)
+            self._tell_finished()
 
 
 class FeedEnded(Exception):

@@ -36,8 +36,11 @@ class Limits:
     """For calls under way when the gateway stops."""
 
     # At once. Beyond: 429, or for connections 503, and the connection is closed.
-    connections: int = 4_096
+    connections: int = 8_192
     requests: int = 2_048
+    """Calls under way that do not wait for anything but the broker."""
+    waits: int = 6_144
+    """Calls that wait for a job to come or to finish."""
     body_bytes_total: int = 128 * MIB
     """Of bodies being read and large answers being written, all together."""
     sockets: int = 2_048

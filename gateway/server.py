@@ -7,6 +7,7 @@ what is no HTTP.
 
 import asyncio
 import logging
+import resource
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -101,6 +102,24 @@ class Connection(RequestHandler):
         response = web.Response(status=status, body=encode(problem.as_json()), headers=headers_of(request, JSON))
         response.force_close()
         return response
+
+
+def allow_connections(count: int) -> None:
+    """Raise this process's limit of open files to what so many connections need, as far as the system lets it."""
+    needed = count + FILES_BESIDES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= needed or soft == resource.RLIM_INFINITY:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        log.warning(
+            "this process may open %d files, which is less than %d connections need: raise ulimit -n", hard, count
+        )
+
+
+FILES_BESIDES = 256
+"""Files that are no connections: logs, sockets to brokers, those of a broker in the same process."""
 
 
 class Server(web.Server):

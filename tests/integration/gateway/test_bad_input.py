@@ -8,6 +8,7 @@ import pytest
 
 from gateway.limits import Limits
 from tests.integration.gateway.gateways import Caller, gateway_and_broker
+from tests.integration.gateway.scripted import until
 
 GOOD = b'{"payload": 1}'
 HOST_LINE = b"Host: localhost\r\n"
@@ -17,7 +18,7 @@ JSON_LINE = b"Content-Type: application/json\r\n"
 @pytest.fixture
 async def strict() -> AsyncIterator[Caller]:
     """A gateway that loses patience soon."""
-    limits = Limits(head_ms=300, body_ms=300, idle_ms=2_000, body_bytes=64 * 1024, connections=20, requests=8)
+    limits = Limits(head_ms=300, body_ms=300, idle_ms=2_000, body_bytes=64 * 1024, connections=20, waits=8)
     async with gateway_and_broker(limits=limits) as caller:
         yield caller
 
@@ -334,13 +335,13 @@ async def test_connections_beyond_the_limit_are_told_so(strict: Caller) -> None:
     assert (await strict.get("/v1/stats"))["total"] == 0
 
 
-async def test_calls_beyond_the_limit_are_429_with_advice(strict: Caller) -> None:
+async def test_waiting_calls_beyond_their_limit_are_429_and_hold_up_nobody_else(strict: Caller) -> None:
     claim = '{"workerId": "w", "waitMs": 20000}'
     waiting = [asyncio.ensure_future(strict.ask("POST", "/v1/jobs/claim", claim)) for _ in range(8)]
-    while strict.gateway.calls.under_way < 8:
-        await asyncio.sleep(0)
-    asked = await strict.ask("POST", "/v1/jobs", GOOD)
+    await until(lambda: strict.gateway.calls.waiting == 8)
+    asked = await strict.ask("POST", "/v1/jobs/claim", claim)
     assert (asked.status, asked.json()["_tag"], asked.headers["Retry-After"]) == (429, "QueueFullError", "1")
+    assert (await strict.get("/v1/stats"))["total"] == 0
     for task in waiting:
         task.cancel()
 
@@ -352,11 +353,11 @@ async def test_a_caller_that_goes_away_gives_its_place_back(strict: Caller) -> N
         b"POST /v1/jobs/claim HTTP/1.1\r\n" + HOST_LINE + JSON_LINE + b"Content-Length: %d\r\n\r\n" % len(body)
     )
     writer.write(body)
-    while strict.gateway.calls.under_way == 0:
+    while strict.gateway.calls.waiting == 0:
         await asyncio.sleep(0)
     writer.close()
     async with asyncio.timeout(5):
-        while strict.gateway.calls.under_way:
+        while strict.gateway.calls.waiting:
             await asyncio.sleep(0)
     job = await strict.post("/v1/jobs", GOOD)
     listed = await strict.get("/v1/jobs")

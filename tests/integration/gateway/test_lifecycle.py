@@ -102,7 +102,7 @@ async def test_a_submit_with_its_own_request_id_travels_alone() -> None:
 
 async def test_stopping_ends_waiting_claims_with_an_empty_answer(caller: Caller) -> None:
     waiting = asyncio.ensure_future(caller.ask("POST", "/v1/jobs/claim", CLAIM))
-    await until(lambda: caller.gateway.calls.under_way)
+    await until(lambda: caller.gateway.calls.waiting)
     await caller.gateway.stop()
     asked = await waiting
     assert (asked.status, asked.body, asked.headers["Connection"]) == (200, b"{}", "close")
@@ -111,7 +111,7 @@ async def test_stopping_ends_waiting_claims_with_an_empty_answer(caller: Caller)
 async def test_stopping_ends_a_wait_for_a_job_with_the_job_as_it_is(caller: Caller) -> None:
     job = await caller.post("/v1/jobs", '{"payload": 1}')
     waiting = asyncio.ensure_future(caller.get(f"/v1/jobs/{job['jobId']}/wait?waitMs=20000"))
-    await until(lambda: caller.gateway.calls.under_way)
+    await until(lambda: caller.gateway.calls.waiting)
     await caller.gateway.stop()
     answer = await waiting
     assert (answer["finished"], answer["job"]["status"]) == (False, "unclaimed")
@@ -155,7 +155,7 @@ async def _until_under_way(port: int) -> None:
     async with aiohttp.ClientSession() as session:
         while True:
             async with session.get(f"http://{HOST}:{port}/metrics") as answer:
-                if "osqueue_gateway_calls_under_way 1\n" in await answer.text():
+                if "osqueue_gateway_calls_waiting 1\n" in await answer.text():
                     return
 
 

@@ -75,7 +75,7 @@ async def test_a_waiting_claim_is_answered_when_a_job_comes(caller: Caller) -> N
         return await caller.post("/v1/jobs/claim", '{"workerId": "w", "waitMs": 20000}')
 
     waiting = asyncio.ensure_future(claim())
-    while caller.gateway.calls.under_way == 0:
+    while caller.gateway.calls.waiting == 0:
         await asyncio.sleep(0)
     job = await caller.post("/v1/jobs", '{"payload": 1}')
     assert (await waiting)["jobId"] == job["jobId"]

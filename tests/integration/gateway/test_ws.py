@@ -124,8 +124,8 @@ async def test_calls_do_not_wait_for_each_other(socket: Socket) -> None:
 async def test_closing_the_socket_cancels_its_waiting_claims(caller: Caller) -> None:
     async with caller.socket() as socket:
         await socket.send_str('{"id":1,"method":"claimJob","params":{"workerId":"w","waitMs":20000}}')
-        await until(lambda: caller.gateway.calls.under_way)
-    await until(lambda: not caller.gateway.calls.under_way)
+        await until(lambda: caller.gateway.calls.waiting)
+    await until(lambda: not caller.gateway.calls.waiting)
     await caller.post("/v1/jobs", '{"payload": 1}')
     assert [job["status"] for job in (await caller.get("/v1/jobs"))["jobs"]] == ["unclaimed"]
 
@@ -133,9 +133,9 @@ async def test_closing_the_socket_cancels_its_waiting_claims(caller: Caller) -> 
 async def test_a_torn_connection_cancels_too(caller: Caller) -> None:
     async with caller.socket() as socket:
         await socket.send_str('{"id":1,"method":"claimJob","params":{"workerId":"w","waitMs":20000}}')
-        await until(lambda: caller.gateway.calls.under_way)
+        await until(lambda: caller.gateway.calls.waiting)
         socket.get_extra_info("socket").shutdown(2)
-        await until(lambda: not caller.gateway.calls.under_way)
+        await until(lambda: not caller.gateway.calls.waiting)
 
 
 async def test_at_most_64_calls_run_and_the_rest_waits() -> None:
