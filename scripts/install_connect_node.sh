@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs @connectrpc/connect-node with code generated from proto/ into .cache/connect-node, for the tests that call the
-# gateway with an unmodified Connect client. Needs node and npm; buf comes from the virtual environment.
+# Installs @connectrpc/connect-node, with code generated from proto/, into .cache/connect-node, for the tests that call
+# the gateway with an unmodified Connect client. Needs node and npm; buf comes from .venv. Does nothing where both the
+# wanted versions and the code of this proto/ are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=.cache/connect-node
-bin="$PWD/.venv/bin"
 mkdir -p "$target"
 cat > "$target/package.json" <<'JSON'
 {
@@ -19,6 +19,10 @@ cat > "$target/package.json" <<'JSON'
   }
 }
 JSON
+wanted=$(cat "$target/package.json" proto/osqueue/v1/*.proto | cksum)
+if [ "$wanted" = "$(cat "$target/installed" 2>/dev/null)" ]; then
+    exit 0
+fi
 npm install --prefix "$target" --no-audit --no-fund --loglevel=error
 
 cat > "$target/buf.gen.yaml" <<YAML
@@ -30,5 +34,6 @@ plugins:
     out: $target/generated
     opt: [target=js, import_extension=js]
 YAML
-PATH="$bin:$PATH" buf generate --template "$target/buf.gen.yaml"
-echo "installed into $target"
+PATH="$PWD/.venv/bin:$PATH" buf generate --template "$target/buf.gen.yaml"
+echo "$wanted" > "$target/installed"
+echo "installed connect-node"

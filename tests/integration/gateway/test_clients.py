@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import websockets
 
 from tests.integration.gateway.gateways import Caller
+from tests.servers import REQUIRED
 
 HERE = Path(__file__).parent
 CONNECT_NODE = HERE.parents[2] / ".cache" / "connect-node"
@@ -78,12 +78,12 @@ async def test_the_websockets_library(caller: Caller) -> None:
 
 
 @pytest.mark.skipif(
-    not (CONNECT_NODE / "generated").exists() or shutil.which("node") is None,
-    reason="@connectrpc/connect-node is not installed: run scripts/install_connect_node.sh",
+    not (REQUIRED or (CONNECT_NODE / "installed").exists()),
+    reason="connect-node is not installed: run scripts/install_connect_node.sh",
 )
 @pytest.mark.parametrize("codec", ["binary", "json"])
 async def test_an_unmodified_connect_client(caller: Caller, codec: str) -> None:
-    program = CONNECT_NODE / "client.mjs"  # beside its node_modules, where node looks for them
+    program = CONNECT_NODE / f"client-{codec}.mjs"  # beside its node_modules, where node looks for them
     program.write_text((HERE / "connect_client.mjs").read_text())
     seen = json.loads(await output_of("node", program.name, caller.url, codec, cwd=CONNECT_NODE))
     assert seen["sameJob"] is True
