@@ -1,8 +1,8 @@
 """Claiming jobs as slots become free: one lane for the types that share a worker's slots, one for each with its own.
 
 Where handlers are shorter than the way to the broker and back, a lane claims ahead: as many
-jobs as its slots finish during one claim, at most as many again as it has slots, so that
-slots need not wait. Handlers that take their time leave nothing to claim ahead; what was
+jobs as its slots finish during one claim, so that slots need not wait and calls carry many
+jobs. Handlers that take their time leave nothing to claim ahead; what was
 claimed and did not get its turn soon goes back.
 """
 
@@ -17,6 +17,9 @@ from osqueue.job import ClaimedJob
 UNSETTLED_PER_SLOT = 10
 UNSETTLED_MIN = 1_000
 """Outcomes on their way to the broker, beyond which a lane claims no more until they have arrived."""
+
+AHEAD_MIN = 100
+"""A lane claims ahead at most this many jobs, or as many as it has slots if those are more."""
 
 TURN_S = 0.5
 """A job claimed ahead that has not begun after this long is given back: another worker may be idle."""
@@ -41,8 +44,12 @@ class Lane:
         self.busy = 0
         self.unsettled = 0
         self.ready: deque[Attempt] = deque()
+        self._clock = asyncio.get_running_loop().time
         self._ahead = 0
         self._freed = 0
+        """Slots that became free since the last claim's answer, and for how long slots were taken since then."""
+        self._busy_s = 0.0
+        self._busy_since = self._clock()
         self._unsettled_max = max(UNSETTLED_PER_SLOT * capacity, UNSETTLED_MIN)
         self._dispatcher = dispatcher
         self._hold = hold
@@ -52,16 +59,13 @@ class Lane:
 
     async def run(self, *, until_idle: bool) -> None:
         """Claim and start jobs until cancelled, or, if told so, until there are none and none runs."""
-        clock = asyncio.get_running_loop().time
-        answered = clock()
         while True:
             wanted = await self._wanted()
-            asked = clock()
+            asked = self._clock()
             jobs = await self._dispatcher.claim(self.types, wanted, wait=not until_idle)
-            now = clock()
             # A claim that brought less than it could may have waited for jobs: it says nothing about the way.
-            self._ahead = self._needed(now - asked, now - answered) if len(jobs) == wanted else 0
-            answered, self._freed = now, 0
+            self._ahead = self._needed(self._clock() - asked) if len(jobs) == wanted else 0
+            self._freed, self._busy_s = 0, 0.0
             for job in jobs:
                 self.unsettled += 1
                 self.ready.append(self._hold(job, self))
@@ -75,13 +79,13 @@ class Lane:
         """Release what was claimed and has not begun. Each is started in order to be released."""
         ready, self.ready = self.ready, deque()
         for attempt in ready:
-            self.busy += 1
+            self._occupy(1)
             attempt.drain()
             self._start(attempt, self)
 
     def slot_freed(self) -> None:
         """A handler has ended."""
-        self.busy -= 1
+        self._occupy(-1)
         self._freed += 1
         self._fill()
         self._wake()
@@ -93,7 +97,7 @@ class Lane:
 
     def _fill(self) -> None:
         while self.ready and self.busy < self.capacity:
-            self.busy += 1
+            self._occupy(1)
             self._start(self.ready.popleft(), self)
         self._set_clock()
 
@@ -109,9 +113,19 @@ class Lane:
             self.give_back()
         self._set_clock()
 
-    def _needed(self, claim_s: float, cycle_s: float) -> int:
-        """How many jobs the slots finish during one claim, at the pace since the last one."""
-        return min(self.capacity, round(self._freed * claim_s / cycle_s)) if cycle_s > 0 else 0
+    def _occupy(self, slots: int) -> None:
+        now = self._clock()
+        self._busy_s += self.busy * (now - self._busy_since)
+        self._busy_since = now
+        self.busy += slots
+
+    def _needed(self, claim_s: float) -> int:
+        """How many jobs all slots together finish during one claim, if handlers take as long as lately."""
+        most = max(self.capacity, AHEAD_MIN)
+        if not self._freed:
+            return 0
+        handler_s = self._busy_s / self._freed
+        return min(most, round(self.capacity * claim_s / handler_s)) if handler_s > 0 else most
 
     async def _wanted(self) -> int:
         """How many jobs to claim, once that is worth a call."""

@@ -70,8 +70,9 @@ class Worker:
     A handler's return value is the job's result; an exception fails the attempt (`Retry` and `Reject` say more). A
     payload that does not validate becomes a dead letter with the reason. A lost lease cancels the handler.
 
-    `concurrency`: slots for handlers without slots of their own; up to as many jobs again are claimed ahead while
-    handlers are shorter than the way to the broker. `lease_ms`: length of the leases, 0 for the job's.
+    `concurrency`: slots for handlers without slots of their own; while handlers are shorter than the way to the broker
+    some jobs, at most 100 or as many as there are slots, are claimed ahead. `lease_ms`: length of the leases, 0 for the
+    job's.
     `drain_timeout_ms`: how long a stopping worker waits for running handlers before it gives their jobs back.
     """
 

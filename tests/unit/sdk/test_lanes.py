@@ -64,12 +64,12 @@ async def lane(broker):
 @pytest.fixture
 def quick(monkeypatch):
     """Slots finish a job each while a claim is under way."""
-    monkeypatch.setattr(Lane, "_needed", lambda self, claim_s, cycle_s: self.capacity)
+    monkeypatch.setattr(Lane, "_needed", lambda self, claim_s: self.capacity)
 
 
 @pytest.fixture
 def slow(monkeypatch):
-    monkeypatch.setattr(Lane, "_needed", lambda self, claim_s, cycle_s: 0)
+    monkeypatch.setattr(Lane, "_needed", lambda self, claim_s: 0)
 
 
 async def turn():
@@ -190,10 +190,23 @@ async def test_outcomes_that_do_not_arrive_stop_the_claims(broker, lane, slow, m
 
 
 @pytest.mark.parametrize(
-    ("freed", "claim_s", "cycle_s", "needed"),
-    [(0, 1, 1, 0), (8, 0.5, 1, 4), (2, 0.5, 1, 1), (1, 0.1, 1, 0), (100, 1, 1, 4), (5, 0, 0, 0)],
+    ("freed", "busy_s", "claim_s", "needed"),
+    [(0, 4, 1, 0), (8, 8, 0.5, 2), (8, 8, 0.1, 0), (8, 0.8, 0.1, 4), (800, 0.8, 0.1, 100), (5, 0, 0.1, 100)],
 )
-async def test_as_many_are_needed_as_finish_during_a_claim(broker, freed, claim_s, cycle_s, needed):
+async def test_as_many_are_needed_as_finish_during_a_claim(broker, freed, busy_s, claim_s, needed):
     lane = Lane(["t"], 4, broker, Handling, broker.start)
-    lane._freed = freed
-    assert lane._needed(claim_s, cycle_s) == needed
+    lane._freed, lane._busy_s = freed, busy_s
+    assert lane._needed(claim_s) == needed
+
+
+async def test_how_long_handlers_take_is_measured(broker):
+    lane = Lane(["t"], 4, broker, Handling, broker.start)
+    now = lane._busy_since
+    lane._clock = lambda: now
+    lane._occupy(1)
+    now += 2
+    lane._occupy(1)
+    now += 3
+    lane.slot_freed()
+    lane.slot_freed()
+    assert (lane._busy_s, lane._freed) == (2 + 3 + 3, 2)

@@ -675,7 +675,7 @@ async def test_a_lease_lost_while_completing_is_told(client, queue, monkeypatch)
 @pytest.fixture
 def one_ahead(monkeypatch):
     """A lane claims one job ahead, and keeps it waiting."""
-    monkeypatch.setattr("osqueue.lanes.Lane._needed", lambda self, claim_s, cycle_s: 1)
+    monkeypatch.setattr("osqueue.lanes.Lane._needed", lambda self, claim_s: 1)
     monkeypatch.setattr("osqueue.lanes.TURN_S", 30)
 
 
