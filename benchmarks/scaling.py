@@ -1,17 +1,14 @@
 """Nothing may cost more because the queue is long: 1,000, 100,000 and 1,000,000 waiting jobs."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
-from random import randrange
 
-from benchmarks.brokers import JOB_BYTES, leading_broker
+from benchmarks.brokers import fill, leading_broker, random_jobs
 from benchmarks.report import Report
 from osqueue_service.broker import Broker
 from osqueue_service.engine.engine import Engine
 from osqueue_service.state.commands import Claim, Complete, CompleteItem, Submit
-from osqueue_service.state.model import JobSpec
 from osqueue_service.storage.memory import MemoryStore
 
 DEPTHS = (1_000, 100_000, 1_000_000)
@@ -20,28 +17,14 @@ _ROUNDS = 200
 _BEST_OF = 3
 
 
-# Random, because payloads that compress to nothing would make the log look small and checkpoints frequent.
-_RANDOM = os.urandom(1024 * 1024)
-
-
-def _jobs(count: int) -> list[JobSpec]:
-    starts = (randrange(len(_RANDOM) - JOB_BYTES) for _ in range(count))
-    return [JobSpec("email", _RANDOM[start : start + JOB_BYTES]) for start in starts]
-
-
 def _segment_bytes(broker: Broker) -> int:
     """Bytes of segments appended in this term; checkpoints are counted by their own benchmark."""
     return broker.engine.term.appender.appended.log_bytes
 
 
-async def _fill(engine: Engine, depth: int) -> None:
-    while engine.totals.live < depth:
-        await asyncio.gather(*(engine.execute(Submit(_jobs(1_000))) for _ in range(min(16, depth // 1_000))))
-
-
 async def _submit(engine: Engine) -> None:
     for _ in range(_ROUNDS):
-        await engine.execute(Submit(_jobs(_BATCH)))
+        await engine.execute(Submit(random_jobs(_BATCH)))
 
 
 async def _work(engine: Engine) -> None:
@@ -81,7 +64,7 @@ async def _measure(depth: int) -> dict[str, float]:
     """Jobs per second of CPU, and log bytes per full cycle."""
     async with leading_broker(MemoryStore()) as broker:
         engine = broker.engine
-        await _fill(engine, depth)
+        await fill(engine, depth)
         submit = await _cpu_per_job(engine, _submit)
         await _submit(engine)
         work = await _cpu_per_job(engine, _work)
