@@ -197,7 +197,7 @@ class Attempt:
             await self._fail(JobError("InvalidResult", error.message), retryable=False)
         except QueueFullError as error:
             await self._fail(JobError("QueueFull", error.message))
-        except OsqueueError as error:
+        except (OsqueueError, asyncio.CancelledError) as error:
             self._unsettled("completed", error)
         else:
             self._shared.tally.completed += 1
@@ -211,7 +211,7 @@ class Attempt:
             )
         except (LeaseLostError, JobNotFoundError) as refused:
             await self._lost(f"it failed ({error.type}), but too late: {refused}")
-        except OsqueueError as refused:
+        except (OsqueueError, asyncio.CancelledError) as refused:
             self._unsettled(f"failed ({error.type}: {error.message})", refused)
         else:
             self._shared.tally.failed += 1
@@ -225,7 +225,7 @@ class Attempt:
             await self._shared.dispatcher.release(self.job)
         except (LeaseLostError, JobNotFoundError) as refused:
             await self._lost(f"it could not be given back: {refused}")
-        except OsqueueError as refused:
+        except (OsqueueError, asyncio.CancelledError) as refused:
             self._unsettled("not done", refused)
         else:
             self._shared.tally.released += 1
@@ -237,11 +237,11 @@ class Attempt:
         if self._shared.hooks.on_lost is not None:
             await self._shared.hooks.lost(self.job)
 
-    def _unsettled(self, what: str, error: OsqueueError) -> None:
-        """Nothing more can be done from here: the lease will expire, and the attempt count as such."""
+    def _unsettled(self, what: str, error: BaseException) -> None:
+        """Nothing more can be done, or the worker ends: the lease will expire, and the attempt count as such."""
         self._shared.tally.unsettled += 1
         log.error("job %s (%s) is %s, but the broker could not be told; it will run again when its lease expires: %s",
-                  self.job.job_id, self.job.type, what, error)  # fmt: skip
+                  self.job.job_id, self.job.type, what, str(error) or "the worker has ended")  # fmt: skip
 
     def _report(self, progress: Any) -> None:
         self._kept.report(progress)

@@ -68,7 +68,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
     ) -> None:
         self.registry = registry if registry is not None else Registry()
         self.options = RetryOptions(timeout_ms, max_retries, retry_delay_ms, retry_deadline_ms)
-        self._make_transport = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
+        self._connector = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
         self._coalesce = coalesce
         self._session: Session | None = None
         self._closed = False
@@ -106,7 +106,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
 
     def new_transport(self) -> Transport:
         """A transport of its own to the same broker, for use in another event loop; the caller closes it."""
-        return self._make_transport()
+        return self._connector.another()
 
     def _open(self) -> Session:
         session = self._session
@@ -126,5 +126,5 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
                     "or use osqueue.sync from other threads"
                 )
         asyncio.get_running_loop()  # a clear RuntimeError before anything is made
-        self._session = Session(self._make_transport(), self.options, self._coalesce)
+        self._session = Session(self._connector.own(), self.options, self._coalesce)
         return self._session

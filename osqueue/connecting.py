@@ -2,11 +2,20 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from osqueue.discovery import LeaderFinder, RootReader
 from osqueue.errors import ConfigError, TransportConfigError
 from osqueue.transports.addresses import DEFAULT_URL, Endpoint, parse
 from osqueue.transports.protocol import Transport
+
+
+@dataclass(slots=True, frozen=True)
+class Connector:
+    """Makes a client's transports: `own` for its session, `another` for a second one beside it."""
+
+    own: Callable[[], Transport]
+    another: Callable[[], Transport]
 
 
 def connect(
@@ -16,13 +25,13 @@ def connect(
     prefix: str,
     transport: str | Transport | None,
     token: str | None,
-) -> Callable[[], Transport]:
-    """How to make the client's transport; wrong settings are found now, not with the first call."""
+) -> Connector:
+    """How to make the client's transports; wrong settings are found now, not with the first call."""
     if transport is not None and not isinstance(transport, str):
         if broker_url is not None or storage is not None:
             raise ConfigError("give either a transport of your own, or broker_url, or storage")
-        first = [transport]
-        return lambda: first.pop() if first else transport.clone()
+        given = [transport]
+        return Connector(lambda: given.pop() if given else transport.clone(), transport.clone)
     token = os.environ.get("OSQUEUE_TOKEN", "") if token is None else token
     if storage is not None:
         if broker_url is not None:
@@ -44,16 +53,16 @@ def connect(
     return _gateway(kind, endpoints, token)
 
 
-def _grpc(endpoints: list[Endpoint], token: str, find_leader: LeaderFinder | None) -> Callable[[], Transport]:
+def _grpc(endpoints: list[Endpoint], token: str, find_leader: LeaderFinder | None) -> Connector:
     def make() -> Transport:
         from osqueue.transports.grpc import GrpcTransport
 
         return GrpcTransport(endpoints, token=token, find_leader=find_leader)
 
-    return make
+    return Connector(make, make)
 
 
-def _gateway(kind: str, endpoints: list[Endpoint], token: str) -> Callable[[], Transport]:
+def _gateway(kind: str, endpoints: list[Endpoint], token: str) -> Connector:
     from osqueue.transports.http import import_aiohttp
 
     import_aiohttp()
@@ -67,4 +76,4 @@ def _gateway(kind: str, endpoints: list[Endpoint], token: str) -> Callable[[], T
 
         return RestTransport(endpoints, token=token)
 
-    return make
+    return Connector(make, make)

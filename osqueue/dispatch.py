@@ -4,15 +4,18 @@ import asyncio
 import itertools
 import logging
 import uuid
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from osqueue.errors import OsqueueError
+from osqueue.errors import TOO_MANY_REQUESTS, OsqueueError
 from osqueue.job import ClaimedJob, JobError
 from osqueue.messages import Settled
+from osqueue.retrying import is_outage
 
 if TYPE_CHECKING:
     from osqueue.client import OsqueueClient
+
+T = TypeVar("T")
 
 log = logging.getLogger("osqueue.worker")
 
@@ -44,26 +47,53 @@ class PollingDispatcher:
         self._worker_id = worker_id
         self._lease_ms = lease_ms
         self._worker_version = worker_version
+        self._away = False
         self._claim_keys = f"{uuid.uuid4().hex}.", itertools.count(1)
 
     async def claim(self, types: Sequence[str], free: int, *, wait: bool) -> list[ClaimedJob]:
         prefix, numbers = self._claim_keys
         claim_key = prefix + str(next(numbers))
         try:
-            return await self._claim(types, free, LONG_POLL_MS if wait else 0, claim_key)
+            wait_ms = LONG_POLL_MS if wait else 0
+            return await self._persist(lambda: self._claim(types, free, wait_ms, claim_key), "claim jobs")
         except asyncio.CancelledError:
             # The answer may have been on its way, with leases that nobody would know of.
             await self._give_back(types, claim_key)
             raise
 
     async def complete(self, job: ClaimedJob, result: bytes | None) -> None:
-        await self._client.complete_job(job, result)
+        await self._persist(lambda: self._client.complete_job(job, result), f"complete job {job.job_id}")
 
     async def fail(self, job: ClaimedJob, error: JobError, *, retryable: bool, retry_delay_ms: int | None) -> Settled:
-        return await self._client.fail_job(job, error, retryable=retryable, retry_delay_ms=retry_delay_ms)
+        return await self._persist(
+            lambda: self._client.fail_job(job, error, retryable=retryable, retry_delay_ms=retry_delay_ms),
+            f"fail job {job.job_id}",
+        )
 
     async def release(self, job: ClaimedJob) -> Settled:
         return await self._client.release_job(job)
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]], what: str) -> T:
+        """Outlast an outage, however long: there is nothing better to do, and leases start anew with a new leader.
+
+        Only when the worker stops is this given up, by cancelling it.
+        """
+        while True:
+            try:
+                answer = await attempt()
+            except OsqueueError as error:
+                # A queue that is full refuses outcomes for a reason; that its broker is busy passes.
+                if not is_outage(error) and error.reason != TOO_MANY_REQUESTS:
+                    raise
+                if not self._away:
+                    log.warning("worker %s cannot %s, trying on: %s", self._worker_id, what, error)
+                self._away = True
+                await asyncio.sleep(self._client.options.retry_delay_ms / 1_000)
+                continue
+            if self._away:
+                log.info("worker %s is back at work", self._worker_id)
+            self._away = False
+            return answer
 
     async def _claim(self, types: Sequence[str], free: int, wait_ms: int, claim_key: str) -> list[ClaimedJob]:
         return await self._client.claim_jobs(

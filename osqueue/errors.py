@@ -172,6 +172,7 @@ NOT_LEADER = "NOT_LEADER"
 OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
 CANCELLED = "CANCELLED"
 DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
 
 _BY_REASON: dict[str, type[OsqueueError]] = {
     INVALID_REQUEST: BrokerProtocolError,
@@ -181,7 +182,7 @@ _BY_REASON: dict[str, type[OsqueueError]] = {
     "LEASE_LOST": LeaseLostError,
     "IDEMPOTENCY_CONFLICT": IdempotencyConflictError,
     "QUEUE_FULL": QueueFullError,
-    "TOO_MANY_REQUESTS": QueueFullError,
+    TOO_MANY_REQUESTS: QueueFullError,
     NOT_LEADER: BrokerLeadershipError,
     OUTCOME_UNKNOWN: EngineStateError,
     "INTERNAL": EngineStateError,

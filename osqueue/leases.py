@@ -6,6 +6,7 @@ also notices a handler that blocks the worker's event loop, and names it.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -74,6 +75,7 @@ class LeaseKeeper:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._stopping = False
+        self._task: asyncio.Task[None] | None = None
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="osqueue-leases", daemon=True)
         self.renewed = 0
@@ -83,9 +85,11 @@ class LeaseKeeper:
         self._thread.start()
 
     async def stop(self) -> None:
-        """End the thread."""
+        """End the thread, and the call it may be making."""
         self._stopping = True
-        self._alarm()
+        loop, task = self._loop, self._task
+        if loop is not None and task is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(task.cancel)
         await asyncio.to_thread(self._thread.join)
 
     def keep(self, holder: Holder) -> KeptLease:
@@ -107,11 +111,13 @@ class LeaseKeeper:
             loop.call_soon_threadsafe(wake.set)
 
     def _run(self) -> None:
-        asyncio.run(self._main())
+        with contextlib.suppress(asyncio.CancelledError):  # that is how `stop` ends it
+            asyncio.run(self._main())
 
     async def _main(self) -> None:
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         transport = self._make_transport()
         try:
             while not self._stopping:
@@ -145,10 +151,11 @@ class LeaseKeeper:
         try:
             answers = await transport.heartbeat_jobs(heartbeats, timeout_ms=timeout_ms)
         except OsqueueError as error:  # they are still due: the next tick tries again, and the leases have time left
+            self._failed(f"cannot renew {len(batch)} leases, trying on: {error}")
+            return
+        except Exception:
+            log.exception("cannot renew %d leases, trying on", len(batch))
             self.failures += 1
-            if not self._failing:
-                log.warning("cannot renew %d leases, trying on: %s", len(batch), error)
-            self._failing = True
             return
         if self._failing:
             log.info("leases are renewed again")
@@ -170,6 +177,12 @@ class LeaseKeeper:
             if answer.cancel_requested and not kept.told_cancelled:
                 kept.told_cancelled = True
                 self._tell(kept.holder.cancel_requested)
+
+    def _failed(self, message: str) -> None:
+        self.failures += 1
+        if not self._failing:
+            log.warning(message)
+        self._failing = True
 
     def _tell(self, message: Callable[[], None]) -> None:
         if not self._worker_loop.is_closed():

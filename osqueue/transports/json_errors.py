@@ -52,12 +52,12 @@ def _violations(found: Any) -> list[Violation]:
     if not isinstance(found, list):
         return []
     return [
-        Violation(_snake(str(item.get("field", ""))), str(item.get("description", "")))
+        Violation(snake_path(str(item.get("field", ""))), str(item.get("description", "")))
         for item in found
         if isinstance(item, dict)
     ]
 
 
-def _snake(path: str) -> str:
+def snake_path(path: str) -> str:
     """A field as this API calls it: JSON says maxAttempts."""
     return _capital.sub(lambda match: "_" + match[0].lower(), path)

@@ -11,12 +11,14 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from osqueue.transports.json_errors import snake_path
 from osqueue.transports.json_text import JsonTextError, items, loads, members
 from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2
 
 BASE64 = "Base64"
 POSITION = "osqueue.v1.CommitPosition"
 INLINED = "osqueue.v1.JobFilter"
+VIOLATED = "osqueue.v1.FieldViolation.field"
 
 
 def to_json(message: Any) -> dict[str, Any]:
@@ -91,6 +93,8 @@ def _fill(into: Any, field: FieldDescriptor, text: str, is_base64: bool) -> None
             setattr(into, name, _number(loads(text), numbers))
     elif field.is_repeated:
         getattr(into, name).extend(loads(text))
+    elif field.full_name == VIOLATED:
+        setattr(into, name, snake_path(loads(text)))
     else:
         setattr(into, name, loads(text))
 

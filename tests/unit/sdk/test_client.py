@@ -348,6 +348,16 @@ async def test_closing_finishes_what_is_under_way(queue):
         await client.submit_job("t", 1)
 
 
+async def test_a_transport_of_ones_own_is_the_one_that_is_used(queue):
+    transport = MemoryTransport(queue)
+    async with OsqueueClient(transport=transport) as client:
+        second = client.new_transport()
+        await client.submit_job("t", 1)
+        assert client._open().transport is transport
+        assert second is not transport
+    assert transport.closed
+
+
 async def test_a_client_that_was_never_used_closes(queue):
     client = OsqueueClient(transport=MemoryTransport(queue))
     assert not client.state().connected

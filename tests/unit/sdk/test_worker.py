@@ -263,14 +263,36 @@ async def test_a_result_the_broker_refuses_fails_the_attempt(client, queue, monk
     assert queue.jobs[handle.id].error == JobError("QueueFull", "no room for a promised result")
 
 
-async def test_a_broker_that_is_away_for_good_is_logged(queue, caplog, monkeypatch):
+async def test_an_outage_is_outlasted(queue, caplog):
+    caplog.set_level(logging.INFO)
+    away = [TransportConnectionError("away")] * 5
+    async with OsqueueClient(transport=MemoryTransport(queue), max_retries=0, retry_delay_ms=0) as client:
+        handle = await client.submit_job("t", 1)
+
+        async def run(payload):
+            queue.errors = away[:]  # met by the completion
+
+        queue.errors = away[:]  # met by the claim
+        worker = await work(client, {"t": run})
+        assert await handle.status() == "completed"
+    assert worker.tally.unsettled == 0
+    assert "cannot claim jobs, trying on: away" in caplog.text
+    assert "is back at work" in caplog.text
+
+
+async def test_a_broker_that_does_not_come_back_is_told_when_the_worker_ends(queue, caplog, monkeypatch):
+    monkeypatch.setattr("osqueue.worker.GIVE_BACK_MS", 10)
+    refused = asyncio.Event()
+
     async def away(self, completions, **_):
+        refused.set()
         raise TransportConnectionError("away")
 
     monkeypatch.setattr(MemoryTransport, "complete_jobs", away)
     async with OsqueueClient(transport=MemoryTransport(queue), max_retries=0) as client:
         handle = await client.submit_job("t", 1)
-        worker = await work(client, {"t": coroutine})
+        async with Running(client, {"t": coroutine}, drain_timeout_ms=0) as worker:
+            await refused.wait()
     assert worker.tally.unsettled == 1
     assert f"job {handle.id} (t) is completed, but the broker could not be told" in caplog.text
 
