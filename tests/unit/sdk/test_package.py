@@ -1,11 +1,17 @@
 """What importing the SDK costs, and what its types say."""
 
+import ast
+import builtins
+import inspect
+import re
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+import osqueue
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -19,8 +25,6 @@ def test_importing_is_light():
 
 
 def test_everything_public_is_there():
-    import osqueue
-
     assert [name for name in osqueue.__all__ if not hasattr(osqueue, name)] == []
     assert osqueue.__all__ == sorted(osqueue.__all__)
 
@@ -101,3 +105,20 @@ def test_wrong_payloads_options_and_handlers_are_found(verdict):
     wrong = {number for number, line in enumerate(textwrap.dedent(USES).splitlines(), 1) if "# WRONG" in line}
     found = {int(line.split(":")[1]) for line in verdict if " error: " in line}
     assert found == wrong, verdict
+
+
+def test_the_documentation_speaks_of_what_there_is():
+    """Its programs are Python, every name of ours in it exists, every default is the one in force."""
+    text = (ROOT / "docs" / "sdk.md").read_text()
+    for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        for node in ast.walk(ast.parse(program)):
+            if isinstance(node, ast.ImportFrom) and node.module == "osqueue":
+                assert [alias.name for alias in node.names if not hasattr(osqueue, alias.name)] == []
+    errors = re.findall(r"`(\w+Error)`", text)
+    assert [name for name in errors if not hasattr(osqueue, name) and not hasattr(builtins, name)] == []
+    options = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", text, re.MULTILINE)
+    defaults = inspect.signature(osqueue.OsqueueClient).parameters
+    assert {name: int(value.replace(",", "")) for name, value in options} == {
+        name: defaults[name].default for name, _ in options
+    }
+    assert len(options) == 4
