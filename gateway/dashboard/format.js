@@ -50,6 +50,16 @@ export function span(ms) {
   return twoUnits(Math.round(seconds));
 }
 
+/**
+ * @param {number} ms A round number.
+ * @returns {string} In one unit, for axes.
+ */
+export function mark(ms) {
+  if (ms < 1_000) return `${ms} ms`;
+  const [unit, size] = ms <= 180_000 ? ["s", 1_000] : ms <= 10_800_000 ? ["min", 60_000] : ["h", 3_600_000];
+  return `${Number((ms / Number(size)).toPrecision(2))} ${unit}`;
+}
+
 /** @param {number} seconds */
 function twoUnits(seconds) {
   const minutes = Math.floor(seconds / 60);
@@ -150,7 +160,7 @@ export function brief(text, most) {
 
 /** @param {string} id */
 export function shortId(id) {
-  return id.length > 14 ? `…${id.slice(-10)}` : id;
+  return id.length > 12 ? `…${id.slice(-8)}` : id;
 }
 
 /** @type {Record<string, string>} The statuses as people call them. */

@@ -26,7 +26,7 @@ export function useLive() {
 
 /**
  * @param {number} [everyMs]
- * @returns {number} The time, again and again, for what says how long ago something was.
+ * @returns {number} The leader's time, again and again, for what says how long ago something was.
  */
 export function useNow(everyMs = 1_000) {
   const [now, setNow] = useState(Date.now);
@@ -34,7 +34,7 @@ export function useNow(everyMs = 1_000) {
     const timer = setInterval(() => document.hidden || setNow(Date.now()), everyMs);
     return () => clearInterval(timer);
   }, [everyMs]);
-  return now;
+  return now + live.skewMs;
 }
 
 /**

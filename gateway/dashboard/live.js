@@ -18,6 +18,8 @@ const KEPT_EVENTS = 200;
 const HIDDEN_FOR_MS = 5_000;
 const SILENT_FOR_MS = 20_000;
 /** The statistics come twice a second; a stream that is silent for so long is dead. */
+const SKEW_MS_MIN = 1_000;
+/** Less than this may be the event's way to us. */
 const PAUSES_MS = [500, 1_000, 2_000, 4_000];
 
 /**
@@ -35,6 +37,8 @@ export class Live {
     this.stats = null;
     /** When `stats` arrived, by this machine's clock. */
     this.heardAt = 0;
+    /** How far the leader's clock is ahead of this machine's. */
+    this.skewMs = 0;
     /** @type {T.JobEvent[]} The last ones, the newest last. */
     this.events = [];
     /** @type {Set<() => void>} */
@@ -143,6 +147,8 @@ export class Live {
 
   /** @param {T.JobEvent} event */
   happened(event) {
+    const skew = event.at - Date.now();
+    this.skewMs = Math.abs(skew) < SKEW_MS_MIN ? 0 : skew;
     this.events.push(event);
     if (this.events.length >= 2 * KEPT_EVENTS) this.events = this.events.slice(-KEPT_EVENTS);
     for (const listener of this.eventListeners) listener(event);

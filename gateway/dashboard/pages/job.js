@@ -157,7 +157,7 @@ function Facts({ job, now }) {
   /** @type {[string, any][]} */
   const rows = [
     ["Submitted", html`<${Ago} at=${job.createdAt} now=${now} />`],
-    ["Runs", job.status === "scheduled" && html`<${Ago} at=${job.runAt} now=${now} />`],
+    ["Runs", job.status === "scheduled" && html`<${Ago} at=${job.runAt} now=${now} ahead=${true} />`],
     ["Started", job.claimedAt > 0 && html`<${Ago} at=${job.claimedAt} now=${now} />`],
     ["Finished", job.finishedAt > 0 && html`<${Ago} at=${job.finishedAt} now=${now} />`],
     ["Worker", job.workerId && html`<a href="/jobs?worker=${encodeURIComponent(job.workerId)}">${visible(job.workerId)}</a>`],

@@ -145,7 +145,7 @@ function Table({ page, chosen, onChoose, first }) {
     <table class="jobs">
       <thead>
         <tr>
-          <th><input type="checkbox" aria-label="Select all on this page" checked=${every} onChange=${() => onChoose(new Set(every ? [] : jobs.map((job) => job.id)))} /></th>
+          <th class="narrow"><input type="checkbox" aria-label="Select all on this page" checked=${every} onChange=${() => onChoose(new Set(every ? [] : jobs.map((job) => job.id)))} /></th>
           <th>Status</th><th>Job</th><th>Type</th><th class="number">Attempts</th><th>Submitted</th><th>Worker</th><th>What</th>
         </tr>
       </thead>
@@ -185,10 +185,10 @@ function What({ job, now }) {
   if (job.progress) {
     return html`<${Meter} fraction=${job.progress.fraction} label="Progress" /> <span class="soft">${visible(job.progress.message)}</span>`;
   }
-  if (job.status === "scheduled") return html`runs <${Ago} at=${job.runAt} now=${now} />`;
+  if (job.status === "scheduled") return html`runs <${Ago} at=${job.runAt} now=${now} ahead=${true} />`;
   if (job.status === "completed") return html`<span class="soft">${span(job.finishedAt - job.createdAt)} after it was submitted</span>`;
   if (job.error && job.status !== "in_progress") return html`<${ErrorLine} error=${job.error} />`;
-  if (job.priority) return html`<span class="soft">priority ${job.priority}</span>`;
+  if (job.priority) return html`<span class="soft">priority ${String(job.priority).replace("-", "−")}</span>`;
   return null;
 }
 

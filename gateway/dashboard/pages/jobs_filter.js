@@ -113,9 +113,10 @@ export function FilterBar({ address }) {
  */
 function Field({ label, value, pattern, list, onChange }) {
   const id = list && "known-types";
-  return html`<label class="field">
-    <span>${label}</span>
+  return html`<span class="field">
     <input
+      placeholder=${label}
+      aria-label=${label}
       value=${value}
       list=${id}
       pattern=${pattern}
@@ -124,20 +125,20 @@ function Field({ label, value, pattern, list, onChange }) {
       onChange=${(/** @type {any} */ event) => event.currentTarget.reportValidity() && onChange(event.currentTarget.value.trim())}
     />
     ${list && html`<datalist id=${id}>${list.slice(0, 200).map((one) => html`<option key=${one} value=${one} />`)}</datalist>`}
-  </label>`;
+  </span>`;
 }
 
 /** @param {{from: number, onChange: (from: string | null) => void}} props */
 function Since({ from, onChange }) {
-  return html`<label class="field">
-    <span>Submitted</span>
+  return html`<span class="field">
     <select
+      aria-label="Submitted"
       value=${from ? "kept" : ""}
       onChange=${(/** @type {any} */ event) => onChange(event.currentTarget.value ? String(Date.now() - Number(event.currentTarget.value)) : null)}
     >
-      <option value="">at any time</option>
-      ${from > 0 && html`<option value="kept" hidden>since ${clock(from)}</option>`}
-      ${SINCE.map(({ word, ms }) => html`<option key=${ms} value=${ms}>in ${word}</option>`)}
+      <option value="">Submitted at any time</option>
+      ${from > 0 && html`<option value="kept" hidden>Submitted since ${clock(from)}</option>`}
+      ${SINCE.map(({ word, ms }) => html`<option key=${ms} value=${ms}>Submitted in ${word}</option>`)}
     </select>
-  </label>`;
+  </span>`;
 }

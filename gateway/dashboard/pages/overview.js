@@ -4,7 +4,7 @@
  */
 
 import { getHistory } from "../api.js";
-import { amount, count, rate, span } from "../format.js";
+import { amount, count, mark, rate, span } from "../format.js";
 import { useLive, useLoaded } from "../hooks.js";
 import { html, useState } from "../lib.js";
 import { live } from "../live.js";
@@ -92,9 +92,9 @@ function Charts() {
     </div>
     <${Wrong} problem=${loaded.problem && live.state === "live" ? loaded.problem : null} retry=${loaded.reload} />
     <div class="charts">
-      <${Chart} title="Jobs per second" hint="Submitted, completed, and attempts that failed, expired or timed out" axis=${axis} series=${flow(perSecond)} write=${amount} />
-      <${Chart} title="Submit → start" hint="From a job's being ready until it was claimed" axis=${axis} series=${WAITED} write=${span} />
-      <${Chart} title="Start → finish" hint="From a job's claim until it was completed" axis=${axis} series=${RAN} write=${span} />
+      <${Chart} title="Jobs per second" hint="Submitted, completed, and attempts that failed, expired or timed out" axis=${axis} series=${flow(perSecond)} write=${amount} mark=${amount} />
+      <${Chart} title="Submit → start" hint="From a job's being ready until it was claimed" axis=${axis} series=${WAITED} write=${span} mark=${mark} />
+      <${Chart} title="Start → finish" hint="From a job's claim until it was completed" axis=${axis} series=${RAN} write=${span} mark=${mark} />
     </div>
   </section>`;
 }

@@ -3,17 +3,18 @@
  * @module
  */
 
-import { getStorageStats, listWorkers, readState } from "../api.js";
+import { getHistory, getStorageStats, listWorkers, readState } from "../api.js";
 import { OWN } from "../connection.js";
 import { amount, bytes, count, money, plural, rate, span, visible } from "../format.js";
 import { useLoaded, useNow } from "../hooks.js";
 import { html, useState } from "../lib.js";
+import { live } from "../live.js";
 import { asProblem } from "../problem.js";
 import { CopyButton } from "../parts/copy.js";
 import { Empty, Shown, Wrong } from "../parts/states.js";
 import { Ago, Meter, Type } from "../parts/status.js";
 
-/** @import { Stats, StorageStats, TypeStats, Worker } from "../types.js" */
+/** @import { Latency, Stats, StorageStats, TypeStats, Worker } from "../types.js" */
 
 const DAY_MS = 86_400_000;
 const ENOUGH_JOBS = 100;
@@ -23,10 +24,10 @@ const STATE_CHARACTERS = 100_000;
 
 /** @param {{stats: Stats}} props */
 export function BrokerPanel({ stats }) {
-  const loaded = useLoaded(getStorageStats, [], { everyMs: 2_000 });
-  const now = useNow();
+  const loaded = useLoaded(loadBroker, [], { everyMs: 2_000 });
+  const now = useNow() - live.skewMs; // these times are by the broker's wall clock
   const [first] = useState(() => ({ completed: stats.counts.completedTotal, cost: NaN }));
-  const storage = loaded.data;
+  const storage = loaded.data?.storage;
   if (storage?.cost && Number.isNaN(first.cost)) first.cost = storage.cost.requests;
   return html`<section class="card">
     <header><h2>Broker</h2></header>
@@ -37,16 +38,26 @@ export function BrokerPanel({ stats }) {
       <div><dt>Kept in memory</dt><dd>${bytes(stats.bytes)}</dd></div>
     </dl>
     <${Shown} loaded=${loaded} lines=${5}>
-      ${(/** @type {StorageStats} */ found) => html`<${StorageFacts} storage=${found} now=${now} stats=${stats} first=${first} />`}
+      ${(/** @type {BrokerData} */ found) => html`<${StorageFacts} ...${found} now=${now} stats=${stats} first=${first} />`}
     <//>
   </section>`;
 }
 
+/** @typedef {{storage: StorageStats, commit: Latency | undefined}} BrokerData */
+
 /**
- * @param {{storage: StorageStats, now: number, stats: Stats, first: {completed: number, cost: number}}} props
+ * @param {AbortSignal} signal
+ * @returns {Promise<BrokerData>}
  */
-function StorageFacts({ storage, now, stats, first }) {
-  const put = storage.operations.find((one) => one.operation === "put_if_absent" && one.requests > 0);
+async function loadBroker(signal) {
+  const [storage, history] = await Promise.all([getStorageStats(signal), getHistory(0, 60_000, 2, signal)]);
+  return { storage, commit: history.points.findLast((point) => point.commits > 0)?.commitLatency };
+}
+
+/**
+ * @param {BrokerData & {now: number, stats: Stats, first: {completed: number, cost: number}}} props
+ */
+function StorageFacts({ storage, commit, now, stats, first }) {
   const requests = storage.operations.reduce((sum, one) => sum + one.requests, 0);
   const errors = storage.operations.reduce((sum, one) => sum + one.errors, 0);
   const elapsed = Math.max(1_000, now - storage.since);
@@ -56,7 +67,7 @@ function StorageFacts({ storage, now, stats, first }) {
     <div><dt>Store</dt><dd class="cut" title=${storage.location}>${visible(storage.location)}</dd></div>
     <div><dt>Last commit</dt><dd><${Ago} at=${storage.lastCommitAt} now=${now} /></dd></div>
     <div><dt>Commits</dt><dd>${count(storage.commits)}, ${bytes(storage.segmentBytes)}</dd></div>
-    ${put && html`<div><dt>Commit put</dt><dd>${span(put.latencyMsP50)} median, ${span(put.latencyMsP99)} p99</dd></div>`}
+    ${commit && html`<div><dt>Commit latency</dt><dd title="Of the last minute">${span(commit.p50Ms)} median, ${span(commit.p99Ms)} p99</dd></div>`}
     <div><dt>Storage requests</dt><dd>${amount((requests * DAY_MS) / elapsed)} a day</dd></div>
     ${errors > 0 && html`<div class="bad"><dt>Failed requests</dt><dd>${count(errors)}</dd></div>`}
     ${storage.cost

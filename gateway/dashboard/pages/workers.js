@@ -54,7 +54,7 @@ function Workers({ workers, nextPageToken, text, now }) {
       <table>
         <thead>
           <tr>
-            <th>Worker</th><th>State</th><th>Types</th><th>Slots</th><th>Current jobs</th>
+            <th>Worker</th><th>State</th><th>Types</th><th>Holds</th><th>Current jobs</th>
             <th class="number">Completed</th><th class="number">Failed</th><th>Last heard of</th><th>Since</th>
           </tr>
         </thead>

@@ -31,9 +31,15 @@ const BOTTOM = 20;
 const TOP = 8;
 
 /**
- * @param {{title: string, hint: string, axis: Axis, series: Series[], write: (value: number) => string}} props
+ * @param {object} props
+ * @param {string} props.title
+ * @param {string} props.hint
+ * @param {Axis} props.axis
+ * @param {Series[]} props.series
+ * @param {(value: number) => string} props.write
+ * @param {(value: number) => string} props.mark Writes the round numbers of the axis.
  */
-export function Chart({ title, hint, axis, series, write }) {
+export function Chart({ title, hint, axis, series, write, mark }) {
   const box = useRef(/** @type {SVGSVGElement | null} */ (null));
   const width = useWidth(box);
   const { points, from, until, stepMs } = axis;
@@ -71,7 +77,7 @@ export function Chart({ title, hint, axis, series, write }) {
       ${[0, 0.5, 1].map(
         (part) => html`<g key=${part}>
           <line class="grid" x1=${LEFT} x2=${width - 6} y1=${y(top * part)} y2=${y(top * part)} />
-          <text class="tick" x=${LEFT - 6} y=${y(top * part) + 4} text-anchor="end">${write(top * part)}</text>
+          <text class="tick" x=${LEFT - 6} y=${y(top * part) + 4} text-anchor="end">${mark(top * part)}</text>
         </g>`,
       )}
       ${ticks(from, until, width).map(

@@ -40,7 +40,7 @@ export function Explain({ why, job, now }) {
       <p>${visible(why.message)}</p>
     </div>
     <dl class="facts-row">
-      ${why.runAt > 0 && html`<div><dt>Runs</dt><dd><${Ago} at=${why.runAt} now=${now} /></dd></div>`}
+      ${why.runAt > 0 && html`<div><dt>Runs</dt><dd><${Ago} at=${why.runAt} now=${now} ahead=${true} /></dd></div>`}
       ${why.jobsAhead > 0 && html`<div><dt>Ahead of it</dt><dd>${why.jobsAhead}</dd></div>`}
       ${why.status === "unclaimed" && html`<div><dt>Workers for its type</dt><dd>${why.workers}</dd></div>`}
       ${why.leaseExpiresAt > 0 && html`<div><dt>Lease ends</dt><dd>in ${span(Math.max(0, why.leaseExpiresAt - now))}</dd></div>`}

@@ -30,6 +30,8 @@ const TOOLS = [
 export function Shell({ path, children }) {
   const live = useLive();
   const help = useKeys();
+  // On a phone the links scroll sideways.
+  useEffect(() => document.querySelector(".links [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [path]);
   const dead = live.stats?.counts.dead ?? 0;
   /** @param {{href: string, name: string, key: string}} page */
   const link = ({ href, name, key }) => {
@@ -46,7 +48,7 @@ export function Shell({ path, children }) {
       <div class="side-end">
         <${Connection} live=${live} />
         <${ThemeButton} />
-        <button type="button" class="quiet" onClick=${help.open} title="Key: ?">Keys</button>
+        <button type="button" class="quiet keys-button" onClick=${help.open} title="Key: ?">Keys</button>
         <a href="/docs" data-outside class="quiet button">API</a>
       </div>
     </nav>
