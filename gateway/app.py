@@ -74,7 +74,7 @@ class Gateway:
         }
         allow_connections(limits.connections)
         self._server = Server(self.handle, limits, self.metrics)
-        self._gauges()
+        self._show_figures()
         await self._listen()
 
     async def _listen(self) -> None:
@@ -129,7 +129,8 @@ class Gateway:
             response = _failed(request, error, mutates=target.mutates, connect=path in CONNECT_PATHS)
         if self.calls.draining:
             response.force_close()
-        self.metrics.answered(target.transport, target.name, response.status, clock() - started)
+        seconds = clock() - started if target.timed else None
+        self.metrics.answered(target.transport, target.name, response.status, seconds)
         return response
 
     def _is_open(self, path: str) -> bool:
@@ -142,36 +143,39 @@ class Gateway:
         page = self._open_pages.get(path) or self._pages.get(path)
         if page is not None:
             _require_method(request, hdrs.METH_GET)
-            return _Target("rest", path, partial(page, request))
+            return _Target("rest", path, partial(page, request), timed=path != WS_PATH)
         asset = assets.find(path) if assets.is_dashboard(path) else None
         if asset is not None:
             _require_method(request, hdrs.METH_GET)
             return _Target("rest", "dashboard", partial(assets.answer, request, path, asset))
         rpc = CONNECT_PATHS.get(path)
         if rpc is not None:
-            return _Target("connect", rpc.name, partial(self._connect.answer, request, rpc), mutates(rpc))
+            respond = partial(self._connect.answer, request, rpc)
+            return _Target("connect", rpc.name, respond, mutates(rpc), timed=not rpc.server_streaming)
         routes, identifier = find(path)
         if not routes:
             raise Refusal(404, f"there is no {path[:200]}; /docs lists what there is")
         route = routes[_require_method(request, *routes)]
         if route.rpc.server_streaming:
-            return _Target("rest", route.rpc.name, partial(self._streams.answer, request, route, query))
-        return _Target(
-            "rest", route.rpc.name, partial(self._rest.answer, request, route, identifier, query), route.mutates
-        )
+            if request.method == hdrs.METH_HEAD:  # it would last as long as the stream, and say nothing
+                raise Refusal(405, "HEAD is not possible here, only GET", headers={hdrs.ALLOW: hdrs.METH_GET})
+            return _Target("rest", route.rpc.name, partial(self._streams.answer, request, route, query), timed=False)
+        respond = partial(self._rest.answer, request, route, identifier, query)
+        return _Target("rest", route.rpc.name, respond, route.mutates)
 
-    def _gauges(self) -> None:
-        gauge = self.metrics.gauge
-        gauge("connections", "Connections open.", lambda: self._server.open)
-        gauge("calls_under_way", "Calls being answered by the broker.", lambda: self.calls.under_way)
-        gauge("calls_waiting", "Calls that wait for a job.", lambda: self.calls.waiting)
-        gauge("streams", "Server streams open.", lambda: self.calls.streams)
-        gauge("sockets", "WebSockets open.", lambda: self.sockets.open)
-        gauge("body_bytes", "Bytes of large requests and answers under way.", lambda: self.budget.used)
-        gauge("repeated_calls", "Calls repeated because no broker led.", lambda: self.broker.repeated)
+    def _show_figures(self) -> None:
+        show = self.metrics.show
+        show("connections", "Connections open.", lambda: self._server.open)
+        show("calls_under_way", "Calls being answered by the broker.", lambda: self.calls.under_way)
+        show("calls_waiting", "Calls that wait for a job.", lambda: self.calls.waiting)
+        show("streams", "Server streams open.", lambda: self.calls.streams)
+        show("sockets", "WebSockets open.", lambda: self.sockets.open)
+        show("body_bytes", "Bytes of large requests and answers under way.", lambda: self.budget.used)
+        show("repeated_calls_total", "Calls repeated because no broker led.", lambda: self.broker.repeated, "counter")
         for name, batcher in self.broker.batchers.items():
-            gauge(f"{name.lower()}_batches", f"Batches that {name} calls shared.", partial(getattr, batcher, "batches"))
-            gauge(f"{name.lower()}_batched", f"{name} calls in them.", partial(getattr, batcher, "items"))
+            batches, batched = partial(getattr, batcher, "batches"), partial(getattr, batcher, "items")
+            show(f"{name.lower()}_batches_total", f"Batches that {name} calls shared.", batches, "counter")
+            show(f"{name.lower()}_batched_total", f"{name} calls in them.", batched, "counter")
 
 
 class _Target(NamedTuple):
@@ -181,6 +185,8 @@ class _Target(NamedTuple):
     name: str
     respond: Callable[[], Awaitable[web.StreamResponse]]
     mutates: bool = False
+    timed: bool = True
+    """It ends by itself, not when its caller likes."""
 
 
 async def _nothing() -> web.StreamResponse:

@@ -156,6 +156,12 @@ async def test_other_methods_are_405_and_the_answer_lists_the_right_ones(caller:
     assert error["_tag"] == "BrokerProtocolError"
 
 
+async def test_a_stream_has_no_head(caller: Caller) -> None:
+    for path in ("/v1/events", "/state"):
+        asked = await caller.ask("HEAD", path)
+        assert (asked.status, asked.headers["Allow"]) == (405, "GET")
+
+
 async def test_405_says_what_is_allowed(caller: Caller) -> None:
     asked = await caller.ask("GET", "/v1/jobs/claim")
     assert (asked.status, asked.headers["Allow"]) == (405, "POST")
