@@ -41,6 +41,7 @@ class Gateway:
     def __init__(self, config: GatewayConfig, *, link: Link | None = None) -> None:
         """`link`: another way to the broker than gRPC to the addresses of the configuration."""
         self.config = config
+        self.metrics = Metrics()
         self._link = link
         self._runner: web.ServerRunner | None = None
         self._sites: list[web.BaseSite] = []
@@ -49,7 +50,6 @@ class Gateway:
     async def start(self) -> None:
         """Listen; raises `ConfigError` when that is not possible."""
         config, limits = self.config, self.config.limits
-        self.metrics = Metrics()
         self.budget = Budget(limits.body_bytes_total)
         link = self._link or BrokerLink(config.endpoints(), token=config.token)
         self.broker = Broker(link, limits)
