@@ -3,7 +3,7 @@
     python scripts/run_topology.py [--folder DIRECTORY] [--minio PROGRAM]
 
 The bucket is SeaweedFS, as scripts/install_test_servers.sh installs it, or your MinIO program. Prints a line of JSON
-with all addresses and process ids once the gateway is ready, and runs until SIGINT or SIGTERM. Logs lie in the
+with all addresses and process ids once all are ready, and runs until SIGINT or SIGTERM. Logs lie in the
 directory. Whatever is killed stays dead: that is what one wants to try.
 """
 
@@ -104,8 +104,10 @@ async def run(folder: Path, bucket_url: str) -> None:
                            | {"pid": process.pid})  # fmt: skip
         variables = {**common, "BROKER_PORT": str(http[-1]), "BROKER_GRPC_ADDRESSES": ",".join(addresses)}
         gateway = await children.start("gateway", "osqueue_cli.child", "gateway", variables=variables)
-        ready = f"http://{gateway_address}/readyz"
-        await asyncio.to_thread(wait_until, lambda: ended.is_set() or _answers(ready), "the gateway to be ready")
+        pages = [f"http://{LOOPBACK}:{port}/healthz" for port in http[:-1]] + [f"http://{gateway_address}/readyz"]
+        await asyncio.to_thread(
+            wait_until, lambda: ended.is_set() or all(map(_answers, pages)), "brokers and gateway to be ready"
+        )
         topology = {
             "gateway": f"http://{gateway_address}",
             "gatewayPid": gateway.pid,
