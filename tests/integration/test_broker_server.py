@@ -1,0 +1,78 @@
+"""A broker as a library."""
+
+from pathlib import Path
+
+import pytest
+
+import osqueue
+from osqueue_service import BrokerServer
+from osqueue_service.errors import BrokerLeadershipError, ConfigError
+from osqueue_service.storage.file import FileStore
+from osqueue_service.storage.memory import MemoryBucket, MemoryStore
+from osqueue_service.storage.store import ObjectStore
+
+
+class Remote:
+    """A store that says nothing of who else uses it, as a bucket does."""
+
+    def __init__(self, bucket: MemoryBucket) -> None:
+        self._inner: ObjectStore = MemoryStore(bucket)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+def server(storage: object, **options: object) -> BrokerServer:
+    fast = {"heartbeat_interval_ms": 50, "heartbeat_timeout_ms": 200}
+    return BrokerServer(storage, host="127.0.0.1", port=0, **(fast | options))  # type: ignore[arg-type]
+
+
+async def test_it_serves_a_queue_that_outlives_it(tmp_path: Path) -> None:
+    for expected in (0, 1):
+        store = FileStore.open(tmp_path / "queue")
+        broker = server(store)
+        await broker.start()
+        assert broker.is_running and broker.is_leader
+        async with osqueue.OsqueueClient(f"grpc://{broker.address}") as client:
+            assert (await client.get_stats()).counts.total == expected
+            await client.submit_job("email", {"to": "ada@example.org"})
+        await broker.stop()
+        assert not broker.is_running and broker.address == ""
+        await store.close()
+
+
+async def test_a_second_broker_is_refused_while_another_is_active() -> None:
+    bucket = MemoryBucket()
+    first = server(Remote(bucket))
+    await first.start()
+    second = server(Remote(bucket))
+    with pytest.raises(BrokerLeadershipError, match=first.address):
+        await second.start()
+    assert not second.is_running
+    await first.stop()
+
+
+async def test_a_second_broker_stands_by_when_asked_and_takes_over() -> None:
+    bucket = MemoryBucket()
+    first, second = server(Remote(bucket)), server(Remote(bucket))
+    await first.start()
+    async with osqueue.OsqueueClient(f"grpc://{first.address}") as client:
+        job = await client.submit_job("email", 1)
+    await second.start(stand_by=True)
+    assert second.is_running and not second.is_leader
+    await first.stop()
+    async with osqueue.OsqueueClient(f"grpc://{second.address}") as client:
+        assert await (osqueue.JobHandle(client, job.id, False, None)).status() == "unclaimed"
+    assert second.is_leader
+    await second.stop()
+
+
+def test_an_interval_not_below_the_timeout_is_refused() -> None:
+    with pytest.raises(ConfigError, match="heartbeat_interval_ms"):
+        BrokerServer(MemoryStore(), heartbeat_interval_ms=1_000, heartbeat_timeout_ms=1_000)
+
+
+async def test_a_wildcard_host_on_a_shared_store_needs_an_address() -> None:
+    broker = BrokerServer(Remote(MemoryBucket()), host="0.0.0.0", port=0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="advertise_address"):
+        await broker.start()
