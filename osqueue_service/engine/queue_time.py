@@ -25,8 +25,10 @@ class QueueTime:
         monotonic = self._clock.monotonic_ms()
         elapsed = monotonic - self._read_at
         if elapsed > 0:
-            behind = self._clock.wall_ms() - self._now
-            slew = max(-_SLEW_MAX, min(_SLEW_MAX, behind / _SLEW_FULL_AT_MS * _SLEW_MAX))
-            self._now += elapsed * (1 + slew)
+            self._now += elapsed
             self._read_at = monotonic
+            behind = self._clock.wall_ms() - self._now
+            correction = elapsed * min(1.0, abs(behind) / _SLEW_FULL_AT_MS) * _SLEW_MAX
+            # Nobody may have asked for hours: then this reaches the wall, and must not pass it.
+            self._now += max(-correction, min(correction, behind))
         return int(self._now)
