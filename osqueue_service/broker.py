@@ -209,6 +209,7 @@ class Broker:
             self._engine = self._term = None
             self._leading.clear()
             engine.lose(leader_address=self.leader_address)
+            rebuild.begin()
             self._enter(Role.STANDBY)
 
     async def _hand_over(self) -> None:

@@ -22,6 +22,7 @@ class Rebuild:
 
     def begin(self) -> None:
         """Forget everything: the state of a new, empty queue."""
+        self.state.take_apart()
         self.state = State(history_limit=self._limits.history_attempts)
 
     def load(self, chunk: bytes) -> None:

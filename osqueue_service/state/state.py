@@ -58,6 +58,19 @@ class State:
         # volatile: told of a job just before it changes, while a checkpoint is being written.
         self.before_change: Callable[[Job], None] | None = None
 
+    def take_apart(self) -> None:
+        """Let every job go; nobody may use this state any more.
+
+        Jobs and the nodes of indexes point at each other, and are invisible to the garbage collector: a state that is
+        merely dropped would keep them for ever.
+        """
+        for job in self.jobs.values():
+            for node in (job.roster_node, job.ready_node):
+                if node is not None:
+                    node.before = node.after = None
+            job.roster_node = job.ready_node = None
+        self.jobs.clear()
+
     def job_id(self, job: Job) -> str:
         """The public id: the salt and the number in hexadecimal, or the id that an adopted job came with."""
         return job.spec.id or f"{self.salt}{job.number:010x}"

@@ -225,24 +225,33 @@ def acknowledged_positions_exist(history: History, book: Logbook) -> Iterator[st
 
 
 def refused_is_not_applied(history: History, book: Logbook) -> Iterator[str]:
-    """`refused` means certainly not applied: where all attempts were refused, the log has nothing of it."""
+    """`refused` means certainly not applied: nothing is in the log before an attempt that was not refused began."""
     by_content = {job.spec.payload.decode(): job for job in book.jobs.values()}
     submissions: dict[str, list[Event]] = defaultdict(list)
     for event in history.of("submit"):
         submissions[event.arguments["payload"]].append(event)
     for payload, events in submissions.items():
-        if payload in by_content and all(event.outcome == REFUSED for event in events):
-            yield f"refused, and applied all the same as {by_content[payload].job_id}: {events[0]}"
+        job = by_content.get(payload)
+        if job is not None and _only_refused_before(events, book.landed_ms(job.submitted)):
+            yield f"refused, and applied all the same as {job.job_id}: {_refused(events)}"
     ends: dict[tuple[str, str], list[Event]] = defaultdict(list)
-    for event in history.of(*ENDINGS):
+    for event in history.of("complete", "fail"):
         if event.token:
             ends[event.operation, event.token].append(event)
     for (operation, token), events in ends.items():
         _, claim = book.tokens.get(token, (None, None))
-        applied = claim is not None and claim.ending is ENDINGS[operation]
-        # A released job may have been given back by the broker itself, for a caller that was gone.
-        if applied and operation != "release" and all(event.outcome == REFUSED for event in events):
-            yield f"refused, and applied all the same: {events[0]}"
+        if claim is None or claim.ended is None or claim.ending is not ENDINGS[operation]:
+            continue
+        if _only_refused_before(events, book.landed_ms(claim.ended)):
+            yield f"refused, and applied all the same: {_refused(events)}"
+
+
+def _only_refused_before(events: list[Event], landed_ms: float) -> bool:
+    return all(event.outcome == REFUSED for event in events if event.invoked <= landed_ms)
+
+
+def _refused(events: list[Event]) -> Event:
+    return next(event for event in events if event.outcome == REFUSED)
 
 
 def keys_make_one_job(book: Logbook, windows: Windows) -> Iterator[str]:
@@ -256,7 +265,8 @@ def keys_make_one_job(book: Logbook, windows: Windows) -> Iterator[str]:
             continue
         apart_ms = book.commits[job.submitted].at_ms - book.commits[before.submitted].at_ms
         if not job.spec.idempotency_key or apart_ms < windows.idempotency_ttl_ms:
-            yield f"rule 9: {before.job_id} and {job.job_id} are one submission ({name[1].decode()}), {apart_ms} ms apart"
+            what = f"are one submission ({name[1].decode()}), {apart_ms} ms apart"
+            yield f"rule 9: {before.job_id} and {job.job_id} {what}"
 
 
 def first_in_first_out(history: History, book: Logbook) -> Iterator[str]:
@@ -278,9 +288,9 @@ def first_in_first_out(history: History, book: Logbook) -> Iterator[str]:
                 assert latest.first_claim is not None
                 if job.first_claim < latest.first_claim and job is not latest:
                     yield f"rule 8: {job.job_id} was claimed before {latest.job_id}, which was submitted before it"
-            elif kind == 0 and job.first_claim is not None:
-                if latest is None or job.first_claim > (latest.first_claim or 0):
-                    latest = job
+            later = latest is None or (job.first_claim or 0) > (latest.first_claim or 0)
+            if kind == 0 and job.first_claim is not None and later:
+                latest = job
 
 
 def reads_show_durable_state(history: History, book: Logbook) -> Iterator[str]:
@@ -294,9 +304,10 @@ def reads_show_durable_state(history: History, book: Logbook) -> Iterator[str]:
         if event.outcome == OK:
             if job is None or _late(event, book, job.submitted):
                 yield f"a read showed a job that was not durable: {event}"
-            elif event.answer["status"] == "completed":
-                if job.completed is None or _late(event, book, job.completed):
-                    yield f"a read showed a completion that was not durable: {event}"
+            elif event.answer["status"] == "completed" and (
+                job.completed is None or _late(event, book, job.completed)
+            ):
+                yield f"a read showed a completion that was not durable: {event}"
         elif event.reason == "JOB_NOT_FOUND" and event.arguments.get("linearizable"):
             known = acknowledged.get(event.job, float("inf")) < event.invoked
             gone = job is not None and (job.evicted if job.evicted is not None else job.purged)
@@ -312,10 +323,10 @@ def heartbeats_are_right(history: History, book: Logbook) -> Iterator[str]:
             if event.outcome == OK:
                 yield f"rule 6: a heartbeat of no lease was acknowledged: {event}"
             continue
-        refused = event.outcome == REFUSED and event.reason in ("LEASE_LOST", "JOB_NOT_FOUND")
-        if refused and event.answered is not None and job.purged is None:
-            if claim.ended is None or book.landed_ms(claim.ended) > event.answered:
-                yield f"rule 6: the lease was live, and its heartbeat refused: {event}"
+        if event.reason not in ("LEASE_LOST", "JOB_NOT_FOUND") or event.answered is None or job.purged is not None:
+            continue
+        if claim.ended is None or book.landed_ms(claim.ended) > event.answered:
+            yield f"rule 6: the lease was live, and its heartbeat refused: {event}"
 
 
 def nothing_is_taken_back(history: History, book: Logbook) -> Iterator[str]:

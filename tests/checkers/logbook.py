@@ -164,34 +164,32 @@ class Logbook:
                     job.attempts -= 1
                 self._check_exhaustion(job, end.ending, end.status, index)
                 self._end(job, index, at_ms, end.ending, end.status)
-        else:
-            self._follow_rest(record, index, at_ms)
-
-    def _follow_rest(self, record: AnyRecord, index: int, at_ms: int) -> None:
-        if isinstance(record, Promoted):
-            for number in record.numbers:
-                self._numbers[number].status = Status.UNCLAIMED
-        elif isinstance(record, CancelRequested):
-            for number in record.numbers:
-                self._numbers[number].cancel_requested = True
-        elif isinstance(record, Cancelled):
-            for number in record.numbers:
-                self._finish(self._numbers[number], Status.CANCELLED, index, at_ms)
-        elif isinstance(record, Retried):
-            for number in record.numbers:
-                job = self._numbers[number]
-                job.status, job.attempts, job.finished, job.cancel_requested = Status.UNCLAIMED, 0, None, False
         elif isinstance(record, Evicted):
             for number in record.numbers:
-                job = self._numbers[number]
-                job.evicted, job.evicted_at = index, at_ms
-                if job.finished is None:
-                    self.broken.append(f"rule 1: {job.job_id} was evicted though it was {job.status.wire}")
-                elif job.spec.retention_ms and at_ms < job.finished_at + job.spec.retention_ms:
-                    self.broken.append(f"rule 13: {job.job_id} was evicted before the retention it was promised")
-        elif isinstance(record, Purged):
+                self._evict(self._numbers[number], index, at_ms)
+        elif isinstance(record, Promoted | CancelRequested | Cancelled | Retried | Purged):
             for number in record.numbers:
-                self._numbers[number].purged = index
+                self._change(self._numbers[number], record, index, at_ms)
+
+    def _change(self, job: JobEntry, record: AnyRecord, index: int, at_ms: int) -> None:
+        """What a record that is nothing but a list of jobs says of one of them."""
+        if isinstance(record, Promoted):
+            job.status = Status.UNCLAIMED
+        elif isinstance(record, CancelRequested):
+            job.cancel_requested = True
+        elif isinstance(record, Cancelled):
+            self._finish(job, Status.CANCELLED, index, at_ms)
+        elif isinstance(record, Retried):
+            job.status, job.attempts, job.finished, job.cancel_requested = Status.UNCLAIMED, 0, None, False
+        else:
+            job.purged = index
+
+    def _evict(self, job: JobEntry, index: int, at_ms: int) -> None:
+        job.evicted, job.evicted_at = index, at_ms
+        if job.finished is None:
+            self.broken.append(f"rule 1: {job.job_id} was evicted though it was {job.status.wire}")
+        elif job.spec.retention_ms and at_ms < job.finished_at + job.spec.retention_ms:
+            self.broken.append(f"rule 13: {job.job_id} was evicted before the retention it was promised")
 
     def _claim(self, job: JobEntry, token: str, worker_id: str, index: int) -> None:
         if job.status is not Status.UNCLAIMED:

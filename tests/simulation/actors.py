@@ -216,6 +216,8 @@ class Operator(Actor):
         world, draw = self.world, self.draw
         while not world.calm:
             await self.pause(self.think_ms() * 2)
+            if self.chance("wander"):
+                self.transport.wander(draw.randrange(len(world.brokers)))
             known = world.known_jobs
             if known:
                 job_id = draw.choice(known)

@@ -51,17 +51,17 @@ class Handle:
 
 
 class _Numbered:
-    """What makes sets of futures iterate alike in every run."""
+    """What makes sets of futures iterate alike in every run: a hash that counts who was asked for it first."""
 
     _count = 0
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _Numbered._count += 1
-        self._number = _Numbered._count
-        super().__init__(*args, **kwargs)
-
     def __hash__(self) -> int:
-        return self._number
+        try:
+            return self._number
+        except AttributeError:
+            _Numbered._count += 1
+            self._number = _Numbered._count
+            return self._number
 
 
 class SimFuture(_Numbered, asyncio.Future):  # type: ignore[type-arg]

@@ -5,9 +5,17 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from osqueue_service.storage.operations import Operation
 from osqueue_service.testing.faulty import FaultKind
 from tests.simulation.actors import Actor
 from tests.simulation.world import SimBroker, World
+
+
+def _ambush_rate(operation: Operation, key: str) -> float:
+    """How dangerous the moment is."""
+    if operation is Operation.PUT_IF_ABSENT:
+        return 0.08 if key.startswith("checkpoints/") else 0.003
+    return {Operation.PUT_IF_VERSION: 0.03, Operation.DELETE: 0.02, Operation.LIST: 0.05}.get(operation, 0.001)
 
 
 class Nemesis:
@@ -17,6 +25,8 @@ class Nemesis:
         self.world = world
         self.actors = actors
         self.draw = random.Random(f"nemesis {world.swarm.seed}")
+        if "ambush" in world.swarm.nemeses:
+            world.ambush = self._ambush
         self._faults: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "kill broker": self._kill_broker,
             "stop broker": lambda: self._freeze_broker(suspend=False),
@@ -33,7 +43,28 @@ class Nemesis:
             "kill worker": lambda: self._kill_actor("worker"),
             "stop worker": self._stop_worker,
             "kill producer": lambda: self._kill_actor("producer"),
+            "ambush": self._kill_broker,
         }
+
+    def _ambush(self, broker: SimBroker, operation: Operation, key: str) -> None:
+        """Freeze or kill a broker just when it has sent a request that much depends on. The request goes its way."""
+        if self.world.calm or self.draw.random() >= _ambush_rate(operation, key):
+            return
+        self.world.note(f"NEMESIS ambush of {broker.name} at {operation.value} {key}")
+        self.world.count("ambush")
+        # Not within its own step: the process stops a moment later.
+        self.world.loop.world.spawn(self._spring(broker), name="ambush")
+
+    async def _spring(self, broker: SimBroker) -> None:
+        if self.draw.random() < 0.4:
+            broker.kill()
+            await self.wait(self.a_while_ms())
+            self.revive(broker)
+        else:
+            node = broker.node
+            node.stop(suspend=self.draw.random() < 0.5)
+            await self.wait(self.world.swarm.heartbeat_ms[1] * self.draw.choice([0.5, 1.3, 2.0]))
+            node.resume()
 
     async def run(self) -> None:
         """Until the world is calm."""
@@ -150,13 +181,12 @@ class Nemesis:
         weather.rates = {} if self.world.calm else before
 
     async def _disk_failure(self) -> None:
-        store = self.a_broker().store
+        broker = self.a_broker()
+        store = broker.store
         store.broken = True
         await self.wait(3_000.0)
         store.broken = False
-        self.revive(next(broker for broker in self.world.brokers if broker.store is store or broker.ended)) if any(
-            broker.ended for broker in self.world.brokers
-        ) else None
+        self.revive(broker)
 
     async def _kill_actor(self, role: str) -> None:
         actor = self.draw.choice([actor for actor in self.actors if actor.role == role])

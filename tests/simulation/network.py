@@ -24,7 +24,7 @@ class Network:
         self._draw = draw
         self._latency_ms = latency_ms
         self._down: set[tuple[str, str]] = set()
-        self._calls: dict[Node, dict[int, "_Call"]] = {}
+        self._calls: dict[Node, dict[int, _Call]] = {}
         self._count = 0
 
     def cut(self, one: str, other: str) -> None:

@@ -45,6 +45,8 @@ def run_seed(swarm: Swarm, *, traced: bool = False, problems_max: int = 20) -> R
     """Run one world to its end."""
     logging.disable(logging.CRITICAL)
     gc.disable()
+    if not gc.get_freeze_count():
+        gc.freeze()  # modules need not be looked at after every seed
     hook = sys.unraisablehook
     try:
         result = _run(swarm, traced, problems_max)
@@ -120,7 +122,7 @@ def _live(world: World, nemesis: Nemesis, problems_max: int) -> Result:
 
 def _is_over(world: World, calm_ms: float) -> bool:
     """Every job has ended, and everybody has heard what they asked."""
-    if world.loop.now_ms < calm_ms + 3_000:
+    if world.loop.now_ms < calm_ms + 2_000:
         return False
     leaders = [broker for broker in world.brokers if broker.leads]
     if not leaders or leaders[-1].broker is None:

@@ -24,7 +24,7 @@ from osqueue_service.testing.faulty import FaultKind
 from tests.simulation.loop import Node, SimLoop
 
 ROOT = "queue.json"
-REQUEST_TIMEOUT_MS = 2_000.0
+REQUEST_TIMEOUT_MS = 900.0
 
 
 @dataclass(slots=True)
@@ -70,8 +70,8 @@ class Bucket:
         if found is None:
             return
         del self._keys[bisect_left(self._keys, key)]
-        if key.startswith("log/") and isinstance(decode(key, found.body).entry, Fence):
-            self.broken.append(f"rule 12: the fence {key} was deleted")
+        if key.startswith("log/"):
+            self._check_delete(key, found.body)
 
     def list_after(self, prefix: str, after: str, limit: int) -> list[str]:
         start = bisect_right(self._keys, after) if after >= prefix else bisect_left(self._keys, prefix)
@@ -90,6 +90,14 @@ class Bucket:
         elif key.startswith("checkpoints/") and body != self.archive[key].body:
             self.broken.append(f"rule 17: the checkpoint object {key} was written twice")
         return version
+
+    def _check_delete(self, key: str, body: bytes) -> None:
+        entry = decode(key, body).entry
+        vouched = self.root_history[-1][1].checkpoint
+        if isinstance(entry, Fence):
+            self.broken.append(f"rule 12: the fence {key} was deleted")
+        elif entry.lane >= vouched.epoch and entry.sequence > vouched.sequence:
+            self.broken.append(f"rule 16: {key} was deleted, and the vouched checkpoint is {vouched.sequence}")
 
     def _check_root(self, body: bytes) -> None:
         root = decode_root(body)
@@ -127,7 +135,7 @@ class SimStore:
 
     def __init__(
         self, bucket: Bucket, node: Node, weather: Weather, draw: random.Random, met: Counter[str],
-        told: Callable[[str], None],
+        told: Callable[[str], None], sent: Callable[[Operation, str], None],
     ) -> None:  # fmt: skip
         self.bucket = bucket
         self.node = node
@@ -139,6 +147,7 @@ class SimStore:
         self._draw = draw
         self._met = met
         self._told = told
+        self._sent = sent
 
     @property
     def description(self) -> str:
@@ -197,6 +206,7 @@ class SimStore:
             self._answer_at(now + self._leg_ms() * 2, answer, _lost(operation, key))
         else:
             loop.world.call_at_ms(arrives, self._arrive, operation, key, kind, apply, answer)
+        self._sent(operation, key)
         return answer
 
     def _fate(self, operation: Operation) -> FaultKind:

@@ -26,6 +26,7 @@ NEMESES = (
     "kill worker",
     "stop worker",
     "kill producer",
+    "ambush",
 )
 
 STORE_FAULTS = (
@@ -36,12 +37,12 @@ STORE_FAULTS = (
     FaultKind.REFUSED_AFTER,
 )
 
-# Promises made to real users are hours long; worlds are minutes long. The windows shrink with the world, but stay longer
-# than an SDK goes on retrying a call, which is what they are for.
+# Promises made to real users are hours long; worlds are minutes long. The windows shrink with the world, but stay
+# longer than an SDK goes on retrying a call, which is what they are for.
 _SIM_LIMITS = replace(
     DEFAULT_LIMITS,
-    default_lease_ms=4_000,
-    default_retention_ms=20_000,
+    default_lease_ms=2_500,
+    default_retention_ms=8_000,
     dead_retention_ms=5 * MINUTE_MS,
     idempotency_ttl_ms=90_000,
     request_ttl_ms=90_000,
@@ -74,7 +75,7 @@ class Swarm:
     operators: int = 1
     depth: int = 4
     interval_ms: int | None = None
-    heartbeat_ms: tuple[float, float, float] = (1_000, 3_500, 250)
+    heartbeat_ms: tuple[float, float, float] = (600, 2_000, 250)
     limits: Limits = _SIM_LIMITS
     checkpoint_segments: int = 60
     tail_segments: int = 200
@@ -89,7 +90,7 @@ class Swarm:
     late_ms_max: float = 10_000.0
     nemeses: tuple[str, ...] = ()
     fault_every_ms: float = 6_000.0
-    trouble_ms: float = 35_000.0
+    trouble_ms: float = 18_000.0
     think_ms: float = 250.0
     clock_rates: tuple[float, float] = (1.0, 1.0)
     types: tuple[str, ...] = ("", "mail", "thumb")
@@ -124,14 +125,14 @@ def draw(seed: int) -> Swarm:
         swarm.late_ms_max = choice([500.0, 5_000.0, 30_000.0])
     if chance() < 0.9:
         swarm.nemeses = tuple(name for name in NEMESES if chance() < 0.35)
-        swarm.fault_every_ms = choice([2_000.0, 4_000.0, 8_000.0])
+        swarm.fault_every_ms = choice([1_000.0, 2_000.0, 4_000.0])
     swarm.behaviours = {
         name: choice([0.0, weight])
         for name, weight in (
             ("fail", 0.2), ("die", 0.05), ("release", 0.1), ("vanish", 0.1), ("slow", 0.1), ("repeat", 0.2),
             ("late", 0.1), ("beat", 0.5), ("batch", 0.3), ("key", 0.3), ("cancel call", 0.1), ("delay", 0.15),
             ("retention", 0.2), ("timeout", 0.15), ("priority", 0.3), ("policy", 0.3), ("conflict", 0.05),
-            ("cancel", 0.3), ("retry", 0.3), ("purge", 0.1), ("pause", 0.15), ("walk", 0.3), ("await", 0.2),
+            ("cancel", 0.3), ("retry", 0.3), ("purge", 0.1), ("pause", 0.15), ("walk", 0.3), ("await", 0.2), ("wander", 0.5),
         )
     }  # fmt: skip
     return swarm

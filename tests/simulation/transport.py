@@ -75,6 +75,10 @@ class SimTransport:
     async def close(self) -> None:
         """Nothing to close."""
 
+    def wander(self, target: int) -> None:
+        """Ask another broker from now on, whoever leads: somebody changed the address."""
+        self._target = target
+
     # --- one attempt -------------------------------------------------------------------------------------------------
 
     async def _attempt(self, handler: Handler, timeout_ms: float, events: list[Event]) -> Answer:
@@ -92,7 +96,7 @@ class SimTransport:
             except service_errors.OsqueueError as refusal:
                 answer = Answer(None)
                 answer.error = refusal
-            except Exception as defect:
+            except Exception as defect:  # noqa: BLE001 - whatever a call raises beside refusals is a finding
                 world.failed(f"a call on {node.name} raised {defect!r}", defect)
                 answer = Answer(None)
                 answer.error = service_errors.InternalError(repr(defect))
@@ -211,7 +215,7 @@ class SimTransport:
                     lease_ms=one.lease_ms,
                     max_attempts=one.max_attempts,
                     timeout_ms=one.spec.timeout_ms,
-                )  # fmt: skip
+                )
             )
         if not granted:
             self._accepted(asked, answer)

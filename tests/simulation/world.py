@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import random
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from osqueue_service.log.segment import Fence, decode
 from osqueue_service.state import image
 from osqueue_service.state.invariants import InvariantBroken, check, check_conservation
 from osqueue_service.state.state import State
+from osqueue_service.storage.operations import Operation
 from tests.checkers.history import Event, History
 from tests.simulation.clock import SimClock, SimIds
 from tests.simulation.loop import Node, SimLoop
@@ -50,7 +52,7 @@ class SimBroker:
         draw = random.Random(f"{self.name}.{self.lives} {world.swarm.seed}")
         self.node = Node(world.loop, self.name)
         self.node.rate = draw.uniform(*world.swarm.clock_rates)
-        self.store = SimStore(world.bucket, self.node, world.weather, draw, world.counts, world.note)
+        self.store = SimStore(world.bucket, self.node, world.weather, draw, world.counts, world.note, self._sent)
         self.broker = None
         self.ended = False
         self.node.spawn(self._live(draw), name="broker")
@@ -73,6 +75,10 @@ class SimBroker:
         reason = await broker.failed
         world.note(f"{self.name} ends: {reason}")
         world.ended(self, reason)
+
+    def _sent(self, operation: Operation, key: str) -> None:
+        """A request has just left: a moment for an ambush."""
+        self.world.ambush(self, operation, key)
 
     async def shut_down(self) -> None:
         """As on SIGTERM."""
@@ -112,8 +118,9 @@ class World:
         """(when, epoch) of each takeover."""
         self.bucket = Bucket(self.loop)
         self.weather = Weather(latency_ms=swarm.latency_ms, stall_rate=swarm.stall_rate, late_ms_max=swarm.late_ms_max)
-        self.weather.rates = {kind: swarm.fault_rate for kind in swarm.store_faults}
+        self.weather.rates = dict.fromkeys(swarm.store_faults, swarm.fault_rate)
         self.network = Network(random.Random(f"network {swarm.seed}"), swarm.network_ms)
+        self.ambush: Callable[[SimBroker, Operation, str], None] = lambda broker, operation, key: None
         self.engines: list[Engine] = []
         """Every engine that ever served, the latest last."""
         self.shadow = State(history_limit=swarm.limits.history_attempts)

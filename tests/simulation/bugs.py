@@ -1,0 +1,256 @@
+"""Bugs planted on purpose: each is a rule forgotten, and the simulation must notice within 200 seeds.
+
+They are planted from here, around the product's own functions; the product knows nothing
+of them. A name that is no longer there fails loudly.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+from unittest import mock
+
+from osqueue_service.engine import pipeline
+from osqueue_service.engine.pipeline import Pipeline, give
+from osqueue_service.errors import Deposed, NotLeader, StoreRefused, StoreUnavailable, StoreUnknown
+from osqueue_service.leadership.term import Term
+from osqueue_service.log.appender import Appender
+from osqueue_service.log.checkpoints import CheckpointWriter
+from osqueue_service.log.cleanup import Cleanup
+from osqueue_service.log.root import Root, decode_root
+from osqueue_service.log.settle import Settled, Settler
+from osqueue_service.state import apply, settling
+from osqueue_service.state.image import Kind, Snapshot
+from osqueue_service.state.model import Status
+from osqueue_service.storage.operations import Operation
+from tests.simulation.store import ROOT, SimStore
+
+Plant = Callable[[Callable[[Any, str, Any], None]], None]
+
+BUGS: dict[str, Plant] = {}
+
+
+def planted(name: str) -> ExitStack:
+    """The product with this bug, while the context lasts."""
+    stack = ExitStack()
+    BUGS[name](lambda owner, attribute, value: _patch(stack, owner, attribute, value))
+    return stack
+
+
+def _patch(stack: ExitStack, owner: Any, attribute: str, value: Any) -> None:
+    assert hasattr(owner, attribute), f"{owner} has no {attribute} any more"
+    stack.enter_context(mock.patch.object(owner, attribute, value))
+
+
+def bug(name: str) -> Callable[[Plant], Plant]:
+    def register(plant: Plant) -> Plant:
+        BUGS[name] = plant
+        return plant
+
+    return register
+
+
+# --- commits ---------------------------------------------------------------------------------------------------------
+
+
+@bug("acknowledge early")
+def _acknowledge_early(patch: Any) -> None:
+    push = Pipeline.push
+
+    def early(self: Pipeline, commit: Any, durable: Any) -> None:
+        push(self, commit, durable)
+        for reply in commit.replies:
+            give(reply)
+
+    patch(Pipeline, "push", early)
+
+
+@bug("answers out of order")
+def _out_of_order(patch: Any) -> None:
+    def release(self: Any) -> None:
+        for flight in [flight for flight in self._flights if flight.landed]:
+            self._flights.remove(flight)
+            if flight.after.sequence > self.released.sequence:
+                self.released = flight.after
+            if not flight.answer.done():
+                flight.answer.set_result(flight.after.sequence)
+        self._wake()
+
+    def settled(self: Any, durable: Any) -> None:
+        if durable.cancelled() or durable.exception() is not None:
+            return
+        for commit in [commit for commit in self._commits if commit.sequence == durable.result()]:
+            self._commits.remove(commit)
+            self._on_release(commit)
+            for reply in commit.replies:
+                give(reply)
+
+    patch(Appender, "_release", release)
+    patch(Pipeline, "_settled", settled)
+
+
+async def _send(settler: Settler, key: str, body: bytes) -> bool:
+    """Put until the store says yes or no; whether it said yes."""
+    backoff = settler.backoff()
+    while True:
+        try:
+            await settler.store.put_if_absent(key, body)
+        except StoreRefused:
+            return False
+        except (StoreUnavailable, StoreUnknown):
+            await backoff.pause()
+        else:
+            return True
+
+
+@bug("412 taken for success")
+def _refused_is_success(patch: Any) -> None:
+    async def put(self: Settler, key: str, body: bytes) -> Settled:
+        await _send(self, key, body)
+        return Settled(None, 1)
+
+    patch(Settler, "put", put)
+
+
+@bug("412 taken for lost")
+def _refused_is_lost(patch: Any) -> None:
+    async def put(self: Settler, key: str, body: bytes) -> Settled:
+        return Settled(None if await _send(self, key, body) else b"another's", 1)
+
+    patch(Settler, "put", put)
+    patch(Appender, "_verdict", lambda self, flight, found: Deposed("refused", epoch=self.epoch + 1))
+    patch(pipeline, "lost_answer", lambda changes, leader: NotLeader("not applied"))
+
+
+@bug("a deposed leader's waiters told refused")
+def _told_refused(patch: Any) -> None:
+    patch(pipeline, "lost_answer", lambda changes, leader: NotLeader("not applied"))
+
+
+# --- leadership ------------------------------------------------------------------------------------------------------
+
+
+@bug("no fence")
+def _no_fence(patch: Any) -> None:
+    put = Settler.put
+
+    async def unfenced(self: Settler, key: str, body: bytes) -> Settled:
+        if key.startswith("log/") and body[5] == 2:
+            return Settled(None, 1)
+        return await put(self, key, body)
+
+    patch(Settler, "put", unfenced)
+
+
+@bug("root renewed without version check")
+def _unchecked_renewal(patch: Any) -> None:
+    replace = SimStore.put_if_version
+
+    async def put_if_version(self: SimStore, key: str, body: bytes, version: str) -> str:
+        root = decode_root(body)
+        if key == ROOT and isinstance(root, Root):
+            if getattr(self, "incarnation", "") == root.incarnation:
+                new: str = await self._request(Operation.PUT_IF_VERSION, key, lambda: self.bucket.overwrite(key, body))
+                return new
+            self.incarnation = root.incarnation  # type: ignore[attr-defined]
+        return await replace(self, key, body, version)
+
+    patch(SimStore, "put_if_version", put_if_version)
+
+
+@bug("local reads called linearizable")
+def _unconfirmed_reads(patch: Any) -> None:
+    async def confirm(self: Term) -> None:
+        return None
+
+    patch(Term, "confirm", confirm)
+
+
+# --- checkpoints and clean-up ----------------------------------------------------------------------------------------
+
+
+@bug("fences deleted")
+def _fences_deleted(patch: Any) -> None:
+    patch(Cleanup, "_delete_unless_fence", Cleanup._delete)
+
+
+@bug("pointer before object")
+def _pointer_first(patch: Any) -> None:
+    put_part = CheckpointWriter._put_part
+
+    class Later:
+        """Puts in the background, and says that it is done."""
+
+        def __init__(self, settler: Settler) -> None:
+            self.clock = settler.clock
+            self._settler = settler
+
+        async def put(self, key: str, body: bytes) -> Settled:
+            asyncio.get_running_loop().create_task(self._settler.put(key, body))
+            return Settled(None, 1)
+
+    async def part(self: Any) -> None:
+        if isinstance(self._settler, Settler):
+            self._settler = Later(self._settler)
+        await put_part(self)
+
+    patch(CheckpointWriter, "_put_part", part)
+
+
+@bug("clean-up before the swap")
+def _clean_first(patch: Any) -> None:
+    publish = Term._publish
+
+    async def early(self: Any, position: Any, *rest: Any) -> None:
+        await self._cleanup.run(position.sequence)
+        await publish(self, position, *rest)
+
+    patch(Term, "_publish", early)
+
+
+@bug("clean-up after being deposed")
+def _clean_deposed(patch: Any) -> None:
+    publish = Term._publish
+
+    async def unconfirmed(self: Any, *rest: Any) -> None:
+        try:
+            await publish(self, *rest)
+        except Deposed:
+            return
+
+    patch(Term, "_publish", unconfirmed)
+
+
+@bug("idempotency forgotten at a checkpoint")
+def _keys_forgotten(patch: Any) -> None:
+    begin = Snapshot.__init__
+
+    def without_keys(self: Any, state: Any) -> None:
+        begin(self, state)
+        self._memories = [(kind, slices) for kind, slices in self._memories if kind is Kind.SETTLED]
+
+    patch(Snapshot, "__init__", without_keys)
+
+
+# --- the core --------------------------------------------------------------------------------------------------------
+
+
+@bug("token ignored")
+def _token_ignored(patch: Any) -> None:
+    patch(settling, "_proves", lambda *_: True)
+
+
+@bug("dead letter dropped")
+def _dead_dropped(patch: Any) -> None:
+    finish = apply._finish
+
+    def drop(state: Any, job: Any, status: Status, at_ms: int, retention_ms: int) -> None:
+        if status is not Status.DEAD:
+            finish(state, job, status, at_ms, retention_ms)
+            return
+        state.live_bytes -= job.spec.size
+        del state.jobs[job.number]
+        if job.spec.retention_ms:
+            state.promised_jobs -= 1
+
+    patch(apply, "_finish", drop)
