@@ -44,6 +44,7 @@ class App:
         server: Server,
         *,
         clock: Clock,
+        queue_clock: Clock | None = None,
         ids: IdSource,
         on_loaded: Callable[[], None],
     ) -> None:
@@ -57,6 +58,7 @@ class App:
             opened.store,
             addresses=Addresses(http, grpc),
             clock=clock,
+            queue_clock=queue_clock,
             ids=ids,
             heartbeat=_heartbeat(settings),
             settings=EngineSettings(group_commit_interval_ms=settings.group_commit_interval_ms),
@@ -136,12 +138,13 @@ async def build(
     settings: Settings,
     *,
     clock: Clock | None = None,
+    queue_clock: Clock | None = None,
     ids: IdSource | None = None,
     on_loaded: Callable[[], None] = settle_memory,
 ) -> App:
     """Bind the port, open the store, and put the broker together; nothing is served yet.
 
-    `on_loaded` is called when a state has just been built; the default takes it out of the garbage collector's sight,
+    `queue_clock` gives the queue's own time, by default the `clock`'s. `on_loaded` is called when a state has just been built; the default takes it out of the garbage collector's sight,
     which suits a process that is nothing but a broker.
 
     `ConfigError` names the setting that is wrong, the port that is taken or the store that cannot be opened;
@@ -152,7 +155,7 @@ async def build(
     try:
         opened = open_store(store_settings(settings), clock, ids)
         try:
-            return App(settings, opened, server, clock=clock, ids=ids, on_loaded=on_loaded)
+            return App(settings, opened, server, clock=clock, queue_clock=queue_clock, ids=ids, on_loaded=on_loaded)
         except BaseException:
             await opened.store.close()
             raise

@@ -40,7 +40,8 @@ class Role(Enum):
 class Broker:
     """A broker without a network: rpc/ serves its engine while it leads.
 
-    `sole_owner`: the store proves that no other broker lives (the lock of a directory), so that a
+    `queue_clock`: what leases, delays and retention go by, where a test moves that by hand; leadership, storage and
+    callers always have the `clock`. `sole_owner`: the store proves that no other broker lives (the lock of a directory), so that a
     takeover need not wait for anyone's silence. `on_loaded` is called when a large state has just been built,
     before it serves. `storage_requests` tells how many requests the store has had, for the leader's figures.
     """
@@ -51,6 +52,7 @@ class Broker:
         *,
         addresses: Addresses,
         clock: Clock,
+        queue_clock: Clock | None = None,
         ids: IdSource,
         heartbeat: Heartbeat | None = None,
         settings: EngineSettings | None = None,
@@ -69,6 +71,7 @@ class Broker:
         self.failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         """Resolves with the reason when this broker can do nothing more."""
         self._clock = clock
+        self._queue_clock = queue_clock or clock
         self._ids = ids
         self._settings = settings or EngineSettings()
         self._heartbeat = heartbeat or Heartbeat()
@@ -185,7 +188,8 @@ class Broker:
         engine = Engine(
             term,
             rebuild.state,
-            clock=self._clock,
+            clock=self._queue_clock,
+            callers_clock=self._clock,
             ids=self._ids,
             limits=self.limits,
             settings=self._settings,

@@ -47,7 +47,8 @@ class Engine:
     """One leader's queue, from the moment its log is replayed to the moment it steps down.
 
     Every public coroutine may be cancelled at any time: what has been put stays put, and jobs that were
-    claimed for a caller that is gone are released in the next commit.
+    claimed for a caller that is gone are released in the next commit. `callers_clock` measures how long callers
+    wait, where that is not the clock of the queue's own time.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class Engine:
         ids: IdSource,
         limits: Limits,
         settings: EngineSettings,
+        callers_clock: Clock | None = None,
         storage_requests: Callable[[], int] = lambda: 0,
     ) -> None:
         self.term = term
         self.limits = limits
         self._state = state
         self._clock = clock
+        self._callers_clock = callers_clock or clock
         self._ids = ids
         self._time = QueueTime(clock, state.stamp_ms)
         self._inbox = Inbox(limits)
@@ -75,7 +78,7 @@ class Engine:
         self._beside = Projections(state, limits, storage_requests)
         self._beside.start(int(clock.monotonic_ms()), self._time.now_ms())
         self._leases = self._beside.leases
-        self._dispatcher = Dispatcher(state.ready, clock, ids, self.give_back)
+        self._dispatcher = Dispatcher(state.ready, self._callers_clock, ids, self.give_back)
         self._wake = asyncio.Event()
         self._alarm = Alarm(clock, self._wake.set)
         self._closed: NotLeader | None = None
@@ -234,7 +237,7 @@ class Engine:
         job = self._state.find(job_id)
         if job is not None and not job.status.finished and wait_ms > 0:
             finished = self._finishing.add(job.number)
-            timer = self._clock.call_later_ms(min(wait_ms, self.limits.wait_ms_max), finished.time_is_up)
+            timer = self._callers_clock.call_later_ms(min(wait_ms, self.limits.wait_ms_max), finished.time_is_up)
             try:
                 await finished.future
             finally:
