@@ -144,8 +144,8 @@ async def build(
 ) -> App:
     """Bind the port, open the store, and put the broker together; nothing is served yet.
 
-    `queue_clock` gives the queue's own time, by default the `clock`'s. `on_loaded` is called when a state has just been built; the default takes it out of the garbage collector's sight,
-    which suits a process that is nothing but a broker.
+    `queue_clock` gives the queue's own time, by default the `clock`'s. `on_loaded` is called when a state has just been
+    built; the default takes it out of the garbage collector's sight, which suits a process that is only a broker.
 
     `ConfigError` names the setting that is wrong, the port that is taken or the store that cannot be opened;
     `BrokerLeadershipError` the live owner of a data directory.

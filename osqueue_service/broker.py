@@ -41,9 +41,9 @@ class Broker:
     """A broker without a network: rpc/ serves its engine while it leads.
 
     `queue_clock`: what leases, delays and retention go by, where a test moves that by hand; leadership, storage and
-    callers always have the `clock`. `sole_owner`: the store proves that no other broker lives (the lock of a directory), so that a
-    takeover need not wait for anyone's silence. `on_loaded` is called when a large state has just been built,
-    before it serves. `storage_requests` tells how many requests the store has had, for the leader's figures.
+    callers always have the `clock`. `sole_owner`: the store proves that no other broker lives (the lock of a
+    directory), so that a takeover need not wait for anyone's silence. `on_loaded` is called when a large state has just
+    been built, before it serves. `storage_requests` tells how many requests the store has had, for the figures.
     """
 
     def __init__(
