@@ -119,12 +119,10 @@ class Socket:
                 task.cancel()
 
     async def drain(self) -> None:
-        """Start no more calls, finish those under way, close."""
+        """Start no more calls, finish those under way, close. Watches end by themselves when the gateway stops."""
         self._draining = True
-        for watch in list(self._watches.values()):
-            watch.cancel()
-        while self._running:
-            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        while under_way := {*self._running, *self._watches.values()}:
+            await asyncio.wait(under_way)
         await self._ws.close(code=WSCloseCode.GOING_AWAY, message=b"the gateway stops")
 
     @property

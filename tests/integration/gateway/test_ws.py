@@ -280,6 +280,17 @@ async def test_watches_are_limited_and_end_with_the_socket(watched: tuple[Script
     await until(lambda: link.open_streams == 0)
 
 
+async def test_a_stopping_gateway_tells_its_watchers(watched: tuple[ScriptedLink, Caller]) -> None:
+    link, caller = watched
+    async with caller.socket() as socket:
+        name = (await result(socket, "watchJobs"))["subscription"]
+        stopping = asyncio.ensure_future(caller.gateway.stop())
+        assert json.loads((await socket.receive(5)).data) == {"event": "end", "subscription": name, "data": {}}
+        assert (await socket.receive(5)).type is aiohttp.WSMsgType.CLOSE
+        await stopping
+    assert link.open_streams == 0
+
+
 async def test_draining_finishes_calls_and_says_goodbye() -> None:
     gate = asyncio.Event()
 
