@@ -65,9 +65,9 @@ class Calls:
             await self._finished
 
     def _tell_finished(self) -> None:
-        if self._finished is not None and not self.under_way and not self.waiting:
-            self._finished.set_result(None)
-            self._finished = None
+        finished = self._finished
+        if finished is not None and not finished.done() and not self.under_way and not self.waiting:
+            finished.set_result(None)
 
     def require_size(self, request: Message, sent_bytes: int) -> None:
         """Refuse a message that the broker would refuse for its size, before it is sent there."""

@@ -137,7 +137,7 @@ class Socket:
             task = asyncio.get_running_loop().create_task(self._answer(frame))
             self._running.add(task)
             task.add_done_callback(self._finished)
-        if self._room is not None and not self._full:
+        if self._room is not None and not self._room.done() and not self._full:
             self._room.set_result(None)
             self._room = None
 

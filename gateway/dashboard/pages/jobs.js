@@ -16,6 +16,7 @@ import { FilterBar, countOf, readFilter, withQuery } from "./jobs_filter.js";
 /** @import { Job, JobEvent, JobFilter, Status as JobStatus } from "../types.js" */
 /** @typedef {{jobs: Job[], next: string, cutShort: boolean}} Page */
 /** @typedef {"retry" | "cancel" | "purge"} Action */
+/** @typedef {{action: Action, selection: import("../bulk.js").Selection, which: string}} Wish */
 
 const PAGE_JOBS = 50;
 const CALLS_PER_PAGE = 12;
@@ -36,6 +37,7 @@ export function JobsPage({ address }) {
   const [paused, setPaused] = useState(false);
   const [trail, setTrail] = useState(/** @type {string[]} */ ([]));
   const [chosen, setChosen] = useState(/** @type {Set<string> | "all"} */ (new Set()));
+  const [wish, setWish] = useState(/** @type {Wish | null} */ (null));
   const still = paused || chosen === "all" || chosen.size > 0;
   const loaded = useLoaded((signal) => loadPage(filter, after, signal), [search], {
     onEvent: (event) => !still && concerns(event, filter),
@@ -54,6 +56,10 @@ export function JobsPage({ address }) {
     turn(trail.at(-1) ?? "");
     setTrail(trail.slice(0, -1));
   };
+  const done = () => {
+    setChosen(new Set());
+    loaded.reload();
+  };
   return html`
     <div class="title">
       <h1>Jobs</h1>
@@ -64,7 +70,7 @@ export function JobsPage({ address }) {
       </button>
     </div>
     <${FilterBar} address=${address} />
-    <${Selected} filter=${filter} chosen=${chosen} page=${loaded.data} onChoose=${setChosen} onDone=${loaded.reload} />
+    <${Selected} filter=${filter} chosen=${chosen} page=${loaded.data} onChoose=${setChosen} onWish=${setWish} />
     <${Shown} loaded=${loaded} lines=${8}>
       ${(/** @type {Page} */ page) => html`
         <${Table} page=${page} chosen=${chosen} onChoose=${setChosen} first=${!after} />
@@ -77,6 +83,7 @@ export function JobsPage({ address }) {
         </nav>
       `}
     <//>
+    ${wish && html`<${BulkDialog} ...${wish} onClose=${() => setWish(null)} onDone=${done} />`}
   `;
 }
 
@@ -205,40 +212,28 @@ function Total({ filter }) {
  * @param {Set<string> | "all"} props.chosen
  * @param {Page | null} props.page
  * @param {(chosen: Set<string> | "all") => void} props.onChoose
- * @param {() => void} props.onDone
+ * @param {(wish: Wish) => void} props.onWish
  */
-function Selected({ filter, chosen, page, onChoose, onDone }) {
-  const [action, setAction] = useState(/** @type {Action | null} */ (null));
+function Selected({ filter, chosen, page, onChoose, onWish }) {
   if (!page || (chosen !== "all" && !chosen.size)) return null;
   const statuses = chosen === "all" ? (filter.statuses ?? LIVE) : page.jobs.filter((job) => chosen.has(job.id)).map((job) => job.status);
-  const done = () => {
-    onChoose(new Set());
-    onDone();
-  };
   /** @param {Action} wanted */
   const selection = (wanted) =>
     chosen === "all"
       ? { filter: { ...filter, statuses: statuses.filter((status) => CHANGEABLE[wanted].includes(status)) } }
       : { jobIds: page.jobs.filter((job) => chosen.has(job.id) && CHANGEABLE[wanted].includes(job.status)).map((job) => job.id) };
+  const which = chosen === "all" ? "All jobs that match the filter." : "The selected jobs.";
   /**
    * @param {Action} wanted
    * @param {string} word
    */
   const button = (wanted, word) =>
-    statuses.some((status) => CHANGEABLE[wanted].includes(status)) && html`<button type="button" onClick=${() => setAction(wanted)}>${word}…</button>`;
+    statuses.some((status) => CHANGEABLE[wanted].includes(status)) && html`<button type="button" onClick=${() => onWish({ action: wanted, selection: selection(wanted), which })}>${word}…</button>`;
   return html`<div class="selected" role="status">
     <b>${chosen === "all" ? "All jobs that match" : `${chosen.size} selected`}</b>
     ${chosen !== "all" && (page.next || chosen.size === page.jobs.length) && html`<button type="button" class="quiet" onClick=${() => onChoose("all")}>Select all that match</button>`}
     <span class="grow"></span>
     ${button("retry", "Retry")} ${button("cancel", "Cancel")} ${button("purge", "Purge")}
     <button type="button" class="quiet" onClick=${() => onChoose(new Set())}>Clear</button>
-    ${action &&
-    html`<${BulkDialog}
-      action=${action}
-      selection=${selection(action)}
-      which=${chosen === "all" ? "All jobs that match the filter." : "The selected jobs."}
-      onClose=${() => setAction(null)}
-      onDone=${done}
-    />`}
   </div>`;
 }

@@ -5,7 +5,7 @@
 
 import { STATUS_WORDS, clock, short } from "../format.js";
 import { useLive } from "../hooks.js";
-import { html, useState } from "../lib.js";
+import { html, useEffect, useState } from "../lib.js";
 import { go } from "../router.js";
 
 /** @import { JobFilter, Stats, Status } from "../types.js" */
@@ -113,15 +113,18 @@ export function FilterBar({ address }) {
  */
 function Field({ label, value, pattern, list, onChange }) {
   const id = list && "known-types";
+  const [text, setText] = useState(value);
+  useEffect(() => setText(value), [value]);
   return html`<span class="field">
     <input
       placeholder=${label}
       aria-label=${label}
-      value=${value}
+      value=${text}
       list=${id}
       pattern=${pattern}
       spellcheck=${false}
       autocomplete="off"
+      onInput=${(/** @type {any} */ event) => setText(event.currentTarget.value)}
       onChange=${(/** @type {any} */ event) => event.currentTarget.reportValidity() && onChange(event.currentTarget.value.trim())}
     />
     ${list && html`<datalist id=${id}>${list.slice(0, 200).map((one) => html`<option key=${one} value=${one} />`)}</datalist>`}

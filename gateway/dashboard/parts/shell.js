@@ -72,7 +72,7 @@ function Connection({ live }) {
 
 /** @param {{live: import("../live.js").Live}} props */
 function Lost({ live }) {
-  return html`<div class="wrong lost" role="alert">
+  return html`<div class="wrong banner" role="alert">
     <p>
       <b>Disconnected.</b> ${live.problem?.message}
       ${live.heardAt > 0 && ` What you see is from ${clock(live.heardAt)}.`}

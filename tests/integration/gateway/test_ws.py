@@ -176,6 +176,24 @@ async def test_nothing_more_is_read_while_too_much_waits() -> None:
         assert sorted(answers) == list(range(100))
 
 
+async def test_a_socket_that_breaks_while_frames_wait_leaves_nothing_behind() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+
+    async def never(request: Any) -> None:
+        await asyncio.Event().wait()
+
+    limits = Limits(socket_in_flight=2, socket_waiting=4)
+    link = ScriptedLink(GetStats=never)
+    async with running(GatewayConfig(host=HOST, port=0, limits=limits), link) as caller, caller.socket() as socket:
+        for number in range(10):
+            await socket.send_str(f'{{"id":{number},"method":"getStats"}}')
+        await until(lambda: len(link.asked) == 2)
+        socket.get_extra_info("socket").shutdown(2)
+        await until(lambda: caller.gateway.sockets.open == 0 and caller.gateway.calls.under_way == 0)
+    assert complaints == []
+
+
 async def test_compression_is_not_offered(caller: Caller) -> None:
     async with caller.socket(compress=15) as socket:
         assert not socket.compress
