@@ -9,7 +9,7 @@ Each edge translates exactly once: a cloud SDK's errors become `StoreError`s ins
 that store's module, and `OsqueueError`s become gRPC statuses inside `rpc/`.
 """
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 
 class Violation(NamedTuple):
@@ -39,6 +39,14 @@ class OsqueueError(Exception):
         self.message = message
         self.violations = violations
         self.retry_after_ms = retry_after_ms
+
+
+E = TypeVar("E", bound=OsqueueError)
+
+
+def kept(error: E) -> E:
+    """The error as a value: without the frames it was raised in, which would keep everything alive that they saw."""
+    return error.with_traceback(None)
 
 
 class InvalidRequest(OsqueueError):

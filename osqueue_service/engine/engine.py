@@ -31,7 +31,7 @@ from osqueue_service.engine.term import Term
 from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
 from osqueue_service.engine.waiting import FinishWaiters
 from osqueue_service.engine.workers import Worker, WorkerTable
-from osqueue_service.errors import NotLeader, OsqueueError, TooManyRequests
+from osqueue_service.errors import NotLeader, OsqueueError, TooManyRequests, kept
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Command, Granted, Release
@@ -372,7 +372,7 @@ class Engine:
         try:
             answer = self._change(command, batch)
         except OsqueueError as refusal:
-            answer = refusal
+            answer = kept(refusal)
         batch.replies.append(Reply(entry.answer, answer, True))
 
     def _grant(self, claim: Claim, answer: "asyncio.Future[Any]", batch: Batch, wait_ms: int = 0) -> None:

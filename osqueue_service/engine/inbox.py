@@ -12,7 +12,7 @@ from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Command
 
 
-class Entry(Struct, gc=False):
+class Entry(Struct):
     """One command and its caller. `size`: the request's bytes. `wait_ms`: how long a claim that finds no job waits."""
 
     command: Command

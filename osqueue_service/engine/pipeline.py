@@ -18,7 +18,7 @@ from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown
 from osqueue_service.state.records import AnyRecord
 
 
-class Reply(Struct, gc=False):
+class Reply(Struct):
     """An answer or refusal that waits to be given. `changes`: the call may have changed something."""
 
     answer: "asyncio.Future[Any]"
@@ -38,7 +38,7 @@ class Batch:
         self.events: list[JobEvent] = []
 
 
-class PendingCommit(Struct, gc=False):
+class PendingCommit(Struct):
     """A commit that has been put and is not known to be durable. `types` are the figures by type, of some commits."""
 
     sequence: int

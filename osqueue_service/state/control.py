@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from osqueue_service.errors import InvalidRequest, OsqueueError
+from osqueue_service.errors import InvalidRequest, OsqueueError, kept
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Cancel, PauseTypes, Purge, ResumeTypes, Retry
 from osqueue_service.state.model import Job, Status
@@ -101,5 +101,5 @@ def _jobs(state: State, job_ids: Sequence[str]) -> list[Job | OsqueueError]:
         try:
             found.append(state.get(job_id))
         except OsqueueError as error:
-            found.append(error)
+            found.append(kept(error))
     return found

@@ -5,7 +5,7 @@ repeated: it answers as it did and changes nothing, so that a worker whose answe
 can ask again.
 """
 
-from osqueue_service.errors import LeaseLost, OsqueueError
+from osqueue_service.errors import LeaseLost, OsqueueError, kept
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import (
     Complete,
@@ -39,7 +39,7 @@ def decide_complete(
                 completions.append(Completion(job.number, item.result))
             answers.append(None)
         except OsqueueError as error:
-            answers.append(error)
+            answers.append(kept(error))
     return [Completed(completions, limits.default_retention_ms)] if completions else [], answers
 
 
@@ -62,7 +62,7 @@ def decide_fail(
                 ends[job.number] = end
             answers.append(FailAnswer(end.status, end.next_at))
         except OsqueueError as error:
-            answers.append(error)
+            answers.append(kept(error))
     return _attempts_ended(list(ends.values()), limits), answers
 
 
@@ -82,7 +82,7 @@ def decide_release(
             else:
                 answers.append(job.became)
         except OsqueueError as error:
-            answers.append(error)
+            answers.append(kept(error))
     return _attempts_ended(list(ends.values()), limits), answers
 
 

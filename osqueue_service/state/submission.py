@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from osqueue_service.errors import IdempotencyConflict, OsqueueError, QueueFull
+from osqueue_service.errors import IdempotencyConflict, OsqueueError, QueueFull, kept
 from osqueue_service.limits import Limits
 from osqueue_service.state import fingerprint
 from osqueue_service.state.commands import Submit, SubmitAnswer
@@ -28,7 +28,7 @@ def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) ->
             if command.atomic:
                 raise
             admission.numbers.append(_REFUSED)
-            answers.append(error)
+            answers.append(kept(error))
     if not admission.new and not (command.request_id and admission.deduplicated):
         return [], answers
     record = Submitted(

@@ -304,9 +304,7 @@ def reads_show_durable_state(history: History, book: Logbook) -> Iterator[str]:
         if event.outcome == OK:
             if job is None or _late(event, book, job.submitted):
                 yield f"a read showed a job that was not durable: {event}"
-            elif event.answer["status"] == "completed" and (
-                job.completed is None or _late(event, book, job.completed)
-            ):
+            elif event.answer["status"] == "completed" and (job.completed is None or _late(event, book, job.completed)):
                 yield f"a read showed a completion that was not durable: {event}"
         elif event.reason == "JOB_NOT_FOUND" and event.arguments.get("linearizable"):
             known = acknowledged.get(event.job, float("inf")) < event.invoked

@@ -7,7 +7,11 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 
+from osqueue_service.engine.inbox import Inbox
+from osqueue_service.engine.pipeline import Pipeline
+from osqueue_service.engine.waiting import FinishWaiters, WaitingClaims
 from osqueue_service.log.paths import SEQUENCE_MAX
+from osqueue_service.state.state import State
 from tests.checkers.checks import Windows, check_against_log, check_history
 from tests.checkers.history import UNKNOWN, History
 from tests.checkers.logbook import Logbook
@@ -45,33 +49,60 @@ def run_seed(swarm: Swarm, *, traced: bool = False, problems_max: int = 20) -> R
     """Run one world to its end."""
     logging.disable(logging.CRITICAL)
     gc.disable()
-    if not gc.get_freeze_count():
+    if not _modules_frozen:
         gc.freeze()  # modules need not be looked at after every seed
-    hook = sys.unraisablehook
+        _modules_frozen.append(True)
     try:
-        result = _run(swarm, traced, problems_max)
-        # Only now are tasks destroyed that were killed; what their `finally` blocks say then is nobody's.
-        sys.unraisablehook = lambda unraisable: None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            gc.collect()
+        world = World(swarm, traced=traced)
+        result = _run(world, problems_max)
+        worlds = [world]
+        del world
+        _bury(worlds)
         return result
     finally:
-        sys.unraisablehook = hook
         gc.enable()
         logging.disable(logging.NOTSET)
 
 
-def _run(swarm: Swarm, traced: bool, problems_max: int) -> Result:
-    world = World(swarm, traced=traced)
+_modules_frozen: list[bool] = []
+
+
+def _run(world: World, problems_max: int) -> Result:
+    with patched(world):
+        nemesis = Nemesis(world, _people(world))
+        world.loop.world.spawn(nemesis.run(), name="nemesis")
+        return _live(world, nemesis, problems_max)
+
+
+def _bury(worlds: list[World]) -> None:
+    """Let a world go. Tasks that were killed are only now destroyed; what their `finally` blocks say is nobody's.
+
+    What the product keeps away from the garbage collector is taken apart first: a process that is killed does not do
+    that itself, and its memory goes with it.
+    """
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: None
     try:
-        with patched(world):
-            nemesis = Nemesis(world, _people(world))
-            world.loop.world.spawn(nemesis.run(), name="nemesis")
-            return _live(world, nemesis, problems_max)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            for kept in gc.get_objects():
+                if isinstance(kept, State):
+                    kept.take_apart()
+                elif isinstance(kept, Pipeline):
+                    kept._commits.clear()
+                elif isinstance(kept, Inbox):
+                    kept._entries.clear()
+                elif isinstance(kept, WaitingClaims):
+                    kept._lines.clear()
+                elif isinstance(kept, FinishWaiters):
+                    kept._waiters.clear()
+            world = worlds.pop()
+            world.over = True
+            world.loop.dispose()
+            del world
+            gc.collect()
     finally:
-        world.over = True
-        world.loop.dispose()
+        sys.unraisablehook = hook
 
 
 def _people(world: World) -> list[Actor]:

@@ -1,0 +1,577 @@
+"""The single writer: what it answers, when, and to whom."""
+
+import asyncio
+import gc
+import weakref
+from dataclasses import replace
+
+import pytest
+
+from osqueue_service.engine.settings import EngineSettings
+from osqueue_service.errors import (
+    JobNotFound,
+    LeaseLost,
+    NotLeader,
+    OsqueueError,
+    OutcomeUnknown,
+    QueueFull,
+    TooManyRequests,
+)
+from osqueue_service.limits import DEFAULT_LIMITS, HOUR_MS
+from osqueue_service.state import image
+from osqueue_service.state.commands import Complete, CompleteItem, Fail, FailItem, Purge, Submit
+from osqueue_service.state.model import JobSpec, Status
+from osqueue_service.state.state import State
+from tests.unit.engine.bench import Bench, on_bench
+
+
+def complete(bench: Bench, granted) -> "asyncio.Task":
+    return bench.later(bench.engine.execute(Complete([CompleteItem(granted.job_id, "w", granted.token)])))
+
+
+class TestAnswers:
+    def test_nothing_is_answered_before_it_is_durable(self):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            submitting = bench.later(bench.submit())
+            await bench.pass_ms(1_000)
+            assert not submitting.done() and bench.engine.totals.live == 0
+            bench.lane.land()
+            await bench.pass_ms(1)
+            assert submitting.done() and bench.engine.totals.live == 1
+
+        on_bench(test)
+
+    def test_answers_are_given_in_the_order_of_commits(self):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            given = []
+            for number in range(3):
+                bench.later(bench.submit()).add_done_callback(lambda _, n=number: given.append(n))
+                await bench.pass_ms(60)
+            assert bench.lane.in_flight == 3
+            bench.lane.land_all()
+            await bench.pass_ms(1)
+            assert given == [0, 1, 2]
+
+        on_bench(test)
+
+    def test_an_answer_that_saw_what_is_not_durable_waits_for_it(self):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            spec = JobSpec("", b"{}", idempotency_key="k")
+            first = bench.later(bench.engine.execute(Submit([spec])))
+            await bench.pass_ms(100)
+            again = bench.later(bench.engine.execute(Submit([spec])))
+            nothing = bench.later(bench.claim())
+            refused = bench.later(bench.engine.execute(Complete([CompleteItem("absent", "w")])))
+            await bench.pass_ms(100)
+            assert not any(task.done() for task in (first, again, nothing, refused))
+            bench.lane.land_all()
+            await bench.pass_ms(100)
+            bench.lane.land_all()
+            await bench.pass_ms(1)
+            assert again.result()[0].deduplicated
+            assert isinstance(refused.result()[0], JobNotFound)
+
+        on_bench(test)
+
+    def test_a_job_reaches_a_waiting_worker_with_its_producers_acknowledgement(self):
+        async def test(bench: Bench) -> None:
+            claiming = bench.later(bench.claim(wait_ms=10_000))
+            await bench.pass_ms(100)
+            commits = len(bench.lane.bodies)
+            began = bench.loop.now_ms
+            await bench.submit()
+            assert bench.loop.now_ms - began == pytest.approx(bench.lane.put_ms, abs=1)
+            await bench.pass_ms(1)
+            assert claiming.done() and len(bench.lane.bodies) == commits + 1
+            bench.check_log()
+
+        on_bench(test)
+
+    def test_one_refused_call_does_not_spoil_the_others_of_its_commit(self):
+        async def test(bench: Bench) -> None:
+            answers = await asyncio.gather(bench.submit(), bench.submit(5), bench.submit(), return_exceptions=True)
+            assert isinstance(answers[1], QueueFull)
+            assert [len(answer) for answer in (answers[0], answers[2])] == [1, 1]
+
+        on_bench(test, limits=replace(DEFAULT_LIMITS, jobs=2))
+
+
+class TestGoneCallers:
+    def test_a_caller_that_goes_before_its_commit_has_asked_for_nothing(self):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            await_room = [bench.later(bench.submit()) for _ in range(1)]
+            await bench.pass_ms(1)
+            gone = bench.later(bench.submit())
+            await bench.pass_ms(1)
+            gone.cancel()
+            await bench.pass_ms(100)
+            bench.lane.land_all()
+            await asyncio.gather(*await_room)
+            assert bench.state.live == 1
+
+        on_bench(test, depth=1)
+
+    def test_a_caller_that_goes_does_not_take_the_commit_along(self):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            gone, stays = bench.later(bench.submit()), bench.later(bench.submit())
+            await bench.pass_ms(10)
+            gone.cancel()
+            bench.lane.land()
+            await stays
+            assert bench.engine.totals.live == 2
+
+        on_bench(test)
+
+    def test_jobs_claimed_for_a_caller_that_is_gone_are_given_back(self):
+        async def test(bench: Bench) -> None:
+            await bench.submit()
+            bench.lane.held = True
+            gone = bench.later(bench.claim())
+            await bench.pass_ms(20)
+            gone.cancel()
+            await bench.pass_ms(100)
+            bench.lane.held = False
+            bench.lane.land_all()
+            (granted,) = await bench.claim(wait_ms=1_000)
+            assert granted.attempt == 2
+            assert bench.state.get(granted.job_id).attempts == 1
+
+        on_bench(test)
+
+    def test_a_repeated_claim_keeps_its_jobs_when_the_first_try_goes(self):
+        """Found by simulation: the worker was told of the job, and then it was taken back."""
+
+        async def test(bench: Bench) -> None:
+            await bench.submit()
+            bench.lane.held = True
+            first = bench.later(bench.claim(claim_key="k"))
+            await bench.pass_ms(20)
+            again = bench.later(bench.claim(claim_key="k"))
+            await bench.pass_ms(20)
+            first.cancel()
+            await bench.pass_ms(100)
+            bench.lane.held = False
+            bench.lane.land_all()
+            (granted,) = await again
+            await bench.pass_ms(200)
+            assert bench.state.get(granted.job_id).status is Status.IN_PROGRESS
+            await complete(bench, granted)
+
+        on_bench(test)
+
+    def test_giving_back_is_called_off_when_the_claim_is_repeated_before_it_is_done(self):
+        """Found by simulation: the repeated claim and the giving back were of one commit."""
+
+        async def test(bench: Bench) -> None:
+            await bench.submit()
+            bench.lane.held = True
+            first = bench.later(bench.claim(claim_key="k"))
+            await bench.pass_ms(20)
+            again = bench.later(bench.claim(claim_key="k"))
+            await bench.pass_ms(1)
+            first.cancel()
+            await bench.pass_ms(100)
+            bench.lane.held = False
+            bench.lane.land_all()
+            (granted,) = await again
+            await bench.pass_ms(200)
+            assert bench.state.get(granted.job_id).status is Status.IN_PROGRESS
+
+        on_bench(test, depth=1)
+
+    def test_when_all_tries_of_a_claim_are_gone_its_jobs_are_given_back(self):
+        async def test(bench: Bench) -> None:
+            await bench.submit()
+            bench.lane.held = True
+            tries = [bench.later(bench.claim(claim_key="k")) for _ in range(2)]
+            await bench.pass_ms(20)
+            for one in tries:
+                one.cancel()
+            await bench.pass_ms(100)
+            bench.lane.held = False
+            bench.lane.land_all()
+            assert await bench.claim("other", wait_ms=1_000)
+
+        on_bench(test)
+
+    def test_a_waiting_claim_that_goes_takes_no_job(self):
+        async def test(bench: Bench) -> None:
+            gone = bench.later(bench.claim("gone", wait_ms=10_000))
+            await bench.pass_ms(10)
+            gone.cancel()
+            await bench.pass_ms(10)
+            assert bench.engine.waiting_claims == 0
+            await bench.submit()
+            assert len(await bench.claim()) == 1
+
+        on_bench(test)
+
+
+class TestWaitingClaims:
+    def test_an_empty_queue_answers_empty_when_the_time_is_up(self):
+        async def test(bench: Bench) -> None:
+            began = bench.loop.now_ms
+            assert await bench.claim(wait_ms=500) == []
+            assert bench.loop.now_ms - began == pytest.approx(500, abs=2)
+
+        on_bench(test)
+
+    def test_who_waits_longest_is_served_first(self):
+        async def test(bench: Bench) -> None:
+            served = []
+            for name in "abc":
+                bench.later(bench.claim(name, wait_ms=60_000)).add_done_callback(lambda _, n=name: served.append(n))
+                await bench.pass_ms(5)
+            for _ in range(3):
+                await bench.submit()
+                await bench.pass_ms(5)
+            assert served == ["a", "b", "c"]
+
+        on_bench(test)
+
+    def test_jobs_are_shared_among_those_who_wait(self):
+        async def test(bench: Bench) -> None:
+            waiting = [bench.later(bench.claim(name, wait_ms=60_000, max_jobs=10)) for name in "ab"]
+            await bench.pass_ms(5)
+            await bench.submit(4)
+            assert [len(granted) for granted in await asyncio.gather(*waiting)] == [2, 2]
+
+        on_bench(test)
+
+    def test_their_number_is_limited_also_within_one_commit(self):
+        """Found by simulation: claims of one commit did not see each other."""
+
+        async def test(bench: Bench) -> None:
+            answers = await asyncio.gather(*(bench.claim(wait_ms=300) for _ in range(5)), return_exceptions=True)
+            assert sum(isinstance(answer, TooManyRequests) for answer in answers) == 3
+            assert bench.engine.waiting_claims == 0
+
+        on_bench(test, limits=replace(DEFAULT_LIMITS, waiting_claims=2))
+
+
+class TestLeases:
+    def test_a_lease_without_heartbeats_expires_and_the_job_waits_again(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit(lease_ms=1_000)
+            await bench.claim()
+            await bench.pass_ms(900)
+            assert bench.state.get(job_id).status is Status.IN_PROGRESS
+            await bench.pass_ms(200)
+            assert bench.state.get(job_id).status is Status.UNCLAIMED
+
+        on_bench(test)
+
+    def test_heartbeats_keep_it_and_cost_no_commit(self):
+        async def test(bench: Bench) -> None:
+            await bench.submit(lease_ms=1_000)
+            (granted,) = await bench.claim()
+            commits = len(bench.lane.bodies)
+            for _ in range(10):
+                await bench.pass_ms(500)
+                await bench.engine.heartbeat(granted.job_id, "w", granted.token)
+            assert len(bench.lane.bodies) == commits
+            await bench.pass_ms(1_200)
+            with pytest.raises(LeaseLost):
+                await bench.engine.heartbeat(granted.job_id, "w", granted.token)
+
+        on_bench(test)
+
+    def test_a_refused_heartbeat_waits_for_what_it_rests_on(self):
+        async def test(bench: Bench) -> None:
+            await bench.submit()
+            (granted,) = await bench.claim()
+            bench.lane.held = True
+            ending = complete(bench, granted)
+            await bench.pass_ms(20)
+            beating = bench.later(bench.engine.heartbeat(granted.job_id, "w", granted.token))
+            await bench.pass_ms(100)
+            assert not beating.done()
+            bench.lane.land_all()
+            await ending
+            with pytest.raises(LeaseLost):
+                await beating
+
+        on_bench(test)
+
+    def test_a_new_leader_starts_every_lease_anew(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit(lease_ms=1_000)
+            await bench.claim()
+            await bench.pass_ms(800)
+            after = Bench(bench.loop, bench.limits, 4, EngineSettings())
+            image.load(after.state, image.encode(bench.state))
+            after.engine = type(after.engine)(
+                after.term, after.state, clock=after.clock, ids=bench.engine._ids, limits=after.limits,
+                settings=EngineSettings(),
+            )  # fmt: skip
+            after.engine.start()
+            await bench.pass_ms(900)
+            assert after.state.get(job_id).status is Status.IN_PROGRESS
+            await bench.pass_ms(300)
+            assert after.state.get(job_id).status is Status.UNCLAIMED
+
+        on_bench(test)
+
+    def test_attempts_time_out_however_often_they_beat(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit(timeout_ms=1_000)
+            (granted,) = await bench.claim()
+            for _ in range(4):
+                await bench.pass_ms(240)
+                await bench.engine.heartbeat(job_id, "w", granted.token)
+            await bench.pass_ms(100)
+            assert bench.state.get(job_id).status is Status.UNCLAIMED
+
+        on_bench(test)
+
+    def test_a_scheduled_job_runs_when_it_is_due(self):
+        async def test(bench: Bench) -> None:
+            claiming = bench.later(bench.claim(wait_ms=10_000))
+            began = bench.loop.now_ms
+            await bench.submit(run_at=bench.engine.now_ms() + 2_000)
+            await claiming
+            assert 2_000 <= bench.loop.now_ms - began <= 2_050
+
+        on_bench(test)
+
+
+class TestReads:
+    def test_a_read_waits_for_what_it_saw(self):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            bench.later(bench.submit())
+            await bench.pass_ms(20)
+            reading = bench.later(bench.engine.read(lambda state: state.live))
+            await bench.pass_ms(100)
+            assert not reading.done()
+            bench.lane.land_all()
+            assert await reading == 1
+
+        on_bench(test)
+
+    def test_a_linearizable_read_asks_whether_this_broker_still_leads(self):
+        async def test(bench: Bench) -> None:
+            await bench.engine.read(lambda state: state.live)
+            assert bench.term.confirmations == 0
+            await bench.engine.read(lambda state: state.live, linearizable=True)
+            assert bench.term.confirmations == 1
+            bench.term.leads = False
+            with pytest.raises(NotLeader):
+                await bench.engine.read(lambda state: state.live, linearizable=True)
+
+        on_bench(test)
+
+    def test_no_read_is_served_once_another_broker_may_lead(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit()
+            bench.term.live = False
+            for call in (
+                bench.engine.read(lambda state: state.live),
+                bench.engine.wait_finished(job_id, 10, lambda state: state.live),
+                bench.engine.heartbeat(job_id, "w", "t"),
+            ):
+                with pytest.raises(NotLeader):
+                    await call
+
+        on_bench(test)
+
+    def test_waiting_for_a_job_ends_with_it(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit()
+            waiting = bench.later(bench.engine.wait_finished(job_id, 60_000, lambda state: state.get(job_id).status))
+            (granted,) = await bench.claim()
+            await bench.pass_ms(500)
+            assert not waiting.done()
+            bench.lane.held = True
+            ending = complete(bench, granted)
+            await bench.pass_ms(100)
+            assert not waiting.done(), "it is not durable yet"
+            bench.lane.land_all()
+            await ending
+            assert await waiting is Status.COMPLETED
+            assert bench.engine.waiting_reads == 0
+
+        on_bench(test)
+
+    def test_waiting_for_a_job_ends_with_the_time(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit()
+            status = await bench.engine.wait_finished(job_id, 300, lambda state: state.get(job_id).status)
+            assert status is Status.UNCLAIMED
+
+        on_bench(test)
+
+    def test_their_number_is_limited(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit()
+            waits = [bench.later(bench.engine.wait_finished(job_id, 200, lambda state: None)) for _ in range(2)]
+            await bench.pass_ms(1)
+            with pytest.raises(TooManyRequests, match="waiting_reads"):
+                await bench.engine.wait_finished(job_id, 200, lambda state: None)
+            await asyncio.gather(*waits)
+
+        on_bench(test, limits=replace(DEFAULT_LIMITS, waiting_reads=2))
+
+
+class TestLimits:
+    @pytest.mark.parametrize("limit", ["inbox_commands", "inbox_bytes"])
+    def test_the_inbox_refuses_and_never_drops(self, limit):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            first = bench.later(bench.submit())
+            await bench.pass_ms(10)
+            taken = [bench.later(bench.engine.execute(Submit([JobSpec("", b"{}")]), 1)) for _ in range(3)]
+            await bench.pass_ms(1)
+            with pytest.raises(TooManyRequests, match=limit):
+                await bench.engine.execute(Submit([JobSpec("", b"{}")]), 1)
+            bench.lane.held = False
+            bench.lane.land_all()
+            await asyncio.gather(first, *taken)
+            assert bench.engine.inbox_length == 0
+
+        on_bench(test, depth=1, limits=replace(DEFAULT_LIMITS, **{limit: 3}))
+
+    def test_a_commit_takes_no_more_than_its_bytes_and_the_rest_goes_with_the_next(self):
+        async def test(bench: Bench) -> None:
+            commits = len(bench.lane.bodies)
+            await asyncio.gather(*(bench.engine.execute(Submit([JobSpec("", b"x" * 60)]), 60) for _ in range(4)))
+            assert len(bench.lane.bodies) == commits + 2
+            assert bench.state.live == 4
+
+        on_bench(test, limits=replace(DEFAULT_LIMITS, commit_bytes=100))
+
+
+class TestTheEnd:
+    def test_whoever_was_under_way_hears_that_the_outcome_is_unknown_the_others_that_nothing_happened(self):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            put = bench.later(bench.submit())
+            await bench.pass_ms(10)
+            never_put = bench.later(bench.submit())
+            waiting = bench.later(bench.claim(wait_ms=5_000))
+            reading = bench.later(bench.engine.read(lambda state: state.live))
+            await bench.pass_ms(1)
+            bench.lane.end()
+            bench.engine.lose(leader_address="other:1")
+            outcomes = await asyncio.gather(put, never_put, waiting, reading, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown, NotLeader, NotLeader, NotLeader]
+            with pytest.raises(NotLeader) as refusal:
+                await bench.submit()
+            assert refusal.value.leader_address == "other:1"
+
+        on_bench(test, depth=1)
+
+    def test_stopping_in_order_settles_what_was_put(self):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            put = bench.later(bench.submit())
+            await bench.pass_ms(10)
+            stopping = bench.later(bench.engine.stop())
+            await bench.pass_ms(10)
+            assert not stopping.done()
+            bench.lane.land_all()
+            await stopping
+            assert len(await put) == 1
+
+        on_bench(test)
+
+    def test_stopping_while_the_lane_ends_returns(self):
+        async def test(bench: Bench) -> None:
+            bench.lane.held = True
+            put = bench.later(bench.submit())
+            await bench.pass_ms(10)
+            stopping = bench.later(bench.engine.stop())
+            await bench.pass_ms(10)
+            bench.lane.end()
+            bench.engine.lose()
+            await stopping
+            with pytest.raises(OutcomeUnknown):
+                await put
+
+        on_bench(test)
+
+    def test_giving_back_at_the_end_is_nobodys_complaint(self):
+        """Found by simulation: asyncio complained of an exception that nobody retrieved."""
+
+        async def test(bench: Bench) -> None:
+            await bench.submit()
+            bench.lane.held = True
+            gone = bench.later(bench.claim())
+            await bench.pass_ms(20)
+            gone.cancel()
+            await bench.pass_ms(100)
+            bench.lane.end()
+            bench.engine.lose()
+            await bench.pass_ms(10)
+            gc.collect()
+
+        on_bench(test)
+
+
+class TestCheckpoints:
+    def test_a_checkpoint_is_of_its_moment_while_commits_go_on(self, monkeypatch):
+        monkeypatch.setattr(image, "_JOBS_PER_PART", 5)
+
+        async def test(bench: Bench) -> None:
+            await bench.submit(40)
+            bench.term.due = True
+            bench.term.between_parts = lambda: bench.later(bench.submit()) and None
+            await bench.submit()
+            bench.term.due = False
+            await bench.pass_ms(500)
+            ((sequence, parts),) = bench.term.published
+            taken = State()
+            image.load(taken, parts)
+            behind = Bench(bench.loop, bench.limits, 4, EngineSettings())
+            behind.lane.bodies = bench.lane.bodies[:sequence]
+            assert image.encode(taken) == image.encode(behind.rebuilt())
+            assert bench.state.live > taken.live
+
+        on_bench(test)
+
+    def test_nothing_is_forgotten_while_one_is_written(self):
+        async def test(bench: Bench) -> None:
+            await bench.engine.execute(Submit([JobSpec("", b"{}", idempotency_key="k")]))
+            await bench.pass_ms(25 * HOUR_MS)
+            assert len(bench.state.keys) == 0, "forgotten without any traffic"
+            bench.check_log()
+
+        on_bench(test)
+
+
+class TestMemory:
+    def test_refused_items_leave_nothing_behind(self):
+        """Found by simulation: refusals held on to the frames they were raised in, and those to the whole call, in a
+        cycle that the garbage collector did not see."""
+
+        async def test(bench: Bench) -> None:
+            class Items(list):
+                """Something of a call that can be watched."""
+
+            watched = []
+            for command in (
+                lambda: Complete(Items([CompleteItem("absent", "w")])),
+                lambda: Fail(Items([FailItem("absent", "w")])),
+                lambda: Purge(Items(["absent"])),
+                lambda: Submit(Items([JobSpec("", b"x" * 100)])),
+            ):
+                made = command()
+                items = (
+                    made.jobs if isinstance(made, Submit) else made.job_ids if isinstance(made, Purge) else made.items
+                )
+                watched.append(weakref.ref(items))
+                try:
+                    await bench.engine.execute(made)
+                except OsqueueError:
+                    pass
+                del made, items
+            await bench.pass_ms(100)
+            gc.collect()
+            assert [one() for one in watched] == [None] * 4
+
+        on_bench(test, limits=replace(DEFAULT_LIMITS, bytes=50))
