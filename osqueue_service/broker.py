@@ -27,6 +27,12 @@ log = logging.getLogger(__name__)
 HAND_OVER_LIMIT_MS = 5_000
 """How long a clean shutdown waits for the commits under way and for the root to say that nobody leads."""
 
+WAY_OUT = (
+    " (nothing was skipped and nothing changed: run `osqueue verify`, restore what it names, and start again; "
+    "docs/operations/corrupt-object.md)"
+)
+"""What an operator reads after the name of a damaged object."""
+
 
 class Role(Enum):
     """What a broker is doing."""
@@ -174,7 +180,8 @@ class Broker:
                 # Who stepped down on purpose leaves others the time to take over.
                 abstain_ms = self._heartbeat.timeout_ms if isinstance(reason, NotLeader) else 0.0
         except Exception as reason:
-            log.critical("this broker stops: %s", reason, exc_info=not isinstance(reason, CorruptObject))
+            corrupt = isinstance(reason, CorruptObject)
+            log.critical("this broker stops: %s%s", reason, WAY_OUT if corrupt else "", exc_info=not corrupt)
             self._enter(Role.STOPPED)
             if not self.failed.done():
                 self.failed.set_result(reason)

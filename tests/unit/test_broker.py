@@ -219,7 +219,7 @@ def test_stepping_down_without_another_is_a_pause(sole_owner: bool) -> None:
     run(scenario())
 
 
-def test_a_corrupt_object_stops_the_broker_and_says_which() -> None:
+def test_a_corrupt_object_stops_the_broker_and_says_which(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         bucket = MemoryBucket()
         first = await Life(bucket, "a").lead()
@@ -234,6 +234,8 @@ def test_a_corrupt_object_stops_the_broker_and_says_which() -> None:
         assert second.broker.failed.result() is caught.value
         assert second.roles == [STANDBY, RECOVERING, STOPPED]
         assert second.broker.role is STOPPED
+        (told,) = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+        assert segment_key(1, 2) in told and "run `osqueue verify`" in told
         await second.broker.stop()
 
     run(scenario())
@@ -272,9 +274,11 @@ def test_one_who_was_asked_not_to_stand_by_does_so_once_it_has_led() -> None:
         term = first.broker._term
         assert term is not None
         await second.broker.start()
+        first.freeze()
         term.end(Deposed("a test", epoch=2))
         await second.broker.leading()
-        await pass_ms(1_000)
+        first.thaw()
+        await pass_ms(30_000)
         assert first.broker.role is STANDBY
         assert not first.broker.failed.done()
 
