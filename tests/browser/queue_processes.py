@@ -42,7 +42,12 @@ class Queue:
         """Start the broker (`osqueue_service`) or the gateway (`gateway`)."""
         with self._log.open("ab") as log:
             self._processes[module] = subprocess.Popen(
-                [sys.executable, "-m", module], env=self._environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [sys.executable, "-m", module],
+                env=self._environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def kill(self, module: str) -> None:
@@ -50,6 +55,16 @@ class Queue:
         process = self._processes.pop(module)
         process.kill()
         process.wait()
+
+    @contextmanager
+    def without(self, module: str) -> Iterator[None]:
+        """Kill it, and have it back in the end."""
+        self.kill(module)
+        try:
+            yield
+        finally:
+            self.start(module)
+            self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
         """Until a broker leads and the gateway reaches it."""

@@ -1,6 +1,6 @@
 """A queue in the middle of its day, for screenshots and measurements: producers, workers that fail now and then.
 
-    python -m tests.browser.scene localhost:8081 --seconds 60
+python -m tests.browser.scene localhost:8081 --seconds 60
 """
 
 import argparse

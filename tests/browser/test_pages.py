@@ -64,6 +64,11 @@ def test_the_filter_bar_changes_the_address(page: Page, queue: Queue) -> None:
     queue.submit(type="bar.b")
     page.goto("/jobs")
     page.get_by_placeholder("Type").fill("bar.a")
+    # What is being typed outlives what happens meanwhile.
+    waiting = page.get_by_role("button", name="waiting")
+    before = waiting.text_content() or ""
+    queue.submit(type="bar.b")
+    expect(waiting).not_to_have_text(before)
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"/jobs\?type=bar\.a$"))
     expect(page.locator("tbody tr")).to_have_count(1)

@@ -160,7 +160,7 @@ function Facts({ job, now }) {
     ["Runs", job.status === "scheduled" && html`<${Ago} at=${job.runAt} now=${now} ahead=${true} />`],
     ["Started", job.claimedAt > 0 && html`<${Ago} at=${job.claimedAt} now=${now} />`],
     ["Finished", job.finishedAt > 0 && html`<${Ago} at=${job.finishedAt} now=${now} />`],
-    ["Worker", job.workerId && html`<a href="/jobs?worker=${encodeURIComponent(job.workerId)}">${visible(job.workerId)}</a>`],
+    ["Worker", job.workerId && html`<a href="/jobs?worker=${encodeURIComponent(job.workerId)}&status=${job.status}">${visible(job.workerId)}</a>`],
     ["Last heartbeat", job.heartbeat > 0 && html`<${Ago} at=${job.heartbeat} now=${now} />`],
     ["Priority", String(job.priority)],
     ["Attempts", `${job.attempts} of ${job.effectiveMaxAttempts}`],
