@@ -63,7 +63,7 @@ def clean_python(wheel, tmp_path_factory) -> Path:
 def test_the_wheel_holds_typed_packages_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     top_level = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-    packages = {"gateway", "osqueue", "osqueue_cli", "osqueue_service", "osqueue_stubs"}
+    packages = {"gateway", "osqueue", "osqueue_cli", "osqueue_service", "osqueue_stubs", "osqueue_testing"}
     assert top_level == packages
     assert {f"{package}/py.typed" for package in packages} <= set(names)
     assert "osqueue_stubs/osqueue/v1/queue_pb2_grpc.pyi" in names
