@@ -8,7 +8,7 @@ ARGS   ?=
 
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help install demo serve test lint format stubs bench sim chaos proof wheel runtime lock release-proto clean
+.PHONY: help install demo serve test lint format stubs bench sim chaos proof docs wheel runtime lock release-proto clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ chaos: $(STAMP) ## Break real processes on purpose.
 proof: $(STAMP) ## The long runs: many simulated clusters, then chaos.
 	$(BIN)/python -m tests.simulation --seeds 20000 $(ARGS)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
+
+docs: $(STAMP) ## Generate the API reference into build/docs.
+	$(BIN)/python scripts/generate_reference.py
 
 wheel: $(STAMP) ## Build the wheel into dist/.
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -89,6 +89,7 @@ class ObjectStoreConformance:
 
     @pytest.fixture
     def peer(self, store: ObjectStore) -> ObjectStore:
+        """Another store over the same objects, as a second broker has it; where you can make one, override this."""
         return store
 
     # --- creating and reading ---
