@@ -146,7 +146,7 @@ function ThemeButton() {
 /** g and a letter: a page. / : the search. ? : all of them. Not while something is being typed. */
 function useKeys() {
   const [shown, setShown] = useState(false);
-  const going = useRef(0);
+  const going = useRef(-Infinity);
   useEffect(() => {
     /** @param {KeyboardEvent} event */
     const pressed = (event) => {
@@ -155,7 +155,7 @@ function useKeys() {
       const { key } = event;
       if (performance.now() - going.current < 1_500) {
         const page = [...PAGES, ...TOOLS].find((one) => one.key === key);
-        going.current = 0;
+        going.current = -Infinity;
         if (page) go(page.href);
       } else if (key === "g") going.current = performance.now();
       else if (key === "?") setShown(true);
