@@ -15,6 +15,7 @@ from osqueue_cli.settings import STORAGE, settings_options
 from osqueue_cli.shapes import bytes_field
 from osqueue_cli.storage import look
 from osqueue_service.engine.rebuild import Rebuild
+from osqueue_service.errors import CorruptObject
 from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.log import Root, SeedQueue, Settler
 from osqueue_service.log.paths import ROOT, parse_checkpoint_key, parse_segment_key, segment_key
@@ -30,9 +31,14 @@ PAGE_KEYS = 1_000
 @click.argument("key", required=False)
 @click.option("--list", "listing", is_flag=True, help="List the keys of all objects; KEY is then what they begin with.")
 @click.option("--jobs", is_flag=True, help="Write every job as a line of JSON.")
+@click.option(
+    "--salvage", is_flag=True, help="With --jobs: of a damaged queue, what can be read before the first damage."
+)
 @settings_options(storage_default="file", only=STORAGE)
 @json_option
-def inspect(key: str | None, listing: bool, jobs: bool, as_json: bool, overrides: Mapping[str, str]) -> None:
+def inspect(
+    key: str | None, listing: bool, jobs: bool, salvage: bool, as_json: bool, overrides: Mapping[str, str]
+) -> None:
     """Show the queue as it lies in the store.
 
     No broker is needed, and none is disturbed. Without KEY: a summary. With KEY: that
@@ -47,12 +53,14 @@ def inspect(key: str | None, listing: bool, jobs: bool, as_json: bool, overrides
       osqueue inspect --jobs | jq 'select(.status == "dead")'
       osqueue inspect --storage-backend s3 --s3-bucket jobs
     """
+    if salvage and not jobs:
+        raise click.UsageError("--salvage is about jobs: add --jobs")
     if listing:
         look(overrides, lambda settler: _list(settler, key or ""))
     elif key is not None:
         output.print_json(look(overrides, lambda settler: _object(settler, _full_key(key))))
     elif jobs:
-        look(overrides, _print_jobs)
+        look(overrides, lambda settler: _print_jobs(settler, salvage))
     else:
         summary = look(overrides, _summary)
         if as_json:
@@ -97,9 +105,9 @@ async def _object(settler: Settler, key: str) -> dict[str, Any]:
     return {"key": key, "kind": "checkpoint", "bytes": len(body), **part._asdict(), "vouchedForByRoot": vouched}
 
 
-async def _read(settler: Settler) -> tuple[Reading, State]:
-    rebuild = Rebuild(DEFAULT_LIMITS)
-    reading = await Reader(settler).read(rebuild)
+async def _read(settler: Settler, rebuild: Rebuild) -> Reading:
+    reader = Reader(settler)
+    reading = await reader.read(rebuild)
     if reading is None:
         raise Failure(f"there is no queue in {settler.store.description}", Exit.NOT_FOUND)
     if isinstance(reading, SeedQueue):
@@ -108,12 +116,16 @@ async def _read(settler: Settler) -> tuple[Reading, State]:
             f"{output.plural(len(reading.jobs), 'job')}, which the first broker of this version adopts",
             Exit.FAILED,
         )
-    return reading, rebuild.state
+    lost = await reading.replay.lost_at_gap()
+    if lost is not None and not await reader.superseded(reading.root):
+        raise lost
+    return reading
 
 
 async def _summary(settler: Settler) -> dict[str, Any]:
-    reading, state = await _read(settler)
-    root = reading.root
+    rebuild = Rebuild(DEFAULT_LIMITS)
+    reading = await _read(settler, rebuild)
+    root, state = reading.root, rebuild.state
     return {
         "store": settler.store.description,
         "format": root.format,
@@ -153,10 +165,20 @@ def _print_summary(summary: dict[str, Any]) -> None:
     )
 
 
-async def _print_jobs(settler: Settler) -> None:
-    _, state = await _read(settler)
+async def _print_jobs(settler: Settler, salvage: bool) -> None:
+    rebuild = Rebuild(DEFAULT_LIMITS)
+    damage: CorruptObject | None = None
+    try:
+        await _read(settler, rebuild)
+    except CorruptObject as corrupt:
+        if not salvage:
+            raise
+        damage = corrupt
+    state = rebuild.state
     for job in state.jobs.values():
         output.print_json_line(_job_json(state, job))
+    if damage is not None:
+        raise Failure(f"these are the jobs as they were before the damage: {damage}", Exit.FAILED)
 
 
 def _job_json(state: State, job: Job) -> dict[str, Any]:

@@ -64,6 +64,21 @@ def test_every_job_is_json(directory, anywhere):
     ]
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"rubbish"), lambda path: path.unlink()])
+def test_what_lies_before_the_damage_can_be_salvaged(damage, directory, anywhere):
+    third = anywhere("inspect", "--list", "log/", "--data-dir", directory).out.split()[3]
+    damage(directory / "objects" / third)
+    assert anywhere("inspect", "--jobs", "--data-dir", directory).out == ""
+    salvaged = anywhere("inspect", "--jobs", "--salvage", "--data-dir", directory)
+    assert [job["payload"] for job in salvaged.json_lines] == [{"n": 0}]
+    assert salvaged.exit_code == Exit.FAILED
+    assert third in salvaged.err
+
+
+def test_salvaging_is_about_jobs(directory, anywhere):
+    assert anywhere("inspect", "--salvage", "--data-dir", directory).exit_code == Exit.USAGE
+
+
 def test_a_sound_queue(directory, anywhere):
     report = anywhere("verify", "--data-dir", directory, "--json")
     assert report.exit_code == 0
