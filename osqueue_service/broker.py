@@ -15,7 +15,7 @@ from osqueue_service.clock import Clock
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.engine.settings import EngineSettings
-from osqueue_service.errors import CorruptObject, Deposed, NotLeader
+from osqueue_service.errors import CorruptObject, Deposed, NotLeader, StoreError
 from osqueue_service.ids import IdSource
 from osqueue_service.leadership import DEFAULT_DEPTH, Addresses, Elector, Heartbeat, Term
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
@@ -65,6 +65,7 @@ class Broker:
         limits: Limits = DEFAULT_LIMITS,
         depth: int = DEFAULT_DEPTH,
         sole_owner: bool = False,
+        follow: bool = True,
         on_loaded: Callable[[], None] = lambda: None,
         on_role: Callable[[Role], None] = lambda role: None,
         storage_requests: Callable[[], int] = lambda: 0,
@@ -92,6 +93,7 @@ class Broker:
             addresses=addresses,
             heartbeat=self._heartbeat,
             depth=depth,
+            follow=follow,
             counters=self.counters,
             on_candidacy=lambda begins: self._enter(Role.RECOVERING if begins else Role.STANDBY),
         )
@@ -234,6 +236,10 @@ class Broker:
                 "storage did not confirm the hand-over within %d ms; a standby takes over after its timeout",
                 HAND_OVER_LIMIT_MS,
             )
+            term.end(NotLeader("this broker is shutting down"))
+        except (StoreError, CorruptObject) as trouble:
+            # Safe: nobody else may lead before this broker has been silent for a timeout, and it is from now on.
+            log.warning("the hand-over failed: %s; a standby takes over after its timeout", trouble)
             term.end(NotLeader("this broker is shutting down"))
 
     @staticmethod

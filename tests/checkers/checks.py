@@ -18,9 +18,10 @@ ENDINGS = {"complete": Ending.COMPLETED, "fail": Ending.FAILED, "release": Endin
 
 @dataclass(frozen=True)
 class Windows:
-    """How long the queue under test remembers, in milliseconds."""
+    """How long the queue under test remembers, in milliseconds of the time that commits are stamped with."""
 
     idempotency_ttl_ms: int
+    request_ttl_ms: int
     settled_ttl_ms: int
 
 
@@ -251,11 +252,11 @@ def _only_refused_before(events: list[Event], landed_ms: float) -> bool:
 
 
 def _refused(events: list[Event]) -> Event:
-    return next(event for event in events if event.outcome == REFUSED)
+    return next((event for event in events if event.outcome == REFUSED), events[0])
 
 
 def keys_make_one_job(book: Logbook, windows: Windows) -> Iterator[str]:
-    """Rule 9: within the window one key is one job; without a key one submission is one job for ever."""
+    """Rule 9: within the window one key is one job, and so is one call however often it is repeated."""
     seen: dict[tuple[str, bytes], JobEntry] = {}
     for job in book.jobs.values():
         name = ("key", job.spec.idempotency_key.encode()) if job.spec.idempotency_key else ("payload", job.spec.payload)
@@ -264,7 +265,7 @@ def keys_make_one_job(book: Logbook, windows: Windows) -> Iterator[str]:
         if before is None:
             continue
         apart_ms = book.commits[job.submitted].at_ms - book.commits[before.submitted].at_ms
-        if not job.spec.idempotency_key or apart_ms < windows.idempotency_ttl_ms:
+        if apart_ms < (windows.idempotency_ttl_ms if job.spec.idempotency_key else windows.request_ttl_ms):
             what = f"are one submission ({name[1].decode()}), {apart_ms} ms apart"
             yield f"rule 9: {before.job_id} and {job.job_id} {what}"
 

@@ -144,36 +144,31 @@ class Logbook:
             self._salt = record.salt
         elif isinstance(record, Submitted):
             for offset, spec in enumerate(record.jobs):
-                number = record.first + offset
-                job = JobEntry(number, f"{self._salt}{number:010x}", spec, index)
-                job.status = Status.SCHEDULED if spec.run_at > at_ms else Status.UNCLAIMED
-                self.jobs[job.job_id] = job
-                self._numbers[number] = job
+                self._submit(record.first + offset, spec, index, at_ms)
         elif isinstance(record, Claimed):
             for grant in record.grants:
                 self._claim(self._numbers[grant.number], grant.token, record.worker_id, index)
         elif isinstance(record, Completed):
             for item in record.items:
-                job = self._numbers[item.number]
-                self._end(job, index, at_ms, Ending.COMPLETED, Status.COMPLETED)
-                job.completed = index
+                self._end(self._numbers[item.number], index, at_ms, Ending.COMPLETED, Status.COMPLETED)
         elif isinstance(record, AttemptsEnded):
             for end in record.items:
-                job = self._numbers[end.number]
-                if end.ending is Ending.RELEASED:
-                    job.attempts -= 1
-                self._check_exhaustion(job, end.ending, end.status, index)
-                self._end(job, index, at_ms, end.ending, end.status)
-        elif isinstance(record, Evicted):
-            for number in record.numbers:
-                self._evict(self._numbers[number], index, at_ms)
-        elif isinstance(record, Promoted | CancelRequested | Cancelled | Retried | Purged):
+                self._end(self._numbers[end.number], index, at_ms, end.ending, end.status)
+        elif isinstance(record, Evicted | Promoted | CancelRequested | Cancelled | Retried | Purged):
             for number in record.numbers:
                 self._change(self._numbers[number], record, index, at_ms)
 
+    def _submit(self, number: int, spec: JobSpec, index: int, at_ms: int) -> None:
+        job = JobEntry(number, f"{self._salt}{number:010x}", spec, index)
+        job.status = Status.SCHEDULED if spec.run_at > at_ms else Status.UNCLAIMED
+        self.jobs[job.job_id] = job
+        self._numbers[number] = job
+
     def _change(self, job: JobEntry, record: AnyRecord, index: int, at_ms: int) -> None:
         """What a record that is nothing but a list of jobs says of one of them."""
-        if isinstance(record, Promoted):
+        if isinstance(record, Evicted):
+            self._evict(job, index, at_ms)
+        elif isinstance(record, Promoted):
             job.status = Status.UNCLAIMED
         elif isinstance(record, CancelRequested):
             job.cancel_requested = True
@@ -211,16 +206,21 @@ class Logbook:
         if job.status is not Status.IN_PROGRESS:
             self.broken.append(f"rule 4: an attempt of {job.job_id} ended while it was {job.status.wire}")
             return
+        if ending is Ending.RELEASED:
+            job.attempts -= 1
+        self._check_exhaustion(job, ending, became)
         entry = job.claims[-1]
         entry.ended, entry.ending, entry.became = index, ending, became
         job.status = became
+        if ending is Ending.COMPLETED:
+            job.completed = index
         if became.finished:
             self._finish(job, became, index, at_ms)
 
-    def _check_exhaustion(self, job: JobEntry, ending: Ending, became: Status, index: int) -> None:
+    def _check_exhaustion(self, job: JobEntry, ending: Ending, became: Status) -> None:
         limit = job.spec.max_attempts or self._default_max_attempts
-        spent = job.attempts >= limit and ending is not Ending.RELEASED and not job.cancel_requested
-        if spent and became is not Status.DEAD:
+        exempt = ending in (Ending.RELEASED, Ending.COMPLETED) or job.cancel_requested
+        if job.attempts >= limit and not exempt and became is not Status.DEAD:
             self.broken.append(f"rule 7: {job.job_id} has used up its {limit} attempts and became {became.wire}")
 
     @staticmethod

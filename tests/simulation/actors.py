@@ -36,11 +36,14 @@ class Actor:
         self.name = f"{self.role}{self.number}.{self.lives}"
         self.draw = random.Random(f"{self.name} {world.swarm.seed}")
         self.node = Node(world.loop, self.name)
+
+        self.transport = SimTransport(world, self.node, self.draw.randrange(len(world.brokers)))
         self.node.spawn(self._live(), name=self.role)
 
     async def _live(self) -> None:
-        self.transport = SimTransport(self.world, self.node, self.draw.randrange(len(self.world.brokers)))
-        self.client = OsqueueClient(transport=self.transport, coalesce=self.draw.random() < 0.7)
+        timeout_ms = self.draw.choice([1_000, 5_000])
+        coalesce = self.draw.random() < 0.7
+        self.client = OsqueueClient(transport=self.transport, timeout_ms=timeout_ms, coalesce=coalesce)
         await self.run()
 
     async def run(self) -> None:
@@ -237,6 +240,13 @@ class Operator(Actor):
             if self.chance("walk"):
                 await self.walk(page_size=draw.choice([1, 7, 50]))
         await self.resume()
+
+    async def look_at(self, target: int) -> None:
+        """Ask this broker, whoever leads, what has become of the queue."""
+        client = OsqueueClient(transport=SimTransport(self.world, self.node, target), timeout_ms=1_000, max_retries=0)
+        for _ in range(4):
+            await self.attempt(client.get_stats(linearizable=True))
+            await self.pause(100.0)
 
     async def resume(self) -> None:
         """Resume every type, however long it takes."""

@@ -6,7 +6,7 @@ of them. A name that is no longer there fails loudly.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 from unittest import mock
 
@@ -213,10 +213,8 @@ def _clean_deposed(patch: Any) -> None:
     publish = Term._publish
 
     async def unconfirmed(self: Any, *rest: Any) -> None:
-        try:
+        with suppress(Deposed, NotLeader):
             await publish(self, *rest)
-        except Deposed:
-            return
 
     patch(Term, "_publish", unconfirmed)
 

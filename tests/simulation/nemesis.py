@@ -7,14 +7,14 @@ from typing import Any
 
 from osqueue_service.storage.operations import Operation
 from osqueue_service.testing.faulty import FaultKind
-from tests.simulation.actors import Actor
+from tests.simulation.actors import Actor, Operator
 from tests.simulation.world import SimBroker, World
 
 
 def _ambush_rate(operation: Operation, key: str) -> float:
     """How dangerous the moment is."""
     if operation is Operation.PUT_IF_ABSENT:
-        return 0.08 if key.startswith("checkpoints/") else 0.003
+        return 0.2 if key.startswith("checkpoints/") else 0.003
     return {Operation.PUT_IF_VERSION: 0.03, Operation.DELETE: 0.02, Operation.LIST: 0.05}.get(operation, 0.001)
 
 
@@ -61,10 +61,18 @@ class Nemesis:
             await self.wait(self.a_while_ms())
             self.revive(broker)
         else:
-            node = broker.node
-            node.stop(suspend=self.draw.random() < 0.5)
-            await self.wait(self.world.swarm.heartbeat_ms[1] * self.draw.choice([0.5, 1.3, 2.0]))
-            node.resume()
+            await self._freeze(broker, self.world.swarm.heartbeat_ms[1] * self.draw.choice([0.5, 1.5, 2.2]))
+
+    async def _freeze(self, broker: SimBroker, ms: float, *, suspend: bool | None = None) -> None:
+        """Stop the process for a while. Shortly before it goes on, somebody turns to it who has not heard of others."""
+        node = broker.node
+        node.stop(suspend=self.draw.random() < 0.5 if suspend is None else suspend)
+        await self.wait(max(0.0, ms - 300))
+        for actor in self.actors:
+            if isinstance(actor, Operator):
+                actor.node.spawn(actor.look_at(self.world.brokers.index(broker)), name="look")
+        await self.wait(min(ms, 300))
+        node.resume()
 
     async def run(self) -> None:
         """Until the world is calm."""
@@ -122,10 +130,8 @@ class Nemesis:
         self.revive(broker)
 
     async def _freeze_broker(self, suspend: bool) -> None:
-        node = self.a_broker().node
-        node.stop(suspend=suspend)
-        await self.wait(self.a_while_ms())
-        node.resume()
+        timeout_ms = self.world.swarm.heartbeat_ms[1]
+        await self._freeze(self.a_broker(), timeout_ms * self.draw.choice([0.2, 0.7, 1.6, 2.3]), suspend=suspend)
 
     async def _cut_broker(self) -> None:
         store = self.a_broker().store

@@ -5,6 +5,7 @@ import logging
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from osqueue_service.engine.inbox import Inbox
@@ -45,8 +46,13 @@ class Result:
         return not self.problems
 
 
-def run_seed(swarm: Swarm, *, traced: bool = False, problems_max: int = 20) -> Result:
-    """Run one world to its end."""
+Script = Callable[[World, Nemesis], None]
+
+
+def run_seed(
+    swarm: Swarm, *, traced: bool = False, problems_max: int = 20, script: Script = lambda world, nemesis: None
+) -> Result:
+    """Run one world to its end. `script` may prepare it for something of its own."""
     logging.disable(logging.CRITICAL)
     gc.disable()
     if not _modules_frozen:
@@ -54,7 +60,7 @@ def run_seed(swarm: Swarm, *, traced: bool = False, problems_max: int = 20) -> R
         _modules_frozen.append(True)
     try:
         world = World(swarm, traced=traced)
-        result = _run(world, problems_max)
+        result = _run(world, problems_max, script)
         worlds = [world]
         del world
         _bury(worlds)
@@ -67,9 +73,10 @@ def run_seed(swarm: Swarm, *, traced: bool = False, problems_max: int = 20) -> R
 _modules_frozen: list[bool] = []
 
 
-def _run(world: World, problems_max: int) -> Result:
+def _run(world: World, problems_max: int, script: Script) -> Result:
     with patched(world):
         nemesis = Nemesis(world, _people(world))
+        script(world, nemesis)
         world.loop.world.spawn(nemesis.run(), name="nemesis")
         return _live(world, nemesis, problems_max)
 
@@ -180,7 +187,7 @@ def _judge(world: World, problems_max: int) -> list[str]:
         return None if landed is None else (landed.body, landed.at_ms)
 
     book = Logbook.walk(fetch, limits.default_max_attempts)
-    windows = Windows(limits.idempotency_ttl_ms, limits.settled_ttl_ms)
+    windows = Windows(limits.idempotency_ttl_ms, limits.request_ttl_ms, limits.settled_ttl_ms)
     found = [*check_history(world.history), *check_against_log(world.history, book, windows)]
     _count_rare(world, book)
     assert all(commit.sequence <= SEQUENCE_MAX for commit in book.commits)

@@ -29,6 +29,9 @@ NEMESES = (
     "ambush",
 )
 
+# Those that make brokers believe what is no longer so.
+_SUBTLE = ("stop broker", "suspend broker", "ambush")
+
 STORE_FAULTS = (
     FaultKind.UNAVAILABLE,
     FaultKind.FAIL_BEFORE,
@@ -96,6 +99,18 @@ class Swarm:
     types: tuple[str, ...] = ("", "mail", "thumb")
     behaviours: dict[str, float] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        limits = "tight" if self.limits is _TIGHT_LIMITS else "usual"
+        habits = ", ".join(name for name, chance in self.behaviours.items() if chance)
+        return (
+            f"seed {self.seed}: {self.brokers} brokers of depth {self.depth}, {self.producers} producers, "
+            f"{self.workers} workers; {limits} limits; store {self.latency_ms} ms, network {self.network_ms} ms; "
+            f"checkpoints from {self.checkpoint_segments} segments, inline up to {self.inline_bytes} bytes\n"
+            f"  requests fail at {self.fault_rate}: {', '.join(kind.name.lower() for kind in self.store_faults)}\n"
+            f"  every {self.fault_every_ms:.0f} ms: {', '.join(self.nemeses)}\n"
+            f"  people: {habits}"
+        )
+
 
 def draw(seed: int) -> Swarm:
     """The world of a seed."""
@@ -106,6 +121,7 @@ def draw(seed: int) -> Swarm:
     swarm.brokers = choice([1, 2, 2, 3, 3, 3])
     swarm.workers = choice([1, 2, 3, 4])
     swarm.producers = choice([1, 2, 3])
+    swarm.operators = choice([1, 2])
     swarm.depth = choice([1, 2, 4, 4, 8])
     swarm.interval_ms = choice([None, None, None, 20, 100])
     swarm.limits = _TIGHT_LIMITS if chance() < 0.25 else _SIM_LIMITS
@@ -124,7 +140,7 @@ def draw(seed: int) -> Swarm:
         swarm.stall_rate = choice([0.0, 0.0, 0.01, 0.05])
         swarm.late_ms_max = choice([500.0, 5_000.0, 30_000.0])
     if chance() < 0.9:
-        swarm.nemeses = tuple(name for name in NEMESES if chance() < 0.35)
+        swarm.nemeses = tuple(name for name in NEMESES if chance() < (0.5 if name in _SUBTLE else 0.3))
         swarm.fault_every_ms = choice([1_000.0, 2_000.0, 4_000.0])
     swarm.behaviours = {
         name: choice([0.0, weight])
@@ -132,7 +148,8 @@ def draw(seed: int) -> Swarm:
             ("fail", 0.2), ("die", 0.05), ("release", 0.1), ("vanish", 0.1), ("slow", 0.1), ("repeat", 0.2),
             ("late", 0.1), ("beat", 0.5), ("batch", 0.3), ("key", 0.3), ("cancel call", 0.1), ("delay", 0.15),
             ("retention", 0.2), ("timeout", 0.15), ("priority", 0.3), ("policy", 0.3), ("conflict", 0.05),
-            ("cancel", 0.3), ("retry", 0.3), ("purge", 0.1), ("pause", 0.15), ("walk", 0.3), ("await", 0.2), ("wander", 0.5),
+            ("cancel", 0.3), ("retry", 0.3), ("purge", 0.1), ("pause", 0.15), ("walk", 0.3), ("await", 0.2),
+            ("wander", 0.5),
         )
     }  # fmt: skip
     return swarm

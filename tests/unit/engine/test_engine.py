@@ -1,6 +1,7 @@
 """The single writer: what it answers, when, and to whom."""
 
 import asyncio
+import contextlib
 import gc
 import weakref
 from dataclasses import replace
@@ -565,10 +566,8 @@ class TestMemory:
                     made.jobs if isinstance(made, Submit) else made.job_ids if isinstance(made, Purge) else made.items
                 )
                 watched.append(weakref.ref(items))
-                try:
+                with contextlib.suppress(OsqueueError):
                     await bench.engine.execute(made)
-                except OsqueueError:
-                    pass
                 del made, items
             await bench.pass_ms(100)
             gc.collect()

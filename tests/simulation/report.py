@@ -1,0 +1,137 @@
+"""Many seeds, in several processes, and what they came to."""
+
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tests.simulation.run import run_seed
+from tests.simulation.swarm import NEMESES, draw
+
+RARE = (
+    "takeovers",
+    "unknown outcomes that happened",
+    "unknown outcomes that did not",
+    "complete LEASE_LOST",
+    "jobs that ended dead",
+    "jobs that ended cancelled",
+    "attempts expired",
+    "attempts timed_out",
+    "attempts released",
+    "deduplicated",
+    "submit IDEMPOTENCY_CONFLICT",
+    "submit QUEUE_FULL",
+    "claim TOO_MANY_REQUESTS",
+    "claims cancelled",
+    "actions repeated",
+    "recoveries from inline",
+    "recoveries from objects",
+    "log puts_settled_ours",
+    "log puts_settled_other",
+    "log root_swaps_unsettled",
+    "log candidacies_lost",
+    "log checkpoints",
+    "log deletes",
+    "late requests landed",
+    "late requests refused",
+    "brokers stopped by a failed store",
+)
+"""What must have happened somewhere in a long run; otherwise the run proves little."""
+
+CHECKS = (
+    "acknowledged jobs, claims and ends are in the log, and were durable before the answer left",
+    "what was refused is not in the log; what was unknown may be",
+    "attempts are numbered without a gap, one lease at a time, within the budget; exhausted jobs are dead letters",
+    "a finished job is not handed out; a stale token changes nothing; a repeated action answers as it did",
+    "first in, first out, within a type and priority",
+    "one key, one job, across retries, failovers and checkpoints",
+    "every recovery equals a replay of the whole log, byte for byte",
+    "jobs are conserved at every commit; counters never fall; every buffer is within its limit",
+    "linearizable reads see all that was acknowledged; a walk shows every job once",
+    "epochs rise; fences stay; nothing is deleted that a recovery needs; pointers only rise",
+    "after the trouble every job comes to its end, and nobody fails unheard",
+)
+
+
+@dataclass
+class Total:
+    """The sum of many seeds."""
+
+    seeds: int = 0
+    simulated_ms: float = 0.0
+    steps: int = 0
+    operations: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[int, list[str]]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, outcome: "Outcome") -> None:
+        self.seeds += 1
+        self.simulated_ms += outcome.simulated_ms
+        self.steps += outcome.steps
+        self.operations += outcome.operations
+        self.counts.update(outcome.counts)
+        if outcome.problems:
+            self.failures.append((outcome.seed, outcome.problems))
+
+    @property
+    def missing(self) -> list[str]:
+        """Rare things that did not happen."""
+        return [name for name in RARE if not self.counts[name]]
+
+    def lines(self) -> Iterator[str]:
+        """The report."""
+        yield (
+            f"{self.seeds:,} seeds, {self.simulated_ms / 3_600_000:,.1f} simulated hours, "
+            f"{self.operations:,} operations, {self.counts['commits']:,} commits, {self.steps:,} steps "
+            f"in {self.seconds:,.0f} s ({self.seeds / max(self.seconds, 0.001):.1f} seeds/s)"
+        )
+        yield "faults: " + ", ".join(f"{name} {self.counts[name]:,}" for name in NEMESES if self.counts[name])
+        store = sorted(name for name in self.counts if name.startswith("store ") and name not in NEMESES)
+        yield "store: " + ", ".join(f"{name[6:]} {self.counts[name]:,}" for name in store)
+        yield "seen: " + ", ".join(f"{name} {self.counts[name]:,}" for name in RARE)
+        yield "checked: " + "; ".join(CHECKS)
+        for seed, problems in self.failures:
+            yield f"seed {seed} FAILED: {problems[0]}"
+            yield f"  reproduce: python -m tests.simulation --seed {seed} --trace"
+
+
+@dataclass
+class Outcome:
+    """What one seed sends home from its process."""
+
+    seed: int
+    problems: list[str]
+    simulated_ms: float
+    steps: int
+    operations: int
+    counts: Counter[str]
+
+
+def outcome_of(seed: int) -> Outcome:
+    result = run_seed(draw(seed))
+    return Outcome(seed, result.problems, result.simulated_ms, result.steps, result.operations, result.counts)
+
+
+def run_many(
+    seeds: Iterable[int],
+    *,
+    processes: int,
+    budget_s: float = float("inf"),
+    progress: Callable[[Total], None] = lambda total: None,
+) -> Total:
+    """Run the seeds until all are done or the time is up."""
+    total = Total()
+    began = time.monotonic()
+
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for outcome in pool.imap_unordered(outcome_of, seeds):
+            total.add(outcome)
+            total.seconds = time.monotonic() - began
+            progress(total)
+            if total.seconds > budget_s:
+                pool.terminate()
+                break
+    total.seconds = time.monotonic() - began
+    return total
