@@ -168,8 +168,12 @@ class Job(Struct, gc=False):
     @property
     def size(self) -> int:
         """Bytes that a finished job counts against its retention caps."""
-        errors = sum(len(a.error_message) + len(a.error_type) for a in self.history)
-        return self.spec.size + len(self.result or b"") + errors
+        size = self.spec.size
+        if self.result:
+            size += len(self.result)
+        for attempt in self.history:
+            size += len(attempt.error_message) + len(attempt.error_type)
+        return size
 
 
 class KeyEntry(Struct, frozen=True, array_like=True, gc=False):
