@@ -26,7 +26,7 @@ async def complaints(history: History, witness: Witness, store: ObjectStore) -> 
     """Everything that is wrong, in words."""
     limits = DEFAULT_LIMITS
     book = Logbook.walk(witness.log.get, limits.default_max_attempts)
-    windows = Windows(limits.idempotency_ttl_ms, limits.settled_ttl_ms)
+    windows = Windows(limits.idempotency_ttl_ms, limits.request_ttl_ms, limits.settled_ttl_ms)
     found = [*check_history(history), *check_against_log(history, book, windows)]
     found += epochs_of_the_root(witness)
     found += [each async for each in _what_is_stored(history, witness, store)]
