@@ -65,6 +65,7 @@ class App:
             limits=settings.limits,
             # Nobody else can know what is in this process's memory, or in a directory that it has locked.
             sole_owner=settings.storage_backend not in SHARED_BACKENDS,
+            follow=settings.warm_standby,
             on_loaded=on_loaded,
             on_role=self._on_role,
             storage_requests=lambda: opened.usage.requests,

@@ -16,6 +16,9 @@ def broker_families(broker: Broker) -> list[Family]:
     families = [
         role,
         gauge("osqueue_broker_epoch", "The epoch of the leader, as far as this broker knows.").add(broker.epoch),
+        gauge("osqueue_followed_sequence", "The commit up to which a standby has followed the log; 0: none.").add(
+            broker.followed
+        ),
         *_log_families(broker.counters),
     ]
     if broker.is_leader:

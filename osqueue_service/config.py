@@ -150,6 +150,12 @@ class Settings:
     heartbeat_timeout_ms: int = _setting(
         "BROKER_HEARTBEAT_TIMEOUT_MS", 10_000, _whole_number(20, 3_600_000), "Silence after which a standby takes over."
     )
+    warm_standby: bool = _setting(
+        "BROKER_WARM_STANDBY",
+        True,
+        _switch,
+        "0: a standby does not follow the log; saves a request for each commit, and it reads everything to take over.",
+    )
 
     token: str = _setting("OSQUEUE_TOKEN", "", _token, "Bearer token that every call must carry.", secret=True)
     allow_remote: bool = _setting(

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from osqueue_service.clock import Clock
 from osqueue_service.errors import Deposed
 from osqueue_service.ids import IdSource
+from osqueue_service.leadership.following import Follower
 from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.leadership.takeover import Addresses, Takeover
 from osqueue_service.leadership.term import Term
 from osqueue_service.leadership.watch import Watch
-from osqueue_service.log import LogCounters, Replayer, Settler
+from osqueue_service.log import LogCounters, Replayer, Root, SeedQueue, Settler
 from osqueue_service.storage.store import ObjectStore
 from osqueue_service.storage.throttled import undelayed
 
@@ -33,10 +34,14 @@ class Elector:
         addresses: Addresses,
         heartbeat: Heartbeat | None = None,
         depth: int = DEFAULT_DEPTH,
+        follow: bool = True,
         counters: LogCounters | None = None,
         on_candidacy: Callable[[bool], None] = lambda begins: None,
     ) -> None:
-        """`on_candidacy` is told True when a candidacy begins, False when one is lost and standing by goes on."""
+        """`follow`: read the log while standing by, so that a takeover is quick however large the queue is.
+
+        `on_candidacy` is told True when a candidacy begins, False when one is lost and standing by goes on.
+        """
         self.counters = counters or LogCounters()
         # Commits and checkpoints wait for a throttle; watching, renewing, fencing and recovering never do.
         self._paced = Settler(store, clock, ids, self.counters)
@@ -44,6 +49,8 @@ class Elector:
         self._heartbeat = heartbeat or Heartbeat()
         self._addresses = addresses
         self._depth = depth
+        self._follow = follow
+        self._follower: Follower | None = None
         self._on_candidacy = on_candidacy
         self._watch = Watch(self._settler, self._heartbeat)
 
@@ -56,37 +63,59 @@ class Elector:
     def leader_epoch(self) -> int:
         return self._watch.epoch
 
+    @property
+    def followed(self) -> int:
+        """The sequence up to which the log has been followed while standing by; 0: nothing is ready."""
+        return self._follower.sequence if self._follower is not None else 0
+
     async def elect(
         self, replayer: Replayer, *, stand_by: bool = True, skip_wait: bool = False, abstain_ms: float = 0
     ) -> Term:
         """Wait until there is no leader, take over, rebuild the state in `replayer`, and return the term.
 
-        `skip_wait`: the store proves that the leader in the root, if any, is dead. `abstain_ms`: leave it to others
-        to take over for so long. Without `stand_by`, another
-        broker that is alive raises `BrokerLeadershipError`. `CorruptObject` means that an
-        object the root vouches for is missing or damaged: nothing was skipped, and nothing can
-        be served before it is repaired. `StoreDenied` and `StoreFailed` pass through.
+        `skip_wait`: the store proves that the leader in the root, if any, is dead. `abstain_ms`: leave it to
+        others to take over for so long. Without `stand_by`, another broker that is alive raises
+        `BrokerLeadershipError`. `CorruptObject` means that an object the root vouches for is missing or
+        damaged: nothing was skipped, and nothing can be served before it is repaired. `StoreDenied` and
+        `StoreFailed` pass through.
         """
         not_before_ms = self._settler.clock.monotonic_ms() + abstain_ms
-        while True:
-            vacancy = await self._watch.vacancy(stand_by=stand_by, skip_wait=skip_wait, not_before_ms=not_before_ms)
-            self._on_candidacy(True)
-            try:
-                victory = await Takeover(self._settler, self._heartbeat, self._addresses, replayer).run(vacancy)
-            except Deposed as lost:
-                # Another candidate was faster, or took us for dead: back to watching the root it now holds. It lives,
-                # whatever was said about earlier leaders.
-                skip_wait = False
-                self.counters.candidacies_lost += 1
-                self._note_leader(lost)
-                self._on_candidacy(False)
-                continue
-            self.counters.takeovers += 1
-            term = Term(self._paced, victory, depth=self._depth)
-            term.lost.listen(self._note_leader)
-            return term
+        follower = self._follower = Follower(self._paced, self._heartbeat, replayer)
+        try:
+            while True:
+                vacancy = await self._watch.vacancy(
+                    stand_by=stand_by,
+                    skip_wait=skip_wait,
+                    not_before_ms=not_before_ms,
+                    saw=follower.saw if self._follow else _ignore,
+                )
+                await follower.pause()
+                self._on_candidacy(True)
+                takeover = Takeover(self._settler, self._heartbeat, self._addresses, replayer, follower)
+                try:
+                    victory = await takeover.run(vacancy)
+                except Deposed as lost:
+                    # Another candidate was faster, or took us for dead: back to watching the root it now holds. It
+                    # lives, whatever was said about earlier leaders.
+                    skip_wait = False
+                    self.counters.candidacies_lost += 1
+                    self._note_leader(lost)
+                    self._on_candidacy(False)
+                    continue
+                self.counters.takeovers += 1
+                self.counters.takeovers_followed += victory.recovered.followed > 0
+                term = Term(self._paced, victory, depth=self._depth)
+                term.lost.listen(self._note_leader)
+                return term
+        finally:
+            follower.end()
+            self._follower = None
 
     def _note_leader(self, reason: Exception) -> None:
         """Whoever deposed us is the leader to name from now on; a fence gives its epoch, the root its address too."""
         if isinstance(reason, Deposed) and reason.epoch > self._watch.epoch:
             self._watch.leader, self._watch.epoch = reason.leader, reason.epoch
+
+
+def _ignore(root: Root | SeedQueue) -> None:
+    """Nothing is done with a root beyond watching it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from osqueue_service.errors import CorruptObject, Deposed, StoreRefused, StoreUnavailable, StoreUnknown
+from osqueue_service.leadership.following import Follower
 from osqueue_service.leadership.renewal import Renewal
 from osqueue_service.leadership.seat import Heartbeat, Seat
 from osqueue_service.leadership.watch import Vacancy
@@ -35,11 +36,14 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a takeover read: the checkpoint it began with, and the log behind it up to the own fence."""
+    """What a takeover read: the log behind `checkpoint`, or behind `followed`, up to the own fence."""
 
     checkpoint: CheckpointRef
     fence: Position
+    followed: int
+    """How far the log had been followed while standing by; 0: not at all, it began with the checkpoint."""
     segments: int
+    """Read by the takeover itself."""
     fences: int
 
     @property
@@ -60,11 +64,19 @@ class Victory:
 class Takeover:
     """A candidacy. Each one has an incarnation of its own: a broker that stepped down never resumes an epoch."""
 
-    def __init__(self, settler: Settler, heartbeat: Heartbeat, addresses: Addresses, replayer: Replayer) -> None:
+    def __init__(
+        self,
+        settler: Settler,
+        heartbeat: Heartbeat,
+        addresses: Addresses,
+        replayer: Replayer,
+        follower: Follower,
+    ) -> None:
         self._settler = settler
         self._heartbeat = heartbeat
         self._addresses = addresses
         self._replayer = replayer
+        self._follower = follower
         self._incarnation = settler.ids.incarnation()
 
     async def run(self, vacancy: Vacancy) -> Victory:
@@ -161,7 +173,8 @@ class Takeover:
 
     async def _replay_and_fence(self, seat: Seat) -> Recovered:
         settler, root = self._settler, seat.root
-        start = await load_state(settler, root, self._replayer)
+        followed = await self._follower.give(root, settler)
+        start = followed or await load_state(settler, root, self._replayer)
         replay = Replay(settler, start, candidate=root.epoch)
         try:
             while True:
@@ -183,7 +196,8 @@ class Takeover:
                 if settled.other is None:
                     log_bytes = replay.position.log_bytes + len(encoded.body)
                     position = Position(fence.epoch, fence.sequence, encoded.hash, log_bytes)
-                    return Recovered(root.checkpoint, position, replay.segments, replay.fences)
+                    reached = followed.sequence if followed is not None else 0
+                    return Recovered(root.checkpoint, position, reached, replay.segments, replay.fences)
                 taken = replay.accept(settled.other)
                 if taken is not None:
                     apply_segment(self._replayer, taken)

@@ -1,5 +1,6 @@
 """A standby's watch over the root."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from osqueue_service.errors import BrokerLeadershipError, CorruptObject
@@ -32,12 +33,20 @@ class Watch:
         self._settler = settler
         self._heartbeat = heartbeat
 
-    async def vacancy(self, *, stand_by: bool = True, skip_wait: bool = False, not_before_ms: float = 0) -> Vacancy:
+    async def vacancy(
+        self,
+        *,
+        stand_by: bool = True,
+        skip_wait: bool = False,
+        not_before_ms: float = 0,
+        saw: Callable[[Root | SeedQueue], None] = lambda root: None,
+    ) -> Vacancy:
         """Return once there is no leader, and not before `not_before_ms` by the monotonic clock.
 
         `skip_wait` says that the store proves an earlier leader dead (the lock of a
         directory), so that no timeout need pass. Without `stand_by` a leader that is seen
-        alive raises `BrokerLeadershipError` instead of being waited for.
+        alive raises `BrokerLeadershipError` instead of being waited for. `saw` is shown each root
+        that leaves something to wait for.
         """
         clock = self._settler.clock
         version: str | None = None
@@ -66,6 +75,7 @@ class Watch:
             elif not abstains and asked_ms - seen_ms >= self._heartbeat.timeout_ms:
                 # Unchanged from an answer that had arrived to a question not yet sent: nothing in between is assumed.
                 return Vacancy(root, version)
+            saw(root)
             await clock.sleep_ms(self._heartbeat.poll_ms)
 
     async def _is_new(self) -> bool:

@@ -6,12 +6,14 @@ from osqueue_service.log.cleanup import Cleanup
 from osqueue_service.log.counters import LogCounters
 from osqueue_service.log.ending import Ending
 from osqueue_service.log.position import GENESIS, Position
+from osqueue_service.log.read_ahead import Window
 from osqueue_service.log.reader import Reader, Reading
 from osqueue_service.log.recovery import Replay, apply_segment, load_state
 from osqueue_service.log.replayer import Replayer
 from osqueue_service.log.root import CheckpointRef, Root, SeedQueue, decode_root
 from osqueue_service.log.segment import Fence, Segment
 from osqueue_service.log.settle import Settler
+from osqueue_service.log.trail import Trail
 from osqueue_service.log.verification import Finding, Report, verify
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "SeedQueue",
     "Segment",
     "Settler",
+    "Trail",
+    "Window",
     "apply_segment",
     "decode_root",
     "load_state",

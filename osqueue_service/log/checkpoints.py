@@ -36,7 +36,7 @@ import zstandard
 from osqueue_service.errors import CorruptObject
 from osqueue_service.log.paths import ROOT, checkpoint_key, parse_checkpoint_key
 from osqueue_service.log.position import Position
-from osqueue_service.log.read_ahead import ReadAhead
+from osqueue_service.log.read_ahead import ReadAhead, Window
 from osqueue_service.log.root import INLINE_BYTES_MAX, CheckpointRef, Root
 from osqueue_service.log.segment import COMPRESSION_LEVEL, unpack
 from osqueue_service.log.settle import Settler
@@ -179,8 +179,7 @@ async def _read_parts(settler: Settler, ref: CheckpointRef) -> AsyncIterator[tup
         settler,
         lambda part: checkpoint_key(ref.sequence, ref.epoch, part),
         first=0,
-        window=READ_AHEAD_PARTS,
-        window_max=READ_AHEAD_PARTS,
+        window=Window(READ_AHEAD_PARTS, READ_AHEAD_PARTS),
         end=ref.parts,
     )
     try:

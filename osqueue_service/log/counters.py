@@ -28,10 +28,19 @@ class LogCounters:
     """Root swaps refused or unanswered; each was settled by reading the root."""
     takeovers: int = 0
     """Candidacies that ended in serving."""
+    takeovers_followed: int = 0
+    """Those of them that went on from what had been followed while standing by."""
     candidacies_lost: int = 0
     """Candidacies that ended back in standing by."""
     fences_met: int = 0
     segments_replayed: int = 0
+    """Segments read in takeovers and while standing by."""
+    segments_followed: int = 0
+    """Those of them that were read while standing by."""
+    standby_loads: int = 0
+    """Checkpoints a standby began to load, to follow the log from them."""
+    standby_failures: int = 0
+    """Times a standby let go of what it had followed, because an object was missing or could not be read."""
     checkpoints: int = 0
     deletes: int = 0
     deletes_failed: int = 0

@@ -3,35 +3,39 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from osqueue_service.log.settle import Settler
 from osqueue_service.storage.store import StoredObject
 
 
-class ReadAhead:
-    """Reads the objects of `first`, `first + 1`, … up to `window` at a time.
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many objects are read at once: `first`, and `growth` times as many with each that is taken, up to `most`.
 
-    The window doubles up to `window_max` as objects are taken, so that a short run costs
-    few requests beyond its end and a long one is read at full width. It bounds the
-    memory: at most `window_max` objects wait to be taken. `end` is the first number that
-    need not be read, where that is known.
+    Growing, a short run costs few requests beyond its end, and a long one is read at full width.
+    """
+
+    first: int
+    most: int
+    growth: float = 2
+
+
+class ReadAhead:
+    """Reads the objects of `first`, `first + 1`, … as far ahead as the window says.
+
+    The window bounds the memory: no more than its `most` wait to be taken. `end` is the
+    first number that need not be read, where that is known.
     """
 
     def __init__(
-        self,
-        settler: Settler,
-        key_of: Callable[[int], str],
-        *,
-        first: int,
-        window: int,
-        window_max: int,
-        end: int | None = None,
+        self, settler: Settler, key_of: Callable[[int], str], *, first: int, window: Window, end: int | None = None
     ) -> None:
         self._settler = settler
         self._key_of = key_of
         self._next = first
         self._window = window
-        self._window_max = window_max
+        self._width: float = window.first
         self._end = end
         self._reads: deque[asyncio.Task[StoredObject | None]] = deque()
 
@@ -40,7 +44,7 @@ class ReadAhead:
         self._fill()
         found = await self._reads[0]
         self._reads.popleft()
-        self._window = min(self._window * 2, self._window_max)
+        self._width = min(self._width * self._window.growth, self._window.most)
         return None if found is None else found.body
 
     def close(self) -> None:
@@ -50,7 +54,7 @@ class ReadAhead:
 
     def _fill(self) -> None:
         loop = asyncio.get_running_loop()
-        while len(self._reads) < self._window and (self._end is None or self._next < self._end):
+        while len(self._reads) < int(self._width) and (self._end is None or self._next < self._end):
             read = loop.create_task(self._settler.read(self._key_of(self._next)))
             read.add_done_callback(_mark_retrieved)
             self._reads.append(read)

@@ -1,18 +1,19 @@
 """Reading the log: from a position, across lanes, to the first slot that is proved absent."""
 
+from collections.abc import Callable
+
 from osqueue_service.errors import CorruptObject, Deposed
 from osqueue_service.log.appender import DEPTH_MAX
 from osqueue_service.log.checkpoints import read_checkpoint
 from osqueue_service.log.paths import lane_prefix, segment_key
 from osqueue_service.log.position import Position
-from osqueue_service.log.read_ahead import ReadAhead
+from osqueue_service.log.read_ahead import ReadAhead, Window
 from osqueue_service.log.replayer import Replayer
 from osqueue_service.log.root import Root
 from osqueue_service.log.segment import Fence, Segment, decode
 from osqueue_service.log.settle import Settler
 
-READ_AHEAD_FIRST = 4
-READ_AHEAD_MAX = 32
+RECOVERY_WINDOW = Window(first=4, most=32)
 """Slots read at once. Also bounds what a replay holds in memory: so many segments not yet applied."""
 
 
@@ -39,16 +40,27 @@ class Replay:
 
     `position` is always the last object accepted, so the next slot is `gap` once
     `next` has answered None. `candidate` is the walker's own epoch, if it has one:
-    meeting an object of that epoch or above raises `Deposed`.
+    meeting an object of that epoch or above raises `Deposed`. `passed` is told the key of
+    each object accepted, and the position after it.
     """
 
-    def __init__(self, settler: Settler, start: Position, *, candidate: int | None = None) -> None:
+    def __init__(
+        self,
+        settler: Settler,
+        start: Position,
+        *,
+        candidate: int | None = None,
+        passed: Callable[[str, Position], None] | None = None,
+        window: Window = RECOVERY_WINDOW,
+    ) -> None:
         self.position = start
         self.segments = 0
         self.lane_ends: dict[int, int] = {}
         """The sequence of the fence that ended each lane passed."""
         self._settler = settler
         self._candidate = candidate
+        self._passed = passed
+        self._window = window
         self._ahead: ReadAhead | None = None
 
     @property
@@ -88,6 +100,8 @@ class Replay:
             )
         log_bytes = self.position.log_bytes + len(body)
         self.position = Position(entry.epoch, entry.sequence, decoded.hash, log_bytes)
+        if self._passed is not None:
+            self._passed(key, self.position)
         if isinstance(entry, Fence):
             self.lane_ends[entry.lane] = entry.sequence
             self._settler.counters.fences_met += 1
@@ -136,8 +150,7 @@ class Replay:
             self._settler,
             lambda sequence: segment_key(lane, sequence),
             first=self.position.sequence + 1,
-            window=READ_AHEAD_FIRST,
-            window_max=READ_AHEAD_MAX,
+            window=self._window,
         )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 from osqueue_service.errors import CorruptObject
 from osqueue_service.log.cleanup import PAGE_KEYS, PARALLEL
 from osqueue_service.log.paths import CHECKPOINTS_PREFIX, LOG_PREFIX, parse_checkpoint_key, parse_segment_key
-from osqueue_service.log.read_ahead import ReadAhead
+from osqueue_service.log.read_ahead import ReadAhead, Window
 from osqueue_service.log.reader import READ_TRIES_MAX, Reader, Reading
 from osqueue_service.log.replayer import Replayer
 from osqueue_service.log.root import SeedQueue
@@ -87,7 +87,7 @@ async def _verify_once(settler: Settler, reader: Reader, replayer: Replayer) -> 
 async def _scan_log(settler: Settler, report: Report) -> None:
     after = ""
     while page := await settler.list_after(LOG_PREFIX, after, PAGE_KEYS):
-        ahead = ReadAhead(settler, page.__getitem__, first=0, window=PARALLEL, window_max=PARALLEL, end=len(page))
+        ahead = ReadAhead(settler, page.__getitem__, first=0, window=Window(PARALLEL, PARALLEL), end=len(page))
         try:
             for key in page:
                 body = await ahead.take()

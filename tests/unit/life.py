@@ -19,6 +19,7 @@ class Life:
         name: str,
         *,
         sole_owner: bool = False,
+        follow: bool = True,
         throttle: ThrottleLimits | None = None,
     ) -> None:
         clock = VirtualClock()
@@ -32,6 +33,7 @@ class Life:
             ids=SeededIds(sum(name.encode())),
             heartbeat=HEARTBEAT,
             sole_owner=sole_owner,
+            follow=follow,
             on_role=self.roles.append,
         )
 
@@ -54,5 +56,4 @@ class Life:
         self.store.hold(lambda operation, key: True)
 
     def thaw(self) -> None:
-        self.store.where = lambda operation, key: False
-        self.store.go.set()
+        self.store.let_go()

@@ -1,12 +1,15 @@
 """One broker's life, as its operator and its callers see it, on a clock of its own."""
 
 import asyncio
+import logging
 
 import pytest
 
 from osqueue_service.broker import Role
+from osqueue_service.broker_metrics import broker_families
 from osqueue_service.errors import BrokerLeadershipError, CorruptObject, Deposed, NotLeader, OutcomeUnknown
 from osqueue_service.log.paths import ROOT, segment_key
+from osqueue_service.metrics import Registry
 from osqueue_service.state.commands import Submit
 from osqueue_service.state.model import JobSpec
 from osqueue_service.storage.memory import MemoryBucket
@@ -112,6 +115,34 @@ def test_a_deposed_leader_stands_by_and_may_lead_again() -> None:
         assert old.broker.epoch == 3
         assert old.knows(job)
         assert old.knows(again)
+
+    run(scenario())
+
+
+def test_a_standby_follows_and_says_how_far(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader = await Life(bucket, "a").lead()
+        standby, cold = Life(bucket, "b"), Life(bucket, "c", follow=False)
+        await standby.broker.start()
+        await cold.broker.start()
+        jobs = [await leader.submit() for _ in range(20)]
+        await pass_ms(6_000)
+        assert standby.broker.followed == leader.broker.engine.sequence
+        assert (cold.broker.followed, leader.broker.followed) == (0, 0)
+        metrics = Registry()
+        metrics.add(lambda: broker_families(standby.broker))
+        assert "osqueue_followed_sequence 22\n" in metrics.render()
+        await cold.broker.stop()
+        with caplog.at_level(logging.INFO):
+            await leader.broker.stop()
+            await standby.broker.leading()
+        assert caplog.messages[-1].endswith(
+            "20 live jobs, recovered from checkpoint 0 and 0 commits behind commit 22, "
+            "up to which it had followed the log"
+        )
+        assert all(standby.knows(job) for job in jobs)
+        assert await standby.submit()
 
     run(scenario())
 

@@ -48,6 +48,7 @@ def test_flags_win_over_the_environment():
         ("OSQUEUE_DATA_DIR", "/var/lib/osqueue", "data_dir", "/var/lib/osqueue"),
         ("S3_MAX_WRITES_PER_DAY", "20000", "max_writes_per_day", 20_000),
         ("GROUP_COMMIT_INTERVAL_MS", "0", "group_commit_interval_ms", 0),
+        ("BROKER_WARM_STANDBY", "0", "warm_standby", False),
         ("OSQUEUE_ALLOW_REMOTE", "1", "allow_remote", True),
         ("OSQUEUE_ALLOW_REMOTE", "false", "allow_remote", False),
         ("OSQUEUE_TOKEN", "s3cret!", "token", "s3cret!"),

@@ -38,8 +38,8 @@ def test_commits_wait_and_renewals_do_not() -> None:
         stats = leader.throttle.stats
         assert stats.throttled_writes >= 3
         assert stats.total_writes >= (now_ms() - began_ms) / HEARTBEAT.interval_ms, "renewals are counted"
-        assert standby.throttle.stats.total_reads >= (now_ms() - began_ms) / HEARTBEAT.poll_ms / 1.1
-        assert standby.throttle.stats.throttled_reads == 0
+        assert standby.throttle.stats.total_reads >= (now_ms() - began_ms) / HEARTBEAT.poll_ms / 1.1, "it watches"
+        assert standby.throttle.stats.throttled_reads, "following the log waits: no safety rests on it"
 
     run(scenario())
 

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from osqueue_service.leadership import Addresses, Elector, Heartbeat, Term
-from osqueue_service.log import Root, SeedQueue, decode_root
-from osqueue_service.log.paths import ROOT
+from osqueue_service.log import Fence, Root, SeedQueue, Segment, decode_root
+from osqueue_service.log.paths import ROOT, segment_key
+from osqueue_service.log.segment import decode
 from osqueue_service.storage.memory import MemoryBucket, MemoryStore
 from osqueue_service.storage.store import ObjectStore, StoredObject
 from osqueue_service.testing.faulty import FaultPlan, FaultyStore
@@ -16,19 +17,26 @@ HEARTBEAT = Heartbeat(interval_ms=3_000, timeout_ms=10_000, poll_ms=500)
 
 
 class HeldStore:
-    """Holds requests that `where` selects, before they are sent, until `go` is set."""
+    """Holds requests that `where` selects, before they are sent, until `go` is set; `asked` lists all of them."""
 
     def __init__(self, inner: ObjectStore) -> None:
         self._inner = inner
         self.where: Callable[[str, str], bool] = lambda operation, key: False
         self.go = asyncio.Event()
         self.reached = asyncio.Event()
+        self.asked: list[tuple[str, str]] = []
         self.description = inner.description
 
     def hold(self, where: Callable[[str, str], bool]) -> None:
         self.where, self.go, self.reached = where, asyncio.Event(), asyncio.Event()
 
+    def let_go(self) -> None:
+        """Send what is held, and hold nothing more."""
+        self.where = lambda operation, key: False
+        self.go.set()
+
     async def _pass(self, operation: str, key: str) -> None:
+        self.asked.append((operation, key))
         if self.where(operation, key):
             self.reached.set()
             await self.go.wait()
@@ -69,6 +77,7 @@ class TestBroker:
         plan: FaultPlan | None = None,
         *,
         depth: int = 4,
+        follow: bool = False,
         on_candidacy: Callable[[bool], None] = lambda begins: None,
     ) -> None:
         clock = VirtualClock()
@@ -82,6 +91,7 @@ class TestBroker:
             addresses=Addresses(f"http://{name}:8080", f"{name}:8081"),
             heartbeat=HEARTBEAT,
             depth=depth,
+            follow=follow,
             on_candidacy=on_candidacy,
         )
 
@@ -100,6 +110,13 @@ def root_of(bucket: MemoryBucket) -> Root:
     root = decode_root(stored.body)
     assert not isinstance(root, SeedQueue)
     return root
+
+
+def entry_at(bucket: MemoryBucket, lane: int, sequence: int) -> Segment | Fence | None:
+    """What lies in a slot of the log."""
+    key = segment_key(lane, sequence)
+    stored = bucket.get(key)
+    return None if stored is None else decode(key, stored.body).entry
 
 
 def now_ms() -> float:

@@ -97,7 +97,7 @@ class Cluster:
 
     def _start(self) -> None:
         node = Node(self.world, f"b{len(self.brokers)}", self.rng.getrandbits(32))
-        self.brokers.append(Broker(node, HEARTBEAT, self._depth))
+        self.brokers.append(Broker(node, HEARTBEAT, self._depth, follow=self.rng.random() < 0.7))
         self._spawn(self.brokers[-1].live())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -9,11 +9,10 @@ from osqueue_service.errors import BrokerLeadershipError, CorruptObject, Fenced,
 from osqueue_service.leadership import Heartbeat
 from osqueue_service.log import Fence
 from osqueue_service.log.paths import ROOT, checkpoint_key, lane_prefix, segment_key
-from osqueue_service.log.segment import decode
 from osqueue_service.storage.memory import MemoryBucket
 from osqueue_service.storage.operations import Operation
 from osqueue_service.testing.faulty import Fault, FaultKind, ScriptedFaults
-from tests.unit.leadership.brokers import HEARTBEAT, TestBroker, kill, now_ms, pass_ms, root_of
+from tests.unit.leadership.brokers import HEARTBEAT, TestBroker, entry_at, kill, now_ms, pass_ms, root_of
 from tests.unit.log.virtual import run
 
 
@@ -23,12 +22,6 @@ def on_root(operation: Operation, key: str) -> bool:
 
 def on_log(operation: Operation, key: str) -> bool:
     return key.startswith("log/") and operation is Operation.PUT_IF_ABSENT
-
-
-def entry_at(bucket: MemoryBucket, lane: int, sequence: int) -> object:
-    key = segment_key(lane, sequence)
-    stored = bucket.get(key)
-    return None if stored is None else decode(key, stored.body).entry
 
 
 # --- first start ---

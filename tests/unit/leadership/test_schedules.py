@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from osqueue_service.errors import Deposed, NotLeader, StoreRefused
-from osqueue_service.leadership import renewal, seat, takeover, term
-from osqueue_service.log import appender, checkpoints, cleanup, recovery, settle
+from osqueue_service.leadership import following, renewal, seat, takeover, term
+from osqueue_service.log import Position, appender, checkpoints, cleanup, recovery, settle
 from osqueue_service.log.paths import CHECKPOINTS_PREFIX, ROOT, parse_segment_key
 from osqueue_service.log.segment import Fence, decode
 from osqueue_service.log.settle import Settled
@@ -36,9 +36,23 @@ def sizes(patch: pytest.MonkeyPatch, seed: int) -> None:
     patch.setattr(checkpoints, "PART_BYTES", 4 * 1024 * 1024 if seed % 4 else 60)
 
 
+def note_what_is_not_trusted(patch: pytest.MonkeyPatch, met: Counter[str]) -> None:
+    """Count the takeovers that had something followed, and did not go on from it."""
+    give = following.Follower.give
+
+    async def noted(self: following.Follower, *rest: Any) -> Position | None:
+        followed = self.sequence
+        place = await give(self, *rest)
+        met["followed in vain"] += bool(followed) and place is None
+        return place
+
+    patch.setattr(following.Follower, "give", noted)
+
+
 @pytest.mark.parametrize("block", range(4))
 def test_every_promise_is_kept(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     met: Counter[str] = Counter()
+    note_what_is_not_trusted(monkeypatch, met)
     for seed in range(block * SEEDS // 4, (block + 1) * SEEDS // 4):
         sizes(monkeypatch, seed)
         try:
@@ -48,6 +62,7 @@ def test_every_promise_is_kept(block: int, monkeypatch: pytest.MonkeyPatch) -> N
     rare = (
         "acknowledged", "unknown", "deduplicated", "checkpoint", "linearizable read", "leased read", "pause",
         "late landing", "candidacies_lost", "fences_met", "puts_settled_ours", "puts_settled_other", "deletes_failed",
+        "takeovers_followed", "standby_failures", "followed in vain",
     )  # fmt: skip
     assert not [event for event in rare if not met[event]], "schedules that meet nothing show nothing"
 
@@ -148,6 +163,7 @@ def point_before_the_object(patch: pytest.MonkeyPatch) -> None:
         if not key.startswith(CHECKPOINTS_PREFIX):
             return await put(self, key, body)
         left.append(asyncio.ensure_future(put(self, key, body)))
+        left[-1].add_done_callback(lambda put: put.cancelled() or put.exception())
         return Settled(None, 1)
 
     left: list[Any] = []
@@ -212,8 +228,8 @@ def trust_the_fence_alone(patch: pytest.MonkeyPatch) -> None:
 def go_on_past_a_higher_epoch(patch: pytest.MonkeyPatch) -> None:
     create = recovery.Replay.__init__
 
-    def careless(self: recovery.Replay, settler: Any, start: Any, *, candidate: int | None = None) -> None:
-        create(self, settler, start, candidate=None)
+    def careless(self: recovery.Replay, settler: Any, start: Any, **options: Any) -> None:
+        create(self, settler, start, **{**options, "candidate": None})
 
     patch.setattr(recovery.Replay, "__init__", careless)
     never_renew(patch)
@@ -237,13 +253,21 @@ def one_name_for_all(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SeededIds, "incarnation", lambda self: "A" * 26)
 
 
+def trust_what_was_followed(patch: pytest.MonkeyPatch) -> None:
+    async def trusting(self: following.Follower, root: Any, settler: Any) -> Position | None:
+        trail, self._trail = self._trail, None
+        return None if trail is None else trail.end
+
+    patch.setattr(following.Follower, "give", trusting)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
         acknowledge_early, answer_out_of_order, put_no_fence, delete_fences, take_412_for_success, take_412_for_lost,
         tell_the_deposed_refused, renew_blindly, point_before_the_object, clean_before_the_swap,
         clean_after_being_deposed, trust_the_fence_alone, go_on_past_a_higher_epoch, call_local_reads_linearizable,
-        lease_from_the_answer, one_name_for_all,
+        lease_from_the_answer, one_name_for_all, trust_what_was_followed,
     ],
 )  # fmt: skip
 def test_a_planted_bug_is_caught(plant: Patch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -330,7 +330,7 @@ class Commands:
 class Broker:
     """A node that stands by, leads, and serves commands and reads of its own making."""
 
-    def __init__(self, node: Node, heartbeat: Heartbeat, depth: int) -> None:
+    def __init__(self, node: Node, heartbeat: Heartbeat, depth: int, follow: bool) -> None:
         self.node = node
         self.world = node.world
         self.counters = LogCounters()
@@ -346,6 +346,7 @@ class Broker:
             addresses=Addresses(f"http://{node.name}", node.name),
             heartbeat=heartbeat,
             depth=depth,
+            follow=follow,
             counters=self.counters,
         )
 

@@ -5,7 +5,7 @@ import pytest
 from osqueue_service.errors import CorruptObject, Deposed
 from osqueue_service.log import Position, Replay, Settler
 from osqueue_service.log.paths import segment_key
-from osqueue_service.log.recovery import READ_AHEAD_MAX
+from osqueue_service.log.recovery import RECOVERY_WINDOW
 from osqueue_service.log.segment import decode
 from osqueue_service.storage.memory import MemoryBucket
 from osqueue_service.storage.operations import Operation
@@ -116,7 +116,7 @@ def test_reads_overlap_and_stay_in_order() -> None:
         began_ms = VirtualClock().monotonic_ms()
         records, _ = await replayed(settler)
         assert records == texts
-        assert VirtualClock().monotonic_ms() - began_ms < 10 * (200 / READ_AHEAD_MAX + 8)
+        assert VirtualClock().monotonic_ms() - began_ms < 10 * (200 / RECOVERY_WINDOW.most + 8)
 
     run(scenario())
 

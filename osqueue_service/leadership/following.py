@@ -1,0 +1,199 @@
+"""A standby that follows the log, so that its takeover need only read the rest.
+
+Following is reading: nothing is written and nothing is promised, and what was read may turn
+out not to count. A clean-up leaves holes where segments were; in one of them may lie the late
+fence of a candidate that lost, and lead a follower into a lane that never counted. So the
+takeover decides whether the followed state may be used. It may where
+
+1. the way that was followed passed the place of the checkpoint in the root that the takeover
+   has swapped, and there lay the very object that the checkpoint names by its hash; and
+2. the last object on the way still lies in its slot.
+
+Then going on from there is replaying from the checkpoint, less the reading:
+
+- The hash stands for everything before it, and a state depends on nothing but what was
+  replayed. So in that place the followed state was the checkpoint's.
+- What lies behind a checkpoint is deleted only once a root vouches for a later one, and
+  roots never go back to an earlier one. The root swapped named this one; since then only the
+  takeover itself could move it, or a candidate after it, whom the takeover's last read of
+  the root would show. So nothing on the way behind the checkpoint is gone by then. Names
+  are written once, so each object is what it was, and a replay that began with the
+  checkpoint now would come by the very same.
+- From there on it is a takeover like any other: read to the gap, see whether anything was
+  lost there, fence, read the root again.
+
+The second condition follows from the first while nobody sets a bucket back, or empties it, under running
+brokers. It costs one read, and makes of that mistake a slower takeover instead of a wrong queue.
+
+Where they do not hold (the checkpoint lies ahead of what was followed, or beside it) the
+takeover begins with the checkpoint, as one that had followed nothing.
+"""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from osqueue_service.errors import CorruptObject, StoreError
+from osqueue_service.leadership.seat import Heartbeat
+from osqueue_service.log import (
+    CheckpointRef,
+    Position,
+    Replay,
+    Replayer,
+    Root,
+    SeedQueue,
+    Settler,
+    Trail,
+    Window,
+    apply_segment,
+    load_state,
+)
+from osqueue_service.log.segment import decode
+
+log = logging.getLogger(__name__)
+
+WINDOW = Window(first=1, most=8, growth=1.25)
+"""Slots read at once. A standby has time, and should make few requests for what is not there."""
+PROBE_POLLS = 2
+"""A standby that found something new looks for more after so many times the interval at which it looks at the root,"""
+PROBE_POLLS_MAX = 10
+"""and one that finds nothing less and less often, down to this."""
+LOAD_REST = 10
+"""Loading a checkpoint is followed by so many times as long without loading another."""
+FAILURE_REST_MS = 60_000
+"""How long a standby lets an object be that it could not read twice."""
+
+
+class Follower:
+    """Follows the log into `replayer` while a watch looks at the root; `saw` begins it, `pause` holds it up."""
+
+    def __init__(self, settler: Settler, heartbeat: Heartbeat, replayer: Replayer) -> None:
+        self._settler = settler
+        self._replayer = replayer
+        self._probe_ms = heartbeat.poll_ms * PROBE_POLLS
+        self._probe_ms_max = heartbeat.poll_ms * PROBE_POLLS_MAX
+        self._root: Root | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._trail: Trail | None = None
+        self._replay: Replay | None = None
+        self._load_not_before_ms = 0.0
+        self._failed_at: CheckpointRef | None = None
+
+    @property
+    def sequence(self) -> int:
+        """How far the log has been followed; 0: nothing is ready."""
+        return self._trail.end.sequence if self._trail is not None else 0
+
+    def saw(self, root: Root | SeedQueue) -> None:
+        """The root as the watch has just read it. Raises what following met that is no matter of the store: a bug."""
+        if isinstance(root, SeedQueue):
+            return  # there is no log yet
+        self._root = root
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._follow(), name="standby")
+        elif self._task.done():
+            self._task.result()
+
+    async def pause(self) -> None:
+        """Return when nothing is read any more; what was followed is kept, for `give` or for the next `saw`."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait({task})
+        if self._replay is not None:
+            self._replay.close()
+        if not task.cancelled():
+            task.result()
+
+    def end(self) -> None:
+        """Follow no more."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._replay is not None:
+            self._replay.close()
+
+    async def give(self, root: Root, settler: Settler) -> Position | None:
+        """Where a takeover that holds `root` may go on from, with the state in the replayer; None: from the checkpoint.
+
+        Either way the replayer is the takeover's now. The position counts the log's bytes from the checkpoint on.
+        """
+        trail, self._trail = self._trail, None
+        place = trail.at(root.checkpoint) if trail is not None else None
+        if trail is None or place is None:
+            return None
+        end = trail.end
+        if end.lane >= root.epoch:
+            return None  # the root was set back; a replay from the checkpoint finds out, and says so
+        if end.sequence > place.sequence and not await _lies_there(settler, trail):
+            return None
+        return replace(end, log_bytes=end.log_bytes - place.log_bytes)
+
+    async def _follow(self) -> None:
+        clock = self._settler.clock
+        pause_ms = self._probe_ms
+        while True:
+            root, before = self._root, self.sequence
+            assert root is not None
+            try:
+                await self._catch_up(root)
+            except (CorruptObject, StoreError) as trouble:
+                # Safe: nothing rests on what a standby has read. Mostly it was cleaned up under our hands; what is
+                # really wrong, a takeover meets again and refuses.
+                self._give_up(root, trouble)
+            pause_ms = self._probe_ms if self.sequence != before else min(pause_ms * 2, self._probe_ms_max)
+            await clock.sleep_ms(pause_ms)
+
+    async def _catch_up(self, root: Root) -> None:
+        """Read on to the first slot that is absent; from the checkpoint, if what was read does not lead past it."""
+        if self._trail is not None and self._trail.at(root.checkpoint) is not None:
+            self._trail.begin_at(root.checkpoint)
+        else:
+            self._forget()
+            if self._settler.clock.monotonic_ms() < self._load_not_before_ms:
+                return
+            await self._load(root)
+        assert self._replay is not None
+        while (segment := await self._replay.next()) is not None:
+            apply_segment(self._replayer, segment)
+            self._settler.counters.segments_followed += 1
+            await self._settler.clock.sleep_ms(0)
+
+    async def _load(self, root: Root) -> None:
+        clock = self._settler.clock
+        began_ms = clock.monotonic_ms()
+        self._settler.counters.standby_loads += 1
+        try:
+            start = await load_state(self._settler, root, self._replayer)
+        finally:
+            now_ms = clock.monotonic_ms()
+            self._load_not_before_ms = now_ms + LOAD_REST * (now_ms - began_ms)
+        self._trail = Trail(root.checkpoint, start)
+        self._replay = Replay(self._settler, start, passed=self._trail.passed, window=WINDOW)
+
+    def _give_up(self, root: Root, trouble: CorruptObject | StoreError) -> None:
+        self._forget()
+        self._settler.counters.standby_failures += 1
+        if root.checkpoint == self._failed_at:
+            # No clean-up explains it any more: the checkpoint is still the one vouched for.
+            log.warning("this standby cannot follow the log, and a takeover would have to read the same: %s", trouble)
+            self._load_not_before_ms = self._settler.clock.monotonic_ms() + FAILURE_REST_MS
+        self._failed_at = root.checkpoint
+
+    def _forget(self) -> None:
+        if self._replay is not None:
+            self._replay.close()
+            self._replayer.begin()
+        self._trail = self._replay = None
+
+
+async def _lies_there(settler: Settler, trail: Trail) -> bool:
+    """Whether the last object on the way is still what it was."""
+    assert trail.end_key is not None
+    found = await settler.read(trail.end_key)
+    if found is None:
+        return False
+    try:
+        return decode(trail.end_key, found.body).hash == trail.end.hash
+    except CorruptObject:
+        return False  # a replay from the checkpoint comes by it too, and refuses it with its name
