@@ -43,6 +43,8 @@ _PRODUCERS = 2
 _WORKERS = 4
 _LOOK_EVERY_S = 0.05
 _PATIENCE_S = 60.0
+_SETTLE_S = 15.0
+"""For a standby that has just started to read what there is, as one that is to take over at once has done."""
 
 
 class _World:
@@ -186,12 +188,14 @@ async def _busy_leaders(report: Report) -> None:
             await first.ended()
             await first.start()
             await first.until_listening()
-            await asyncio.sleep(2)
+            await asyncio.sleep(_SETTLE_S)
             second = world.leader()
             await second.signal(signal.SIGTERM)
             took_s = await world.until_answered(second.killed_s, 2)
             report.figure("SIGTERM at a busy leader to the next answer", took_s, "s", at_most=HAND_OVER_S_MAX)
             await second.ended()
+            for broker in world.brokers:
+                report.note("; ".join(_told(line) for line in broker.lines if "leading epoch" in line))
         jobs, completions = await world.lost()
         report.figure(f"acknowledged jobs lost, of {len(world.submitted):,}", jobs, "jobs", at_most=0)
         report.figure(f"acknowledged completions lost, of {len(world.completed):,}", completions, "jobs", at_most=0)
@@ -203,19 +207,31 @@ async def _many_jobs(report: Report) -> None:
         began_s = time.monotonic()
         await world.fill(MANY_JOBS)
         report.note(f"{MANY_JOBS:,} jobs submitted in {time.monotonic() - began_s:.0f} s")
+        standby, restarted = world.brokers[1], world.brokers[0]
         await world.leader().kill()
-        while await world.epoch() == 1:
-            await asyncio.sleep(_LOOK_EVERY_S)
-        taken_s = time.monotonic()
-        await world.brokers[1].until_said("leading epoch 2 ", _PATIENCE_S)
-        async with world.client() as client:
-            await client.submit_job("email", random_payload())
-        report.figure(
-            f"the root's swap to serving, {MANY_JOBS:,} jobs", time.monotonic() - taken_s, "s", at_most=TAKEOVER_S_MAX
-        )
-        report.note(
-            next(line for line in world.brokers[1].lines if "leading epoch 2 " in line).partition("leading ")[2]
-        )
+        await _takeover(report, world, standby, 2, "a standby that has followed")
+        await standby.kill()
+        await restarted.start()
+        await _takeover(report, world, restarted, 3, "a broker that has just started")
+
+
+async def _takeover(report: Report, world: _World, broker: BrokerProcess, epoch: int, who: str) -> None:
+    """From the moment at which the root names the next epoch to an answer to a submit."""
+    while await world.epoch() < epoch:
+        await asyncio.sleep(_LOOK_EVERY_S)
+    taken_s = time.monotonic()
+    leading = f"leading epoch {epoch} "
+    await broker.until_said(leading, _PATIENCE_S)
+    async with world.client() as client:
+        await client.submit_job("email", random_payload())
+    took_s = time.monotonic() - taken_s
+    report.figure(f"the root's swap to serving, {MANY_JOBS:,} jobs, {who}", took_s, "s", at_most=TAKEOVER_S_MAX)
+    report.note(next(_told(line) for line in broker.lines if leading in line))
+
+
+def _told(line: str) -> str:
+    """What a broker said as it began to lead, without the frame of the log."""
+    return line[line.index("leading epoch") :].rstrip('"}')
 
 
 def run(report: Report) -> None:
