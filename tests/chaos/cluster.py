@@ -1,4 +1,4 @@
-"""Brokers on one bucket, each behind a faulting network of its own."""
+"""Brokers on one bucket, each with a faulting network of its own to the bucket and to its clients."""
 
 import asyncio
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Self
 from tests.chaos.bell import Bell
 from tests.chaos.processes import BrokerProcess
 from tests.chaos.proxy import Proxy, calm
+from tests.chaos.relay import Relay
 from tests.chaos.witness import Witness
 from tests.servers import Server, free_ports
 
@@ -35,6 +36,7 @@ class Cluster:
         self.witness = Witness(f"/{bucket}/{prefix}", bell.ring)
         self.brokers: list[BrokerProcess] = []
         self.proxies: list[Proxy] = [Proxy(server.port, self.witness.applied) for _ in range(size)]
+        self.relays: list[Relay] = []
         self._bucket = bucket
         self._prefix = prefix
         self._logs = logs
@@ -43,11 +45,15 @@ class Cluster:
         ports = free_ports(len(self.proxies))
         for number, proxy in enumerate(self.proxies):
             await proxy.start()
+            relay = Relay(ports[number])
+            await relay.start()
+            self.relays.append(relay)
             variables = {
                 "STORAGE_BACKEND": "s3",
                 "S3_BUCKET": self._bucket,
                 "S3_PREFIX": self._prefix,
                 "S3_ENDPOINT_URL": proxy.endpoint,
+                "BROKER_ADVERTISE_ADDRESS": relay.address,
                 "BROKER_HEARTBEAT_INTERVAL_MS": str(INTERVAL_MS),
                 "BROKER_HEARTBEAT_TIMEOUT_MS": str(TIMEOUT_MS),
                 **CREDENTIALS,
@@ -68,8 +74,8 @@ class Cluster:
     async def close(self) -> None:
         for broker in self.brokers:
             await broker.close()
-        for proxy in self.proxies:
-            await proxy.close()
+        for network in (*self.proxies, *self.relays):
+            await network.close()
 
     @property
     def addresses(self) -> list[str]:
@@ -95,6 +101,9 @@ class Cluster:
 
     def proxy_of(self, broker: BrokerProcess) -> Proxy:
         return self.proxies[self.brokers.index(broker)]
+
+    def relay_of(self, broker: BrokerProcess) -> Relay:
+        return self.relays[self.brokers.index(broker)]
 
     def heal(self) -> None:
         """Nothing goes wrong on the network from now on."""

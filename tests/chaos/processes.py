@@ -126,7 +126,8 @@ class BrokerProcess(Process):
             "LOG_FORMAT": "json",
         }
         super().__init__(name, "osqueue_service", {**own, **variables}, logs, bell)
-        self.address = f"{LOOPBACK}:{grpc_port}"
+        self.address = variables.get("BROKER_ADVERTISE_ADDRESS") or f"{LOOPBACK}:{grpc_port}"
+        """Where clients dial it."""
 
     async def until_listening(self) -> None:
         await self.until_said("listening on ")

@@ -37,6 +37,15 @@ def writes_are_late(request: Message) -> Verdict:
     return Verdict(Fate.LAND_LATE) if request.method in ("PUT", "DELETE") else Verdict()
 
 
+async def lose_answers(run: Run) -> None:
+    """The leader commits something, and nobody hears of it."""
+    relay = run.cluster.relay_of(await run.cluster.leader())
+    relay.mute()
+    written = len(run.cluster.witness.log)
+    await run.bell.until(lambda: len(run.cluster.witness.log) > written, "a commit", 20)
+    relay.cut()
+
+
 async def _submit(transport: RecordingTransport, name: str) -> object:
     job = new_job("work", {"n": name, "do": "complete"})
     return await transport.submit_jobs([job], atomic=True, request_id=name, timeout_ms=30_000)
@@ -110,7 +119,7 @@ async def test_the_leader_loses_sight_of_the_bucket(run: Run) -> None:
     await run.finish()
 
 
-async def test_a_bad_network_to_the_bucket(run: Run) -> None:
+async def test_bad_networks_to_bucket_and_clients(run: Run) -> None:
     rates = {
         Fate.RESET_BEFORE: 0.03,
         Fate.ANSWER_LOST: 0.03,
@@ -121,12 +130,15 @@ async def test_a_bad_network_to_the_bucket(run: Run) -> None:
     await run.begin()
     for network in run.cluster.proxies:
         network.plan = stormy(run.rng, rates, delay_rate=0.2, delay_s_max=0.1)
-    await run.load.flow(1_000, 40)
+    for _ in range(5):
+        await run.load.flow(200, 20)
+        await lose_answers(run)
     run.cluster.heal()
     for network in run.cluster.proxies:
         await network.land()
     met = sum((network.met for network in run.cluster.proxies), start=run.cluster.proxies[0].met)
     assert all(met[fate] for fate in rates), met
+    assert sum(relay.cuts for relay in run.cluster.relays) == 5
     await run.finish()
 
 
