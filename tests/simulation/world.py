@@ -15,14 +15,11 @@ from osqueue.calls import reading
 from osqueue_service import broker as broker_module
 from osqueue_service.broker import Broker, Role
 from osqueue_service.engine import checkpointing
-from osqueue_service.engine.codec import replay
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.leadership import term as term_module
 from osqueue_service.log import checkpoints
-from osqueue_service.log.paths import segment_key
-from osqueue_service.log.segment import Fence, decode
 from osqueue_service.state import image
 from osqueue_service.state.invariants import InvariantBroken, check, check_conservation
 from osqueue_service.state.state import State
@@ -31,6 +28,7 @@ from tests.checkers.history import Event, History
 from tests.simulation.clock import SimClock, SimIds
 from tests.simulation.loop import Node, SimLoop
 from tests.simulation.network import Network
+from tests.simulation.shadow import Shadow
 from tests.simulation.store import Bucket, SimStore, Weather
 from tests.simulation.swarm import Swarm
 
@@ -123,9 +121,7 @@ class World:
         self.ambush: Callable[[SimBroker, Operation, str], None] = lambda broker, operation, key: None
         self.engines: list[Engine] = []
         """Every engine that ever served, the latest last."""
-        self.shadow = State(history_limit=swarm.limits.history_attempts)
-        """The log replayed from its beginning, along fences, as far as anyone recovered it."""
-        self._shadow_next = (0, 1)
+        self._shadow = Shadow(self.bucket, swarm.limits.history_attempts)
         self._hash = hashlib.blake2b(digest_size=16)
         self.brokers = [SimBroker(self, f"broker{number}") for number in range(swarm.brokers)]
 
@@ -172,32 +168,17 @@ class World:
 
     def recovered(self, term: Any, state: State) -> None:
         """A takeover has rebuilt the state: it must be the log's, byte for byte (rule 11)."""
-        self._follow_shadow(term.epoch)
         try:
             check(state)
         except InvariantBroken as broken:
             self.failed(f"rule 11: epoch {term.epoch} recovered a state in which {broken}")
-        if image.encode(state) != image.encode(self.shadow):
+        replayed = self._shadow.at(term.epoch)
+        if replayed is None:
+            self.failed(f"rule 3: epoch {term.epoch} serves, but the log has no fence of it")
+        elif image.encode(state) != image.encode(replayed):
             self.failed(f"rule 11: epoch {term.epoch} recovered another state than the log's")
         if term.recovered.checkpoint.form != "empty":
             self.count(f"recoveries from {term.recovered.checkpoint.form}")
-
-    def _follow_shadow(self, epoch: int) -> None:
-        """Replay what the log has up to the fence of this epoch."""
-        lane, sequence = self._shadow_next
-        while lane != epoch:
-            landed = self.bucket.archive.get(segment_key(lane, sequence))
-            if landed is None:
-                self.failed(f"rule 3: epoch {epoch} serves, but the log has no fence of it")
-                return
-            entry = decode(segment_key(lane, sequence), landed.body).entry
-            sequence += 1
-            if isinstance(entry, Fence):
-                lane = entry.epoch
-                self.count("fences passed")
-            else:
-                replay(self.shadow, entry.records)
-            self._shadow_next = lane, sequence
 
     def committed(self, engine: Engine, commit: Any) -> None:
         """A commit is durable: jobs are conserved (rule 12), and everything is within its cap (rule 15)."""
