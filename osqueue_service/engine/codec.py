@@ -8,7 +8,7 @@ from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
 
 
-class Commit(Struct, frozen=True, array_like=True, gc=False):
+class Commit(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """The records of one commit and the time they are stamped with (ms)."""
 
     at_ms: int
@@ -31,7 +31,7 @@ def decode_commit(body: bytes) -> Commit:
     try:
         return _decoder.decode(body)
     except msgspec.MsgspecError as error:
-        raise Unreadable(f"the records cannot be read: {error}") from error
+        raise Unreadable(f"the records cannot be read, perhaps a later release wrote them: {error}") from error
 
 
 def replay(state: State, body: bytes) -> None:

@@ -29,8 +29,11 @@ class Rebuild:
         """The next chunk of a checkpoint's image."""
         try:
             image.load(self.state, [chunk])
-        except (image.UnknownFormat, ValueError) as error:
-            raise CorruptObject("checkpoint", f"{error}: {_WAY_OUT}") from error
+        except image.UnknownFormat as error:
+            raise CorruptObject("checkpoint", str(error)) from error
+        except ValueError as error:
+            problem = f"the image cannot be read, perhaps a later release wrote it: {error}"
+            raise CorruptObject("checkpoint", f"{problem}; {_WAY_OUT}") from error
 
     def load_seed(self, jobs: Sequence[bytes], completed_total: int) -> None:
         """Adopt the jobs that an earlier osqueue left in `queue.json`."""

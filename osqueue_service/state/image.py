@@ -42,7 +42,7 @@ class Kind(IntEnum):
     SETTLED = 4
 
 
-class Head(Struct, frozen=True, array_like=True, gc=False):
+class Head(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """What there is one of."""
 
     format: int
@@ -53,7 +53,7 @@ class Head(Struct, frozen=True, array_like=True, gc=False):
     paused: list[str]
 
 
-class JobImage(Struct, frozen=True, array_like=True, gc=False):
+class JobImage(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One job: the fields of `Job` that are not indexes."""
 
     spec: JobSpec

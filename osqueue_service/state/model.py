@@ -44,7 +44,7 @@ class Ending(IntEnum):
     CANCELLED = 6
 
 
-class RetryPolicy(Struct, frozen=True, array_like=True, gc=False):
+class RetryPolicy(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """How long a failed job waits before its next attempt: initial_ms * multiplier ** (attempts - 1),
     at most max_ms, spread by +- jitter (a fraction). initial_ms = 0 means at once."""
 
@@ -54,7 +54,7 @@ class RetryPolicy(Struct, frozen=True, array_like=True, gc=False):
     jitter: float = 0.1
 
 
-class JobSpec(Struct, frozen=True, array_like=True, gc=False):
+class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """What the producer asked for; it never changes. 0 or "" means: not said, the default applies.
 
     `id` is set only on jobs adopted from another queue; all others are named by their number.
@@ -88,7 +88,7 @@ def one_type_string(spec: JobSpec) -> JobSpec:
     return spec
 
 
-class Lease(Struct, frozen=True, array_like=True, gc=False):
+class Lease(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """The exclusive right to one attempt of one job, proven by its token.
 
     `started_at` is the commit time of the claim; the attempt's `timeout_ms` runs from it.
@@ -104,7 +104,7 @@ class Lease(Struct, frozen=True, array_like=True, gc=False):
     claim_key: str = ""
 
 
-class Attempt(Struct, frozen=True, array_like=True, gc=False):
+class Attempt(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One ended execution. `token` lets its last action be repeated; `became` is the status the job took by it,
     until `next_at` if that was SCHEDULED."""
 
@@ -176,7 +176,7 @@ class Job(Struct, gc=False):
         return size
 
 
-class KeyEntry(Struct, frozen=True, array_like=True, gc=False):
+class KeyEntry(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """What a user's idempotency key stands for."""
 
     number: int
@@ -184,7 +184,7 @@ class KeyEntry(Struct, frozen=True, array_like=True, gc=False):
     expires_at: int
 
 
-class RequestEntry(Struct, frozen=True, array_like=True, gc=False):
+class RequestEntry(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """What a repeated call answers: the jobs its first execution answered with.
 
     A call's new jobs have consecutive numbers, so `first` and `count` say them all. Only a call of which some
@@ -198,7 +198,7 @@ class RequestEntry(Struct, frozen=True, array_like=True, gc=False):
     numbers: tuple[int, ...] = ()
 
 
-class SettledEntry(Struct, frozen=True, array_like=True, gc=False):
+class SettledEntry(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """The last action of a token whose job is no longer kept."""
 
     token: str
@@ -210,7 +210,7 @@ class SettledEntry(Struct, frozen=True, array_like=True, gc=False):
     next_at: int = 0
 
 
-class Counters(Struct, array_like=True, gc=False):
+class Counters(Struct, array_like=True, gc=False, forbid_unknown_fields=True):
     """Totals since the queue was created. They never fall."""
 
     submitted: int = 0

@@ -11,7 +11,7 @@ from msgspec import Struct
 from osqueue_service.state.model import Ending, JobSpec, Status
 
 
-class Record(Struct, frozen=True, array_like=True, gc=False):
+class Record(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """Base of all records."""
 
 
@@ -38,7 +38,7 @@ class Submitted(Record, frozen=True, tag=2):
     numbers: tuple[int, ...] = ()
 
 
-class Grant(Struct, frozen=True, array_like=True, gc=False):
+class Grant(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One job handed out."""
 
     number: int
@@ -54,7 +54,7 @@ class Claimed(Record, frozen=True, tag=3):
     grants: list[Grant]
 
 
-class Completion(Struct, frozen=True, array_like=True, gc=False):
+class Completion(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One job done."""
 
     number: int
@@ -68,7 +68,7 @@ class Completed(Record, frozen=True, tag=4):
     retention_ms: int
 
 
-class AttemptEnd(Struct, frozen=True, array_like=True, gc=False):
+class AttemptEnd(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One attempt that ended without success, and where its job goes: `status`, at `next_at` if scheduled."""
 
     number: int

@@ -1,0 +1,314 @@
+"""A reader of records and images that was written from docs/data-format.md, and uses none of our code.
+
+Structures are taken from the tables of that page; what records do was written down from its
+section on the state.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+PAGE = Path(__file__).parents[3] / "docs" / "data-format.md"
+HISTORY = 20
+
+Fields = dict[str, Any]
+
+
+@dataclass
+class Structure:
+    """A table of the page: fields in order, each with its type, and its default unless it is always there."""
+
+    name: str
+    tag: int | None
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    defaults: Fields = field(default_factory=dict)
+
+
+def structures() -> dict[str, Structure]:
+    """Every structure that the page describes."""
+    found: dict[str, Structure] = {}
+    current = None
+    for line in PAGE.read_text().splitlines():
+        if heading := re.fullmatch(r"#### (\w+)(?: \((\d+)\))?", line):
+            current = Structure(heading[1], int(heading[2]) if heading[2] else None)
+            found[current.name] = current
+        elif line.startswith("#"):
+            current = None
+        elif current and (row := re.fullmatch(r"\| `(\w+)` \| (.+?) \| (.*?) ?\|", line)):
+            name, kind, meaning = row.groups()
+            current.fields.append((name, kind))
+            if not meaning.startswith("always"):
+                current.defaults[name] = _default(kind, meaning)
+    return found
+
+
+def _default(kind: str, meaning: str) -> Any:
+    if said := re.search(r"default ([\d.]+)$", meaning):
+        return float(said[1]) if kind == "float" else int(said[1])
+    if kind.endswith(" or nil"):
+        return None
+    return {"int": 0, "str": "", "bin": b"", "bool": False}[kind] if not kind.startswith("[") else []
+
+
+class Format:
+    """Turns arrays into fields by their names."""
+
+    def __init__(self) -> None:
+        self.structures = structures()
+        self.records = {each.tag: each for each in self.structures.values() if each.tag is not None}
+
+    def commit(self, body: bytes) -> Fields:
+        return self._fields(self.structures["Commit"], msgspec.msgpack.decode(body))
+
+    def chunk(self, body: bytes) -> tuple[int, Any]:
+        kind, content = msgspec.msgpack.decode(body)
+        types = ("Head", "[JobImage]", "[[str, KeyEntry]]", "[[str, RequestEntry]]", "[[str, SettledEntry]]")
+        return kind, self._value(types[kind], content)
+
+    def _fields(self, structure: Structure, values: list[Any]) -> Fields:
+        assert len(values) <= len(structure.fields), f"a later release wrote this {structure.name}"
+        given = {name: self._value(kind, value) for (name, kind), value in zip(structure.fields, values, strict=False)}
+        missing = [name for name, _ in structure.fields[len(values) :]]
+        return given | {name: structure.defaults[name] for name in missing}
+
+    def _value(self, kind: str, value: Any) -> Any:
+        if kind.endswith(" or nil"):
+            return None if value is None else self._value(kind.removesuffix(" or nil"), value)
+        if kind == "record":
+            tag, *rest = value
+            return {"record": self.records[tag].name, **self._fields(self.records[tag], rest)}
+        if pair := re.fullmatch(r"\[\[str, (\w+)\]\]", kind):
+            return [(name, self._value(pair[1], entry)) for name, entry in value]
+        if kind.startswith("["):
+            assert type(value) is list, (kind, value)
+            return [self._value(kind[1:-1], item) for item in value]
+        if kind in self.structures:
+            return self._fields(self.structures[kind], value)
+        plain: dict[str, type] = {
+            "int": int, "float": float, "bool": bool, "str": str, "bin": bytes, "status": int, "ending": int,
+            "{str: str}": dict,
+        }  # fmt: skip
+        assert type(value) is plain[kind], (kind, value)
+        return value
+
+
+def fingerprint(job: Fields) -> bytes:
+    return blake2b(job["type"].encode() + b"\0" + job["payload"], digest_size=16).digest()
+
+
+def _text_of(job: bytes, name: str) -> bytes:
+    """The text of a field of a JSON object as it stands there."""
+    raw = msgspec.json.decode(job, type=dict[str, msgspec.Raw]).get(name)
+    return b"null" if raw is None else bytes(raw)
+
+
+class Queue:
+    """A state as the page tells it."""
+
+    def __init__(self) -> None:
+        self.format = Format()
+        self.head: Fields = {"format": 1, "salt": "", "next_number": 1, "stamp_ms": 0, "paused": []}
+        self.head["counters"] = dict(self.format.structures["Counters"].defaults)
+        self.jobs: dict[int, Fields] = {}
+        self.keys: dict[str, Fields] = {}
+        self.requests: dict[str, Fields] = {}
+        self.settled: dict[str, Fields] = {}
+
+    def load(self, chunk: bytes) -> None:
+        """The next chunk of an image."""
+        kind, content = self.format.chunk(chunk)
+        if kind == 0:
+            self.head = content
+        elif kind == 1:
+            self.jobs.update({job["number"]: job for job in content})
+        else:
+            (self.keys, self.requests, self.settled)[kind - 2].update(content)
+
+    def apply(self, body: bytes) -> None:
+        """The records of the next commit."""
+        commit = self.format.commit(body)
+        for record in commit["records"]:
+            self.head["stamp_ms"] = commit["at_ms"]
+            does: Callable[[Fields, int], None] = getattr(self, "_" + record["record"].lower())
+            does(record, commit["at_ms"])
+
+    def adopt(self, jobs: list[bytes], completed_total: int) -> None:
+        """A `queue.json` without a format: the text of each of its jobs, and `completedTotal`."""
+        self.head["salt"] = blake2b(b"\0".join(jobs), digest_size=3).hexdigest()
+        for text in jobs:
+            job, number = json.loads(text), self._next()
+            running = job["status"] == "in_progress"
+            attempts = max(job.get("attempts", 0), 1 if running else 0)
+            created_at = job.get("createdAt", 0)
+            spec = dict(self.format.structures["JobSpec"].defaults)
+            spec |= {"type": job.get("type", ""), "payload": _text_of(text, "payload"), "id": job["id"]}
+            spec["max_attempts"] = job.get("maxAttempts", 0)
+            self.jobs[number] = {
+                "spec": spec, "number": number, "created_at": created_at, "place": number,
+                "status": 2 if running else 0, "attempts": attempts, "claims": attempts, "due_at": 0,
+                "cancel_requested": False, "finished_at": 0, "keep_until": 0, "lease": None, "result": None,
+                "history": [],
+            }  # fmt: skip
+            if running:
+                self.jobs[number]["lease"] = {
+                    "token": f"adopted-{number}", "worker_id": job.get("workerId", ""), "attempt": attempts,
+                    "started_at": created_at, "lease_ms": 30_000, "claim_key": "",
+                }  # fmt: skip
+        self._count("submitted", len(jobs) + completed_total)
+        self._count("completed", completed_total)
+        self._count("claimed", sum(job["claims"] for job in self.jobs.values()))
+
+    def contents(self) -> tuple[Any, ...]:
+        """Everything, so that equal states are equal; tables in their order."""
+        tables = [list(table.items()) for table in (self.keys, self.requests, self.settled)]
+        return self.head, dict(sorted(self.jobs.items())), *tables
+
+    def public_id(self, job: Fields) -> str:
+        return job["spec"]["id"] or f"{self.head['salt']}{job['number']:010x}"
+
+    def _count(self, name: str, by: int) -> None:
+        self.head["counters"][name] += by
+
+    def _next(self) -> int:
+        self.head["next_number"] += 1
+        return int(self.head["next_number"]) - 1
+
+    def _founded(self, record: Fields, at: int) -> None:
+        self.head["salt"] = record["salt"]
+
+    def _submitted(self, record: Fields, at: int) -> None:
+        assert record["first"] == self.head["next_number"]
+        for spec in record["jobs"]:
+            number = self._next()
+            delayed = spec["run_at"] > at
+            self.jobs[number] = {
+                "spec": spec, "number": number, "created_at": at, "place": number, "status": 1 if delayed else 0,
+                "attempts": 0, "claims": 0, "due_at": spec["run_at"] if delayed else 0, "cancel_requested": False,
+                "finished_at": 0, "keep_until": 0, "lease": None, "result": None, "history": [],
+            }  # fmt: skip
+            if spec["idempotency_key"]:
+                expires_at = at + record["key_ttl_ms"]
+                entry = {"number": number, "fingerprint": fingerprint(spec), "expires_at": expires_at}
+                self.keys[spec["idempotency_key"]] = entry
+        if record["request"]:
+            self.requests[record["request"]] = {
+                "fingerprint": record["fingerprint"],
+                "expires_at": at + record["request_ttl_ms"],
+                "first": record["first"],
+                "count": len(record["jobs"]),
+                "numbers": record["numbers"],
+            }
+        self._count("submitted", len(record["jobs"]))
+        self._count("deduplicated", record["deduplicated"])
+
+    def _claimed(self, record: Fields, at: int) -> None:
+        for grant in record["grants"]:
+            job = self.jobs[grant["number"]]
+            job["attempts"] += 1
+            job["claims"] += 1
+            job["status"] = 2
+            job["lease"] = {
+                "token": grant["token"], "worker_id": record["worker_id"], "attempt": job["claims"], "started_at": at,
+                "lease_ms": grant["lease_ms"], "claim_key": record["claim_key"],
+            }  # fmt: skip
+        self._count("claimed", len(record["grants"]))
+
+    def _end_attempt(self, job: Fields, at: int, ending: int, became: int, **said: Any) -> None:
+        lease, job["lease"] = job["lease"], None
+        attempt = {
+            "number": lease["attempt"], "worker_id": lease["worker_id"], "token": lease["token"],
+            "started_at": lease["started_at"], "ended_at": at, "ending": ending, "became": became,
+            "next_at": 0, "error_type": "", "error_message": "",
+        }  # fmt: skip
+        job["history"] = [*job["history"], attempt | said][-HISTORY:]
+
+    def _finish(self, job: Fields, status: int, at: int, retention_ms: int) -> None:
+        job["status"], job["finished_at"], job["due_at"] = status, at, 0
+        job["keep_until"] = at + (job["spec"]["retention_ms"] or retention_ms)
+
+    def _completed(self, record: Fields, at: int) -> None:
+        for item in record["items"]:
+            job = self.jobs[item["number"]]
+            self._end_attempt(job, at, 1, 3)
+            job["result"] = item["result"]
+            self._finish(job, 3, at, record["retention_ms"])
+        self._count("completed", len(record["items"]))
+
+    def _attemptsended(self, record: Fields, at: int) -> None:
+        counters = {2: "failed", 3: "expired", 4: "timed_out", 5: "released"}
+        for item in record["items"]:
+            job = self.jobs[item["number"]]
+            said = {name: item[name] for name in ("next_at", "error_type", "error_message")}
+            self._end_attempt(job, at, item["ending"], item["status"], **said)
+            self._count(counters[item["ending"]], 1)
+            if item["ending"] == 5:
+                job["attempts"] -= 1
+            if item["status"] == 4:
+                self._finish(job, 4, at, record["dead_retention_ms"])
+                self._count("died", 1)
+            elif item["status"] == 5:
+                self._finish(job, 5, at, record["retention_ms"])
+                self._count("cancelled", 1)
+            else:
+                job["status"], job["due_at"] = item["status"], item["next_at"]
+
+    def _wait_again(self, record: Fields) -> None:
+        assert record["first"] == self.head["next_number"]
+        for number in record["numbers"]:
+            job = self.jobs[number]
+            job["status"], job["due_at"], job["place"] = 0, 0, self._next()
+
+    def _promoted(self, record: Fields, at: int) -> None:
+        self._wait_again(record)
+
+    def _cancelrequested(self, record: Fields, at: int) -> None:
+        for number in record["numbers"]:
+            self.jobs[number]["cancel_requested"] = True
+
+    def _cancelled(self, record: Fields, at: int) -> None:
+        for number in record["numbers"]:
+            self._finish(self.jobs[number], 5, at, record["retention_ms"])
+        self._count("cancelled", len(record["numbers"]))
+
+    def _retried(self, record: Fields, at: int) -> None:
+        for number in record["numbers"]:
+            self.jobs[number].update(attempts=0, finished_at=0, keep_until=0, cancel_requested=False)
+        self._wait_again(record)
+        self._count("retried", len(record["numbers"]))
+
+    def _evicted(self, record: Fields, at: int) -> None:
+        for number in record["numbers"]:
+            job = self.jobs.pop(number)
+            for attempt in job["history"]:
+                expires_at = attempt["ended_at"] + record["settled_ttl_ms"]
+                if attempt["token"] and expires_at > at:
+                    entry = {"token": attempt["token"], "number": number, "expires_at": expires_at}
+                    same = ("worker_id", "ending", "became", "next_at")
+                    self.settled[attempt["token"]] = entry | {name: attempt[name] for name in same}
+            self._count("dead_evicted", job["status"] == 4)
+        self._count("evicted", len(record["numbers"]))
+
+    def _forgotten(self, record: Fields, at: int) -> None:
+        for name in ("keys", "requests", "settled"):
+            table = getattr(self, name)
+            for oldest in list(table)[: record[name]]:
+                del table[oldest]
+
+    def _purged(self, record: Fields, at: int) -> None:
+        for number in record["numbers"]:
+            job = self.jobs.pop(number)
+            self._count("dead_purged", job["status"] == 4)
+            self._count("live_purged", job["status"] < 3)
+        self._count("purged", len(record["numbers"]))
+
+    def _paused(self, record: Fields, at: int) -> None:
+        self.head["paused"] = sorted({*self.head["paused"], *record["types"]})
+
+    def _resumed(self, record: Fields, at: int) -> None:
+        self.head["paused"] = sorted({*self.head["paused"]} - {*record["types"]})
