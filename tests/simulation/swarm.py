@@ -79,6 +79,8 @@ class Swarm:
     depth: int = 4
     interval_ms: int | None = None
     heartbeat_ms: tuple[float, float, float] = (600, 2_000, 250)
+    sole_owner: bool = False
+    """Whether a broker takes over without waiting, as over a directory that it has locked."""
     limits: Limits = _SIM_LIMITS
     checkpoint_segments: int = 60
     tail_segments: int = 200

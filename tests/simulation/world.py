@@ -67,6 +67,7 @@ class SimBroker:
             settings=EngineSettings(group_commit_interval_ms=swarm.interval_ms, lapse_interval_ms=3_000),
             limits=swarm.limits,
             depth=swarm.depth,
+            sole_owner=swarm.sole_owner,
             on_role=lambda role: world.entered(self, role),
         )
         await broker.start()

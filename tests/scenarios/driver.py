@@ -1,0 +1,320 @@
+"""Plays a scenario: a text file that says what is asked of a queue, and what it answers.
+
+One line is one step: `verb words … -> answer`. A step without an arrow must not be refused;
+what it answers is not looked at. `#` begins a comment. Behind the lines stand a real
+broker, its log and its bucket, on a virtual clock.
+
+Jobs have the names under which they were submitted. `a#2` is the second attempt of job a; `a`
+alone stands for its latest attempt, or the first in an answer.
+
+    submit a type=email priority=2 key=k delay=5s attempts=3 lease=10s timeout=1m retention=1h backoff=2s
+    claim w1 max=2 types=email,sms wait=10s claimkey=c lease=5s    -> a b#2
+    complete a result=42        fail a delay=5s retryable=no error=Oops        release a
+    heartbeat a                 every one of these: by=w1 without a token, or with the token of a#1
+    cancel a    retry a    purge a    pause email    resume email
+    job a       -> completed attempts=1 result=42
+    history a   -> 1 failed by w1, 2 completed by w2
+    stats       -> unclaimed=1 dead=0
+    commits     -> 1            how many commits there were since this was asked last
+    advance 31s
+    later x claim w1 wait=1m    begins a step without waiting for it; then  x -> a  or  x -> waiting
+    gone x                      the caller of that step hangs up
+    checkpoint    restart    failover
+
+Answers of calls that are refused are the reason, such as LEASE_LOST.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from osqueue_service.broker import Broker
+from osqueue_service.errors import OsqueueError
+from osqueue_service.leadership.term import Term
+from osqueue_service.limits import DEFAULT_LIMITS
+from osqueue_service.state import commands
+from osqueue_service.state.commands import FailAnswer, Granted
+from osqueue_service.state.model import Job, JobSpec, RetryPolicy, Status
+from osqueue_service.state.state import State
+from tests.simulation.swarm import Swarm
+from tests.simulation.world import SimBroker, World, patched
+
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+class Mismatch(AssertionError):
+    """The queue answered something else than the scenario says."""
+
+
+def play(path: Path) -> None:
+    """Run the scenario; `Mismatch` names the line."""
+    # The leader renews once an hour, so that weeks pass quickly.
+    world = World(
+        Swarm(
+            0,
+            brokers=1,
+            sole_owner=True,
+            limits=DEFAULT_LIMITS,
+            heartbeat_ms=(3_600_000.0, 36_000_000.0, 1_000.0),
+            latency_ms=(1.0, 1.0),
+        )
+    )
+    with patched(world):
+        scenario = Scenario(world)
+        task = world.loop.world.spawn(scenario.play(path.read_text().splitlines()))
+        world.loop.run(task.done)
+        task.result()
+    problems = world.problems + world.bucket.broken + world.loop.failures
+    world.over = True
+    world.loop.dispose()
+    assert not problems, problems
+
+
+class Scenario:
+    """One run of one file."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.ids: dict[str, str] = {}
+        self.leases: dict[str, list[tuple[str, Granted]]] = {}
+        self.begun: dict[str, asyncio.Task[str]] = {}
+        self.counted = 0
+
+    async def play(self, lines: list[str]) -> None:
+        await self._led()
+        for number, line in enumerate(lines, 1):
+            text = line.split("#", 1)[0] if line.lstrip().startswith("#") else re.sub(r"\s#\s.*", "", line)
+            if not text.strip():
+                continue
+            step, _, expected = (part.strip() for part in text.partition("->"))
+            answer = await self._step(step.split())
+            if expected and not _agrees(expected, answer):
+                raise Mismatch(f"line {number}: {step}\n  expected  {expected}\n  answered  {answer}")
+            if not expected and answer.isupper() and "_" in answer:
+                raise Mismatch(f"line {number}: {step}\n  refused   {answer}")
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    async def _step(self, words: list[str]) -> str:
+        verb, *rest = words
+        if verb in self.begun:
+            await asyncio.sleep(0.1)
+            task = self.begun[verb]
+            return task.result() if task.done() else "waiting"
+        if verb == "later":
+            name, *step = rest
+            self.begun[name] = asyncio.ensure_future(self._step(step))
+            await asyncio.sleep(0.1)
+            return ""
+        if verb == "gone":
+            self.begun.pop(rest[0]).cancel()
+            await asyncio.sleep(0.1)
+            return ""
+        plain = [word for word in rest if "=" not in word]
+        options = dict(word.split("=", 1) for word in rest if "=" in word)
+        play: Callable[..., Coroutine[Any, Any, str]] = getattr(self, f"_{verb}")
+        try:
+            return await play(*plain, **options)
+        except OsqueueError as refusal:
+            return refusal.reason
+
+    async def _submit(self, name: str, **options: str) -> str:
+        engine = self.broker.engine
+        spec = JobSpec(
+            options.pop("type", ""),
+            options.pop("payload", "{}").encode(),
+            int(options.pop("priority", 0)),
+            int(options.pop("attempts", 0)),
+            engine.now_ms() + _ms(options.pop("delay")) if "delay" in options else 0,
+            _ms(options.pop("lease", "0s")),
+            _ms(options.pop("timeout", "0s")),
+            _ms(options.pop("retention", "0s")),
+            options.pop("key", ""),
+            RetryPolicy(_ms(options.pop("backoff")), jitter=0.0) if "backoff" in options else None,
+        )
+        request_id = options.pop("request", "")
+        assert not options, f"unknown options of submit: {options}"
+        (answer,) = await engine.execute(commands.Submit([spec], True, request_id))
+        known = self._name(answer.job_id)
+        self.ids.setdefault(name, answer.job_id)
+        return f"{known} deduplicated" if answer.deduplicated else self._name(answer.job_id)
+
+    async def _claim(self, worker: str, **options: str) -> str:
+        command = commands.Claim(
+            worker,
+            [name for name in options.get("types", "").split(",") if name],
+            int(options.get("max", 1)),
+            lease_ms=_ms(options.get("lease", "0s")),
+            claim_key=options.get("claimkey", ""),
+        )
+        granted = await self.broker.engine.claim(command, _ms(options.get("wait", "0s")))
+        for one in granted:
+            leases = self.leases.setdefault(self._name(one.job_id), [])
+            if all(lease.token != one.token for _, lease in leases):
+                leases.append((worker, one))
+        return " ".join(self._attempt(one) for one in granted) or "nothing"
+
+    async def _complete(self, attempt: str, result: str = "", by: str = "") -> str:
+        item = commands.CompleteItem(*self._proof(attempt, by), result.encode() if result else None)
+        return _only(await self.broker.engine.execute(commands.Complete([item])))
+
+    async def _fail(self, attempt: str, **options: str) -> str:
+        delay_ms = _ms(options["delay"]) if "delay" in options else -1
+        retryable = options.get("retryable", "yes") == "yes"
+        item = commands.FailItem(
+            *self._proof(attempt, options.get("by", "")), options.get("error", ""), "", retryable, delay_ms
+        )
+        return _only(await self.broker.engine.execute(commands.Fail([item])))
+
+    async def _release(self, attempt: str, by: str = "") -> str:
+        item = commands.ReleaseItem(*self._proof(attempt, by))
+        return _only(await self.broker.engine.execute(commands.Release([item])))
+
+    async def _heartbeat(self, attempt: str, by: str = "") -> str:
+        _, cancel_requested = await self.broker.engine.heartbeat(*self._proof(attempt, by))
+        return "cancel requested" if cancel_requested else "ok"
+
+    async def _cancel(self, name: str) -> str:
+        return _only(await self.broker.engine.execute(commands.Cancel([self.ids[name]])))
+
+    async def _retry(self, name: str) -> str:
+        return _only(await self.broker.engine.execute(commands.Retry([self.ids[name]])))
+
+    async def _purge(self, name: str) -> str:
+        return _only(await self.broker.engine.execute(commands.Purge([self.ids[name]])))
+
+    async def _pause(self, *types: str) -> str:
+        return " ".join(await self.broker.engine.execute(commands.PauseTypes(types)))
+
+    async def _resume(self, *types: str) -> str:
+        return " ".join(await self.broker.engine.execute(commands.ResumeTypes(types)))
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    async def _job(self, name: str) -> str:
+        def view(state: State) -> str:
+            job = state.find(self.ids[name])
+            return "JOB_NOT_FOUND" if job is None else _described(job)
+
+        return await self.broker.engine.read(view)
+
+    async def _history(self, name: str) -> str:
+        def view(state: State) -> str:
+            ended = [f"{a.number} {a.ending.name.lower()} by {a.worker_id}" for a in state.get(self.ids[name]).history]
+            return ", ".join(ended) or "none"
+
+        return await self.broker.engine.read(view)
+
+    async def _stats(self) -> str:
+        totals = self.broker.engine.totals
+        names = ("unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled")
+        return " ".join(f"{name}={getattr(totals, name)}" for name in names)
+
+    async def _commits(self) -> str:
+        now = sum(1 for key in self.world.bucket.archive if key.startswith("log/"))
+        since, self.counted = now - self.counted, now
+        return str(since)
+
+    # --- what happens to the broker ----------------------------------------------------------------------------------
+
+    async def _advance(self, by: str) -> str:
+        await asyncio.sleep(_ms(by) / 1_000)
+        return ""
+
+    async def _checkpoint(self) -> str:
+        """Write a checkpoint now, and wait until the root vouches for it and the log before it is gone."""
+        with (
+            mock.patch.object(Term, "checkpoint_due", lambda term: True),
+            mock.patch("osqueue_service.engine.checkpointing.changes_of", lambda state: 1_000_000_000),
+        ):
+            checkpointer = self.broker.engine._checkpointer
+            written, checkpointer._changes_before = checkpointer.written, 0
+            checkpointer.consider()
+            while checkpointer.written == written:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        return ""
+
+    async def _restart(self) -> str:
+        """As by kill -9, and started again."""
+        node = self.world.brokers[0]
+        node.kill()
+        node.start()
+        await self._led()
+        return ""
+
+    async def _failover(self) -> str:
+        """The leader is gone for good; another broker takes over."""
+        world = self.world
+        world.brokers.pop().kill()
+        world.brokers.append(SimBroker(world, "another broker"))
+        await self._led()
+        return ""
+
+    async def _led(self) -> None:
+        while not self.world.brokers[0].leads:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)
+
+    @property
+    def broker(self) -> Broker:
+        broker = self.world.brokers[0].broker
+        assert broker is not None
+        return broker
+
+    # --- names -------------------------------------------------------------------------------------------------------
+
+    def _name(self, job_id: str) -> str:
+        return next((name for name, known in self.ids.items() if known == job_id), job_id)
+
+    def _attempt(self, granted: Granted) -> str:
+        name = self._name(granted.job_id)
+        return name if granted.attempt == 1 else f"{name}#{granted.attempt}"
+
+    def _proof(self, attempt: str, by: str) -> tuple[str, str, str]:
+        """Job, worker and token: the token of that attempt, or none where only a worker is named."""
+        name, _, number = attempt.partition("#")
+        if by:
+            return self.ids[name], by, ""
+        leases = self.leases.get(name)
+        if not leases:
+            return self.ids.get(name, name), "w", "no-token"
+        worker, granted = next((lease for lease in leases if number and lease[1].attempt == int(number)), leases[-1])
+        return granted.job_id, worker, granted.token
+
+
+def _ms(text: str) -> int:
+    """`90s`, `5m`, `250ms` in milliseconds."""
+    found = re.fullmatch(r"(\d+)(ms|s|m|h|d)", text)
+    assert found, f"not a duration: {text}"
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _only(answers: list[Any]) -> str:
+    """The one answer, as scenarios write it."""
+    (answer,) = answers
+    if isinstance(answer, OsqueueError):
+        return answer.reason
+    if isinstance(answer, FailAnswer):
+        return answer.status.wire
+    return answer.wire if isinstance(answer, Status) else "ok"
+
+
+def _described(job: Job) -> str:
+    words = [job.status.wire, f"attempts={job.attempts}"]
+    if job.result is not None:
+        words.append(f"result={job.result.decode()}")
+    if job.cancel_requested:
+        words.append("cancel_requested")
+    return " ".join(words)
+
+
+def _agrees(expected: str, answer: str) -> bool:
+    """Whether they are the same; where the answer has `name=value` words, those not expected are not looked at."""
+    if expected == answer:
+        return True
+    wanted, given = expected.split(), answer.split()
+    return "=" in answer and all(word in given for word in wanted)
