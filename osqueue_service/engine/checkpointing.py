@@ -7,7 +7,7 @@ stands for is durable.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -35,9 +35,10 @@ def changes_of(state: State) -> int:
 
 
 class Checkpointer:
-    """At most one checkpoint at a time."""
+    """At most one checkpoint at a time. `on_end` is called with each attempt that is over."""
 
-    def __init__(self, term: Term, state: State, clock: Clock) -> None:
+    def __init__(self, term: Term, state: State, clock: Clock, on_end: "Callable[[asyncio.Task[None]], None]") -> None:
+        self._on_end = on_end
         self._term = term
         self._state = state
         self._clock = clock
@@ -54,6 +55,7 @@ class Checkpointer:
         """Begin a checkpoint if a recovery would have to read more log than state."""
         if not self.running and self._is_due():
             self._task = asyncio.get_running_loop().create_task(self._write(), name="checkpoint")
+            self._task.add_done_callback(self._on_end)
 
     async def stop(self) -> None:
         """Give up a checkpoint under way: what it wrote is cleaned up after the next one."""

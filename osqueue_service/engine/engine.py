@@ -74,7 +74,7 @@ class Engine:
         self._finishing = FinishWaiters(limits.waiting_reads)
         self._pipeline = Pipeline(self._released)
         self._pacing = Pacing(clock, term.appender, settings)
-        self._checkpointer = Checkpointer(term, state, clock)
+        self._checkpointer = Checkpointer(term, state, clock, self._ended)
         self._beside = Projections(state, limits, storage_requests)
         self._beside.start(int(clock.monotonic_ms()), self._time.now_ms())
         self._leases = self._beside.leases
@@ -112,6 +112,7 @@ class Engine:
             self._put(Batch(now_ms, [founded]))
         self._checkpointer.consider()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
+        self._task.add_done_callback(self._ended)
         self._wake.set()
 
     async def stop(self, *, leader_address: str = "") -> None:
@@ -336,6 +337,11 @@ class Engine:
 
     # --- committing --------------------------------------------------------------------------------------------
 
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """A bug must not leave a leader that renews its term and answers nobody: another broker shall have it."""
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            self.term.end(bug if isinstance(bug, Exception) else RuntimeError(repr(bug)))
+
     async def _run(self) -> None:
         while self._closed is None:
             if (self._inbox or self._agenda.is_pressing()) and self.term.appender.room:
@@ -350,17 +356,30 @@ class Engine:
     def _commit(self) -> None:
         """Apply all that waits, and put it."""
         batch = Batch(self._time.now_ms())
-        sweep = self._agenda.sweep(batch.at_ms, forget=not self._checkpointer.running)
-        if sweep is not None:
-            self._change(sweep, batch)
-        for entry in self._inbox.take(self.limits.commit_bytes):
-            self._execute(entry, batch)
-        if self._dispatcher.waiting.count:
-            self._dispatcher.serve(lambda claim, answer: self._grant(claim, answer, batch))
+        taken: list[Entry] = []
+        try:
+            self._fill(batch, taken)
+        except Exception:
+            # A bug: it ends this term, and nothing of the batch was put. Its callers may ask the next leader.
+            refusal = NotLeader("this broker has failed; the call was not applied")
+            for entry in taken:
+                give(Reply(entry.answer, refusal, False))
+            raise
         if batch.records:
             self._put(batch)
         else:
             self._pipeline.attach(batch.replies)
+
+    def _fill(self, batch: Batch, taken: list[Entry]) -> None:
+        """Apply what is due, what was asked, and what those who wait can have now."""
+        sweep = self._agenda.sweep(batch.at_ms, forget=not self._checkpointer.running)
+        if sweep is not None:
+            self._change(sweep, batch)
+        for entry in self._inbox.take(self.limits.commit_bytes):
+            taken.append(entry)
+            self._execute(entry, batch)
+        if self._dispatcher.waiting.count:
+            self._dispatcher.serve(lambda claim, answer: self._grant(claim, answer, batch))
 
     def _execute(self, entry: Entry, batch: Batch) -> None:
         """Decide and apply one command; its reply goes with this commit."""

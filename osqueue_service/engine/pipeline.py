@@ -104,9 +104,11 @@ class Pipeline:
             return
         commit = self._commits.popleft()
         assert commit.sequence == durable.result(), "the log released a commit out of order"
-        self._on_release(commit)
-        for reply in commit.replies:
-            give(reply)
+        try:
+            self._on_release(commit)
+        finally:  # whatever goes wrong beside it, the commit is durable, and its callers shall hear so
+            for reply in commit.replies:
+                give(reply)
 
 
 def lost_answer(changes: bool, leader_address: str) -> OsqueueError:

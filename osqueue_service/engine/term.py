@@ -65,3 +65,7 @@ class Term(Protocol):
     ) -> None:
         """Make the state after `sequence`, the last commit appended when this is called, the recovery point."""
         ...
+
+    def end(self, reason: Exception) -> None:
+        """End the term: nothing is acknowledged any more. Only the first reason counts."""
+        ...

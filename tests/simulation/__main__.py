@@ -98,8 +98,12 @@ def _crashes(every: int) -> int:
 
 def _many(options: argparse.Namespace) -> int:
     shown = [time.monotonic()]
+    told = [0]
 
     def progress(total: Total) -> None:
+        for seed, problems in total.failures[told[0] :]:
+            print(f"seed {seed} FAILED: {problems[0]}", flush=True)
+        told[0] = len(total.failures)
         if time.monotonic() - shown[0] > 20:
             shown[0] = time.monotonic()
             print(f"… {total.seeds:,} seeds, {total.operations:,} operations, {len(total.failures)} failed", flush=True)

@@ -93,6 +93,7 @@ class BenchTerm:
         self.due = False
         self.published: list[tuple[int, list[bytes]]] = []
         self.confirmations = 0
+        self.ended: list[Exception] = []
         self.between_parts: Callable[[], None] = lambda: None
 
     def is_live(self) -> bool:
@@ -106,6 +107,9 @@ class BenchTerm:
 
     def checkpoint_due(self) -> bool:
         return self.due
+
+    def end(self, reason: Exception) -> None:
+        self.ended.append(reason)
 
     async def publish_checkpoint(
         self, sequence: int, image: AsyncIterable[bytes], seed_jobs: Sequence[object] | None, completed_total: int

@@ -496,6 +496,28 @@ class TestTheEnd:
 
         on_bench(test)
 
+    @pytest.mark.parametrize("where", ["commit", "checkpoint"])
+    def test_a_bug_ends_the_term_so_that_another_broker_can_have_it(self, where, monkeypatch):
+        """Otherwise a leader that answers nobody would renew its term for ever."""
+
+        async def test(bench: Bench) -> None:
+            def broken(*_: object) -> None:
+                raise RuntimeError("a bug")
+
+            if where == "commit":
+                monkeypatch.setattr(bench.engine, "_execute", broken)
+            else:
+                monkeypatch.setattr("osqueue_service.engine.checkpointing.Snapshot", broken)
+                bench.term.due = True
+            submitting = bench.later(bench.submit())
+            await bench.pass_ms(100)
+            assert [str(reason) for reason in bench.term.ended] == ["a bug"]
+            bench.lane.end()
+            bench.engine.lose()
+            await asyncio.gather(submitting, return_exceptions=True)
+
+        on_bench(test)
+
     def test_giving_back_at_the_end_is_nobodys_complaint(self):
         """Found by simulation: asyncio complained of an exception that nobody retrieved."""
 
