@@ -7,7 +7,17 @@ import msgspec
 
 from osqueue_service.errors import CorruptObject, Deposed, NotLeader, StorageUnavailable, StoreUnavailable, StoreUnknown
 from osqueue_service.leadership.takeover import Recovered, Victory
-from osqueue_service.log import Appender, CheckpointWriter, Cleanup, Ending, Image, Position, Root, Settler
+from osqueue_service.log import (
+    Appender,
+    CheckpointRef,
+    CheckpointWriter,
+    Cleanup,
+    Ending,
+    Image,
+    Position,
+    Root,
+    Settler,
+)
 from osqueue_service.log.paths import ROOT
 from osqueue_service.log.root import INLINE_BYTES_MAX
 
@@ -41,7 +51,7 @@ class Term:
         self._settler = settler
         self._seat = victory.seat
         self._renewal = victory.renewal
-        self._cleanup = Cleanup(settler, self.epoch)
+        self._cleanup = Cleanup(settler, self.epoch, victory.recovered.fence.sequence + 1)
         self._publishing = asyncio.Lock()
         self._checkpointed_bytes = 0
         self._attempted = victory.seat.root.checkpoint.sequence
@@ -118,6 +128,7 @@ class Term:
         self._attempted = sequence  # tried or done: the name of a checkpoint is never written again
         try:
             async with self._publishing:
+                superseded = self._seat.root.checkpoint
                 await self._publish(position, image, seed_jobs, completed_total)
         except Exception as reason:
             self.end(reason)
@@ -125,7 +136,7 @@ class Term:
         self._checkpointed_bytes = position.log_bytes
         self._settler.counters.checkpoints += 1
         self._settler.counters.checkpoint_bytes += self._seat.root.checkpoint.size
-        self._cleaning = asyncio.get_running_loop().create_task(self._clean(self._cleaning, sequence))
+        self._cleaning = asyncio.get_running_loop().create_task(self._clean(self._cleaning, sequence, superseded))
 
     async def hand_over(self) -> None:
         """End the term and clear `broker` in the root, so that a standby takes over at once.
@@ -176,11 +187,11 @@ class Term:
         if confirmed.checkpoint != written.ref:
             raise CorruptObject(ROOT, "it is this broker's, yet does not name the checkpoint it has just been given")
 
-    async def _clean(self, before: asyncio.Task[None] | None, sequence: int) -> None:
+    async def _clean(self, before: asyncio.Task[None] | None, sequence: int, superseded: CheckpointRef) -> None:
         if before is not None:
             await asyncio.wait({before})
         try:
-            await self._cleanup.run(sequence)
+            await self._cleanup.run(sequence, superseded)
         except Exception as reason:  # noqa: BLE001
             # Only what no delete may answer comes here: the store cannot be trusted any more, or this is a bug.
             self.end(reason)

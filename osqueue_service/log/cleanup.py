@@ -10,64 +10,86 @@ from osqueue_service.errors import CorruptObject, StoreDenied, StoreUnavailable,
 from osqueue_service.log.paths import (
     CHECKPOINTS_PREFIX,
     LOG_PREFIX,
+    checkpoint_key,
+    checkpoint_prefix,
     lane_prefix,
     parse_checkpoint_key,
     parse_segment_key,
+    segment_key,
 )
+from osqueue_service.log.root import CheckpointRef
 from osqueue_service.log.segment import Fence, decode
 from osqueue_service.log.settle import Settler
 
 PAGE_KEYS = 1_000
 PARALLEL = 16
 """Deletes, or reads of objects that may be fences, under way at once."""
+LEFT_MAX = 10_000
+"""Objects remembered whose delete failed."""
 
 
 class Cleanup:
-    """The clean-up of one leader. Call `run` only after the root, read back as mine, vouches for the checkpoint."""
+    """The clean-up of one leader. Call `run` only after the root, read back as mine, vouches for the checkpoint.
 
-    def __init__(self, settler: Settler, epoch: int) -> None:
+    What this leader itself wrote it knows by name. What others left is listed once a term: what
+    lands there later no reader reaches, and the next leader finds.
+    """
+
+    def __init__(self, settler: Settler, epoch: int, first: int) -> None:
+        """`first` is the first sequence of the leader's own lane."""
         self._settler = settler
         self._epoch = epoch
-        self._lower_lanes_done = False
+        self._own_from = first
+        self._left: list[str] = []
+        self._swept = False
 
-    async def run(self, sequence: int) -> None:
-        """Delete what the checkpoint at `sequence` of this leader's own lane supersedes."""
+    async def run(self, sequence: int, superseded: CheckpointRef) -> None:
+        """Delete what the checkpoint at `sequence` of this leader's own lane supersedes, `superseded` among it."""
+        # Up to a released sequence every slot of the own lane is known to hold a segment: no need to look.
+        keys = self._left + [segment_key(self._epoch, own) for own in range(self._own_from, sequence + 1)]
+        if self._swept and superseded.sequence < sequence:
+            keys += [checkpoint_key(superseded.sequence, superseded.epoch, part) for part in range(superseded.parts)]
+        self._own_from, self._left = sequence + 1, []
+        await _in_parallel(keys, self._delete_known)
+        if not self._swept:
+            self._swept = await self._sweep_what_others_left(sequence)
 
-        def in_own_lane(key: str) -> bool:
-            # Up to a released sequence every slot of the own lane is known to hold a segment: no need to look.
-            slot = parse_segment_key(key)
-            return slot is not None and slot.sequence <= sequence
+    async def _sweep_what_others_left(self, sequence: int) -> bool:
+        def below(key: str) -> bool:
+            path = parse_checkpoint_key(key)
+            return path is not None and path.sequence < sequence
 
         def in_lower_lane(key: str) -> bool:
             slot = parse_segment_key(key)
             return slot is not None and slot.lane < self._epoch
 
-        def below(key: str) -> bool:
-            path = parse_checkpoint_key(key)
-            return path is not None and path.sequence < sequence
-
-        await self._sweep(lane_prefix(self._epoch), in_own_lane, self._delete)
-        await self._sweep(CHECKPOINTS_PREFIX, below, self._delete)
-        if not self._lower_lanes_done:
-            # Once a term is enough: what lands there later no reader reaches, and the next leader finds.
-            self._lower_lanes_done = await self._sweep(LOG_PREFIX, in_lower_lane, self._delete_unless_fence)
+        end = checkpoint_prefix(sequence, 0)
+        complete = await self._sweep(CHECKPOINTS_PREFIX, end, below, self._delete)
+        end = lane_prefix(self._epoch)
+        return await self._sweep(LOG_PREFIX, end, in_lower_lane, self._delete_unless_fence) and complete
 
     async def _sweep(
-        self, prefix: str, superfluous: Callable[[str], bool], remove: Callable[[str], Awaitable[bool]]
+        self, prefix: str, end: str, superfluous: Callable[[str], bool], remove: Callable[[str], Awaitable[bool]]
     ) -> bool:
-        """Remove the superfluous keys below `prefix`; whether all of them went."""
+        """Remove the superfluous keys below `prefix` and up to `end`; whether all of them went."""
         complete = True
         after = ""
-        while page := await self._settler.list_after(prefix, after, PAGE_KEYS):
+        while after < end and (page := await self._settler.list_after(prefix, after, PAGE_KEYS)):
             complete &= await _in_parallel([key for key in page if superfluous(key)], remove)
             after = page[-1]
         return complete
+
+    async def _delete_known(self, key: str) -> bool:
+        gone = await self._delete(key)
+        if not gone and len(self._left) < LEFT_MAX:
+            self._left.append(key)  # for the next time; beyond the limit, for the next leader
+        return gone
 
     async def _delete(self, key: str) -> bool:
         try:
             await self._settler.store.delete(key)
         except (StoreUnknown, StoreUnavailable, StoreDenied):
-            # What stays costs its storage and nothing else; a later clean-up lists it again.
+            # What stays costs its storage and nothing else; a later clean-up tries it again.
             self._settler.counters.deletes_failed += 1
             return False
         self._settler.counters.deletes += 1

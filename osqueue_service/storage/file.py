@@ -198,7 +198,7 @@ class FileStore:
                     raise ValueError(f"object key {key!r}: is the folder of other objects") from None
                 raise StoreRefused(f"{key}: exists already") from None
             except FileNotFoundError as error:
-                raise StoreUnavailable(f"{key}: a new owner of the directory emptied {temporary}") from error
+                raise StoreUnavailable(f"{key}: its folder, or {temporary}, was removed by another process") from error
             except OSError as error:
                 raise self._translated(error, key) from error
             self._sync(folder, key)
@@ -236,6 +236,9 @@ class FileStore:
                 return
             except OSError as error:
                 raise self._translated(error, key) from error
+        if folder_name:
+            # Each checkpoint has a folder of its own: left behind, they would be many, and in the way of listings.
+            self._folders.remove_if_empty(folder_name)
 
     def _list(self, prefix: str, after: str, limit: int) -> list[str]:
         self._check_usable()

@@ -175,7 +175,7 @@ def clean_before_the_swap(patch: pytest.MonkeyPatch) -> None:
 
     async def hasty(self: term.Term, position: Any, *rest: Any) -> None:
         await self.appender.until_released(position.sequence)
-        await self._cleanup.run(position.sequence)
+        await self._cleanup.run(position.sequence, self._seat.root.checkpoint)
         await publish(self, position, *rest)
 
     patch.setattr(term.Term, "_publish", hasty)

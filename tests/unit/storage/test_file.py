@@ -270,8 +270,70 @@ async def test_more_folders_than_are_kept_open(tmp_path: Path, store: FileStore)
         assert found is not None
         assert found.body == key.encode()
         await store.put_if_version(key, b"new", found.version)
-        await store.delete(key)
     assert len(os.listdir("/proc/self/fd")) == open_before
+
+
+# --- folders that become empty ---
+
+
+async def test_an_emptied_folder_is_removed_and_made_again(tmp_path: Path, store: FileStore) -> None:
+    keys = [f"checkpoints/1-1/{part}" for part in range(30)]
+    await asyncio.gather(*(store.put_if_absent(key, b"part") for key in keys))
+    open_before = len(os.listdir("/proc/self/fd"))
+    await asyncio.gather(*(store.delete(key) for key in keys[1:]))
+    assert (tmp_path / "objects/checkpoints/1-1").exists()
+    await store.delete(keys[0])
+    assert not (tmp_path / "objects/checkpoints/1-1").exists()
+    assert (tmp_path / "objects/checkpoints").exists()
+    assert len(os.listdir("/proc/self/fd")) == open_before - 1
+    assert await store.read(keys[0]) is None
+    assert await store.list_after("", "", 9) == []
+    await store.delete(keys[0])
+    await store.put_if_absent(keys[0], b"again")
+    assert (await store.read(keys[0])) is not None
+
+
+async def test_deletes_at_once_leave_no_folder(tmp_path: Path, store: FileStore) -> None:
+    keys = [f"checkpoints/1-1/{part}" for part in range(50)]
+    await asyncio.gather(*(store.put_if_absent(key, b"part") for key in keys))
+    await asyncio.gather(*(store.delete(key) for key in keys))
+    assert not (tmp_path / "objects/checkpoints/1-1").exists()
+
+
+async def test_creating_and_emptying_a_folder_at_once(store: FileStore) -> None:
+    """The folder may go under a create's hands. Then the create was certainly not made, and is made when repeated."""
+
+    async def come_and_go(number: int) -> None:
+        key = f"log/1/{number}"
+        for _ in range(40):
+            while True:
+                try:
+                    await store.put_if_absent(key, b"body")
+                    break
+                except StoreUnavailable:
+                    assert await store.read(key) is None
+            assert await store.read(key) is not None
+            await store.delete(key)
+
+    await asyncio.gather(*(come_and_go(number) for number in range(3)))
+
+
+async def test_a_folder_that_another_process_made_anew_is_looked_into(tmp_path: Path, store: FileStore) -> None:
+    """It removed the one that we hold open: what we see in that one is not what there is."""
+    other = FileStore.open(tmp_path)
+    await store.put_if_absent("log/1/1", b"body")
+    await other.delete("log/1/1")
+    await other.put_if_absent("log/1/2", b"other")
+    found = await store.read("log/1/2")
+    assert found is not None
+    with pytest.raises(StoreRefused):
+        await store.put_if_absent("log/1/2", b"mine")
+    await store.delete("log/1/2")
+    await other.put_if_absent("log/1/3", b"other")
+    version = await store.put_if_absent("log/1/4", b"mine")
+    assert await other.list_after("log/", "", 9) == ["log/1/3", "log/1/4"]
+    await other.put_if_version("log/1/4", b"new", version)
+    await other.close()
 
 
 # --- disks that fail ---
