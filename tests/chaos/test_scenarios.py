@@ -62,8 +62,8 @@ async def test_a_paused_leader_wakes_up_as_a_standby(run: Run) -> None:
     # What is asked of it now lies in its socket until it wakes up, and is then the first that it sees.
     insisting = [asyncio.ensure_future(_submit(insister, f"insisted-{number}")) for number in range(5)]
     successor = await run.cluster.successor(epoch, 20)
+    assert time.monotonic() - asleep_s < FAILOVER_S_MAX
     await run.load.flow(100, 20, epoch=epoch + 1)
-    assert run.load.silence_s(epoch, leader.killed_s) < FAILOVER_S_MAX
     await asyncio.sleep(asleep_s + 3 * TIMEOUT_MS / 1_000 - time.monotonic())  # it sleeps for three timeouts in all
 
     network = run.cluster.proxy_of(leader)
