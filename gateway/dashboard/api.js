@@ -22,7 +22,8 @@ export function queryString(query) {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     if (Array.isArray(value)) for (const one of value) search.append(name, one);
-    else if (typeof value === "object") for (const [key, one] of Object.entries(value)) search.append(name, `${key}=${one}`);
+    else if (typeof value === "object")
+      for (const [key, one] of Object.entries(value)) search.append(name, `${key}=${one}`);
     else if (value !== undefined && value !== "" && value !== 0) search.append(name, String(value));
   }
   const text = search.toString();
@@ -181,7 +182,11 @@ export function changeJobs(action, request, signal) {
 export async function readState(most) {
   const stop = new AbortController();
   try {
-    const response = await fetch(`${OWN}/state`, { headers: authorization(OWN), cache: "no-store", signal: stop.signal });
+    const response = await fetch(`${OWN}/state`, {
+      headers: authorization(OWN),
+      cache: "no-store",
+      signal: stop.signal,
+    });
     if (!response.ok || !response.body) throw await problemOf(response);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";

@@ -63,7 +63,7 @@ async function* answers(action, selection, dryRun, signal) {
     }
     return;
   }
-  for (let pageToken = ""; ; ) {
+  for (let pageToken = ""; ;) {
     const answer = await changeJobs(action, { filter: selection.filter, dryRun, pageToken }, signal);
     yield answer.results;
     pageToken = answer.nextPageToken;

@@ -62,7 +62,10 @@ export function submitAgain(type, content) {
       : JSON.stringify({ ...kept, payloadBase64: packed() });
   const payload = () => `${quoted(content.text)}`;
   return [
-    { label: "curl", text: () => `curl${bearer()} ${OWN}/v1/jobs -H 'content-type: application/json' -d ${quoted(body())}` },
+    {
+      label: "curl",
+      text: () => `curl${bearer()} ${OWN}/v1/jobs -H 'content-type: application/json' -d ${quoted(body())}`,
+    },
     { label: "grpcurl", text: () => grpcurl("SubmitJob", JSON.stringify({ ...kept, payload: packed() })) },
     {
       label: "osqueue",

@@ -97,7 +97,10 @@ function coarse(ms) {
 /** @param {number} at */
 export function moment(at) {
   const date = new Date(at);
-  const day = date.toDateString() === new Date().toDateString() ? "" : `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} `;
+  const day =
+    date.toDateString() === new Date().toDateString()
+      ? ""
+      : `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} `;
   return `${day}${clock(at)}`;
 }
 
@@ -133,7 +136,8 @@ export function money(value, currency) {
 /* Characters that would hide, reorder or overwrite what stands around them: controls but for tab and newline, marks of
    direction, invisible spaces, lone surrogates. */
 // eslint-disable-next-line no-control-regex
-const HIDING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Surrogate}/gu;
+const HIDING =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Surrogate}/gu;
 
 /**
  * @param {string} text Anybody's.
@@ -156,6 +160,15 @@ export function visible(text) {
 export function brief(text, most) {
   const line = visible(text.slice(0, most + 1).replace(/\s+/g, " "));
   return text.length > most ? `${line.slice(0, most)}…` : line;
+}
+
+/**
+ * @param {string} text
+ * @returns {string} With a capital letter, unless it begins with a name such as filter.types[0], and a full stop.
+ */
+export function sentence(text) {
+  const first = /^[a-z]+[ ,]/.test(text) ? text.charAt(0).toUpperCase() : text.charAt(0);
+  return visible(first + text.slice(1) + (/[.!?]$/.test(text) ? "" : "."));
 }
 
 /** @param {string} id */

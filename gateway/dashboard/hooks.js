@@ -59,7 +59,9 @@ export function useNow(everyMs = 1_000) {
  */
 export function useLoaded(load, inputs, { everyMs = 0, onEvent = null, atMostEveryMs = 1_000 } = {}) {
   /** @type {[Loaded<D>, (update: (before: Loaded<D>) => Loaded<D>) => void]} */
-  const [loaded, setLoaded] = useState(/** @type {Loaded<D>} */ ({ data: null, problem: null, loading: true, reload() {} }));
+  const [loaded, setLoaded] = useState(
+    /** @type {Loaded<D>} */ ({ data: null, problem: null, loading: true, reload() {} }),
+  );
   const newest = useRef({ load, onEvent });
   newest.current = { load, onEvent };
 

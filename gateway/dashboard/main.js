@@ -36,11 +36,15 @@ function App() {
   const title = id ? `Job ${id}` : (found?.title ?? "Not found");
   useEffect(() => void (document.title = `${title} · osqueue`), [title]);
   return html`<${Shell} path=${path}>
-    ${id
-      ? html`<${JobPage} key=${id} id=${id} />`
-      : found
-        ? html`<${found.page} key=${path} address=${address} />`
-        : html`<${Empty} title="There is no such page"><p><a href="/">Go to the overview</a></p><//>`}
+    ${
+      id
+        ? html`<${JobPage} key=${id} id=${id} />`
+        : found
+          ? html`<${found.page} key=${path} address=${address} />`
+          : html`<${Empty} title="There is no such page"
+              ><p><a href="/">Go to the overview</a></p><//
+            >`
+    }
   <//>`;
 }
 

@@ -24,7 +24,7 @@ export class Problem extends Error {
 const HINTS = {
   OFFLINE: "Is the gateway running, and reachable from this browser? The page tries again by itself.",
   NOT_LEADER:
-    "The gateway runs, but no broker leads. Start one with `osqueue broker` or look at its log; the page goes on by itself.",
+    "The gateway runs, but no broker leads. Start one with “osqueue broker”, or look at its log; the page goes on by itself.",
   STORAGE_UNAVAILABLE: "The broker cannot reach its bucket. Look at the broker's log; nothing acknowledged is lost.",
   OUTCOME_UNKNOWN: "It may or may not have happened. Look at the job before you repeat it.",
   TOO_MANY_REQUESTS: "The broker is at a limit. Wait a moment.",

@@ -24,14 +24,31 @@ export const AUTO_MS_MIN = 200;
 const PAYLOAD_BYTES_MAX = 1_024 * 1_024;
 
 /** @type {Draft} */
-export const EMPTY_DRAFT = { type: "hello", payload: '{\n  "name": "Ada"\n}', plain: false, priority: "", delayMs: "", maxAttempts: "", key: "" };
+export const EMPTY_DRAFT = {
+  type: "hello",
+  payload: '{\n  "name": "Ada"\n}',
+  plain: false,
+  priority: "",
+  delayMs: "",
+  maxAttempts: "",
+  key: "",
+};
 
 /** @type {{name: string, draft: Partial<Draft>}[]} */
 export const SAMPLES = [
   { name: "Hello", draft: {} },
-  { name: "E-mail", draft: { type: "email", payload: '{\n  "to": "ada@example.org",\n  "subject": "Engines",\n  "retries_left": 3\n}' } },
-  { name: "Image", draft: { type: "image.resize", payload: '{\n  "source": "cat.jpg",\n  "widths": [320, 640, 1280]\n}' } },
-  { name: "Report, urgent", draft: { type: "report", payload: '{\n  "month": "2026-10",\n  "format": "pdf"\n}', priority: "10" } },
+  {
+    name: "E-mail",
+    draft: { type: "email", payload: '{\n  "to": "ada@example.org",\n  "subject": "Engines",\n  "retries_left": 3\n}' },
+  },
+  {
+    name: "Image",
+    draft: { type: "image.resize", payload: '{\n  "source": "cat.jpg",\n  "widths": [320, 640, 1280]\n}' },
+  },
+  {
+    name: "Report, urgent",
+    draft: { type: "report", payload: '{\n  "month": "2026-10",\n  "format": "pdf"\n}', priority: "10" },
+  },
   { name: "In ten seconds", draft: { type: "reminder", payload: '{\n  "text": "Time for tea"\n}', delayMs: "10000" } },
   { name: "Plain text", draft: { type: "note", payload: "Not JSON at all.", plain: true } },
 ];

@@ -8,7 +8,7 @@ import { JsonText } from "./transports/params.js";
 
 /** @import { Transport } from "./transports/transport.js" */
 
-const CLAIM_WAIT_MS = 10_000;
+const CLAIM_WAIT_MS = 5_000;
 const PAUSES_MS = [500, 1_000, 2_000, 4_000];
 const STEP_MS = 250;
 const HEARTBEAT_MS = 1_000;
@@ -57,16 +57,16 @@ export class BrowserWorker {
     this.counts = { completed: 0, failed: 0, released: 0, lost: 0 };
     /** @type {Problem | null} */
     this.problem = null;
-    this.claiming = new AbortController();
+    /** Names a claim across its tries: what an answer that was lost had handed out is handed out again. */
+    this.claimKey = "";
     /** @type {() => void} */
     this.roomMade = () => {};
   }
 
   async start() {
     this.running = true;
-    this.claiming = new AbortController();
     this.onChange();
-    for (let failures = 0; this.running; ) {
+    for (let failures = 0; this.running;) {
       const room = this.settings.slots - this.held.size;
       if (room <= 0) {
         await new Promise((resolve) => (this.roomMade = () => resolve(undefined)));
@@ -86,10 +86,12 @@ export class BrowserWorker {
     this.onChange();
   }
 
-  /** Take no more jobs; those in hand are finished. */
+  /**
+   * Take no more jobs; those in hand are finished. A claim under way is not broken off: its answer might be on its way,
+   * and its jobs would wait for their leases to run out. What it brings is given back.
+   */
   stop() {
     this.running = false;
-    this.claiming.abort();
     this.roomMade();
     this.onChange();
   }
@@ -106,11 +108,16 @@ export class BrowserWorker {
   /** @param {number} room */
   async claim(room) {
     const { id, types } = this.settings;
-    const answer = await this.transport.call(
-      "claimJobs",
-      { workerId: id, types, maxJobs: room, waitMs: CLAIM_WAIT_MS, workerVersion: "dashboard" },
-      this.claiming.signal,
-    );
+    this.claimKey ||= crypto.randomUUID?.() ?? String(Math.random());
+    const answer = await this.transport.call("claimJobs", {
+      workerId: id,
+      types,
+      maxJobs: room,
+      waitMs: CLAIM_WAIT_MS,
+      claimKey: this.claimKey,
+      workerVersion: "dashboard",
+    });
+    this.claimKey = "";
     this.problem = null;
     for (const job of answer.jobs) {
       const held = heldOf(job);
@@ -193,7 +200,10 @@ export class BrowserWorker {
     }
     const error =
       outcome === "failed"
-        ? { type: "PretendedError", message: `Failed on purpose: ${this.settings.failPercent} % of this worker's attempts do.` }
+        ? {
+            type: "PretendedError",
+            message: `Failed on purpose: ${this.settings.failPercent} % of this worker's attempts do.`,
+          }
         : { type: "Cancelled", message: "Stopped, as was asked for." };
     return this.transport.call("failJob", { ...this.proof(job), error, retryable: outcome === "failed" });
   }
@@ -251,7 +261,10 @@ export class BrowserWorker {
  * @returns {Held}
  */
 function heldOf(job) {
-  const text = job.payloadBase64 === undefined ? JSON.stringify(job.payload ?? null) : `${job.payloadBase64.length} characters of base64`;
+  const text =
+    job.payloadBase64 === undefined
+      ? JSON.stringify(job.payload ?? null)
+      : `${job.payloadBase64.length} characters of base64`;
   return {
     jobId: job.jobId,
     type: job.type ?? "",

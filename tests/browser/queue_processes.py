@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Queue:
-    """Both processes, on free ports of the loopback interface, with the queue in a directory."""
+    """Both processes, on the loopback interface, with the queue in a directory. `ports`: gRPC's and HTTP's."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
-        self.grpc_port, self.port = free_ports(2)
+    def __init__(self, directory: Path, ports: Sequence[int], settings: Mapping[str, str]) -> None:
+        self.grpc_port, self.port = ports
         self.url = f"http://{LOOPBACK}:{self.port}"
         self._log = directory / "processes.log"
         self._token = settings.get("OSQUEUE_TOKEN", "")
@@ -128,9 +128,9 @@ class Queue:
 
 
 @contextmanager
-def running_queue(directory: Path, **settings: str) -> Iterator[Queue]:
-    """A queue that serves; settings are those of the environment."""
-    queue = Queue(directory, settings)
+def running_queue(directory: Path, ports: Sequence[int] = (), **settings: str) -> Iterator[Queue]:
+    """A queue that serves, on free ports unless some are given; settings are those of the environment."""
+    queue = Queue(directory, ports or free_ports(2), settings)
     try:
         queue.start("osqueue_service")
         queue.start("gateway")

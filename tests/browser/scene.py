@@ -105,7 +105,7 @@ WORKERS = (
     Worker("mailer-1", "email", 4, "mailer 2.3.1", send_mail),
     Worker("mailer-2", "email", 4, "mailer 2.3.1", send_mail),
     Worker("renderer-gpu-0", "image.resize", 3, "renderer 1.9.0", resize),
-    Worker("reporter-7", "report", 2, "reporter 0.4.0", report),
+    Worker("reporter-7", "report", 4, "reporter 0.4.0", report),
 )
 
 
@@ -137,7 +137,7 @@ def _jobs(turn: int) -> list[JobSpec]:
     if turn % 3 == 0:
         photo = {"source": f"photos/{turn:05}.jpg", "widths": [320, 640, 1280]}
         jobs.append(new_job("image.resize", photo, max_attempts=2, metadata=labels))
-    if turn % 12 == 0:
+    if turn % 24 == 0:
         jobs.append(new_job("report", {"month": "2026-10", "format": "pdf"}, priority=10))
     if turn % 2 == 0:
         jobs.append(new_job("invoice.archive", {"invoice": 4_000 + turn, "year": 2026}, priority=-5))

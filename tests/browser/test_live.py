@@ -81,7 +81,7 @@ def test_a_broker_killed_and_back(page: Page, queue: Queue) -> None:
     banner = page.locator(".banner")
     with queue.without("osqueue_service"):
         expect(page.locator(".connection")).to_have_text("Disconnected")
-        expect(banner).to_contain_text("no broker leads")
+        expect(banner).to_contain_text("No broker leads")
         expect(banner).to_contain_text("What you see is from")
         expect(page.locator(".tile").first).to_be_visible()  # what was known stays in sight
     expect(page.locator(".connection")).to_have_text("Live")

@@ -48,18 +48,21 @@ function Groups({ found, type, now, onWish }) {
   const groups = found.groups.filter((group) => type === null || group.type === type);
   if (!groups.length) {
     return html`<${Empty} title=${type === null ? "No dead letters" : "No dead letters of this type"}>
-      <p>A job that fails for the last time is kept here, with its error, until it is retried or its retention is over.</p>
+      <p>
+        A job that fails for the last time is kept here, with its error, until it is retried or its retention is over.
+      </p>
     <//>`;
   }
   const total = groups.reduce((sum, group) => sum + group.count, 0) + (type === null ? found.others : 0);
   const all = type === null ? {} : { types: [type] };
+  const which = type === null ? "All dead letters." : `All dead letters of type ${visible(type || "(none)")}.`;
   return html`
     <div class="actions-row">
       <span>${plural(total, "dead letter")} in ${plural(groups.length, "group")}</span>
       <span class="grow"></span>
       <button
         type="button"
-        onClick=${() => onWish({ action: "retry", selection: { filter: { statuses: ["dead"], ...all } }, which: type === null ? "All dead letters." : `All dead letters of type ${visible(type || "(none)")}.` })}
+        onClick=${() => onWish({ action: "retry", selection: { filter: { statuses: ["dead"], ...all } }, which })}
       >
         Retry all…
       </button>
@@ -93,11 +96,20 @@ function Group({ group, now, onWish }) {
   return html`<section class="card group">
     <div class="group-count">${count(group.count)}</div>
     <div class="group-what">
-      <p><b>${group.errorType ? visible(group.errorType) : html`<span class="soft">error without a type</span>`}</b> in <${Type} type=${group.type} /></p>
-      <pre class="sample" tabindex="0" title="The message of the last one">${visible(group.sampleMessage) || "no message"}</pre>
+      <p>
+        <b>${group.errorType ? visible(group.errorType) : html`<span class="soft">error without a type</span>`}</b>
+        in${" "}
+        <${Type} type=${group.type} />
+      </p>
+      <pre class="sample" tabindex="0" title="The message of the last one">
+${visible(group.sampleMessage) || "no message"}</pre>
       <p class="soft">
-        Last <${Ago} at=${group.newestAt} now=${now} />${group.count > 1 && html`, first <${Ago} at=${group.oldestAt} now=${now} />`} ·
-        for example ${group.sampleJobIds.slice(0, 3).map((id) => html`<${JobLink} key=${id} id=${id} /> `)}
+        Last
+        <${Ago}
+          at=${group.newestAt}
+          now=${now}
+        />${group.count > 1 && html`, first <${Ago} at=${group.oldestAt} now=${now} />`} · for example
+        ${group.sampleJobIds.slice(0, 3).map((id) => html`<${JobLink} key=${id} id=${id} /> `)}
       </p>
       <${Wrong} problem=${problem} />
     </div>
@@ -123,7 +135,7 @@ function whichOf(group) {
 async function nameless(type) {
   /** @type {string[]} */
   const ids = [];
-  for (let token = ""; ; ) {
+  for (let token = ""; ;) {
     const page = await listJobs({ statuses: ["dead"], types: [type] }, token, 1_000);
     for (const job of page.jobs) if (!job.error?.type) ids.push(job.id);
     token = page.nextPageToken;

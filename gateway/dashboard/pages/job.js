@@ -68,7 +68,13 @@ async function load(id, signal) {
   const [answer, why] = await Promise.all([getJobText(id, signal), explainJob(id, signal)]);
   const text = members(answer).get("job") ?? "{}";
   const fields = members(text);
-  return { text, why, job: JSON.parse(text), payload: contentOf(fields, "payload"), result: contentOf(fields, "result") };
+  return {
+    text,
+    why,
+    job: JSON.parse(text),
+    payload: contentOf(fields, "payload"),
+    result: contentOf(fields, "result"),
+  };
 }
 
 /** @param {{found: Found, now: number, reload: () => void}} props */
@@ -85,23 +91,32 @@ function View({ found, now, reload }) {
       <${CopyMenu} label="Copy as" groups=${copies(job, payload)} />
     </div>
     <${Explain} why=${why} job=${job} now=${now} />
-    ${job.progress &&
-    html`<div class="progress">
-      <${Meter} fraction=${job.progress.fraction} label="Progress" />
-      <b>${Math.round(job.progress.fraction * 100)} %</b>
-      <span>${visible(job.progress.message)}</span>
-      <span class="soft"><${Ago} at=${job.progress.updatedAt} now=${now} /></span>
-    </div>`}
+    ${
+      job.progress &&
+      html`<div class="progress">
+        <${Meter} fraction=${job.progress.fraction} label="Progress" />
+        <b>${Math.round(job.progress.fraction * 100)} %</b>
+        <span>${visible(job.progress.message)}</span>
+        <span class="soft"><${Ago} at=${job.progress.updatedAt} now=${now} /></span>
+      </div>`
+    }
     <div class="job-columns">
       <div>
         <${Payload} title="Payload" content=${payload} none="It is empty." />
-        <${Payload} title="Result" content=${result} none=${finished ? "None was given." : "There is none before the job is completed."} />
+        <${Payload}
+          title="Result"
+          content=${result}
+          none=${finished ? "None was given." : "There is none before the job is completed."}
+        />
         <${Timeline} job=${job} now=${now} />
       </div>
       <${Facts} job=${job} now=${now} />
     </div>
     <details class="card fold">
-      <summary><h2>Raw JSON</h2><span class="soft">${bytes(found.text.length)}</span></summary>
+      <summary>
+        <h2>Raw JSON</h2>
+        <span class="soft">${bytes(found.text.length)}</span>
+      </summary>
       <${Raw} text=${found.text} />
     </details>
   `;
@@ -140,14 +155,16 @@ function Actions({ job, reload }) {
     ${!finished && !job.cancelRequested && html`<button type="button" onClick=${() => setAsked("cancel")}>Cancel…</button>`}
     ${finished && html`<button type="button" onClick=${() => setAsked("purge")}>Purge…</button>`}
     <${Wrong} problem=${problem} />
-    ${asked &&
-    html`<${BulkDialog}
-      action=${asked}
-      selection=${{ jobIds: [job.id] }}
-      which="Job ${job.id}."
-      onClose=${() => setAsked(null)}
-      onDone=${reload}
-    />`}
+    ${
+      asked &&
+      html`<${BulkDialog}
+        action=${asked}
+        selection=${{ jobIds: [job.id] }}
+        which="Job ${job.id}."
+        onClose=${() => setAsked(null)}
+        onDone=${reload}
+      />`
+    }
   `;
 }
 
@@ -160,13 +177,23 @@ function Facts({ job, now }) {
     ["Runs", job.status === "scheduled" && html`<${Ago} at=${job.runAt} now=${now} ahead=${true} />`],
     ["Started", job.claimedAt > 0 && html`<${Ago} at=${job.claimedAt} now=${now} />`],
     ["Finished", job.finishedAt > 0 && html`<${Ago} at=${job.finishedAt} now=${now} />`],
-    ["Worker", job.workerId && html`<a href="/jobs?worker=${encodeURIComponent(job.workerId)}&status=${job.status}">${visible(job.workerId)}</a>`],
+    [
+      "Worker",
+      job.workerId &&
+        html`<a href="/jobs?worker=${encodeURIComponent(job.workerId)}&status=${job.status}"
+          >${visible(job.workerId)}</a
+        >`,
+    ],
     ["Last heartbeat", job.heartbeat > 0 && html`<${Ago} at=${job.heartbeat} now=${now} />`],
     ["Priority", String(job.priority)],
     ["Attempts", `${job.attempts} of ${job.effectiveMaxAttempts}`],
     ["Lease", job.leaseMs > 0 && span(job.leaseMs)],
     ["Attempt limit", job.timeoutMs > 0 && span(job.timeoutMs)],
-    ["Back-off", policy && `${span(policy.initialMs)}, × ${policy.multiplier ?? 2}${policy.maxMs ? `, at most ${span(policy.maxMs)}` : ""}`],
+    [
+      "Back-off",
+      policy &&
+        `${span(policy.initialMs)}, × ${policy.multiplier ?? 2}${policy.maxMs ? `, at most ${span(policy.maxMs)}` : ""}`,
+    ],
     ["Kept", job.retentionMs !== undefined && `at least ${span(job.retentionMs)}`],
     ["Idempotency key", job.idempotencyKey && html`<code>${visible(job.idempotencyKey)}</code>`],
     ["Payload", bytes(job.payloadBytes)],
@@ -176,18 +203,32 @@ function Facts({ job, now }) {
   return html`<aside class="card">
     <header><h2>Facts</h2></header>
     <dl class="facts">
-      ${rows.map(([name, value]) => value && html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}
-    </dl>
-    ${labels.length > 0 &&
-    html`<h3>Labels</h3>
-      <dl class="facts">
-        ${labels.map(
-          ([key, value]) => html`<div key=${key}>
-            <dt>${visible(key)}</dt>
-            <dd><a href="/jobs?label=${encodeURIComponent(`${key}=${value}`)}&status=${job.status}">${visible(value)}</a></dd>
+      ${rows.map(
+        ([name, value]) =>
+          value &&
+          html`<div key=${name}>
+            <dt>${name}</dt>
+            <dd>${value}</dd>
           </div>`,
-        )}
-      </dl>`}
+      )}
+    </dl>
+    ${
+      labels.length > 0 &&
+      html`<h3>Labels</h3>
+        <dl class="facts">
+          ${labels.map(
+            ([key, value]) =>
+              html`<div key=${key}>
+                <dt>${visible(key)}</dt>
+                <dd>
+                  <a href="/jobs?label=${encodeURIComponent(`${key}=${value}`)}&status=${job.status}"
+                    >${visible(value)}</a
+                  >
+                </dd>
+              </div>`,
+          )}
+        </dl>`
+    }
     <p class="soft">Submitted ${moment(job.createdAt)}</p>
   </aside>`;
 }

@@ -152,8 +152,21 @@ function Table({ page, chosen, onChoose, first }) {
     <table class="jobs">
       <thead>
         <tr>
-          <th class="narrow"><input type="checkbox" aria-label="Select all on this page" checked=${every} onChange=${() => onChoose(new Set(every ? [] : jobs.map((job) => job.id)))} /></th>
-          <th>Status</th><th>Job</th><th>Type</th><th class="number">Attempts</th><th>Submitted</th><th>Worker</th><th>What</th>
+          <th class="narrow">
+            <input
+              type="checkbox"
+              aria-label="Select all on this page"
+              checked=${every}
+              onChange=${() => onChoose(new Set(every ? [] : jobs.map((job) => job.id)))}
+            />
+          </th>
+          <th>Status</th>
+          <th>Job</th>
+          <th>Type</th>
+          <th class="number">Attempts</th>
+          <th>Submitted</th>
+          <th>Worker</th>
+          <th>What</th>
         </tr>
       </thead>
       <tbody>
@@ -165,17 +178,24 @@ function Table({ page, chosen, onChoose, first }) {
 
 /** @param {{page: Page, first: boolean}} props */
 function NoJobs({ page, first }) {
-  if (page.cutShort) return html`<${Empty} title="None found so far"><p>Many jobs were looked through. “Search on” continues.</p><//>`;
-  if (!first) return html`<${Empty} title="There are no more jobs"><p>They may have changed since you came here.</p><//>`;
+  if (page.cutShort)
+    return html`<${Empty} title="None found so far"><p>Many jobs were looked through. “Search on” continues.</p><//>`;
+  if (!first)
+    return html`<${Empty} title="There are no more jobs"><p>They may have changed since you came here.</p><//>`;
   return html`<${Empty} title="No job matches">
-    <p>Without a status, live jobs are shown. <a href="/jobs">Clear the filter</a>, or <a href="/producer">submit a job</a>.</p>
+    <p>
+      Without a status, live jobs are shown. <a href="/jobs">Clear the filter</a>, or${" "}
+      <a href="/producer">submit a job</a>.
+    </p>
   <//>`;
 }
 
 /** @param {{job: Job, chosen: boolean, onToggle: (id: string) => void, now: number}} props */
 function Row({ job, chosen, onToggle, now }) {
   return html`<tr class=${chosen ? "chosen" : ""}>
-    <td><input type="checkbox" aria-label="Select ${job.id}" checked=${chosen} onChange=${() => onToggle(job.id)} /></td>
+    <td>
+      <input type="checkbox" aria-label="Select ${job.id}" checked=${chosen} onChange=${() => onToggle(job.id)} />
+    </td>
     <td><${Status} status=${job.status} /></td>
     <td><${JobLink} id=${job.id} /></td>
     <td><${Type} type=${job.type} /></td>
@@ -190,10 +210,12 @@ function Row({ job, chosen, onToggle, now }) {
 function What({ job, now }) {
   if (job.cancelRequested) return html`<span class="soft">asked to stop</span>`;
   if (job.progress) {
-    return html`<${Meter} fraction=${job.progress.fraction} label="Progress" /> <span class="soft">${visible(job.progress.message)}</span>`;
+    return html`<${Meter} fraction=${job.progress.fraction} label="Progress" />${" "}
+      <span class="soft">${visible(job.progress.message)}</span>`;
   }
   if (job.status === "scheduled") return html`runs <${Ago} at=${job.runAt} now=${now} ahead=${true} />`;
-  if (job.status === "completed") return html`<span class="soft">${span(job.finishedAt - job.createdAt)} after it was submitted</span>`;
+  if (job.status === "completed")
+    return html`<span class="soft">${span(job.finishedAt - job.createdAt)} after it was submitted</span>`;
   if (job.error && job.status !== "in_progress") return html`<${ErrorLine} error=${job.error} />`;
   if (job.priority) return html`<span class="soft">priority ${String(job.priority).replace("-", "−")}</span>`;
   return null;
@@ -216,22 +238,35 @@ function Total({ filter }) {
  */
 function Selected({ filter, chosen, page, onChoose, onWish }) {
   if (!page || (chosen !== "all" && !chosen.size)) return null;
-  const statuses = chosen === "all" ? (filter.statuses ?? LIVE) : page.jobs.filter((job) => chosen.has(job.id)).map((job) => job.status);
+  const statuses =
+    chosen === "all"
+      ? (filter.statuses ?? LIVE)
+      : page.jobs.filter((job) => chosen.has(job.id)).map((job) => job.status);
   /** @param {Action} wanted */
   const selection = (wanted) =>
     chosen === "all"
       ? { filter: { ...filter, statuses: statuses.filter((status) => CHANGEABLE[wanted].includes(status)) } }
-      : { jobIds: page.jobs.filter((job) => chosen.has(job.id) && CHANGEABLE[wanted].includes(job.status)).map((job) => job.id) };
+      : {
+          jobIds: page.jobs
+            .filter((job) => chosen.has(job.id) && CHANGEABLE[wanted].includes(job.status))
+            .map((job) => job.id),
+        };
   const which = chosen === "all" ? "All jobs that match the filter." : "The selected jobs.";
   /**
    * @param {Action} wanted
    * @param {string} word
    */
   const button = (wanted, word) =>
-    statuses.some((status) => CHANGEABLE[wanted].includes(status)) && html`<button type="button" onClick=${() => onWish({ action: wanted, selection: selection(wanted), which })}>${word}…</button>`;
+    statuses.some((status) => CHANGEABLE[wanted].includes(status)) &&
+    html`<button type="button" onClick=${() => onWish({ action: wanted, selection: selection(wanted), which })}>
+      ${word}…
+    </button>`;
   return html`<div class="selected" role="status">
     <b>${chosen === "all" ? "All jobs that match" : `${chosen.size} selected`}</b>
-    ${chosen !== "all" && (page.next || chosen.size === page.jobs.length) && html`<button type="button" class="quiet" onClick=${() => onChoose("all")}>Select all that match</button>`}
+    ${
+      chosen !== "all" &&
+      html`<button type="button" class="quiet" onClick=${() => onChoose("all")}>Select all that match</button>`
+    }
     <span class="grow"></span>
     ${button("retry", "Retry")} ${button("cancel", "Cancel")} ${button("purge", "Purge")}
     <button type="button" class="quiet" onClick=${() => onChoose(new Set())}>Clear</button>

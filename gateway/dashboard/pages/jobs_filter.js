@@ -32,7 +32,10 @@ export function readFilter(query) {
   if (types.length) filter.types = types;
   if (query.get("worker")) filter.workerId = query.get("worker") ?? "";
   if (query.get("error")) filter.errorType = query.get("error") ?? "";
-  if (labels.length) filter.metadata = Object.fromEntries(labels.map((label) => [label.slice(0, label.indexOf("=")), label.slice(label.indexOf("=") + 1)]));
+  if (labels.length)
+    filter.metadata = Object.fromEntries(
+      labels.map((label) => [label.slice(0, label.indexOf("=")), label.slice(label.indexOf("=") + 1)]),
+    );
   if (Number.isSafeInteger(from) && from > 0) filter.createdFrom = from;
   return filter;
 }
@@ -59,7 +62,9 @@ export function withQuery(address, changes) {
  */
 export function countOf(filter, stats) {
   if (filter.workerId || filter.errorType || filter.metadata || filter.createdFrom) return null;
-  const groups = filter.types ? stats.types.filter((one) => filter.types?.includes(one.type)).map((one) => one.counts) : [stats.counts];
+  const groups = filter.types
+    ? stats.types.filter((one) => filter.types?.includes(one.type)).map((one) => one.counts)
+    : [stats.counts];
   /** @type {Record<Status, (counts: Stats["counts"]) => number>} */
   const by = {
     unclaimed: (counts) => counts.unclaimed,
@@ -83,28 +88,59 @@ export function FilterBar({ address }) {
   /** @param {Record<string, string | string[] | null>} changes */
   const change = (changes) => go(withQuery(address, { ...changes, after: null }));
   /** @param {Status} status */
-  const toggle = (status) => change({ status: chosen.includes(status) ? chosen.filter((one) => one !== status) : [...chosen, status] });
+  const toggle = (status) =>
+    change({ status: chosen.includes(status) ? chosen.filter((one) => one !== status) : [...chosen, status] });
   return html`<div class="filters">
     <div class="chips" role="group" aria-label="Statuses">
       ${STATUSES.map(
-        (status) => html`<button key=${status} type="button" class="chip ${status}" aria-pressed=${chosen.includes(status)} onClick=${() => toggle(status)}>
-          ${STATUS_WORDS[status]}
-          ${stats && html`<span class="soft">${short(countOf({ statuses: [status] }, stats) ?? 0)}</span>`}
-        </button>`,
+        (status) =>
+          html`<button
+            key=${status}
+            type="button"
+            class="chip ${status}"
+            aria-pressed=${chosen.includes(status)}
+            onClick=${() => toggle(status)}
+          >
+            ${STATUS_WORDS[status]}
+            ${stats && html`<span class="soft">${short(countOf({ statuses: [status] }, stats) ?? 0)}</span>`}
+          </button>`,
       )}
     </div>
-    <${Field} label="Type" value=${query.get("type") ?? ""} list=${stats?.types.map((one) => one.type) ?? []} onChange=${(/** @type {string} */ type) => change({ type: type || null })} />
+    <${Field}
+      label="Type"
+      value=${query.get("type") ?? ""}
+      list=${stats?.types.map((one) => one.type) ?? []}
+      onChange=${(/** @type {string} */ type) => change({ type: type || null })}
+    />
     <button type="button" class="quiet" aria-expanded=${open} onClick=${() => setOpen(!open)}>
       ${open ? "Fewer filters" : `More filters${further ? ` (${further})` : ""}`}
     </button>
     ${query.toString() && html`<a class="button quiet" href="/jobs">Clear</a>`}
-    ${open &&
-    html`<div class="further">
-      <${Field} label="Worker" value=${query.get("worker") ?? ""} onChange=${(/** @type {string} */ worker) => change({ worker: worker || null })} />
-      <${Field} label="Last error's type" value=${query.get("error") ?? ""} onChange=${(/** @type {string} */ error) => change({ error: error || null })} />
-      <${Field} label="Label, key=value" value=${query.get("label") ?? ""} pattern="[^=]+=.*" onChange=${(/** @type {string} */ label) => change({ label: label || null })} />
-      <${Since} from=${Number(query.get("from"))} onChange=${(/** @type {string | null} */ from) => change({ from })} />
-    </div>`}
+    ${
+      open &&
+      html`<div class="further">
+        <${Field}
+          label="Worker"
+          value=${query.get("worker") ?? ""}
+          onChange=${(/** @type {string} */ worker) => change({ worker: worker || null })}
+        />
+        <${Field}
+          label="Last error's type"
+          value=${query.get("error") ?? ""}
+          onChange=${(/** @type {string} */ error) => change({ error: error || null })}
+        />
+        <${Field}
+          label="Label, key=value"
+          value=${query.get("label") ?? ""}
+          pattern="[^=]+=.*"
+          onChange=${(/** @type {string} */ label) => change({ label: label || null })}
+        />
+        <${Since}
+          from=${Number(query.get("from"))}
+          onChange=${(/** @type {string | null} */ from) => change({ from })}
+        />
+      </div>`
+    }
   </div>`;
 }
 
@@ -133,12 +169,10 @@ function Field({ label, value, pattern, list, onChange }) {
 
 /** @param {{from: number, onChange: (from: string | null) => void}} props */
 function Since({ from, onChange }) {
+  /** @param {any} event */
+  const chosen = ({ currentTarget: { value } }) => onChange(value ? String(Date.now() - Number(value)) : null);
   return html`<span class="field">
-    <select
-      aria-label="Submitted"
-      value=${from ? "kept" : ""}
-      onChange=${(/** @type {any} */ event) => onChange(event.currentTarget.value ? String(Date.now() - Number(event.currentTarget.value)) : null)}
-    >
+    <select aria-label="Submitted" value=${from ? "kept" : ""} onChange=${chosen}>
       <option value="">Submitted at any time</option>
       ${from > 0 && html`<option value="kept" hidden>Submitted since ${clock(from)}</option>`}
       ${SINCE.map(({ word, ms }) => html`<option key=${ms} value=${ms}>Submitted in ${word}</option>`)}

@@ -25,7 +25,9 @@ const RANGES = [
 
 export function Overview() {
   const { stats } = useLive();
-  if (!stats) return html`<h1>Overview</h1><${Loading} lines=${6} />`;
+  if (!stats)
+    return html`<h1>Overview</h1>
+      <${Loading} lines=${6} />`;
   const untouched = stats.counts.submittedTotal === 0;
   return html`
     <h1>Overview</h1>
@@ -50,9 +52,15 @@ function Tiles({ stats }) {
     <${Tile} href="/jobs?status=unclaimed" status="unclaimed" word="Waiting" value=${counts.unclaimed}>
       ${counts.unclaimed ? `oldest for ${span(stats.oldestReadyAgeMs)}` : "none waits"}
     <//>
-    <${Tile} href="/jobs?status=scheduled" status="scheduled" word="Scheduled" value=${counts.scheduled}>delayed or backing off<//>
-    <${Tile} href="/jobs?status=in_progress" status="in_progress" word="Running" value=${counts.inProgress}>${rate(rates.claimed)} started<//>
-    <${Tile} href="/jobs?status=completed" status="completed" word="Completed" value=${counts.completedTotal}>${rate(rates.completed)}<//>
+    <${Tile} href="/jobs?status=scheduled" status="scheduled" word="Scheduled" value=${counts.scheduled}
+      >delayed or backing off<//
+    >
+    <${Tile} href="/jobs?status=in_progress" status="in_progress" word="Running" value=${counts.inProgress}
+      >${rate(rates.claimed)} started<//
+    >
+    <${Tile} href="/jobs?status=completed" status="completed" word="Completed" value=${counts.completedTotal}
+      >${rate(rates.completed)}<//
+    >
     <${Tile} href="/dead" status="dead" word="Dead" value=${counts.dead}>${counts.dead ? "look why" : "none"}<//>
   </div>`;
 }
@@ -80,21 +88,52 @@ function Charts() {
     [range],
     { everyMs: Math.max(1_000, range.stepMs / 3) },
   );
-  const points = loaded.data ?? [];
+  const points = loaded.data ?? []; // the newest is not over yet, so it is not drawn
   const until = points.at(-1)?.at ?? Date.now();
-  const axis = { points: whole(points, range.stepMs), from: until - range.ms, until, stepMs: range.stepMs, pointed, onPoint: setPointed };
+  const axis = {
+    points: points.slice(0, -1),
+    from: until - range.ms,
+    until,
+    stepMs: range.stepMs,
+    pointed,
+    onPoint: setPointed,
+  };
   const perSecond = 1_000 / range.stepMs;
   return html`<section aria-label="Charts">
     <div class="range" role="group" aria-label="Time shown">
       ${RANGES.map(
-        (one) => html`<button key=${one.label} type="button" aria-pressed=${one === range} onClick=${() => setRange(one)}>${one.label}</button>`,
+        (one) =>
+          html`<button key=${one.label} type="button" aria-pressed=${one === range} onClick=${() => setRange(one)}>
+            ${one.label}
+          </button>`,
       )}
     </div>
     <${Wrong} problem=${loaded.problem && live.state === "live" ? loaded.problem : null} retry=${loaded.reload} />
     <div class="charts">
-      <${Chart} title="Jobs per second" hint="Submitted, completed, and attempts that failed, expired or timed out" axis=${axis} series=${flow(perSecond)} write=${amount} mark=${amount} />
-      <${Chart} title="Submit → start" hint="From a job's being ready until it was claimed" axis=${axis} series=${WAITED} write=${span} mark=${mark} />
-      <${Chart} title="Start → finish" hint="From a job's claim until it was completed" axis=${axis} series=${RAN} write=${span} mark=${mark} />
+      <${Chart}
+        title="Jobs per second"
+        hint="Submitted, completed, and attempts that failed, expired or timed out"
+        axis=${axis}
+        series=${flow(perSecond)}
+        write=${amount}
+        mark=${amount}
+      />
+      <${Chart}
+        title="Submit → start"
+        hint="From a job's being ready until it was claimed"
+        axis=${axis}
+        series=${WAITED}
+        write=${span}
+        mark=${mark}
+      />
+      <${Chart}
+        title="Start → finish"
+        hint="From a job's claim until it was completed"
+        axis=${axis}
+        series=${RAN}
+        write=${span}
+        mark=${mark}
+      />
     </div>
   </section>`;
 }
@@ -123,15 +162,6 @@ function merged(before, fresh, ms) {
   const last = fresh.at(-1);
   if (!first || !last) return before;
   return [...before.filter((point) => point.at < first.at && point.at > last.at - ms), ...fresh];
-}
-
-/**
- * @param {HistoryPoint[]} points
- * @param {number} stepMs
- * @returns {HistoryPoint[]} Without the newest, unless a step is so short that it is whole at once.
- */
-function whole(points, stepMs) {
-  return stepMs > 1_000 ? points.slice(0, -1) : points;
 }
 
 /**

@@ -44,9 +44,13 @@ export function Activity() {
       <span class="grow"></span>
       <button type="button" aria-pressed=${kept !== null} onClick=${pause}>${kept ? "Go on" : "Pause"}</button>
     </header>
-    ${events.length
-      ? html`<ol class="activity">${events.map((event) => html`<${Line} key=${keyOf(event)} event=${event} />`)}</ol>`
-      : html`<${Empty} title="Nothing has happened since you opened this page" />`}
+    ${
+      events.length
+        ? html`<ol class="activity">
+            ${events.map((event) => html`<${Line} key=${keyOf(event)} event=${event} />`)}
+          </ol>`
+        : html`<${Empty} title="Nothing has happened since you opened this page" />`
+    }
   </section>`;
 }
 

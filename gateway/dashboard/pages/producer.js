@@ -45,14 +45,25 @@ export function ProducerPage() {
     if (valid) submit();
   };
   return html`
-    <div class="title"><h1>Producer</h1><span class="soft">puts jobs into the queue from this browser</span></div>
+    <div class="title">
+      <h1>Producer</h1>
+      <span class="soft">puts jobs into the queue from this browser</span>
+    </div>
     <${Dial} dial=${dial} locked=${auto.on} />
     <div class="two-columns">
       <form class="card" onSubmit=${submitted}>
         <header><h2>Job</h2></header>
         <div class="chips" role="group" aria-label="Samples">
           ${SAMPLES.map(
-            ({ name, draft: sample }) => html`<button key=${name} type="button" class="chip" onClick=${() => setDraft({ ...EMPTY_DRAFT, ...sample })}>${name}</button>`,
+            ({ name, draft: sample }) =>
+              html`<button
+                key=${name}
+                type="button"
+                class="chip"
+                onClick=${() => setDraft({ ...EMPTY_DRAFT, ...sample })}
+              >
+                ${name}
+              </button>`,
           )}
         </div>
         <${Fields} draft=${draft} wrong=${wrong} onChange=${setDraft} />
@@ -70,9 +81,13 @@ export function ProducerPage() {
           <span class="grow"></span>
           ${sent.length > 0 && html`<${CopyButton} label="Copy ids" text=${() => sent.map((one) => one.id).join("\n")} />`}
         </header>
-        ${sent.length
-          ? html`<ol class="sent">${sent.map((one) => html`<${Line} key=${one.id} sent=${one} own=${dial.base === OWN} />`)}</ol>`
-          : html`<${Empty} title="Nothing yet"><p>Choose a sample, change it as you like, and submit it.</p><//>`}
+        ${
+          sent.length
+            ? html`<ol class="sent">
+                ${sent.map((one) => html`<${Line} key=${one.id} sent=${one} own=${dial.base === OWN} />`)}
+              </ol>`
+            : html`<${Empty} title="Nothing yet"><p>Choose a sample, change it as you like, and submit it.</p><//>`
+        }
       </section>
     </div>
   `;
@@ -85,19 +100,20 @@ function Fields({ draft, wrong, onChange }) {
    * @param {string} label
    * @param {object} [more]
    */
-  const field = (name, label, more = {}) => html`<label class="field ${wrong[name] ? "invalid" : ""}">
-    <span>${label}</span>
-    <input
-      name=${name}
-      value=${draft[name]}
-      spellcheck=${false}
-      autocomplete="off"
-      aria-invalid=${wrong[name] ? "true" : "false"}
-      onInput=${(/** @type {any} */ event) => onChange({ ...draft, [name]: event.currentTarget.value })}
-      ...${more}
-    />
-    ${wrong[name] && html`<small class="bad">${wrong[name]}</small>`}
-  </label>`;
+  const field = (name, label, more = {}) =>
+    html`<label class="field ${wrong[name] ? "invalid" : ""}">
+      <span>${label}</span>
+      <input
+        name=${name}
+        value=${draft[name]}
+        spellcheck=${false}
+        autocomplete="off"
+        aria-invalid=${wrong[name] ? "true" : "false"}
+        onInput=${(/** @type {any} */ event) => onChange({ ...draft, [name]: event.currentTarget.value })}
+        ...${more}
+      />
+      ${wrong[name] && html`<small class="bad">${wrong[name]}</small>`}
+    </label>`;
   return html`
     ${field("type", "Type", { "data-search": "" })}
     <label class="field ${wrong.payload ? "invalid" : ""}">
@@ -113,7 +129,8 @@ function Fields({ draft, wrong, onChange }) {
       ${wrong.payload && html`<small class="bad" role="status">${wrong.payload}</small>`}
     </label>
     <label class="check">
-      <input type="checkbox" checked=${draft.plain} onChange=${() => onChange({ ...draft, plain: !draft.plain })} /> Send as plain text, not as JSON
+      <input type="checkbox" checked=${draft.plain} onChange=${() => onChange({ ...draft, plain: !draft.plain })} />
+      Send as plain text, not as JSON
     </label>
     <details class="more-fields">
       <summary>More: priority, delay, attempts, key</summary>
@@ -130,7 +147,12 @@ function Fields({ draft, wrong, onChange }) {
 /** @param {{auto: ReturnType<typeof useAuto>, valid: boolean}} props */
 function AutoField({ auto, valid }) {
   return html`<span class="auto">
-    <button type="button" aria-pressed=${auto.on} disabled=${!auto.on && (!valid || !auto.everyMs)} onClick=${() => auto.setOn(!auto.on)}>
+    <button
+      type="button"
+      aria-pressed=${auto.on}
+      disabled=${!auto.on && (!valid || !auto.everyMs)}
+      onClick=${() => auto.setOn(!auto.on)}
+    >
       ${auto.on ? "Stop auto-submit" : "Auto-submit"}
     </button>
     <label>

@@ -32,7 +32,13 @@ export function TypesPage() {
       />
     </div>
     ${!stats && html`<${Loading} lines=${5} />`}
-    ${stats && !types.length && html`<${Empty} title="No job has a type yet"><p>Types appear with their first job. <a href="/producer">Submit one</a>.</p><//>`}
+    ${
+      stats &&
+      !types.length &&
+      html`<${Empty} title="No job has a type yet"
+        ><p>Types appear with their first job. <a href="/producer">Submit one</a>.</p><//
+      >`
+    }
     ${types.length > 0 && html`<${Table} types=${shown} onPause=${setAsked} />`}
     ${types.length > 0 && !shown.length && html`<${Empty} title="None matches “${text}”" />`}
     ${asked && html`<${PauseDialog} type=${asked} onClose=${() => setAsked(null)} />`}
@@ -45,12 +51,22 @@ function Table({ types, onPause }) {
     <table>
       <thead>
         <tr>
-          <th>Type</th><th class="number">Waiting</th><th class="number">Scheduled</th><th class="number">Running</th>
-          <th class="number">Dead</th><th class="number">Oldest waits</th><th class="number">In /s</th>
-          <th class="number">Done /s</th><th class="number">Failed /s</th><th class="number">Workers</th><th></th>
+          <th>Type</th>
+          <th class="number">Waiting</th>
+          <th class="number">Scheduled</th>
+          <th class="number">Running</th>
+          <th class="number">Dead</th>
+          <th class="number">Oldest waits</th>
+          <th class="number">In /s</th>
+          <th class="number">Done /s</th>
+          <th class="number">Failed /s</th>
+          <th class="number">Workers</th>
+          <th></th>
         </tr>
       </thead>
-      <tbody>${types.map((one) => html`<${Row} key=${one.type} type=${one} onPause=${onPause} />`)}</tbody>
+      <tbody>
+        ${types.map((one) => html`<${Row} key=${one.type} type=${one} onPause=${onPause} />`)}
+      </tbody>
     </table>
   </div>`;
 }
@@ -64,7 +80,8 @@ function Row({ type, onPause }) {
    * @param {number} value
    * @param {string} status
    */
-  const link = (value, status) => (value ? html`<a href="/jobs?status=${status}&${query}">${count(value)}</a>` : html`<span class="soft">0</span>`);
+  const link = (value, status) =>
+    value ? html`<a href="/jobs?status=${status}&${query}">${count(value)}</a>` : html`<span class="soft">0</span>`;
   return html`<tr class=${type.paused ? "paused" : ""}>
     <td>
       <a href="/jobs?${query}"><${Type} type=${type.type} /></a>
@@ -73,14 +90,20 @@ function Row({ type, onPause }) {
     <td class="number">${link(counts.unclaimed, "unclaimed")}</td>
     <td class="number">${link(counts.scheduled, "scheduled")}</td>
     <td class="number">${link(counts.inProgress, "in_progress")}</td>
-    <td class="number">${counts.dead ? html`<a class="bad" href="/dead?${query}">${count(counts.dead)}</a>` : html`<span class="soft">0</span>`}</td>
+    <td class="number">
+      ${counts.dead ? html`<a class="bad" href="/dead?${query}">${count(counts.dead)}</a>` : html`<span class="soft">0</span>`}
+    </td>
     <td class="number">${counts.unclaimed ? span(type.oldestReadyAgeMs) : html`<span class="soft">–</span>`}</td>
     <td class="number">${amount(rates.submitted)}</td>
     <td class="number">${amount(rates.completed)}</td>
     <td class="number ${rates.failed ? "bad" : ""}">${amount(rates.failed)}</td>
     <td class="number ${stuck && !type.workers ? "bad" : ""}">${type.workers}</td>
     <td class="actions">
-      <button type="button" onClick=${() => onPause(type)} aria-label="${type.paused ? "Resume" : "Pause"} ${type.type || "jobs without a type"}">
+      <button
+        type="button"
+        onClick=${() => onPause(type)}
+        aria-label="${type.paused ? "Resume" : "Pause"} ${type.type || "jobs without a type"}"
+      >
         ${type.paused ? "Resume" : "Pause"}
       </button>
     </td>
@@ -99,10 +122,12 @@ function PauseDialog({ type, onClose }) {
     onClose=${onClose}
   >
     <p>
-      ${paused
-        ? html`${name}: its ${count(type.counts.unclaimed)} waiting jobs are handed out again.`
-        : html`${name}: no more of its jobs are handed out until it is resumed. Running ones go on, new ones are accepted. The pause
-            survives restarts.`}
+      ${
+        paused
+          ? html`${name}: its ${count(type.counts.unclaimed)} waiting jobs are handed out again.`
+          : html`${name}: no more of its jobs are handed out until it is resumed. Running ones go on, new ones are
+            accepted. The pause survives restarts.`
+      }
     </p>
   <//>`;
 }

@@ -37,25 +37,57 @@ export function WorkerPage({ address }) {
   const wrong = wrongWithForm(form);
   const { worker, start } = useWorker();
   const running = worker?.running ?? false;
+  const own = dial.base === OWN;
+  const stopAndGiveBack = () => {
+    worker?.stop();
+    worker?.release();
+  };
   const busy = running || (worker?.held.size ?? 0) > 0;
   return html`
     <div class="title">
       <h1>Worker</h1>
       <span class="soft">claims jobs in this tab and pretends to do them</span>
       <span class="grow"></span>
-      ${running
-        ? html`<button type="button" onClick=${() => worker?.stop()}>Stop</button>`
-        : html`<button type="button" class="primary" disabled=${Object.keys(wrong).length > 0} onClick=${() => start(dial.transport, settingsOf(form))}>Start</button>`}
-      ${busy && html`<button type="button" title="Stop at once; the jobs are handed to others" onClick=${() => (worker?.stop(), worker?.release())}>Stop and give back</button>`}
+      ${
+        running
+          ? html`<button type="button" onClick=${() => worker?.stop()}>Stop</button>`
+          : html`<button
+              type="button"
+              class="primary"
+              disabled=${Object.keys(wrong).length > 0}
+              onClick=${() => start(dial.transport, settingsOf(form))}
+            >
+              Start
+            </button>`
+      }
+      ${
+        busy &&
+        html`<button type="button" title="Stop at once; the jobs are handed to others" onClick=${stopAndGiveBack}>
+          Stop and give back
+        </button>`
+      }
     </div>
     <${Dial} dial=${dial} locked=${busy} />
     <section class="card">
-      <header><h2>Settings</h2><span class="soft">${running ? "Stop to change them." : ""}</span></header>
+      <header>
+        <h2>Settings</h2>
+        <span class="soft">${running ? "Stop to change them." : ""}</span>
+      </header>
       <div class="field-grid">
         <${Field} name="id" label="Worker id" form=${form} wrong=${wrong.id} locked=${busy} onChange=${setForm} />
         <${Field} name="types" label="Types, by commas; none: any" form=${form} locked=${busy} onChange=${setForm} />
         ${NUMBERS.map(
-          ({ name, label }) => html`<${Field} key=${name} name=${name} label=${label} form=${form} wrong=${wrong[name]} locked=${busy} onChange=${setForm} numeric=${true} />`,
+          ({ name, label }) =>
+            html`<${Field}
+              key=${name}
+              name=${name}
+              label=${label}
+              form=${form}
+              wrong=${wrong[name]}
+              locked=${busy}
+              onChange=${setForm}
+              numeric=${true}
+            />`,
         )}
       </div>
     </section>
@@ -66,13 +98,21 @@ export function WorkerPage({ address }) {
         <h2>In hand</h2>
         <span class="soft">${running ? `${worker?.held.size} of ${worker?.settings.slots}` : ""}</span>
       </header>
-      ${worker && worker.held.size > 0
-        ? html`<ul class="held-jobs">${[...worker.held.values()].map((job) => html`<${HeldJob} key=${job.leaseToken} job=${job} own=${dial.base === OWN} />`)}</ul>`
-        : html`<${Empty} title=${running ? "Waiting for a job" : "The worker is stopped"}>
-            <p>${running ? html`None is ready for it. <a href="/producer" target="_blank" rel="noopener">Submit one</a>.` : "Start it to claim jobs. Keep this tab in sight: browsers slow hidden ones."}</p>
-          <//>`}
+      ${
+        worker && worker.held.size > 0
+          ? html`<ul class="held-jobs">
+              ${[...worker.held.values()].map((job) => html`<${HeldJob} key=${job.leaseToken} job=${job} own=${own} />`)}
+            </ul>`
+          : html`<${Empty} title=${running ? "Waiting for a job" : "The worker is stopped"}>
+              ${
+                running
+                  ? html`<p>None is ready. <a href="/producer" target="_blank" rel="noopener">Submit one</a>.</p>`
+                  : html`<p>Start it to claim jobs. Keep this tab in sight: browsers slow hidden ones.</p>`
+              }
+            <//>`
+      }
     </section>
-    ${worker && worker.log.length > 0 && html`<${Log} entries=${worker.log} own=${dial.base === OWN} />`}
+    ${worker && worker.log.length > 0 && html`<${Log} entries=${worker.log} own=${own} />`}
   `;
 }
 
@@ -136,7 +176,8 @@ function wrongWithForm(form) {
   if (!form.id.trim() || form.id.length > 128) wrong.id = "1 to 128 characters";
   for (const { name, min, max } of NUMBERS) {
     const value = Number(form[name]);
-    if (form[name].trim() === "" || !Number.isInteger(value) || value < min || value > max) wrong[name] = `${min} to ${max}`;
+    if (form[name].trim() === "" || !Number.isInteger(value) || value < min || value > max)
+      wrong[name] = `${min} to ${max}`;
   }
   return wrong;
 }
@@ -148,7 +189,10 @@ function wrongWithForm(form) {
 function settingsOf(form) {
   return {
     id: form.id.trim(),
-    types: form.types.split(",").map((type) => type.trim()).filter(Boolean),
+    types: form.types
+      .split(",")
+      .map((type) => type.trim())
+      .filter(Boolean),
     slots: Number(form.slots),
     fromMs: Number(form.fromMs),
     untilMs: Number(form.untilMs),
@@ -157,7 +201,14 @@ function settingsOf(form) {
 }
 
 /**
- * @param {{name: keyof Form, label: string, form: Form, wrong?: string, locked: boolean, numeric?: boolean, onChange: (form: Form) => void}} props
+ * @param {object} props
+ * @param {keyof Form} props.name
+ * @param {string} props.label
+ * @param {Form} props.form
+ * @param {string} [props.wrong]
+ * @param {boolean} props.locked
+ * @param {boolean} [props.numeric]
+ * @param {(form: Form) => void} props.onChange
  */
 function Field({ name, label, form, wrong, locked, numeric = false, onChange }) {
   return html`<label class="field ${wrong ? "invalid" : ""}">
@@ -179,7 +230,8 @@ function Field({ name, label, form, wrong, locked, numeric = false, onChange }) 
 function Counts({ worker }) {
   const { completed, failed, released, lost } = worker.counts;
   return html`<p class="counts" role="status">
-    <span><b>${count(completed)}</b> completed</span><span><b>${count(failed)}</b> failed</span><span><b>${count(released)}</b> given back</span>
+    <span><b>${count(completed)}</b> completed</span><span><b>${count(failed)}</b> failed</span
+    ><span><b>${count(released)}</b> given back</span>
     <span><b>${count(lost)}</b> lost</span>
   </p>`;
 }
@@ -205,11 +257,12 @@ function Log({ entries, own }) {
     <header><h2>Log</h2></header>
     <ol class="activity">
       ${entries.map(
-        (entry) => html`<li key=${`${entry.jobId} ${entry.at}`}>
-          <time>${clock(entry.at)}</time><span class="status ${entry.tone}">${entry.word}</span>
-          ${own ? html`<${JobLink} id=${entry.jobId} />` : html`<span class="id">${entry.jobId}</span>`}
-          <span class="soft cut">${visible(entry.detail)}</span>
-        </li>`,
+        (entry) =>
+          html`<li key=${`${entry.jobId} ${entry.at}`}>
+            <time>${clock(entry.at)}</time><span class="status ${entry.tone}">${entry.word}</span>
+            ${own ? html`<${JobLink} id=${entry.jobId} />` : html`<span class="id">${entry.jobId}</span>`}
+            <span class="soft cut">${visible(entry.detail)}</span>
+          </li>`,
       )}
     </ol>
   </section>`;

@@ -49,16 +49,27 @@ function Workers({ workers, nextPageToken, text, now }) {
   const shown = workers.filter((one) => `${one.workerId} ${one.types.join(" ")}`.includes(text.trim()));
   const leases = workers.reduce((sum, one) => sum + one.leases, 0);
   return html`
-    <p class="soft">${plural(workers.length, "worker")}${nextPageToken && " and more"}, holding ${plural(leases, "job")}.</p>
+    <p class="soft">
+      ${plural(workers.length, "worker")}${nextPageToken && " and more"}, holding ${plural(leases, "job")}.
+    </p>
     <div class="scroll">
       <table>
         <thead>
           <tr>
-            <th>Worker</th><th>State</th><th>Types</th><th>Holds</th><th>Current jobs</th>
-            <th class="number">Completed</th><th class="number">Failed</th><th>Last heard of</th><th>Since</th>
+            <th>Worker</th>
+            <th>State</th>
+            <th>Types</th>
+            <th>Holds</th>
+            <th>Current jobs</th>
+            <th class="number">Completed</th>
+            <th class="number">Failed</th>
+            <th>Last heard of</th>
+            <th>Since</th>
           </tr>
         </thead>
-        <tbody>${shown.map((one) => html`<${Row} key=${one.workerId} worker=${one} now=${now} />`)}</tbody>
+        <tbody>
+          ${shown.map((one) => html`<${Row} key=${one.workerId} worker=${one} now=${now} />`)}
+        </tbody>
       </table>
     </div>
     ${!shown.length && html`<${Empty} title="None matches “${text}”" />`}
@@ -76,15 +87,21 @@ function Row({ worker, now }) {
       ${worker.version && html`<div class="soft">${visible(worker.version)}</div>`}
     </td>
     <td><${State} worker=${worker} now=${now} /></td>
-    <td>${worker.types.length ? worker.types.map((type) => html`<span key=${type} class="type">${visible(type)}</span> `) : html`<span class="soft">any</span>`}</td>
+    <td>
+      ${worker.types.length ? worker.types.map((type) => html`<span key=${type} class="type">${visible(type)}</span> `) : html`<span class="soft">any</span>`}
+    </td>
     <td class="slots">
       ${worker.slots > 0 && html`<${Meter} fraction=${worker.leases / worker.slots} label="Slots in use" />`}
       <span>${worker.slots ? `${worker.leases} of ${worker.slots}` : worker.leases}</span>
     </td>
     <td class="held">
       ${jobs.map((id) => html`<${JobLink} key=${id} id=${id} /> `)}
-      ${hidden > 0 &&
-      (all ? html`<span class="soft">and ${count(hidden)} more</span>` : html`<button type="button" class="quiet" onClick=${() => setAll(true)}>${count(hidden)} more</button>`)}
+      ${
+        hidden > 0 &&
+        (all
+          ? html`<span class="soft">and ${count(hidden)} more</span>`
+          : html`<button type="button" class="quiet" onClick=${() => setAll(true)}>${count(hidden)} more</button>`)
+      }
     </td>
     <td class="number">${count(worker.completed)}</td>
     <td class="number ${worker.failed ? "bad" : ""}">${count(worker.failed)}</td>
@@ -95,8 +112,15 @@ function Row({ worker, now }) {
 
 /** @param {{worker: Worker, now: number}} props */
 function State({ worker, now }) {
-  if (worker.draining) return html`<span class="status scheduled" title="It takes no more jobs and finishes those it holds">draining</span>`;
-  if (worker.streaming) return html`<span class="status completed" title="It has a Work stream open: jobs are pushed to it">streaming</span>`;
-  if (now - worker.lastSeenAt > SILENT_MS) return html`<span class="status dead" title="Not heard of for two minutes">silent</span>`;
+  if (worker.draining)
+    return html`<span class="status scheduled" title="It takes no more jobs and finishes those it holds"
+      >draining</span
+    >`;
+  if (worker.streaming)
+    return html`<span class="status completed" title="It has a Work stream open: jobs are pushed to it"
+      >streaming</span
+    >`;
+  if (now - worker.lastSeenAt > SILENT_MS)
+    return html`<span class="status dead" title="Not heard of for two minutes">silent</span>`;
   return html`<span class="status in_progress" title="It asks for jobs, call by call">polling</span>`;
 }

@@ -14,7 +14,12 @@ import { Loading, Wrong } from "./states.js";
 /** @import { Selection, Tally } from "../bulk.js" */
 /** @typedef {import("../api.js").BulkAction} BulkAction */
 
-/** @type {Record<BulkAction, {title: string, button: string, would: string, done: string, effect: string, harmful: boolean, typedFrom: number}>} */
+/**
+ * `typedFrom`: from so many jobs on the number must be typed.
+ * @typedef {{title: string, button: string, would: string, done: string, effect: string, harmful: boolean, typedFrom: number}} Words
+ */
+
+/** @type {Record<BulkAction, Words>} */
 const ACTIONS = {
   retry: {
     title: "Retry",
@@ -80,7 +85,9 @@ export function BulkDialog({ action, selection, which, onClose, onDone }) {
     setState("running");
     setProblem(null);
     try {
-      setTally(await changeAll(action, selection, { dryRun: false, signal: stop.current.signal, onProgress: setTally }));
+      setTally(
+        await changeAll(action, selection, { dryRun: false, signal: stop.current.signal, onProgress: setTally }),
+      );
     } catch (error) {
       failed(error);
     }
@@ -88,35 +95,55 @@ export function BulkDialog({ action, selection, which, onClose, onDone }) {
     onDone?.();
   };
 
-  const typed = dry && (dry.more || dry.changed >= words.typedFrom) && words.harmful ? `${words.button.toLowerCase().split(" ")[0]} ${dry.changed}` : "";
+  const typed =
+    dry && (dry.more || dry.changed >= words.typedFrom) && words.harmful
+      ? `${words.button.toLowerCase().split(" ")[0]} ${dry.changed}`
+      : "";
   const nothing = dry !== null && dry.changed === 0 && !dry.more;
-  return html`<${Dialog} title="${words.title} ${"jobIds" in selection && selection.jobIds.length === 1 ? "this job" : "jobs"}" onClose=${onClose}>
+  return html`<${Dialog}
+    title="${words.title} ${"jobIds" in selection && selection.jobIds.length === 1 ? "this job" : "jobs"}"
+    onClose=${onClose}
+  >
     <form onSubmit=${confirmed}>
       <p>${which}</p>
       ${state === "looking" && !problem && html`<${Loading} lines=${2} />`}
       ${dry && state === "asking" && html`<${Outlook} dry=${dry} action=${action} />`}
       ${state === "asking" && typed && html`<${TypeToConfirm} typed=${typed} text=${text} onInput=${setText} />`}
-      ${tally && html`<p role="status"><b>${plural(tally.changed, "job")}</b> ${words.done}${state === "running" ? " so far…" : "."}${tally.refused > 0 && ` ${plural(tally.refused, "job")} left as they were: ${visible(tally.refusal)}`}</p>`}
+      ${tally && html`<${Progress} tally=${tally} done=${words.done} running=${state === "running"} />`}
       <${Wrong} problem=${problem} />
       <div class="buttons">
-        ${state === "running"
-          ? html`<button type="button" onClick=${() => stop.current.abort()}>Stop here</button>`
-          : html`<button type="button" class=${state === "done" ? "primary" : ""} onClick=${onClose}>${state === "asking" && !nothing ? "Keep as they are" : "Close"}</button>`}
-        ${state === "asking" &&
-        !nothing &&
-        html`<button class=${words.harmful ? "harmful" : "primary"} disabled=${typed !== "" && text.trim() !== typed}>
-          ${words.button}
-        </button>`}
+        ${
+          state === "running"
+            ? html`<button type="button" onClick=${() => stop.current.abort()}>Stop here</button>`
+            : html`<button type="button" class=${state === "done" ? "primary" : ""} onClick=${onClose}>
+                ${state === "asking" && !nothing ? "Keep as they are" : "Close"}
+              </button>`
+        }
+        ${
+          state === "asking" &&
+          !nothing &&
+          html`<button class=${words.harmful ? "harmful" : "primary"} disabled=${typed !== "" && text.trim() !== typed}>
+            ${words.button}
+          </button>`
+        }
       </div>
     </form>
   <//>`;
+}
+
+/** @param {{tally: Tally, done: string, running: boolean}} props */
+function Progress({ tally, done, running }) {
+  const left = tally.refused > 0 && ` ${plural(tally.refused, "job")} left as they were: ${visible(tally.refusal)}`;
+  return html`<p role="status"><b>${plural(tally.changed, "job")}</b> ${done}${running ? " so far…" : "."}${left}</p>`;
 }
 
 /** @param {{dry: Tally, action: BulkAction}} props */
 function Outlook({ dry, action }) {
   const words = ACTIONS[action];
   if (dry.changed === 0 && !dry.more) {
-    return html`<p>Nothing would change${dry.refused > 0 ? `: ${visible(dry.refusal)}` : ": no job matches any more."}</p>`;
+    return html`<p>
+      Nothing would change${dry.refused > 0 ? `: ${visible(dry.refusal)}` : ": no job matches any more."}
+    </p>`;
   }
   return html`<div>
     <p class="outlook">

@@ -75,16 +75,24 @@ export function Chart({ title, hint, axis, series, write, mark }) {
       onPointerLeave=${() => axis.onPoint(null)}
     >
       ${[0, 0.5, 1].map(
-        (part) => html`<g key=${part}>
-          <line class="grid" x1=${LEFT} x2=${width - 6} y1=${y(top * part)} y2=${y(top * part)} />
-          <text class="tick" x=${LEFT - 6} y=${y(top * part) + 4} text-anchor="end">${mark(top * part)}</text>
-        </g>`,
+        (part) =>
+          html`<g key=${part}>
+            <line class="grid" x1=${LEFT} x2=${width - 6} y1=${y(top * part)} y2=${y(top * part)} />
+            <text class="tick" x=${LEFT - 6} y=${y(top * part) + 4} text-anchor="end">${mark(top * part)}</text>
+          </g>`,
       )}
       ${ticks(from, until, width).map(
-        (at) => html`<text key=${at} class="tick" x=${x(at)} y=${HEIGHT - 4} text-anchor="middle">${clock(at).slice(0, 5)}</text>`,
+        (at) =>
+          html`<text key=${at} class="tick" x=${x(at)} y=${HEIGHT - 4} text-anchor="middle"
+            >${clock(at).slice(0, 5)}</text
+          >`,
       )}
-      ${width > 0 &&
-      series.map((one) => html`<path key=${one.label} class="line ${one.tone}" d=${path(points, one, x, y, stepMs)} />`)}
+      ${
+        width > 0 &&
+        series.map(
+          (one) => html`<path key=${one.label} class="line ${one.tone}" d=${path(points, one, x, y, stepMs)} />`,
+        )
+      }
       ${pointed && html`<line class="cursor" x1=${x(pointed.at)} x2=${x(pointed.at)} y1=${TOP} y2=${HEIGHT - BOTTOM} />`}
       ${pointed && html`<text class="tick" x=${x(pointed.at)} y=${HEIGHT - 4} text-anchor="middle">${clock(pointed.at)}</text>`}
     </svg>
@@ -93,7 +101,9 @@ export function Chart({ title, hint, axis, series, write, mark }) {
 
 /** @param {{series: Series, point: HistoryPoint | undefined, write: (value: number) => string}} props */
 function Legend({ series, point, write }) {
-  return html`<span class="key"><i class=${series.tone}></i>${series.label} <b>${written(series, point, write)}</b></span>`;
+  return html`<span class="key"
+    ><i class=${series.tone}></i>${series.label} <b>${written(series, point, write)}</b></span
+  >`;
 }
 
 /**
@@ -157,7 +167,7 @@ function nearest(points, at) {
  * @returns {number[]} Full minutes, far enough apart to be read.
  */
 function ticks(from, until, width) {
-  const wanted = Math.max(1, Math.floor(width / 110));
+  const wanted = Math.max(1, Math.floor(width / 85));
   const minutes = [1, 2, 5, 10, 15, 30, 60].find((step) => (until - from) / (step * 60_000) <= wanted) ?? 120;
   const step = minutes * 60_000;
   const found = [];

@@ -14,7 +14,9 @@ export function CopyButton({ label, text, quiet = true }) {
     return () => clearTimeout(timer);
   }, [said]);
   const copy = async () => setSaid((await copied(text())) ? "Copied" : "Not allowed");
-  return html`<button type="button" class=${quiet ? "quiet" : ""} onClick=${copy} aria-live="polite">${said || label}</button>`;
+  return html`<button type="button" class=${quiet ? "quiet" : ""} onClick=${copy} aria-live="polite">
+    ${said || label}
+  </button>`;
 }
 
 /**
@@ -54,7 +56,8 @@ export function CopyMenu({ label, groups }) {
       const open = menu.current;
       if (!open?.open) return;
       const escaped = event instanceof KeyboardEvent && event.key === "Escape";
-      if (escaped || (event.type === "pointerdown" && !open.contains(/** @type {Node} */ (event.target)))) open.open = false;
+      if (escaped || (event.type === "pointerdown" && !open.contains(/** @type {Node} */ (event.target))))
+        open.open = false;
     };
     addEventListener("pointerdown", outside);
     addEventListener("keydown", outside);
@@ -67,10 +70,11 @@ export function CopyMenu({ label, groups }) {
     <summary class="button">${label}</summary>
     <div class="menu-body">
       ${groups.map(
-        (group) => html`<div key=${group.title}>
-          <p class="soft">${group.title}</p>
-          ${group.items.map((item) => html`<${CopyButton} key=${item.label} label=${item.label} text=${item.text} />`)}
-        </div>`,
+        (group) =>
+          html`<div key=${group.title}>
+            <p class="soft">${group.title}</p>
+            ${group.items.map((item) => html`<${CopyButton} key=${item.label} label=${item.label} text=${item.text} />`)}
+          </div>`,
       )}
     </div>
   </details>`;

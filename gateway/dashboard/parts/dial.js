@@ -66,12 +66,18 @@ export function Dial({ dial, locked = false }) {
   const { base, kind } = dial;
   const [typed, setTyped] = useState(base === OWN ? "" : base);
   const [turn, setTurn] = useState(0);
-  const [found, setFound] = useState(/** @type {{text: string, problem: Problem | null}} */ ({ text: "", problem: null }));
+  const [found, setFound] = useState(
+    /** @type {{text: string, problem: Problem | null}} */ ({ text: "", problem: null }),
+  );
   useEffect(() => {
     const stop = new AbortController();
     setFound({ text: "Looking…", problem: null });
     new RestTransport(base).call("getStats", {}, AbortSignal.any([stop.signal, AbortSignal.timeout(10_000)])).then(
-      (stats) => setFound({ text: `Reached: leader ${stats.brokerAddress}, ${plural(stats.total, "live job")}.`, problem: null }),
+      (stats) =>
+        setFound({
+          text: `Reached: leader ${stats.brokerAddress}, ${plural(stats.total, "live job")}.`,
+          problem: null,
+        }),
       (error) => !stop.signal.aborted && setFound({ text: "", problem: explained(asProblem(error, base), base) }),
     );
     return () => stop.abort();
@@ -102,18 +108,27 @@ export function Dial({ dial, locked = false }) {
         <legend>Transport</legend>
         <span class="segments">
           ${KINDS.map(
-            (one) => html`<label key=${one.kind} title=${one.about}>
-              <input type="radio" name="transport" value=${one.kind} checked=${one.kind === kind} onChange=${() => dial.setKind(one.kind)} />
-              <span>${one.word}</span>
-            </label>`,
+            (one) =>
+              html`<label key=${one.kind} title=${one.about}>
+                <input
+                  type="radio"
+                  name="transport"
+                  value=${one.kind}
+                  checked=${one.kind === kind}
+                  onChange=${() => dial.setKind(one.kind)}
+                />
+                <span>${one.word}</span>
+              </label>`,
           )}
         </span>
       </fieldset>
     </div>
     <p class="soft" role="status">${locked ? "Stop first to change these." : found.text}</p>
-    ${problem?.status === 401
-      ? html`<${TokenForm} base=${base} problem=${problem} onToken=${() => setTurn(turn + 1)} />`
-      : html`<${Wrong} problem=${problem} retry=${() => setTurn(turn + 1)} />`}
+    ${
+      problem?.status === 401
+        ? html`<${TokenForm} base=${base} problem=${problem} onToken=${() => setTurn(turn + 1)} />`
+        : html`<${Wrong} problem=${problem} retry=${() => setTurn(turn + 1)} />`
+    }
   </section>`;
 }
 

@@ -53,12 +53,13 @@ export function Confirm({ title, action, harmful = false, typed = "", run, onClo
   };
   return html`<${Dialog} title=${title} onClose=${onClose}>
     <form onSubmit=${confirmed}>
-      ${children}
-      ${typed && html`<${TypeToConfirm} typed=${typed} text=${text} onInput=${setText} />`}
+      ${children} ${typed && html`<${TypeToConfirm} typed=${typed} text=${text} onInput=${setText} />`}
       <${Wrong} problem=${problem} />
       <div class="buttons">
         <button type="button" onClick=${onClose}>Keep as it is</button>
-        <button class=${harmful ? "harmful" : "primary"} disabled=${busy || (typed !== "" && text.trim() !== typed)}>${action}</button>
+        <button class=${harmful ? "harmful" : "primary"} disabled=${busy || (typed !== "" && text.trim() !== typed)}>
+          ${action}
+        </button>
       </div>
     </form>
   <//>`;

@@ -33,18 +33,49 @@ const FINISHED = {
 /** @param {{why: Explanation, job: Job, now: number}} props */
 export function Explain({ why, job, now }) {
   const first = why.reasons.find((reason) => reason in REASONS) ?? "FINISHED";
-  const { tone, title } = (first === "FINISHED" && FINISHED[why.status]) || REASONS[first] || { tone: "wait", title: first };
+  const { tone, title } = (first === "FINISHED" && FINISHED[why.status]) ||
+    REASONS[first] || { tone: "wait", title: first };
   return html`<section class="explain ${tone}" aria-label="Why is it not running?">
     <div>
       <p class="explain-title">${title}</p>
       <p>${visible(why.message)}</p>
     </div>
     <dl class="facts-row">
-      ${why.runAt > 0 && html`<div><dt>Runs</dt><dd><${Ago} at=${why.runAt} now=${now} ahead=${true} /></dd></div>`}
-      ${why.jobsAhead > 0 && html`<div><dt>Ahead of it</dt><dd>${why.jobsAhead}</dd></div>`}
-      ${why.status === "unclaimed" && html`<div><dt>Workers for its type</dt><dd>${why.workers}</dd></div>`}
-      ${why.leaseExpiresAt > 0 && html`<div><dt>Lease ends</dt><dd>in ${span(Math.max(0, why.leaseExpiresAt - now))}</dd></div>`}
-      ${why.finishedAt > 0 && html`<div><dt>Since</dt><dd><${Ago} at=${why.finishedAt} now=${now} /></dd></div>`}
+      ${
+        why.runAt > 0 &&
+        html`<div>
+          <dt>Runs</dt>
+          <dd><${Ago} at=${why.runAt} now=${now} ahead=${true} /></dd>
+        </div>`
+      }
+      ${
+        why.jobsAhead > 0 &&
+        html`<div>
+          <dt>Ahead of it</dt>
+          <dd>${why.jobsAhead}</dd>
+        </div>`
+      }
+      ${
+        why.status === "unclaimed" &&
+        html`<div>
+          <dt>Workers for its type</dt>
+          <dd>${why.workers}</dd>
+        </div>`
+      }
+      ${
+        why.leaseExpiresAt > 0 &&
+        html`<div>
+          <dt>Lease ends</dt>
+          <dd>in ${span(Math.max(0, why.leaseExpiresAt - now))}</dd>
+        </div>`
+      }
+      ${
+        why.finishedAt > 0 &&
+        html`<div>
+          <dt>Since</dt>
+          <dd><${Ago} at=${why.finishedAt} now=${now} /></dd>
+        </div>`
+      }
     </dl>
     <${Remedy} reason=${first} job=${job} />
   </section>`;
@@ -54,8 +85,11 @@ export function Explain({ why, job, now }) {
 function Remedy({ reason, job }) {
   if (reason === "TYPE_PAUSED") return html`<p><a href="/types">Resume the type</a> to let it run.</p>`;
   if (reason === "NO_WORKER") {
-    return html`<p>Start a worker for it, or <a href="/worker?types=${encodeURIComponent(job.type ?? "")}">one in this browser</a>.</p>`;
+    return html`<p>
+      Start a worker for it, or <a href="/worker?types=${encodeURIComponent(job.type ?? "")}">one in this browser</a>.
+    </p>`;
   }
-  if (reason === "WORKERS_BUSY") return html`<p>See <a href="/workers">what the workers do</a>; more of them, or more slots, let it run sooner.</p>`;
+  if (reason === "WORKERS_BUSY")
+    return html`<p>See <a href="/workers">what the workers do</a>; more of them, or more slots, let it run sooner.</p>`;
   return null;
 }

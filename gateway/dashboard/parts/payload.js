@@ -27,13 +27,18 @@ export function Payload({ title, content, none }) {
       ${content && content.kind !== "binary" && html`<${CopyButton} label="Copy" text=${() => content.text} />`}
       ${content && html`<button type="button" class="quiet" onClick=${() => download(title, content)}>Download</button>`}
     </header>
-    ${shown
-      ? html`<pre class="content" tabindex="0" aria-label=${title}>${shown.pieces}</pre>`
-      : html`<p class="soft">${none}</p>`}
-    ${shown?.more &&
-    html`<p class="more">
-      Only the beginning is shown. <button type="button" onClick=${() => setWhole(true)}>Show all ${written(content?.bytes.length ?? 0)}</button>
-    </p>`}
+    ${
+      shown
+        ? html`<pre class="content" tabindex="0" aria-label=${title}>${shown.pieces}</pre>`
+        : html`<p class="soft">${none}</p>`
+    }
+    ${
+      shown?.more &&
+      html`<p class="more">
+        Only the beginning is shown.${" "}
+        <button type="button" onClick=${() => setWhole(true)}>Show all ${written(content?.bytes.length ?? 0)}</button>
+      </p>`
+    }
   </section>`;
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { OWN, keepToken, tokenFor } from "../connection.js";
-import { clock, short } from "../format.js";
+import { clock, sentence, short } from "../format.js";
 import { useLive } from "../hooks.js";
 import { html, useEffect, useRef, useState } from "../lib.js";
 import { go } from "../router.js";
@@ -31,7 +31,10 @@ export function Shell({ path, children }) {
   const live = useLive();
   const help = useKeys();
   // On a phone the links scroll sideways.
-  useEffect(() => document.querySelector(".links [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [path]);
+  useEffect(
+    () => document.querySelector(".links [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }),
+    [path],
+  );
   const dead = live.stats?.counts.dead ?? 0;
   /** @param {{href: string, name: string, key: string}} page */
   const link = ({ href, name, key }) => {
@@ -60,7 +63,13 @@ export function Shell({ path, children }) {
   `;
 }
 
-const STATE_WORDS = { connecting: "Connecting", live: "Live", lost: "Disconnected", refused: "No access", asleep: "Paused" };
+const STATE_WORDS = {
+  connecting: "Connecting",
+  live: "Live",
+  lost: "Disconnected",
+  refused: "No access",
+  asleep: "Paused",
+};
 
 /** @param {{live: import("../live.js").Live}} props */
 function Connection({ live }) {
@@ -74,7 +83,7 @@ function Connection({ live }) {
 function Lost({ live }) {
   return html`<div class="wrong banner" role="alert">
     <p>
-      <b>Disconnected.</b> ${live.problem?.message}
+      <b>Disconnected.</b> ${sentence(live.problem?.message ?? "")}
       ${live.heardAt > 0 && ` What you see is from ${clock(live.heardAt)}.`}
     </p>
     <p class="soft">${live.problem?.hint}</p>
@@ -202,7 +211,15 @@ function KeyHelp({ onClose }) {
     ["?", "This list"],
   ];
   return html`<${Dialog} title="Keys" onClose=${onClose}>
-    <dl class="keys">${rows.map(([key, what]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${what}</dd></div>`)}</dl>
+    <dl class="keys">
+      ${rows.map(
+        ([key, what]) =>
+          html`<div key=${key}>
+            <dt><kbd>${key}</kbd></dt>
+            <dd>${what}</dd>
+          </div>`,
+      )}
+    </dl>
     <div class="buttons"><button type="button" class="primary" onClick=${onClose}>Close</button></div>
   <//>`;
 }

@@ -4,7 +4,7 @@
  */
 
 import { html } from "../lib.js";
-import { visible } from "../format.js";
+import { sentence, visible } from "../format.js";
 
 /** @typedef {import("../lib.js").Children} Children */
 
@@ -17,18 +17,23 @@ export function Loading({ lines = 3 }) {
 
 /** @param {{title: string, children?: Children}} props */
 export function Empty({ title, children }) {
-  return html`<div class="empty"><p class="empty-title">${title}</p>${children}</div>`;
+  return html`<div class="empty">
+    <p class="empty-title">${title}</p>
+    ${children}
+  </div>`;
 }
 
 /** @param {{problem: import("../problem.js").Problem | null, retry?: () => void}} props */
 export function Wrong({ problem, retry }) {
   if (!problem) return null;
   return html`<div class="wrong" role="alert">
-    <p>${visible(problem.message)}</p>
-    ${problem.violations.length > 1 &&
-    html`<ul>
-      ${problem.violations.map((one) => html`<li key=${one.field}><code>${visible(one.field)}</code> ${visible(one.description)}</li>`)}
-    </ul>`}
+    <p>${sentence(problem.message)}</p>
+    ${
+      problem.violations.length > 1 &&
+      html`<ul>
+        ${problem.violations.map((one) => html`<li key=${one.field}><code>${visible(one.field)}</code> ${visible(one.description)}</li>`)}
+      </ul>`
+    }
     ${problem.hint && html`<p class="soft">${problem.hint}</p>`}
     ${retry && html`<button type="button" onClick=${retry}>Try again</button>`}
   </div>`;

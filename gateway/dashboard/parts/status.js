@@ -18,13 +18,17 @@ export function JobLink({ id, whole = false }) {
 
 /** @param {{type?: string}} props */
 export function Type({ type }) {
-  return type ? html`<span class="type" title=${type}>${visible(type)}</span>` : html`<span class="type none">no type</span>`;
+  return type
+    ? html`<span class="type" title=${type}>${visible(type)}</span>`
+    : html`<span class="type none">no type</span>`;
 }
 
 /** @param {{at: number, now: number, ahead?: boolean}} props `ahead`: it may lie in the future. */
 export function Ago({ at, now, ahead = false }) {
   if (!at) return html`<span class="soft">never</span>`;
-  return html`<time dateTime=${new Date(at).toISOString()} title=${moment(at)}>${ago(ahead ? at : Math.min(at, now), now)}</time>`;
+  return html`<time datetime=${new Date(at).toISOString()} title=${moment(at)}
+    >${ago(ahead ? at : Math.min(at, now), now)}</time
+  >`;
 }
 
 /** @param {{fraction: number, label: string, tone?: string}} props */

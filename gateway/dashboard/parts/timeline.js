@@ -56,11 +56,20 @@ function Row({ attempt, part, now }) {
       <span class="status ${tone}">${word}</span>
       <span>${visible(attempt.workerId)}</span>
       <span class="grow"></span>
-      <span class="soft" title="From ${moment(attempt.startedAt)}">${moment(attempt.startedAt)} · ${span(Math.max(0, ended - attempt.startedAt))}</span>
+      <span class="soft" title="From ${moment(attempt.startedAt)}"
+        >${moment(attempt.startedAt)} · ${span(Math.max(0, ended - attempt.startedAt))}</span
+      >
     </div>
-    <span class="bar"><span class=${tone} style=${{ marginLeft: `${Math.min(start, 0.994) * 100}%`, width: `${width * 100}%` }}></span></span>
-    ${attempt.error &&
-    (attempt.error.type || attempt.error.message) &&
-    html`<pre class="attempt-error" tabindex="0"><b>${visible(attempt.error.type)}</b>${attempt.error.type && "\n"}${visible(attempt.error.message)}</pre>`}
+    <span class="bar"
+      ><span class=${tone} style=${{ marginLeft: `${Math.min(start, 0.994) * 100}%`, width: `${width * 100}%` }}></span
+    ></span>
+    ${
+      attempt.error &&
+      (attempt.error.type || attempt.error.message) &&
+      html`<pre
+        class="attempt-error"
+        tabindex="0"
+      ><b>${visible(attempt.error.type)}</b>${attempt.error.type && "\n"}${visible(attempt.error.message)}</pre>`
+    }
   </li>`;
 }

@@ -23,7 +23,12 @@ import { SocketTransport } from "./ws.js";
  * @returns {Transport} One that throws nothing but `Problem`s.
  */
 export function openTransport(kind, base) {
-  const transport = kind === "ws" ? new SocketTransport(base) : kind === "connect" ? new ConnectTransport(base) : new RestTransport(base);
+  const transport =
+    kind === "ws"
+      ? new SocketTransport(base)
+      : kind === "connect"
+        ? new ConnectTransport(base)
+        : new RestTransport(base);
   return {
     call: (method, params, signal) =>
       transport.call(method, params, signal).catch((/** @type {unknown} */ error) => {

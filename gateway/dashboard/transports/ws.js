@@ -65,7 +65,10 @@ export class SocketTransport {
   }
 
   close() {
-    this.socket?.then((socket) => socket.close(), () => {});
+    this.socket?.then(
+      (socket) => socket.close(),
+      () => {},
+    );
   }
 }
 
