@@ -156,11 +156,13 @@ class Nemesis:
         broker = self.a_broker()
         if broker.broker is None or not broker.node.alive or broker.ended:
             return
+        lives = broker.lives
         broker.node.spawn(broker.shut_down(), name="shut down")
         await self.wait(self.draw.choice([6_000.0, 8_000.0]))
-        if broker.node.alive and not broker.node.stopped:
-            broker.kill()
-        self.revive(broker)
+        if broker.lives == lives:
+            if not broker.ended and not broker.node.stopped:
+                broker.kill()  # it was given enough time
+            self.revive(broker)
 
     async def _shift_clock(self) -> None:
         node = self.a_broker().node
