@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from statistics import median
 
 from msgspec import msgpack
 
@@ -35,7 +36,7 @@ CLOUD_READ_MS = 30.0
 _BATCH = 100
 _CALLERS = 8
 _FULL_CALLERS = 64
-_BEST_OF = 3
+_ROUNDS = 3
 _QUIET_S = 3.0
 _FULL_LOAD_S = 10.0
 _TRICKLE_S = 20.0
@@ -79,7 +80,7 @@ async def _commits_beside_a_checkpoint(report: Report) -> None:
         engine = broker.engine
         await fill(engine, CHECKPOINT_JOBS)
         ratios, longest = [], 0.0
-        for _ in range(_BEST_OF):
+        for _ in range(_ROUNDS):
             await _until_checkpointing(engine)
             began = time.perf_counter()
             beside = await _latencies(engine, lambda: not engine.checkpointing)
@@ -89,7 +90,9 @@ async def _commits_beside_a_checkpoint(report: Report) -> None:
             report.note(f"p99 of a submit {_p99(beside):.1f} ms beside a checkpoint, {_p99(without):.1f} ms without")
             ratios.append(_p99(beside) / _p99(without))
     report.figure(f"a checkpoint of {CHECKPOINT_JOBS:,} jobs took at most", longest, "s")
-    report.figure(f"p99 of commits beside it / without, best of {_BEST_OF}", min(ratios), "x", at_most=P99_RATIO_MAX)
+    report.figure(
+        f"p99 of commits beside it / without, median of {_ROUNDS}", median(ratios), "x", at_most=P99_RATIO_MAX
+    )
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------
