@@ -315,7 +315,8 @@ def reads_show_durable_state(history: History, book: Logbook) -> Iterator[str]:
 
 
 def heartbeats_are_right(history: History, book: Logbook) -> Iterator[str]:
-    """Rule 6: a heartbeat of a lease that is live before, during and after is not refused."""
+    """Rule 6: a heartbeat of a lease that is live before, during and after is not refused, but by a leader whose time
+    is over without its knowing: what it says of heartbeats may be outdated."""
     for event in history.of("heartbeat"):
         job, claim = book.tokens.get(event.token, (None, None))
         if job is None or claim is None:
@@ -323,6 +324,8 @@ def heartbeats_are_right(history: History, book: Logbook) -> Iterator[str]:
                 yield f"rule 6: a heartbeat of no lease was acknowledged: {event}"
             continue
         if event.reason not in ("LEASE_LOST", "JOB_NOT_FOUND") or event.answered is None or job.purged is not None:
+            continue
+        if event.epoch < book.commits[claim.claimed].epoch:
             continue
         if claim.ended is None or book.landed_ms(claim.ended) > event.answered:
             yield f"rule 6: the lease was live, and its heartbeat refused: {event}"

@@ -103,7 +103,7 @@ async def heartbeat(broker: Broker, beats: Sequence[Any]) -> Answer:
             answers.append(refusal)
     if any(isinstance(answer, OsqueueError) for answer in answers):
         await engine.settled()
-    return Answer(answers)
+    return Answer(answers, committed(engine))
 
 
 async def operate(broker: Broker, verb: str, names: Sequence[str]) -> Answer:

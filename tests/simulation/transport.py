@@ -101,7 +101,10 @@ class SimTransport:
                 answer = Answer(None)
                 answer.error = service_errors.InternalError(repr(defect))
             answer.answered = world.loop.now_ms
-            answer.queue_ms = broker.engine.now_ms() if broker is not None and broker.is_leader else 0
+            if broker is not None and broker.is_leader:
+                answer.queue_ms = broker.engine.now_ms()
+                if answer.error is not None:
+                    answer.place = service.committed(broker.engine)
             return answer
 
         try:
@@ -150,6 +153,7 @@ class SimTransport:
         event.outcome, event.reason = outcome_of(reason), reason
         if answer is not None:
             event.answered = answer.answered
+            event.epoch, event.sequence = answer.place
             event.arguments["queue_ms"] = answer.queue_ms
         self._world.note(event)
 
