@@ -12,6 +12,8 @@ REQUIRED = os.environ.get("OSQUEUE_REQUIRE_BROWSER") == "1"
 
 if find_spec("playwright") is not None:
     from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+    expect.set_options(timeout=10_000)  # for machines with much else to do
 else:  # the tests that use them are skipped, by name
     Browser = Page = expect = sync_playwright = Any
 

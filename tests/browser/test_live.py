@@ -62,6 +62,7 @@ def test_a_job_is_followed_to_its_end(page: Page, queue: Queue) -> None:
 
 def test_the_activity_log_can_be_held(page: Page, queue: Queue) -> None:
     page.goto("/")
+    expect(page.locator(".connection")).to_have_text("Live")
     queue.submit(type="live.held")
     lines = page.locator(".activity li")
     expect(lines).to_have_count(1)
@@ -84,6 +85,7 @@ def test_a_broker_killed_and_back(page: Page, queue: Queue) -> None:
         expect(banner).to_contain_text("No broker leads")
         expect(banner).to_contain_text("What you see is from")
         expect(page.locator(".tile").first).to_be_visible()  # what was known stays in sight
+        expect(page.locator(".wrong")).to_have_count(1)  # and what is wrong is said once
     expect(page.locator(".connection")).to_have_text("Live")
     expect(banner).to_have_count(0)
     page.goto("/jobs?type=live.survivor")

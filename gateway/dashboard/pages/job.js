@@ -15,7 +15,7 @@ import { BulkDialog } from "../parts/bulk.js";
 import { CopyButton, CopyMenu } from "../parts/copy.js";
 import { Explain } from "../parts/explain.js";
 import { Payload } from "../parts/payload.js";
-import { Empty, Loading, Wrong } from "../parts/states.js";
+import { Empty, Loading, Wrong, unsaid } from "../parts/states.js";
 import { Ago, Meter, Status, Type } from "../parts/status.js";
 import { Timeline } from "../parts/timeline.js";
 import { Problem, asProblem } from "../problem.js";
@@ -54,7 +54,7 @@ export function JobPage({ id }) {
   }
   return html`
     ${!found && html`<h1>Job <span class="id">${id}</span></h1>`}
-    <${Wrong} problem=${loaded.problem} retry=${loaded.reload} />
+    <${Wrong} problem=${unsaid(loaded.problem)} retry=${loaded.reload} />
     ${found ? html`<${View} found=${found} now=${now} reload=${loaded.reload} />` : loaded.loading && html`<${Loading} lines=${8} />`}
   `;
 }

@@ -7,10 +7,9 @@ import { getHistory } from "../api.js";
 import { amount, count, mark, rate, span } from "../format.js";
 import { useLive, useLoaded } from "../hooks.js";
 import { html, useState } from "../lib.js";
-import { live } from "../live.js";
 import { Chart } from "../parts/chart.js";
 import { Demo } from "../parts/demo.js";
-import { Loading, Wrong } from "../parts/states.js";
+import { Loading, Wrong, unsaid } from "../parts/states.js";
 import { Activity } from "./overview_activity.js";
 import { BrokerPanel, FailingPanel, RawState, WorkersPanel } from "./overview_panels.js";
 
@@ -108,7 +107,7 @@ function Charts() {
           </button>`,
       )}
     </div>
-    <${Wrong} problem=${loaded.problem && live.state === "live" ? loaded.problem : null} retry=${loaded.reload} />
+    <${Wrong} problem=${unsaid(loaded.problem)} retry=${loaded.reload} />
     <div class="charts">
       <${Chart}
         title="Jobs per second"

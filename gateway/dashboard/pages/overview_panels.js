@@ -223,7 +223,7 @@ function WorkerRow({ worker, now }) {
     <td class="cut" title=${worker.types.join(", ")}>
       ${worker.types.length ? visible(worker.types.join(", ")) : html`<span class="soft">any</span>`}
     </td>
-    <td class="number">${worker.slots ? `${worker.leases} of ${worker.slots}` : worker.leases}</td>
+    <td class="number">${worker.slots ? `${worker.leases}/${worker.slots}` : worker.leases}</td>
     <td class="number"><${Ago} at=${worker.lastSeenAt} now=${now} /></td>
   </tr>`;
 }

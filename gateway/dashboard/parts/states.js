@@ -4,6 +4,7 @@
  */
 
 import { html } from "../lib.js";
+import { live } from "../live.js";
 import { sentence, visible } from "../format.js";
 
 /** @typedef {import("../lib.js").Children} Children */
@@ -40,13 +41,23 @@ export function Wrong({ problem, retry }) {
 }
 
 /**
+ * @param {import("../problem.js").Problem | null} problem Of a page's own loading.
+ * @returns {import("../problem.js").Problem | null} The same, unless the banner on top says it already.
+ */
+export function unsaid(problem) {
+  return problem && live.state !== "live" && COVERED.has(problem.reason) ? null : problem;
+}
+
+const COVERED = new Set(["OFFLINE", "NOT_LEADER", "STORAGE_UNAVAILABLE", "UNAUTHENTICATED"]);
+
+/**
  * The usual ladder: what is wrong, that it loads, or what was loaded. Old data stays in sight when a reload fails.
  * @template D
  * @param {{loaded: import("../hooks.js").Loaded<D>, lines?: number, children: (data: D) => Children}} props
  */
 export function Shown({ loaded, lines, children }) {
   return html`
-    <${Wrong} problem=${loaded.problem} retry=${loaded.reload} />
-    ${loaded.data !== null ? children(loaded.data) : loaded.loading && html`<${Loading} lines=${lines} />`}
+    <${Wrong} problem=${unsaid(loaded.problem)} retry=${loaded.reload} />
+    ${loaded.data !== null ? children(loaded.data) : !loaded.problem && html`<${Loading} lines=${lines} />`}
   `;
 }
