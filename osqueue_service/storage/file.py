@@ -13,7 +13,6 @@ The lock that guards replacing works between processes of one machine, not acros
 
 import errno
 import fcntl
-import heapq
 import itertools
 import os
 import stat
@@ -33,15 +32,12 @@ from osqueue_service.errors import (
     StoreUnknown,
 )
 from osqueue_service.ids import IdSource, SystemIds
+from osqueue_service.storage.bodies import read_all, write_all
 from osqueue_service.storage.directory import DataDirectory
-from osqueue_service.storage.folders import Folders
+from osqueue_service.storage.folders import Folders, keys_in
 from osqueue_service.storage.keys import check_key, check_prefix
 from osqueue_service.storage.store import StoredObject
 from osqueue_service.storage.threads import StoreThreads
-
-# A large body is synced in slices: one sync of hundreds of megabytes would hold up the
-# file system's journal, and with it every commit.
-_SYNC_SLICE_BYTES = 4 << 20
 
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _OUT_OF_HANDLES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -174,7 +170,7 @@ class FileStore:
             status = os.fstat(fd)
             if stat.S_ISDIR(status.st_mode):
                 return None
-            body = _read_all(fd, status.st_size)
+            body = read_all(fd, status.st_size)
         except OSError as error:
             raise self._translated(error, key) from error
         finally:
@@ -243,34 +239,11 @@ class FileStore:
     def _list(self, prefix: str, after: str, limit: int) -> list[str]:
         self._check_usable()
         try:
-            return list(itertools.islice(self._walk(prefix.rpartition("/")[0], prefix, after), limit))
+            return list(
+                itertools.islice(keys_in(self._directory.objects, prefix.rpartition("/")[0], prefix, after), limit)
+            )
         except OSError as error:
             raise self._translated(error, prefix) from error
-
-    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[str]:
-        """The keys below `folder` that begin with `prefix` and sort after `after`, in order."""
-        base = f"{folder}/" if folder else ""
-        names: list[str] = []
-        try:
-            with os.scandir(self._directory.objects / folder) as entries:
-                for entry in entries:
-                    key = base + entry.name
-                    if not entry.is_dir():
-                        if key > after and key.startswith(prefix):
-                            names.append(entry.name)
-                    # "0" is the character after "/": all keys in the folder sort below it.
-                    elif f"{key}/".startswith(prefix) and after < f"{key}0":
-                        names.append(f"{entry.name}/")
-        except (FileNotFoundError, NotADirectoryError):
-            return  # No such folder: nothing begins with the prefix.
-        # With its slash a folder's name sorts where all its keys do. Mostly only a few are wanted: no full sort.
-        heapq.heapify(names)
-        while names:
-            name = heapq.heappop(names)
-            if name.endswith("/"):
-                yield from self._walk(base + name[:-1], prefix, after)
-            else:
-                yield base + name
 
     def _compare(self, folder: int, key: str, name: str, version: str) -> None:
         try:
@@ -296,7 +269,7 @@ class FileStore:
             raise self._translated(error, key) from error
         try:
             try:
-                _write_all(fd, body)
+                write_all(fd, body)
                 os.utime(fd, ns=(stamp_ns, stamp_ns))
                 os.fsync(fd)
                 status = os.fstat(fd)
@@ -411,21 +384,3 @@ class FileStore:
 
 def _version(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns}-{status.st_ino}"
-
-
-def _read_all(fd: int, size: int) -> bytes:
-    body = os.read(fd, size)
-    if len(body) == size:
-        return body
-    parts = [body]
-    while part := os.read(fd, size):
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _write_all(fd: int, body: bytes) -> None:
-    rest = memoryview(body)
-    while rest:
-        rest = rest[os.write(fd, rest[:_SYNC_SLICE_BYTES]) :]
-        if rest:
-            os.fsync(fd)

@@ -1,5 +1,6 @@
 """The folders of a file store, held open: a commit should not walk a path to reach its own."""
 
+import heapq
 import os
 import threading
 from collections.abc import Iterator
@@ -127,3 +128,29 @@ class Folders:
     def _close_unused(folder: _Folder) -> None:
         if not folder.users and not folder.kept:
             os.close(folder.fd)
+
+
+def keys_in(root: Path, folder: str, prefix: str, after: str) -> Iterator[str]:
+    """The keys below `folder` that begin with `prefix` and sort after `after`, in order."""
+    base = f"{folder}/" if folder else ""
+    names: list[str] = []
+    try:
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                key = base + entry.name
+                if not entry.is_dir():
+                    if key > after and key.startswith(prefix):
+                        names.append(entry.name)
+                # "0" is the character after "/": all keys in the folder sort below it.
+                elif f"{key}/".startswith(prefix) and after < f"{key}0":
+                    names.append(f"{entry.name}/")
+    except (FileNotFoundError, NotADirectoryError):
+        return  # No such folder: nothing begins with the prefix.
+    # With its slash a folder's name sorts where all its keys do. Mostly only a few are wanted: no full sort.
+    heapq.heapify(names)
+    while names:
+        name = heapq.heappop(names)
+        if name.endswith("/"):
+            yield from keys_in(root, base + name[:-1], prefix, after)
+        else:
+            yield base + name
