@@ -26,6 +26,7 @@ from osqueue_service.engine.pipeline import Batch, PendingCommit, Pipeline, Repl
 from osqueue_service.engine.projections import Projections
 from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
+from osqueue_service.engine.staleness import Vigil, check_live
 from osqueue_service.engine.statistics import Statistics
 from osqueue_service.engine.term import Term
 from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
@@ -79,6 +80,7 @@ class Engine:
         self._beside.start(int(clock.monotonic_ms()), self._time.now_ms())
         self._leases = self._beside.leases
         self._dispatcher = Dispatcher(state.ready, self._callers_clock, ids, self.give_back)
+        self._vigil = Vigil(term, self._callers_clock, self._anybody_waits, self._send_away)
         self._wake = asyncio.Event()
         self._alarm = Alarm(clock, self._wake.set)
         self._closed: NotLeader | None = None
@@ -142,8 +144,8 @@ class Engine:
         self.closed.set_result(refusal)
         for entry in self._inbox.drain():
             give(Reply(entry.answer, refusal, False))
-        self._dispatcher.close(lambda answer: give(Reply(answer, refusal, False)))
-        self._finishing.close(refusal)
+        self._send_away(refusal)
+        self._vigil.end()
         self._beside.hub.close(refusal)
         self._alarm.cancel()
         self._wake.set()
@@ -238,6 +240,7 @@ class Engine:
         job = self._state.find(job_id)
         if job is not None and not job.status.finished and wait_ms > 0:
             finished = self._finishing.add(job.number)
+            self._vigil.begin()
             timer = self._callers_clock.call_later_ms(min(wait_ms, self.limits.wait_ms_max), finished.time_is_up)
             try:
                 await finished.future
@@ -314,8 +317,7 @@ class Engine:
     def _check_live(self) -> None:
         if self._closed is not None:
             raise self._closed
-        if not self.term.is_live():
-            raise NotLeader("this broker could not renew its leadership in time, so its answers may be stale")
+        check_live(self.term)
 
     def _accept(self, entry: Entry) -> None:
         if self._closed is not None:
@@ -334,6 +336,14 @@ class Engine:
                 "with fewer workers",
                 retry_after_ms=1_000,
             )
+
+    def _anybody_waits(self) -> bool:
+        return bool(self._dispatcher.waiting.count or self._finishing.count)
+
+    def _send_away(self, refusal: NotLeader) -> None:
+        """Refuse everybody who waits for a job to claim, or for one to finish."""
+        self._dispatcher.close(lambda answer: give(Reply(answer, refusal, False)))
+        self._finishing.close(refusal)
 
     # --- committing --------------------------------------------------------------------------------------------
 
@@ -367,8 +377,12 @@ class Engine:
             raise
         if batch.records:
             self._put(batch)
-        else:
-            self._pipeline.attach(batch.replies)
+            return
+        if not len(self._pipeline) and not self.term.is_live():
+            # No commit proves that this broker still leads, so what it would answer may be outdated.
+            for reply in batch.replies:
+                reply.value = NotLeader("this broker could not renew its leadership in time; nothing was changed")
+        self._pipeline.attach(batch.replies)
 
     def _fill(self, batch: Batch, taken: list[Entry]) -> None:
         """Apply what is due, what was asked, and what those who wait can have now."""
@@ -401,6 +415,7 @@ class Engine:
             try:
                 self._check_waiting()  # again: others of this batch may have taken the last places
                 self._dispatcher.wait(claim, answer, wait_ms)
+                self._vigil.begin()
             except TooManyRequests as refusal:
                 batch.replies.append(Reply(answer, refusal, False))
             return

@@ -47,6 +47,10 @@ class Term(Protocol):
         """Whether, by this broker's own clock, no other can have taken over yet."""
         ...
 
+    def lease_left_ms(self) -> float:
+        """For how long `is_live` holds without another renewal; 0 or less when it does not."""
+        ...
+
     async def confirm(self) -> None:
         """Return once a read of the root that began after this call shows this term; raise NotLeader otherwise."""
         ...

@@ -84,7 +84,11 @@ class Term:
 
         Nothing safe rests on it; it bounds how stale an answer can be.
         """
-        return not self.lost.done() and self._settler.clock.monotonic_ms() < self._seat.lease_until_ms
+        return self.lease_left_ms() > 0
+
+    def lease_left_ms(self) -> float:
+        """For how long that holds without another renewal; 0 or less when it does not."""
+        return 0.0 if self.lost.done() else self._seat.lease_until_ms - self._settler.clock.monotonic_ms()
 
     async def confirm(self) -> None:
         """Return once a root read that began after this call has shown this term; callers share reads.

@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 from osqueue_service.engine import pipeline
+from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.pipeline import Pipeline, give
 from osqueue_service.errors import Deposed, NotLeader, StoreRefused, StoreUnavailable, StoreUnknown
 from osqueue_service.leadership.term import Term
@@ -202,7 +203,7 @@ def _clean_first(patch: Any) -> None:
     publish = Term._publish
 
     async def early(self: Any, position: Any, *rest: Any) -> None:
-        await self._cleanup.run(position.sequence)
+        await self._cleanup.run(position.sequence, self._seat.root.checkpoint)
         await publish(self, position, *rest)
 
     patch(Term, "_publish", early)
@@ -217,6 +218,7 @@ def _clean_deposed(patch: Any) -> None:
             await publish(self, *rest)
 
     patch(Term, "_publish", unconfirmed)
+    patch(Checkpointer, "abandon", lambda self: None)
 
 
 @bug("idempotency forgotten at a checkpoint")

@@ -86,8 +86,10 @@ class BenchTerm:
     epoch = 1
 
     def __init__(self, clock: SimClock, depth: int) -> None:
+        self._clock = clock
         self.appender = BenchLane(clock, depth)
         self.root = SimpleNamespace(checkpoint=SimpleNamespace(form="empty", sequence=0))
+        self.live_until_ms = float("inf")
         self.live = True
         self.leads = True
         self.due = False
@@ -97,7 +99,10 @@ class BenchTerm:
         self.between_parts: Callable[[], None] = lambda: None
 
     def is_live(self) -> bool:
-        return self.live
+        return self.lease_left_ms() > 0
+
+    def lease_left_ms(self) -> float:
+        return min(self.live_until_ms - self._clock.monotonic_ms(), 3_600_000.0) if self.live else 0.0
 
     async def confirm(self) -> None:
         self.confirmations += 1

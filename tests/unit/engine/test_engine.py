@@ -381,6 +381,47 @@ class TestReads:
 
         on_bench(test)
 
+    def test_who_waits_on_a_leader_that_is_cut_off_is_sent_elsewhere(self):
+        """It would have been answered empty after a minute, while the next leader had jobs."""
+
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit(type="other")
+            began = bench.loop.now_ms
+            bench.term.live_until_ms = bench.clock.monotonic_ms() + 5_000
+            waits = [
+                bench.later(bench.claim(wait_ms=60_000, types=["mail"])),
+                bench.later(bench.engine.wait_finished(job_id, 60_000, lambda state: None)),
+            ]
+            await bench.pass_ms(3_000)
+            bench.term.live_until_ms += 5_000
+            await bench.pass_ms(6_900)
+            assert not any(wait.done() for wait in waits)
+            waits.append(bench.later(bench.claim(wait_ms=60_000, types=["mail"])))
+            for wait in waits:
+                with pytest.raises(NotLeader):
+                    await wait
+            assert bench.loop.now_ms - began < 10_100
+            assert bench.engine.waiting_claims == bench.engine.waiting_reads == 0
+
+        on_bench(test)
+
+    def test_a_leader_that_may_be_deposed_refuses_nobody_for_what_it_remembers(self):
+        """A worker would throw its finished work away because an old leader does not know its lease."""
+
+        async def test(bench: Bench) -> None:
+            bench.term.live = False
+            for command in (
+                Complete([CompleteItem("absent", "w")]),
+                Fail([FailItem("absent", "w")]),
+                Purge(["absent"]),
+            ):
+                with pytest.raises(NotLeader):
+                    await bench.engine.execute(command)
+            with pytest.raises(NotLeader):
+                await bench.claim()
+
+        on_bench(test)
+
     def test_waiting_for_a_job_ends_with_it(self):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
