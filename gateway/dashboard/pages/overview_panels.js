@@ -20,6 +20,8 @@ const DAY_MS = 86_400_000;
 const ENOUGH_JOBS = 100;
 /** From so many finished jobs on the cost of one is told. */
 const SHOWN = 6;
+const SILENT_MS = 120_000;
+/** The broker itself counts no worker that it has not heard of for so long. */
 const STATE_CHARACTERS = 100_000;
 
 /**
@@ -180,7 +182,7 @@ export function FailingPanel({ stats }) {
 }
 
 export function WorkersPanel() {
-  const loaded = useLoaded((signal) => listWorkers(signal, 100), [], { everyMs: 2_000 });
+  const loaded = useLoaded((signal) => listWorkers(signal), [], { everyMs: 2_000 });
   const now = useNow();
   return html`<section class="card">
     <header>
@@ -189,7 +191,8 @@ export function WorkersPanel() {
     </header>
     <${Shown} loaded=${loaded}>
       ${(/** @type {{workers: Worker[], nextPageToken: string}} */ { workers }) => {
-        const busiest = [...workers].sort((a, b) => b.leases - a.leases || b.lastSeenAt - a.lastSeenAt).slice(0, SHOWN);
+        const active = workers.filter((one) => one.leases > 0 || now - one.lastSeenAt < SILENT_MS);
+        const busiest = active.sort((a, b) => b.leases - a.leases || b.lastSeenAt - a.lastSeenAt).slice(0, SHOWN);
         if (!busiest.length) {
           return html`<${Empty} title="No worker was seen lately">
             <p>
@@ -204,11 +207,10 @@ export function WorkersPanel() {
               <th>Worker</th>
               <th>Types</th>
               <th class="number">Holds</th>
-              <th class="number">Seen</th>
             </tr>
           </thead>
           <tbody>
-            ${busiest.map((one) => html`<${WorkerRow} key=${one.workerId} worker=${one} now=${now} />`)}
+            ${busiest.map((one) => html`<${WorkerRow} key=${one.workerId} worker=${one} />`)}
           </tbody>
         </table>`;
       }}
@@ -216,15 +218,14 @@ export function WorkersPanel() {
   </section>`;
 }
 
-/** @param {{worker: Worker, now: number}} props */
-function WorkerRow({ worker, now }) {
+/** @param {{worker: Worker}} props */
+function WorkerRow({ worker }) {
   return html`<tr>
     <td class="cut"><a href="/jobs?worker=${encodeURIComponent(worker.workerId)}">${visible(worker.workerId)}</a></td>
     <td class="cut" title=${worker.types.join(", ")}>
       ${worker.types.length ? visible(worker.types.join(", ")) : html`<span class="soft">any</span>`}
     </td>
     <td class="number">${worker.slots ? `${worker.leases}/${worker.slots}` : worker.leases}</td>
-    <td class="number"><${Ago} at=${worker.lastSeenAt} now=${now} /></td>
   </tr>`;
 }
 

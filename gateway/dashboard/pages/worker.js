@@ -75,7 +75,7 @@ export function WorkerPage({ address }) {
       </header>
       <div class="field-grid">
         <${Field} name="id" label="Worker id" form=${form} wrong=${wrong.id} locked=${busy} onChange=${setForm} />
-        <${Field} name="types" label="Types, by commas; none: any" form=${form} locked=${busy} onChange=${setForm} />
+        <${Field} name="types" label="Types (none: any)" form=${form} locked=${busy} onChange=${setForm} />
         ${NUMBERS.map(
           ({ name, label }) =>
             html`<${Field}
