@@ -41,11 +41,13 @@ class SimBroker:
         self.name = name
         self.broker: Broker | None = None
         self.lives = 0
+        self.started_ms = 0.0
         self.start()
 
     def start(self) -> None:
         """Begin a process."""
         self.lives += 1
+        self.started_ms = self.world.loop.now_ms
         world = self.world
         draw = random.Random(f"{self.name}.{self.lives} {world.swarm.seed}")
         self.node = Node(world.loop, self.name)
