@@ -31,7 +31,18 @@ CREDENTIALS = {
 class Cluster:
     """`size` brokers over `server`, started one after the other, so that the first leads. An async context manager."""
 
-    def __init__(self, server: Server, bucket: str, prefix: str, logs: Path, bell: Bell, size: int = 3) -> None:
+    def __init__(
+        self,
+        server: Server,
+        bucket: str,
+        prefix: str,
+        logs: Path,
+        bell: Bell,
+        size: int = 3,
+        *,
+        interval_ms: int = INTERVAL_MS,
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> None:
         self.bell = bell
         self.witness = Witness(f"/{bucket}/{prefix}", bell.ring)
         self.brokers: list[BrokerProcess] = []
@@ -40,6 +51,10 @@ class Cluster:
         self._bucket = bucket
         self._prefix = prefix
         self._logs = logs
+        self._timing = {
+            "BROKER_HEARTBEAT_INTERVAL_MS": str(interval_ms),
+            "BROKER_HEARTBEAT_TIMEOUT_MS": str(timeout_ms),
+        }
 
     async def __aenter__(self) -> Self:
         ports = free_ports(len(self.proxies))
@@ -54,8 +69,7 @@ class Cluster:
                 "S3_PREFIX": self._prefix,
                 "S3_ENDPOINT_URL": proxy.endpoint,
                 "BROKER_ADVERTISE_ADDRESS": relay.address,
-                "BROKER_HEARTBEAT_INTERVAL_MS": str(INTERVAL_MS),
-                "BROKER_HEARTBEAT_TIMEOUT_MS": str(TIMEOUT_MS),
+                **self._timing,
                 **CREDENTIALS,
             }
             self.brokers.append(BrokerProcess(f"broker-{number}", ports[number], variables, self._logs, self.bell))
