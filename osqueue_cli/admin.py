@@ -33,9 +33,18 @@ class Admin:
         self._link = BrokerLink(endpoints, token=token)
         self._retrying = Retrying(RetryOptions(timeout_ms=self._timeout_ms, retry_deadline_ms=timeout_ms))
 
+    @property
+    def address(self) -> str:
+        """host:port of the broker that answered last."""
+        return self._link.address
+
     async def call(self, name: str, request: "Message") -> Any:
         """The answer to the unary RPC `name`."""
         return await self._retrying.run(lambda: self._link.call(name, request, self._timeout_ms))
+
+    async def once(self, name: str, request: "Message") -> Any:
+        """The answer to the unary RPC `name`, tried once: for what a second call would do again."""
+        return await self._link.call(name, request, self._timeout_ms)
 
     async def close(self) -> None:
         """Disconnect."""

@@ -20,10 +20,19 @@ SECTIONS = {
     "Look after it": {
         "stats": Entry("osqueue_cli.commands.stats:stats", "Show how many jobs there are and how fast they flow."),
         "top": Entry("osqueue_cli.commands.top:top", "Watch the queue live."),
+        "history": Entry(
+            "osqueue_cli.commands.history:history", "Show the leader's figures of the last hour, a line for each step."
+        ),
         "workers": Entry("osqueue_cli.commands.workers:workers", "List the workers seen lately, with what they hold."),
         "dead": Entry("osqueue_cli.commands.dead:dead", "Dead letters: list, retry."),
         "pause": Entry("osqueue_cli.commands.pausing:pause", "Hand out no more jobs of these types."),
         "resume": Entry("osqueue_cli.commands.pausing:resume", "Hand out jobs of these types again."),
+        "purge": Entry(
+            "osqueue_cli.commands.purge:purge", "Remove finished jobs for good, with payload, result and history."
+        ),
+        "step-down": Entry(
+            "osqueue_cli.commands.step_down:step_down", "Let the leader hand over to a standby, and say who leads then."
+        ),
     },
     "Look underneath": {
         "inspect": Entry("osqueue_cli.commands.inspect:inspect", "Show the queue as it lies in the store."),

@@ -1,11 +1,10 @@
 """`osqueue dead`: jobs that failed for good, and their second chance."""
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from osqueue_cli import admin, output
+from osqueue_cli import admin, asking, output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
@@ -79,12 +78,12 @@ def retry(
     async def change(client: "OsqueueClient", only_look: bool) -> Any:
         return await client.retry_jobs(job_ids, matching=matching, dry_run=only_look)
 
-    if by_filter and not (dry_run or yes or as_json) and sys.stdin.isatty():
+    if by_filter and not (dry_run or yes or as_json) and asking.is_somebody_there():
         found = connection.run(lambda client: change(client, True))
         if not found.changed:
             output.note("no dead letter matches")
             return
-        click.confirm(f"make {output.plural(len(found.changed), 'dead job')} ready again?", abort=True)
+        asking.confirm(f"make {output.plural(len(found.changed), 'dead job')} ready again?")
     _report(connection.run(lambda client: change(client, dry_run)), dry_run, as_json)
 
 

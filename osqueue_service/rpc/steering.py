@@ -1,5 +1,6 @@
 """What operators call to change the course of jobs: cancel, retry, purge, pause, resume, step down."""
 
+import logging
 from typing import Any
 
 from msgspec import Struct
@@ -21,6 +22,8 @@ from osqueue_service.state.machine import decide
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2
+
+log = logging.getLogger(__name__)
 
 Selecting = queue_pb2.CancelJobsRequest | queue_pb2.RetryJobsRequest | admin_pb2.PurgeRequest
 
@@ -132,6 +135,7 @@ class Steering:
         wrong = Violations()
         check_text(request.reason, "reason", self._limits.reason_bytes, "reason_bytes", wrong)
         wrong.check()
+        log.warning("asked to step down: %s", request.reason or "no reason given")
         await self._broker.step_down()
         return admin_pb2.StepDownResponse(commit=commit_position(engine))
 

@@ -152,10 +152,11 @@ class TestPurge:
         assert await status(queue, waiting) == "unclaimed"
 
 
-async def test_stepping_down_ends_leadership_in_order(app, queue, admin):
+async def test_stepping_down_ends_leadership_in_order(app, queue, admin, caplog):
     await submit(queue)
     answer = await admin.StepDown(admin_pb2.StepDownRequest(reason="maintenance"))
     assert answer.commit.epoch == 1 and answer.commit.sequence > 0
+    assert "asked to step down: maintenance" in caplog.text
     with refused("NOT_LEADER"):
         await claim(queue)
 

@@ -1,0 +1,140 @@
+"""`osqueue purge`: finished jobs are removed for good."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from osqueue_cli import admin, asking, output
+from osqueue_cli.connection import Connection, connection_options
+from osqueue_cli.exits import exit_of
+from osqueue_cli.failing import Failure
+from osqueue_cli.params import LABEL, PAST, labels
+
+if TYPE_CHECKING:
+    from osqueue import OsqueueError
+    from osqueue.job import JobFilter
+
+STATUSES = ("completed", "dead", "cancelled")
+IDS_PER_CALL = 1_000
+"""As many as one Purge takes."""
+REFUSALS_SHOWN = 10
+
+
+@dataclass
+class Purged:
+    """What was removed, or would be, with the status that it had; and what was refused, and why."""
+
+    jobs: dict[str, str] = field(default_factory=dict)
+    refused: "dict[str, OsqueueError]" = field(default_factory=dict)
+
+    @property
+    def in_words(self) -> str:
+        """How many, by status."""
+        statuses = Counter(self.jobs.values())
+        told = ", ".join(f"{statuses[status]:,} {status}" for status in STATUSES if statuses[status])
+        return output.plural(len(self.jobs), "job") + (f" ({told})" if told else "")
+
+
+@click.command(no_args_is_help=True)
+@click.argument("job_ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every finished job.")
+@click.option("-s", "--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Those that ended so.")
+@click.option("-t", "--type", "types", multiple=True, metavar="TYPE", help="Those of these types; repeatable.")
+@click.option("-w", "--worker", "worker_id", default="", help="Those that this worker held last.")
+@click.option("-m", "--meta", type=LABEL, multiple=True, metavar="KEY=VALUE", help="Those with this label; repeatable.")
+@click.option("--error", "error_type", default="", metavar="TYPE", help="Those whose last error is of this type.")
+@click.option("--since", "created_from", type=PAST, default=0, help="Submitted since: 1h, 2025-01-31T09:00.")
+@click.option("--before", "created_before", type=PAST, default=0, help="Submitted before.")
+@click.option("--dry-run", is_flag=True, help="Say which, and change nothing; so it is, too, when nobody can be asked.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@connection_options
+def purge(
+    connection: Connection, as_json: bool, job_ids: tuple[str, ...], everything: bool, dry_run: bool, yes: bool,
+    meta: tuple[tuple[str, str], ...], **filters: Any,
+) -> None:  # fmt: skip
+    """Remove finished jobs for good, with payload, result and history.
+
+    What would be removed is counted first, and then asked about. In a script nothing is removed without --yes.
+    A promised retention does not protect from it. Jobs that are not finished stay.
+
+    \b
+    Examples:
+      osqueue purge 01J8... 01J9...
+      osqueue purge --status dead --type email --error SmtpError
+      osqueue purge --status completed --before 7d --yes
+      osqueue purge --all --dry-run
+    """
+    from osqueue.job import JobFilter
+
+    by_filter = bool(everything or meta or any(filters.values()))
+    if bool(job_ids) == by_filter:
+        raise click.UsageError("say which: ids, or options such as --status and --before, or --all")
+    which = JobFilter(metadata=labels(meta), **filters) if by_filter else job_ids
+    if yes and not dry_run:
+        _report(_run(connection, which), as_json=as_json)
+        return
+    found = _run(connection, which, dry_run=True)
+    if dry_run or as_json or not (found.jobs and asking.is_somebody_there()):
+        _report(found, dry_run=True, as_json=as_json)
+        return
+    asking.confirm_many(f"remove {found.in_words} for good?", len(found.jobs))
+    done = _run(connection, list(found.jobs))  # what was shown, and not what has finished since
+    gone = [job_id for job_id, error in done.refused.items() if error.reason == "JOB_NOT_FOUND"]
+    for job_id in gone:  # evicted in the meantime, which is what was wanted
+        del done.refused[job_id]
+    _report(Purged(done.jobs, {**found.refused, **done.refused}))
+
+
+def _run(connection: Connection, which: "JobFilter | Sequence[str]", *, dry_run: bool = False) -> Purged:
+    return admin.run(connection, lambda calls: _purge(calls, which, dry_run))
+
+
+async def _purge(calls: admin.Admin, which: "JobFilter | Sequence[str]", dry_run: bool) -> Purged:
+    from osqueue.job import JobFilter
+    from osqueue.transports.grpc_errors import from_item_error
+    from osqueue.transports.wire_shapes import job_filter
+    from osqueue_stubs.osqueue.v1.admin_pb2 import PurgeRequest
+
+    if isinstance(which, JobFilter):
+        requests = [PurgeRequest(filter=job_filter(which), dry_run=dry_run)]
+    else:
+        chunks = [which[start : start + IDS_PER_CALL] for start in range(0, len(which), IDS_PER_CALL)]
+        requests = [PurgeRequest(job_ids=chunk, dry_run=dry_run) for chunk in chunks]
+    purged = Purged()
+    for request in requests:
+        while True:
+            answer = await calls.call("Purge", request)
+            for result in answer.results:
+                if result.HasField("error"):
+                    purged.refused[result.job_id] = from_item_error(result.error, "Purge")
+                else:
+                    purged.jobs[result.job_id] = result.purged_status
+            request.page_token = answer.next_page_token
+            if not request.page_token:
+                break
+    return purged
+
+
+def _report(purged: Purged, *, dry_run: bool = False, as_json: bool = False) -> None:
+    if as_json:
+        output.print_json(
+            {
+                "dryRun": dry_run,
+                "purged": list(purged.jobs),
+                "refused": {job_id: error.message for job_id, error in purged.refused.items()},
+            }
+        )
+    else:
+        would = "would be removed" if dry_run else "removed"
+        click.echo(f"{purged.in_words} {would}")
+        if dry_run and purged.jobs:
+            output.note("nothing was changed; --yes removes them")
+        for job_id, error in list(purged.refused.items())[:REFUSALS_SHOWN]:
+            output.note(f"{job_id}: {error.message}")
+    if purged.refused:
+        first = next(iter(purged.refused.values()))
+        unchanged = f"{output.plural(len(purged.refused), 'job')} unchanged"
+        raise Failure(unchanged, exit_of(first.tag, first.reason), tag=first.tag, reason=first.reason)
