@@ -32,6 +32,9 @@ SUBMITTERS = 10
 """Tasks that submit through the one client, a job after the other."""
 WAITERS = 10
 """Tasks that wait for the result of each job before they submit the next."""
+SERVED = 50
+"""Submissions that a leader has answered before it is killed, on however slow a machine."""
+SERVED_LIMIT_S = 60
 PAUSE_S = 0.05
 HANDLER_S = 0.01
 
@@ -39,14 +42,20 @@ HANDLER_S = 0.01
 class Guest:
     """One client that submits, and what it was told."""
 
-    def __init__(self, client: OsqueueClient) -> None:
+    def __init__(self, client: OsqueueClient, bell: Bell) -> None:
         self.client = client
+        self.bell = bell
         self.told: dict[str, int] = {}
         """The number in each acknowledged job, by the job's id."""
         self.slowest_s = 0.0
         """The longest that one call took."""
         self.enough = asyncio.Event()
         self._numbers = itertools.count()
+
+    async def served(self, count: int) -> None:
+        """Return once so many more submissions have been answered."""
+        goal = len(self.told) + count
+        await self.bell.until(lambda: len(self.told) >= goal, f"{count} answers", SERVED_LIMIT_S)
 
     async def submit(self, *, wait: bool) -> None:
         """Submit until it is enough. Raises what a caller would see."""
@@ -57,17 +66,20 @@ class Guest:
             self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
             assert handle.id not in self.told
             self.told[handle.id] = number
+            self.bell.ring()
             if wait:
                 assert await handle.result() == -number
             else:
                 await asyncio.sleep(PAUSE_S)
 
 
-async def kill_leaders(cluster: Cluster) -> None:
-    """kill -9 whoever leads, every five seconds, and have it back as a standby."""
-    began_s = time.monotonic()
-    for turn in range(1, KILLS + 1):
-        await asyncio.sleep(began_s + turn * EVERY_S - time.monotonic())
+async def kill_leaders(cluster: Cluster, guest: Guest) -> None:
+    """kill -9 whoever leads and serves, every five seconds, and have it back as a standby."""
+    due_s = time.monotonic()
+    for _ in range(KILLS):
+        await guest.served(SERVED)
+        due_s = max(due_s + EVERY_S, time.monotonic())
+        await asyncio.sleep(due_s - time.monotonic())
         leader = await cluster.leader()
         await leader.signal(signal.SIGKILL)
         await leader.ended()
@@ -101,12 +113,12 @@ async def test_nobody_hears_of_leaders_that_die(seaweedfs: Server, folder: Path)
     async with Cluster(seaweedfs, BUCKET, "soak/", folder, Bell(), **timing) as cluster:
         await cluster.leader()
         async with OsqueueClient(cluster.addresses) as client, OsqueueClient(cluster.addresses) as consumer:
-            guest, worker = Guest(client), Worker(consumer, {"soak": handle})
+            guest, worker = Guest(client, cluster.bell), Worker(consumer, {"soak": handle})
             async with asyncio.TaskGroup() as tasks:  # ends at once when a caller hears an error
                 working = tasks.create_task(worker.run(handle_signals=False))
                 submitting = [tasks.create_task(guest.submit(wait=False)) for _ in range(SUBMITTERS)]
                 submitting += [tasks.create_task(guest.submit(wait=True)) for _ in range(WAITERS)]
-                await kill_leaders(cluster)
+                await kill_leaders(cluster, guest)
                 guest.enough.set()
                 await asyncio.gather(*submitting)
                 for job_id, number in guest.told.items():
