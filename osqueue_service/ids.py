@@ -10,7 +10,8 @@ from typing import Protocol
 
 # Crockford's base 32: no i, l, o or u, so that an id survives being read aloud.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+# Eight bytes stand for each character, so each is as likely as any other.
+_CHARACTER_OF = bytes(ord(_ALPHABET[byte % 32]) for byte in range(256))
 
 
 class IdSource(Protocol):
@@ -40,10 +41,10 @@ class IdSource(Protocol):
 class SystemIds:
     """Ids from the operating system's random numbers, drawn in blocks because a system call per id is slow."""
 
-    _BLOCK_BYTES = 8_192
+    _BLOCK_CHARS = 8_192
 
     def __init__(self) -> None:
-        self._block = b""
+        self._block = ""
         self._offset = 0
         self._random = random.Random(os.urandom(32))
 
@@ -63,12 +64,11 @@ class SystemIds:
         return self._random.random()
 
     def _text(self, length: int) -> str:
-        """`length` random characters (an even number), five bits each."""
-        size = (length * 5 + 7) // 8
+        """`length` random characters, five bits each; no character is ever given twice."""
         start = self._offset
-        if start + size > len(self._block):
-            self._block = os.urandom(self._BLOCK_BYTES)
-            start = 0
-        self._offset = start + size
-        bits = int.from_bytes(self._block[start : start + size], "big")
-        return "".join([_PAIRS[bits >> shift & 1023] for shift in range(0, length * 5, 10)])
+        end = start + length
+        if end > len(self._block):
+            self._block = os.urandom(self._BLOCK_CHARS).translate(_CHARACTER_OF).decode("ascii")
+            start, end = 0, length
+        self._offset = end
+        return self._block[start:end]

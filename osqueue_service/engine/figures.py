@@ -4,7 +4,7 @@ One row per second for an hour, overall; and rates per type that fade with a min
 here is durable: a new leader begins with an empty account.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from math import exp
 
@@ -100,23 +100,25 @@ class Figures:
         jobs = state.jobs
         if isinstance(record, Submitted):
             second.submitted += len(record.jobs)
-            for spec in record.jobs:
-                self._of(spec.type, now_ms).submitted += _PER_SECOND
+            for rates, count in self._by_type([spec.type for spec in record.jobs], now_ms):
+                rates.submitted += _PER_SECOND * count
             self._total(now_ms).submitted += _PER_SECOND * len(record.jobs)
         elif isinstance(record, Claimed):
             second.claimed += len(record.grants)
-            for grant in record.grants:
-                job = jobs[grant.number]
+            claimed = [jobs[grant.number] for grant in record.grants]
+            for job in claimed:
                 second.wait.add(now_ms - job.ready_since)
-                self._of(job.spec.type, now_ms).claimed += _PER_SECOND
+            for rates, count in self._by_type([job.spec.type for job in claimed], now_ms):
+                rates.claimed += _PER_SECOND * count
             self._total(now_ms).claimed += _PER_SECOND * len(record.grants)
         elif isinstance(record, Completed):
             second.completed += len(record.items)
             self.completed += len(record.items)
-            for item in record.items:
-                job = jobs[item.number]
+            completed = [jobs[item.number] for item in record.items]
+            for job in completed:
                 second.run.add(now_ms - job.history[-1].started_at)
-                self._of(job.spec.type, now_ms).completed += _PER_SECOND
+            for rates, count in self._by_type([job.spec.type for job in completed], now_ms):
+                rates.completed += _PER_SECOND * count
             self._total(now_ms).completed += _PER_SECOND * len(record.items)
         elif isinstance(record, AttemptsEnded):
             for end in record.items:
@@ -147,6 +149,10 @@ class Figures:
         if self._all.at != now_ms:
             self._all.fade(now_ms)
         return self._all
+
+    def _by_type(self, names: list[str], now_ms: int) -> Iterator[tuple[Rates, int]]:
+        """The rates of each type named, and how often it is: batches are mostly of one type."""
+        return ((self._of(name, now_ms), count) for name, count in Counter(names).items())
 
     def _of(self, type_name: str, now_ms: int) -> Rates:
         rates = self._types.get(type_name)

@@ -9,7 +9,7 @@ from osqueue_service.engine import events
 from osqueue_service.engine.events import EventHub, JobEvent
 from osqueue_service.engine.figures import Figures
 from osqueue_service.engine.leases import LeaseTable
-from osqueue_service.engine.workers import WorkerTable
+from osqueue_service.engine.workers import Worker, WorkerTable
 from osqueue_service.limits import Limits
 from osqueue_service.state.apply import apply
 from osqueue_service.state.model import Ending, Status
@@ -56,8 +56,7 @@ class Projections:
                 worker.numbers[grant.number] = None
             worker.claimed += len(record.grants)
         elif isinstance(record, Completed):
-            for item in record.items:
-                self._end_lease(item.number, Ending.COMPLETED)
+            self._complete(record)
         elif isinstance(record, AttemptsEnded):
             for end in record.items:
                 self._end_lease(end.number, end.ending)
@@ -65,10 +64,22 @@ class Projections:
             for number in record.numbers:
                 self._end_lease(number, Ending.CANCELLED)
 
+    def _complete(self, record: Completed) -> None:
+        worker: Worker | None = None
+        for item in record.items:
+            number = item.number
+            lease = self.leases.end(number)
+            if lease is None:
+                continue
+            if worker is None or worker.id != lease.worker_id:
+                worker = self.workers.get(lease.worker_id)
+            if worker is not None:
+                worker.numbers.pop(number, None)
+                worker.completed += 1
+
     def _end_lease(self, number: int, ending: Ending) -> None:
         lease = self.leases.end(number)
         worker = self.workers.get(lease.worker_id) if lease is not None else None
         if worker is not None:
             worker.numbers.pop(number, None)
-            worker.completed += ending is Ending.COMPLETED
             worker.failed += ending in (Ending.FAILED, Ending.EXPIRED, Ending.TIMED_OUT)

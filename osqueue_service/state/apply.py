@@ -22,7 +22,6 @@ from osqueue_service.state.model import (
 from osqueue_service.state.placement import changing, enter, leave
 from osqueue_service.state.records import (
     AnyRecord,
-    AttemptEnd,
     AttemptsEnded,
     Cancelled,
     CancelRequested,
@@ -101,7 +100,7 @@ def _completed(state: State, record: Completed, at_ms: int) -> None:
     for item in record.items:
         job = _job(state, item.number, Status.IN_PROGRESS)
         leave(state, job)
-        _end_attempt(state, job, AttemptEnd(job.number, Ending.COMPLETED, Status.COMPLETED), at_ms)
+        _end_attempt(state, job, at_ms, Ending.COMPLETED, Status.COMPLETED)
         job.result = item.result
         _finish(state, job, Status.COMPLETED, at_ms, record.retention_ms)
     state.counters.completed += len(record.items)
@@ -112,7 +111,7 @@ def _attempts_ended(state: State, record: AttemptsEnded, at_ms: int) -> None:
     for item in record.items:
         job = _job(state, item.number, Status.IN_PROGRESS)
         leave(state, job)
-        _end_attempt(state, job, item, at_ms)
+        _end_attempt(state, job, at_ms, item.ending, item.status, item.next_at, item.error_type, item.error_message)
         match item.ending:
             case Ending.FAILED:
                 counters.failed += 1
@@ -245,22 +244,32 @@ def _require(condition: bool, problem: str) -> None:
         raise BrokenRecord(problem)
 
 
-def _end_attempt(state: State, job: Job, end: AttemptEnd, at_ms: int) -> None:
+def _end_attempt(
+    state: State,
+    job: Job,
+    at_ms: int,
+    ending: Ending,
+    became: Status,
+    next_at: int = 0,
+    error_type: str = "",
+    error_message: str = "",
+) -> None:
     lease = job.lease
     assert lease is not None
     attempt = Attempt(
-        number=lease.attempt,
-        worker_id=lease.worker_id,
-        token=lease.token,
-        started_at=lease.started_at,
-        ended_at=at_ms,
-        ending=end.ending,
-        became=end.status,
-        next_at=end.next_at,
-        error_type=end.error_type,
-        error_message=end.error_message,
+        lease.attempt,
+        lease.worker_id,
+        lease.token,
+        lease.started_at,
+        at_ms,
+        ending,
+        became,
+        next_at,
+        error_type,
+        error_message,
     )
-    job.history = (*job.history, attempt)[-state.history_limit :]
+    history = job.history
+    job.history = (*history, attempt)[-state.history_limit :] if history else (attempt,)
     job.lease = None
 
 

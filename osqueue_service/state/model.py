@@ -76,8 +76,10 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
     @property
     def size(self) -> int:
         """Bytes that count against the queue's limit: what the producer sent."""
-        meta = sum(len(k) + len(v) for k, v in self.metadata.items()) if self.metadata else 0
-        return len(self.payload) + len(self.type) + len(self.idempotency_key) + meta
+        size = len(self.payload) + len(self.type) + len(self.idempotency_key)
+        if self.metadata:
+            size += sum(len(k) + len(v) for k, v in self.metadata.items())
+        return size
 
 
 def one_type_string(spec: JobSpec) -> JobSpec:
@@ -159,7 +161,9 @@ class Job(Struct, gc=False):
     @property
     def ready_since(self) -> int:
         """When a job that waits, or was claimed from waiting, became ready (ms)."""
-        since = max(self.created_at, self.spec.run_at)
+        since, run_at = self.created_at, self.spec.run_at
+        if run_at > since:
+            since = run_at
         if self.history:
             last = self.history[-1]
             since = max(since, last.ended_at, last.next_at)
