@@ -9,6 +9,12 @@ from typing import Any
 
 from osqueue_service.state.fingerprint import of_job
 from osqueue_service.state.model import (
+    CANCELLED,
+    COMPLETED,
+    DEAD,
+    IN_PROGRESS,
+    SCHEDULED,
+    UNCLAIMED,
     Attempt,
     Ending,
     Job,
@@ -62,7 +68,7 @@ def _submitted(state: State, record: Submitted, at_ms: int) -> None:
     number = first
     for spec in record.jobs:
         delayed = spec.run_at > at_ms
-        job = Job(one_type_string(spec), number, at_ms, number, Status.SCHEDULED if delayed else Status.UNCLAIMED)
+        job = Job(one_type_string(spec), number, at_ms, number, SCHEDULED if delayed else UNCLAIMED)
         if delayed:
             job.due_at = spec.run_at
         state.jobs[number] = job
@@ -86,30 +92,31 @@ def _submitted(state: State, record: Submitted, at_ms: int) -> None:
 def _claimed(state: State, record: Claimed, at_ms: int) -> None:
     worker_id, claim_key = record.worker_id, record.claim_key
     for grant in record.grants:
-        job = _job(state, grant.number, Status.UNCLAIMED)
+        job = _job(state, grant.number, UNCLAIMED)
         leave(state, job)
         job.attempts += 1
         job.claims += 1
         job.lease = Lease(grant.token, worker_id, job.claims, at_ms, grant.lease_ms, claim_key)
-        job.status = Status.IN_PROGRESS
+        job.status = IN_PROGRESS
         enter(state, job)
     state.counters.claimed += len(record.grants)
 
 
 def _completed(state: State, record: Completed, at_ms: int) -> None:
+    done = Ending.COMPLETED
     for item in record.items:
-        job = _job(state, item.number, Status.IN_PROGRESS)
+        job = _job(state, item.number, IN_PROGRESS)
         leave(state, job)
-        _end_attempt(state, job, at_ms, Ending.COMPLETED, Status.COMPLETED)
+        _end_attempt(state, job, at_ms, done, COMPLETED)
         job.result = item.result
-        _finish(state, job, Status.COMPLETED, at_ms, record.retention_ms)
+        _finish(state, job, COMPLETED, at_ms, record.retention_ms)
     state.counters.completed += len(record.items)
 
 
 def _attempts_ended(state: State, record: AttemptsEnded, at_ms: int) -> None:
     counters = state.counters
     for item in record.items:
-        job = _job(state, item.number, Status.IN_PROGRESS)
+        job = _job(state, item.number, IN_PROGRESS)
         leave(state, job)
         _end_attempt(state, job, at_ms, item.ending, item.status, item.next_at, item.error_type, item.error_message)
         match item.ending:
@@ -122,46 +129,45 @@ def _attempts_ended(state: State, record: AttemptsEnded, at_ms: int) -> None:
             case _:
                 counters.released += 1
                 job.attempts -= 1
-        match item.status:
-            case Status.DEAD:
-                _finish(state, job, Status.DEAD, at_ms, record.dead_retention_ms)
-                counters.died += 1
-            case Status.CANCELLED:
-                _finish(state, job, Status.CANCELLED, at_ms, record.retention_ms)
-                counters.cancelled += 1
-            case _:
-                job.status = item.status
-                job.due_at = item.next_at
-                enter(state, job)
+        if item.status is DEAD:
+            _finish(state, job, DEAD, at_ms, record.dead_retention_ms)
+            counters.died += 1
+        elif item.status is CANCELLED:
+            _finish(state, job, CANCELLED, at_ms, record.retention_ms)
+            counters.cancelled += 1
+        else:
+            job.status = item.status
+            job.due_at = item.next_at
+            enter(state, job)
 
 
 def _promoted(state: State, record: Promoted, at_ms: int) -> None:
     _require(record.first == state.next_number, "places are given out of order")
     for number in record.numbers:
-        job = _job(state, number, Status.SCHEDULED)
+        job = _job(state, number, SCHEDULED)
         leave(state, job)
         _wait_again(state, job)
 
 
 def _cancel_requested(state: State, record: CancelRequested, at_ms: int) -> None:
     for number in record.numbers:
-        job = _job(state, number, Status.IN_PROGRESS)
+        job = _job(state, number, IN_PROGRESS)
         changing(state, job)
         job.cancel_requested = True
 
 
 def _cancelled(state: State, record: Cancelled, at_ms: int) -> None:
     for number in record.numbers:
-        job = _job(state, number, Status.UNCLAIMED, Status.SCHEDULED)
+        job = _job(state, number, UNCLAIMED, SCHEDULED)
         leave(state, job)
-        _finish(state, job, Status.CANCELLED, at_ms, record.retention_ms)
+        _finish(state, job, CANCELLED, at_ms, record.retention_ms)
     state.counters.cancelled += len(record.numbers)
 
 
 def _retried(state: State, record: Retried, at_ms: int) -> None:
     _require(record.first == state.next_number, "places are given out of order")
     for number in record.numbers:
-        job = _job(state, number, Status.DEAD)
+        job = _job(state, number, DEAD)
         leave(state, job)
         job.attempts = 0
         job.finished_at = job.keep_until = 0
@@ -173,13 +179,13 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
 
 def _evicted(state: State, record: Evicted, at_ms: int) -> None:
     for number in record.numbers:
-        job = _job(state, number, Status.COMPLETED, Status.DEAD, Status.CANCELLED)
+        job = _job(state, number, COMPLETED, DEAD, CANCELLED)
         for end in job.history:
             expires_at = end.ended_at + record.settled_ttl_ms
             if expires_at > at_ms and end.token:
                 entry = SettledEntry(end.token, number, end.worker_id, end.ending, end.became, expires_at, end.next_at)
                 state.settled.remember(end.token, entry)
-        if job.status is Status.DEAD:
+        if job.status is DEAD:
             state.counters.dead_evicted += 1
         state.counters.evicted += 1
         _remove(state, job)
@@ -194,7 +200,7 @@ def _forgotten(state: State, record: Forgotten, at_ms: int) -> None:
 def _purged(state: State, record: Purged, at_ms: int) -> None:
     for number in record.numbers:
         job = _job(state, number, *Status)
-        if job.status is Status.DEAD:
+        if job.status is DEAD:
             state.counters.dead_purged += 1
         elif not job.status.finished:
             state.counters.live_purged += 1
@@ -283,7 +289,7 @@ def _finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: in
 
 def _wait_again(state: State, job: Job) -> None:
     """The job waits behind all others of its priority."""
-    job.status = Status.UNCLAIMED
+    job.status = UNCLAIMED
     job.place = state.next_number
     state.next_number += 1
     enter(state, job)

@@ -6,7 +6,7 @@ the status it has then; nothing else touches an index.
 
 from osqueue_service.state.deadlines import Deadlines
 from osqueue_service.state.index import Index
-from osqueue_service.state.model import Job, Lease, Status
+from osqueue_service.state.model import DEAD, IN_PROGRESS, SCHEDULED, UNCLAIMED, Job, Lease, Status
 from osqueue_service.state.state import State
 
 
@@ -19,7 +19,7 @@ def changing(state: State, job: Job) -> None:
 def _retention(state: State, job: Job) -> Deadlines:
     if job.spec.retention_ms:
         return state.promised_retention
-    return state.dead_retention if job.status is Status.DEAD else state.retention
+    return state.dead_retention if job.status is DEAD else state.retention
 
 
 def leave(state: State, job: Job) -> None:
@@ -34,25 +34,24 @@ def leave(state: State, job: Job) -> None:
     counts[status] -= 1
     if not counts[status] and not any(counts):
         del state.type_counts[job.spec.type]
-    match status:
-        case Status.UNCLAIMED:
-            state.ready.remove(job)
-        case Status.SCHEDULED:
-            state.scheduled.remove(job.due_at, job.number)
-            job.due_at = 0
-        case Status.IN_PROGRESS:
-            lease = job.lease
-            assert lease is not None
-            if job.spec.timeout_ms:
-                state.timeouts.remove(lease.started_at + job.spec.timeout_ms, job.number)
-            if lease.claim_key:
-                _unlist_claim(state, lease, job.number)
-            state.shown_tokens.discard(lease.token)
-        case _:
-            _retention(state, job).remove(job.keep_until, job.number)
-            _count_finished(state, job, -1)
-            if status is Status.DEAD:
-                _leave_dead_group(state, job)
+    if status is UNCLAIMED:
+        state.ready.remove(job)
+    elif status is SCHEDULED:
+        state.scheduled.remove(job.due_at, job.number)
+        job.due_at = 0
+    elif status is IN_PROGRESS:
+        lease = job.lease
+        assert lease is not None
+        if job.spec.timeout_ms:
+            state.timeouts.remove(lease.started_at + job.spec.timeout_ms, job.number)
+        if lease.claim_key:
+            _unlist_claim(state, lease, job.number)
+        state.shown_tokens.discard(lease.token)
+    else:
+        _retention(state, job).remove(job.keep_until, job.number)
+        _count_finished(state, job, -1)
+        if status is DEAD:
+            _leave_dead_group(state, job)
 
 
 def enter(state: State, job: Job) -> None:
@@ -63,26 +62,25 @@ def enter(state: State, job: Job) -> None:
     if counts is None:
         counts = state.type_counts[job.spec.type] = [0] * len(Status)
     counts[status] += 1
-    match status:
-        case Status.UNCLAIMED:
-            state.ready.add(job)
-        case Status.SCHEDULED:
-            state.scheduled.add(job.due_at, job.number)
-        case Status.IN_PROGRESS:
-            lease = job.lease
-            assert lease is not None
-            if job.spec.timeout_ms:
-                state.timeouts.add(lease.started_at + job.spec.timeout_ms, job.number)
-            if lease.claim_key:
-                state.claims.setdefault((lease.worker_id, lease.claim_key), []).append(job.number)
-        case _:
-            _retention(state, job).add(job.keep_until, job.number)
-            _count_finished(state, job, 1)
-            if status is Status.DEAD:
-                group = state.dead_groups.get(_dead_group(job))
-                if group is None:
-                    group = state.dead_groups[_dead_group(job)] = Index()
-                job.ready_node = group.add(job.number, job)
+    if status is UNCLAIMED:
+        state.ready.add(job)
+    elif status is SCHEDULED:
+        state.scheduled.add(job.due_at, job.number)
+    elif status is IN_PROGRESS:
+        lease = job.lease
+        assert lease is not None
+        if job.spec.timeout_ms:
+            state.timeouts.add(lease.started_at + job.spec.timeout_ms, job.number)
+        if lease.claim_key:
+            state.claims.setdefault((lease.worker_id, lease.claim_key), []).append(job.number)
+    else:
+        _retention(state, job).add(job.keep_until, job.number)
+        _count_finished(state, job, 1)
+        if status is DEAD:
+            group = state.dead_groups.get(_dead_group(job))
+            if group is None:
+                group = state.dead_groups[_dead_group(job)] = Index()
+            job.ready_node = group.add(job.number, job)
 
 
 def _unlist_claim(state: State, lease: Lease, number: int) -> None:
@@ -111,7 +109,7 @@ def _count_finished(state: State, job: Job, sign: int) -> None:
     size = sign * job.size
     if job.spec.retention_ms:
         state.promised_bytes += size
-    elif job.status is Status.DEAD:
+    elif job.status is DEAD:
         state.dead_bytes += size
     else:
         state.finished_bytes += size

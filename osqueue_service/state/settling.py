@@ -31,9 +31,10 @@ def decide_complete(
     completions: list[Completion] = []
     seen: set[int] = set()
     answers: list[OsqueueError | None] = []
+    done = Ending.COMPLETED
     for item in command.items:
         try:
-            job = _current(state, item, Ending.COMPLETED, now_ms, limits)
+            job = _current(state, item, done, now_ms, limits)
             if isinstance(job, Job) and job.number not in seen:
                 seen.add(job.number)
                 completions.append(Completion(job.number, item.result))
