@@ -17,12 +17,16 @@ from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.errors import CorruptObject, Deposed, NotLeader, StoreError
 from osqueue_service.ids import IdSource
-from osqueue_service.leadership import DEFAULT_DEPTH, Addresses, Elector, Heartbeat, Term
+from osqueue_service.leadership import DEFAULT_DEPTH, Addresses, Elector, Heartbeat, Standbys, Term
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
 from osqueue_service.log import LogCounters, Root
 from osqueue_service.storage import ObjectStore
 
 log = logging.getLogger(__name__)
+
+SUCCESSOR_LIMIT_MS = 20_000
+"""How long a leader that is asked to leave serves on because the standbys that there are have yet to catch up. With the
+two limits that come after it this stays below the 30 s after which most supervisors kill."""
 
 HAND_OVER_LIMIT_MS = 5_000
 """How long a clean shutdown waits for the commits under way and for the root to say that nobody leads."""
@@ -50,7 +54,8 @@ class Broker:
     callers always have the `clock`. `sole_owner`: the store proves that no other broker lives (the lock of a
     directory), so that a takeover need not wait for anyone's silence. `follow`: read the log while standing by, which
     makes a takeover quick and costs a request for each commit. `on_loaded` is called when a large state has just
-    been built, before it serves. `storage_requests` tells how many requests the store has had, for the figures.
+    been built: before it serves or, for a standby that follows, long before. `storage_requests` tells how many requests
+    the store has had, for the figures.
     """
 
     def __init__(
@@ -97,7 +102,10 @@ class Broker:
             follow=follow,
             counters=self.counters,
             on_candidacy=lambda begins: self._enter(Role.RECOVERING if begins else Role.STANDBY),
+            on_loaded=on_loaded,
         )
+        self._standbys: Standbys | None = None
+        self._clearing_root = False
         self._engine: Engine | None = None
         self._term: Term | None = None
         self._life: asyncio.Task[None] | None = None
@@ -117,6 +125,13 @@ class Broker:
         if self._term is None:
             raise self._not_leader()
         return self._term.root
+
+    @property
+    def standbys(self) -> Standbys:
+        """Those that attend this leader; `NotLeader` while it does not lead."""
+        if self._standbys is None:
+            raise self._not_leader()
+        return self._standbys
 
     @property
     def is_leader(self) -> bool:
@@ -139,6 +154,14 @@ class Broker:
     def followed(self) -> int:
         """The commit up to which this broker, standing by, has followed the log; 0 when nothing is ready."""
         return self._elector.followed
+
+    def look(self, *, yours: bool = False) -> None:
+        """Standing by: there is news of the leader, so look at the root now. `yours`: it has left the queue to us."""
+        self._elector.look(yours=yours)
+
+    def hasten(self, sequence: int) -> None:
+        """Standing by: the leader, which is at `sequence`, is about to leave, and waits for a standby to be there."""
+        self._elector.hasten(sequence, SUCCESSOR_LIMIT_MS)
 
     async def start(self, *, stand_by: bool = True) -> None:
         """Begin to stand by. Without `stand_by`, return once this broker leads, or raise `BrokerLeadershipError`
@@ -199,7 +222,9 @@ class Broker:
         self._enter(Role.STANDBY)
         rebuild = Rebuild(self.limits)
         term = await self._elector.elect(rebuild, stand_by=stand_by, skip_wait=self._sole_owner, abstain_ms=abstain_ms)
-        self._on_loaded()
+        followed = term.recovered.followed
+        if not followed:
+            self._on_loaded()
         engine = Engine(
             term,
             rebuild.state,
@@ -211,10 +236,10 @@ class Broker:
             storage_requests=self._storage_requests,
         )
         self._term, self._engine = term, engine
+        standbys = self._standbys = Standbys(self._clock, self.limits.standbys)
         engine.start()
         self._leading.set()
         self._enter(Role.LEADER)
-        followed = term.recovered.followed
         log.info(
             "leading epoch %d after commit %d: %d live jobs, recovered from checkpoint %d and %d commits%s",
             term.epoch,
@@ -227,16 +252,20 @@ class Broker:
         try:
             return await term.lost
         finally:
-            self._engine = self._term = None
+            self._engine = self._term = self._standbys = None
             self._leading.clear()
             engine.lose(leader_address=self.leader_address)
+            if not self._clearing_root:  # else they look when that is done
+                standbys.end()
             rebuild.begin()
             self._enter(Role.STANDBY)
 
     async def _hand_over(self) -> None:
-        engine, term = self._engine, self._term
-        if engine is None or term is None:
+        engine, term, standbys = self._engine, self._term, self._standbys
+        if engine is None or term is None or standbys is None:
             return
+        await self._await_successor(engine, standbys)
+        self._clearing_root = True
         try:
             await self._clock.within_ms(HAND_OVER_LIMIT_MS, self._finish(engine, term))
         except TimeoutError:
@@ -249,6 +278,25 @@ class Broker:
             # Safe: nobody else may lead before this broker has been silent for a timeout, and it is from now on.
             log.warning("the hand-over failed: %s; a standby takes over after its timeout", trouble)
             term.end(NotLeader("this broker is shutting down"))
+        finally:
+            self._clearing_root = False
+            standbys.end()
+
+    async def _await_successor(self, engine: Engine, standbys: Standbys) -> None:
+        """Serve on until a standby has followed to the end of the log, if there is one that can."""
+        began_ms = self._clock.monotonic_ms()
+        successor = await standbys.successor(lambda: engine.sequence, SUCCESSOR_LIMIT_MS)
+        waited_ms = self._clock.monotonic_ms() - began_ms
+        if successor is not None:
+            log.info(
+                "%s has followed to commit %d of %d and can take over (waited %d ms for it)",
+                successor.address, successor.followed, engine.sequence, waited_ms,
+            )  # fmt: skip
+        elif len(standbys):
+            log.warning(
+                "none of %d standbys was ready to take over after %d ms: the next leader has to catch up first",
+                len(standbys), waited_ms,
+            )  # fmt: skip
 
     @staticmethod
     async def _finish(engine: Engine, term: Term) -> None:

@@ -77,6 +77,7 @@ class Limits:
     watchers: int = 1_000
     watch_events: int = 10_000
     workers: int = 100_000
+    standbys: int = 100
     sweep_jobs: int = 250
     commit_bytes: int = 8 * MIB
 

@@ -5,6 +5,7 @@ the same RPCs stands on it too. One attempt per call: `osqueue.retrying` repeats
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,10 @@ LeaderFinder = Callable[[], Awaitable[str]]
 
 MESSAGE_BYTES = 8 * 1024 * 1024
 """Above the broker's own 4 MiB, so that its answer names the limit and not the library's."""
+
+GONE_S = 1.0
+"""How long an address that could not be reached is passed over where there is another: a standby may name a leader that
+has just left until it next looks at the root."""
 
 PEERS_MAX = 8
 """Channels kept open. Leaders that moved on leave one behind each."""
@@ -100,6 +105,8 @@ class BrokerLink:
         self._peers: dict[str, _Peer] = {}
         self._closing: set[asyncio.Future[None]] = set()
         self._hops = 0
+        self._gone: dict[str, float] = {}
+        """Addresses that could not be reached, and when (monotonic)."""
 
     @property
     def address(self) -> str:
@@ -149,7 +156,7 @@ class BrokerLink:
     async def _failed(self, error: OsqueueError, address: str) -> OsqueueError:
         """Move on to where the leader may be; `retry_after_ms` 0 tells the caller to try there at once."""
         if isinstance(error, BrokerLeadershipError) and error.reason == NOT_LEADER:
-            if error.leader and error.leader != address:
+            if error.leader and error.leader != address and not self._is_gone(error.leader):
                 if self._address == address:
                     self._address = error.leader
                     self._hops += 1
@@ -159,8 +166,13 @@ class BrokerLink:
             else:
                 await self._move_on(address)
         elif isinstance(error, TransportConnectionError):
+            self._gone = {each: at for each, at in self._gone.items() if self._is_gone(each)}
+            self._gone[address] = time.monotonic()
             await self._move_on(address)
         return error
+
+    def _is_gone(self, address: str) -> bool:
+        return time.monotonic() - self._gone.get(address, -GONE_S) < GONE_S
 
     async def _move_on(self, address: str) -> None:
         if self._address != address:
@@ -173,7 +185,8 @@ class BrokerLink:
             return
         addresses = self._addresses
         after = addresses.index(address) + 1 if address in addresses else 0
-        self._address = addresses[after % len(addresses)]
+        others = addresses[after:] + addresses[:after]
+        self._address = next((each for each in others if not self._is_gone(each)), others[0])
 
     async def _discover(self) -> str:
         """Ask the storage; concurrent callers share one look."""

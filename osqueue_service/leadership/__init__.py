@@ -2,8 +2,9 @@
 
 from osqueue_service.leadership.election import DEFAULT_DEPTH, Elector
 from osqueue_service.leadership.seat import Heartbeat
+from osqueue_service.leadership.standbys import Standby, Standbys
 from osqueue_service.leadership.takeover import Addresses, Recovered
 from osqueue_service.leadership.term import Term
 from osqueue_service.log import Replayer
 
-__all__ = ["DEFAULT_DEPTH", "Addresses", "Elector", "Heartbeat", "Recovered", "Replayer", "Term"]
+__all__ = ["DEFAULT_DEPTH", "Addresses", "Elector", "Heartbeat", "Recovered", "Replayer", "Standby", "Standbys", "Term"]

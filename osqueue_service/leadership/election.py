@@ -37,10 +37,12 @@ class Elector:
         follow: bool = True,
         counters: LogCounters | None = None,
         on_candidacy: Callable[[bool], None] = lambda begins: None,
+        on_loaded: Callable[[], None] = lambda: None,
     ) -> None:
         """`follow`: read the log while standing by, so that a takeover is quick however large the queue is.
 
         `on_candidacy` is told True when a candidacy begins, False when one is lost and standing by goes on.
+        `on_loaded` is called whenever a checkpoint has been loaded while standing by.
         """
         self.counters = counters or LogCounters()
         # Commits and checkpoints wait for a throttle; watching, renewing, fencing and recovering never do.
@@ -52,6 +54,7 @@ class Elector:
         self._follow = follow
         self._follower: Follower | None = None
         self._on_candidacy = on_candidacy
+        self._on_loaded = on_loaded
         self._watch = Watch(self._settler, self._heartbeat)
 
     @property
@@ -68,6 +71,16 @@ class Elector:
         """The sequence up to which the log has been followed while standing by; 0: nothing is ready."""
         return self._follower.sequence if self._follower is not None else 0
 
+    def look(self, *, yours: bool = False) -> None:
+        """While standing by: look at the root now, there is news of the leader. `yours`: it waited for this one."""
+        self._watch.look(yours=yours)
+
+    def hasten(self, sequence: int, limit_ms: float) -> None:
+        """While standing by: follow the log closely, for so long at most, because the leader, which is at
+        `sequence`, is about to leave."""
+        if self._follower is not None:
+            self._follower.hasten(sequence, limit_ms)
+
     async def elect(
         self, replayer: Replayer, *, stand_by: bool = True, skip_wait: bool = False, abstain_ms: float = 0
     ) -> Term:
@@ -80,7 +93,7 @@ class Elector:
         `StoreFailed` pass through.
         """
         not_before_ms = self._settler.clock.monotonic_ms() + abstain_ms
-        follower = self._follower = Follower(self._paced, self._heartbeat, replayer)
+        follower = self._follower = Follower(self._paced, self._heartbeat, replayer, self._on_loaded)
         try:
             while True:
                 vacancy = await self._watch.vacancy(
@@ -88,6 +101,7 @@ class Elector:
                     skip_wait=skip_wait,
                     not_before_ms=not_before_ms,
                     saw=follower.saw if self._follow else _ignore,
+                    is_behind=lambda: follower.is_behind,
                 )
                 await follower.pause()
                 self._on_candidacy(True)

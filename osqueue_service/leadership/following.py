@@ -31,9 +31,11 @@ takeover begins with the checkpoint, as one that had followed nothing.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from osqueue_service.errors import CorruptObject, StoreError
+from osqueue_service.leadership.pause import Pause
 from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.log import (
     CheckpointRef,
@@ -52,12 +54,22 @@ from osqueue_service.log.segment import decode
 
 log = logging.getLogger(__name__)
 
-WINDOW = Window(first=1, most=8, growth=1.25)
+WINDOW = Window(first=1, most=8, growth=1.1)
 """Slots read at once. A standby has time, and should make few requests for what is not there."""
+PROBE_COMMITS = 10
+"""A standby looks again when about so many commits have come since it last looked: each look costs a few requests."""
+PROBE_MS_MIN = 100
+"""It looks no more often than this, however much comes,"""
 PROBE_POLLS = 2
-"""A standby that found something new looks for more after so many times the interval at which it looks at the root,"""
+"""as often as so many times the interval at which it looks at the root, however little,"""
 PROBE_POLLS_MAX = 10
-"""and one that finds nothing less and less often, down to this."""
+"""and where nothing comes less and less often, down to this."""
+READY_COMMITS = 20
+"""A standby that has so little left to read is ready to take over: it reads that in one go."""
+CLOSE_PROBE_MS = 20
+"""How often it looks while the leader waits for it to be at the end of the log."""
+LATELY_MS = 1_000
+"""How much longer than its longest interval a look may take before a standby counts as behind."""
 LOAD_REST = 10
 """Loading a checkpoint is followed by so many times as long without loading another."""
 FAILURE_REST_MS = 60_000
@@ -67,9 +79,22 @@ FAILURE_REST_MS = 60_000
 class Follower:
     """Follows the log into `replayer` while a watch looks at the root; `saw` begins it, `pause` holds it up."""
 
-    def __init__(self, settler: Settler, heartbeat: Heartbeat, replayer: Replayer) -> None:
+    def __init__(
+        self,
+        settler: Settler,
+        heartbeat: Heartbeat,
+        replayer: Replayer,
+        on_loaded: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_loaded` is called whenever a checkpoint has been loaded."""
         self._settler = settler
         self._replayer = replayer
+        self._on_loaded = on_loaded
+        self._pause = Pause(settler.clock)
+        self._close_until_ms = 0.0
+        self._reached_ms: float | None = None
+        self._since_reached = 0
+        self._goal = 0
         self._probe_ms = heartbeat.poll_ms * PROBE_POLLS
         self._probe_ms_max = heartbeat.poll_ms * PROBE_POLLS_MAX
         self._root: Root | None = None
@@ -83,6 +108,22 @@ class Follower:
     def sequence(self) -> int:
         """How far the log has been followed; 0: nothing is ready."""
         return self._trail.end.sequence if self._trail is not None else 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is far from the end of the log, or has not been there lately, so that others may be nearer."""
+        if self._task is None:
+            return False  # nobody has led since this standby came
+        known = max(self._since_reached, self._goal - self.sequence)
+        if self._reached_ms is None or known > READY_COMMITS:
+            return True
+        return self._settler.clock.monotonic_ms() - self._reached_ms > self._probe_ms_max + LATELY_MS
+
+    def hasten(self, sequence: int, limit_ms: float) -> None:
+        """Follow closely, for so long at most: the leader, which is at `sequence`, waits for it."""
+        self._goal = sequence
+        self._close_until_ms = self._settler.clock.monotonic_ms() + limit_ms
+        self._pause.wake()
 
     def saw(self, root: Root | SeedQueue) -> None:
         """The root as the watch has just read it. Raises what following met that is no matter of the store: a bug."""
@@ -132,6 +173,7 @@ class Follower:
     async def _follow(self) -> None:
         clock = self._settler.clock
         pause_ms = self._probe_ms
+        looked_ms = clock.monotonic_ms()
         while True:
             root, before = self._root, self.sequence
             assert root is not None
@@ -141,8 +183,15 @@ class Follower:
                 # Safe: nothing rests on what a standby has read. Mostly it was cleaned up under our hands; what is
                 # really wrong, a takeover meets again and refuses.
                 self._give_up(root, trouble)
-            pause_ms = self._probe_ms if self.sequence != before else min(pause_ms * 2, self._probe_ms_max)
-            await clock.sleep_ms(pause_ms)
+            before_ms, looked_ms = looked_ms, clock.monotonic_ms()
+            pause_ms = self._pause_ms(pause_ms, self.sequence - before, looked_ms - before_ms)
+            await self._pause.sleep_ms(CLOSE_PROBE_MS if looked_ms < self._close_until_ms else pause_ms)
+
+    def _pause_ms(self, before_ms: float, found: int, in_ms: float) -> float:
+        """How long to wait for the next commits where so many came in so long."""
+        if found <= 0:
+            return min(max(before_ms * 2, self._probe_ms), self._probe_ms_max)
+        return min(max(in_ms / found * PROBE_COMMITS, PROBE_MS_MIN), self._probe_ms)
 
     async def _catch_up(self, root: Root) -> None:
         """Read on to the first slot that is absent; from the checkpoint, if what was read does not lead past it."""
@@ -150,14 +199,16 @@ class Follower:
             self._trail.begin_at(root.checkpoint)
         else:
             self._forget()
-            if self._settler.clock.monotonic_ms() < self._load_not_before_ms:
+            if self._close_until_ms <= self._settler.clock.monotonic_ms() < self._load_not_before_ms:
                 return
             await self._load(root)
         assert self._replay is not None
         while (segment := await self._replay.next()) is not None:
             apply_segment(self._replayer, segment)
             self._settler.counters.segments_followed += 1
+            self._since_reached += 1
             await self._settler.clock.sleep_ms(0)
+        self._reached_ms, self._since_reached = self._settler.clock.monotonic_ms(), 0
 
     async def _load(self, root: Root) -> None:
         clock = self._settler.clock
@@ -170,6 +221,7 @@ class Follower:
             self._load_not_before_ms = now_ms + LOAD_REST * (now_ms - began_ms)
         self._trail = Trail(root.checkpoint, start)
         self._replay = Replay(self._settler, start, passed=self._trail.passed, window=WINDOW)
+        self._on_loaded()
 
     def _give_up(self, root: Root, trouble: CorruptObject | StoreError) -> None:
         self._forget()
@@ -184,7 +236,7 @@ class Follower:
         if self._replay is not None:
             self._replay.close()
             self._replayer.begin()
-        self._trail = self._replay = None
+        self._trail = self._replay = self._reached_ms = None
 
 
 async def _lies_there(settler: Settler, trail: Trail) -> bool:

@@ -4,9 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from osqueue_service.errors import BrokerLeadershipError, CorruptObject
+from osqueue_service.leadership.pause import Pause
 from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.log import Root, SeedQueue, Settler, decode_root
 from osqueue_service.log.paths import CHECKPOINTS_PREFIX, LOG_PREFIX, ROOT
+
+DEFER_MS = 1_000
+"""How long a standby that is behind leaves a queue that nobody leads to others, who may be at the end of the log."""
+DEFER_POLL_MS = 50
+"""How often it looks whether they have taken it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,13 @@ class Watch:
         """Its epoch."""
         self._settler = settler
         self._heartbeat = heartbeat
+        self._pause = Pause(settler.clock)
+        self._yours = False
+
+    def look(self, *, yours: bool = False) -> None:
+        """Look at the root now: there is news of the leader. `yours`: it waited for this standby, and leaves to it."""
+        self._yours = self._yours or yours
+        self._pause.wake()
 
     async def vacancy(
         self,
@@ -40,17 +53,21 @@ class Watch:
         skip_wait: bool = False,
         not_before_ms: float = 0,
         saw: Callable[[Root | SeedQueue], None] = lambda root: None,
+        is_behind: Callable[[], bool] = lambda: False,
     ) -> Vacancy:
         """Return once there is no leader, and not before `not_before_ms` by the monotonic clock.
 
         `skip_wait` says that the store proves an earlier leader dead (the lock of a
         directory), so that no timeout need pass. Without `stand_by` a leader that is seen
         alive raises `BrokerLeadershipError` instead of being waited for. `saw` is shown each root
-        that leaves something to wait for.
+        that leaves something to wait for. While `is_behind`, a leader that is gone on purpose is left to others
+        for `DEFER_MS`.
         """
         clock = self._settler.clock
         version: str | None = None
         seen_ms = 0.0
+        vacant_ms: float | None = None
+        self._yours = False
         while True:
             asked_ms = clock.monotonic_ms()
             found = await self._settler.read(ROOT)
@@ -62,7 +79,14 @@ class Watch:
             self.leader = root.leader
             self.epoch = root.epoch if isinstance(root, Root) else 0
             abstains = asked_ms < not_before_ms  # but looks, so that it can say who leads
-            if not abstains and (skip_wait or not root.broker):
+            if root.broker:
+                vacant_ms = None
+                self._yours = False
+            elif vacant_ms is None:
+                vacant_ms = asked_ms
+            fresh = vacant_ms is not None and asked_ms - vacant_ms < DEFER_MS
+            defers = fresh and not self._yours and is_behind()
+            if not abstains and (skip_wait or (vacant_ms is not None and not defers)):
                 return Vacancy(root, found.version)
             if found.version != version:
                 if version is not None and not stand_by:
@@ -76,7 +100,7 @@ class Watch:
                 # Unchanged from an answer that had arrived to a question not yet sent: nothing in between is assumed.
                 return Vacancy(root, version)
             saw(root)
-            await clock.sleep_ms(self._heartbeat.poll_ms)
+            await self._pause.sleep_ms(DEFER_POLL_MS if defers else self._heartbeat.poll_ms)
 
     async def _is_new(self) -> bool:
         """Whether there is no root because there never was one. The root is the first object ever written."""

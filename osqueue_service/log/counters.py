@@ -41,6 +41,8 @@ class LogCounters:
     """Checkpoints a standby began to load, to follow the log from them."""
     standby_failures: int = 0
     """Times a standby let go of what it had followed, because an object was missing or could not be read."""
+    attendances_failed: int = 0
+    """Times a standby could not attend its leader; it watches the root alone then."""
     checkpoints: int = 0
     deletes: int = 0
     deletes_failed: int = 0

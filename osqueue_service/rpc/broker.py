@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from osqueue_service.engine.engine import Engine
-from osqueue_service.leadership import Addresses
+from osqueue_service.leadership import Addresses, Standbys
 from osqueue_service.limits import Limits
 from osqueue_service.log import LogCounters, Root
 
@@ -32,6 +32,29 @@ class Broker(Protocol):
 
     @property
     def counters(self) -> LogCounters: ...
+
+    @property
+    def standbys(self) -> Standbys:
+        """Those that attend this leader. Raises `NotLeader` while it does not lead."""
+        ...
+
+    @property
+    def leader_address(self) -> str:
+        """Where the leader is, as far as this broker knows; "" when it does not."""
+        ...
+
+    @property
+    def followed(self) -> int:
+        """Up to which commit this standby has followed the log; 0 when it has no state."""
+        ...
+
+    def look(self, *, yours: bool = False) -> None:
+        """Standing by: there is news of the leader. `yours`: it has left the queue to this broker."""
+        ...
+
+    def hasten(self, sequence: int) -> None:
+        """Standing by: the leader, which is at `sequence`, is about to leave."""
+        ...
 
     async def step_down(self) -> None:
         """Hand over to a standby, and stand by."""

@@ -11,13 +11,14 @@ from osqueue_service.errors import ConfigError
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import MIB, SECOND_MS, Limits
 from osqueue_service.metrics import Calls
+from osqueue_service.rpc.attendance import Attendance
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.departure import Departure
 from osqueue_service.rpc.handlers import Handlers
 from osqueue_service.rpc.health import Health
 from osqueue_service.rpc.reflection import SERVICE, STABLE_NAME, Reflection
-from osqueue_service.rpc.services import ADMIN, QUEUE, add_services
+from osqueue_service.rpc.services import ADMIN, QUEUE, STANDBY, add_services
 from osqueue_service.storage.factory import OpenedStore
 
 STOP_LIMIT_MS = 2_000
@@ -56,21 +57,26 @@ class Server:
             clock=clock,
             ids=ids,
         )
+        self._settings = settings
+        self._attendance: Attendance | None = None
         self._started = False
         self._server = grpc.aio.server(options=_options(limits))
         self.host = settings.host
         self.port = _bind(self._server, settings)
 
     async def start(self, broker: Broker, storage: OpenedStore) -> None:
-        """Serve the broker. While it does not lead, calls answer NOT_LEADER."""
+        """Serve the broker. While it does not lead, calls answer NOT_LEADER, and it attends whoever does."""
         add_services(self._handlers, broker, storage, self._clock, self._ids)
-        reflection = Reflection([QUEUE.full_name, ADMIN.full_name, "grpc.health.v1.Health"])
+        reflection = Reflection([each.full_name for each in (QUEUE, ADMIN, STANDBY)] + ["grpc.health.v1.Health"])
         self._handlers.add(SERVICE, [reflection])
         self._handlers.add(SERVICE, [reflection], name=STABLE_NAME)
         self._server.add_generic_rpc_handlers((self._handlers,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         await self._server.start()
         self._started = True
+        settings = self._settings
+        self._attendance = Attendance(broker, self._clock, token=settings.token, secure=bool(settings.certificate))
+        self._attendance.start()
 
     @property
     def methods(self) -> frozenset[str]:
@@ -86,6 +92,8 @@ class Server:
         if not self._started:
             # Stopping a server that was never started leaves its port taken.
             await self._server.start()
+        if self._attendance is not None:
+            await self._attendance.stop()
         self._health.stop()
         self._departure.announce()
         await self._server.stop(STOP_LIMIT_MS / SECOND_MS)

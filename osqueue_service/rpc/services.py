@@ -2,6 +2,7 @@
 
 from osqueue_service.clock import Clock
 from osqueue_service.ids import IdSource
+from osqueue_service.rpc.attending import Attending
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.explaining import Explaining
 from osqueue_service.rpc.fields import TypeNames
@@ -16,10 +17,11 @@ from osqueue_service.rpc.watching import Watching
 from osqueue_service.rpc.work import Dispatching
 from osqueue_service.rpc.working import Working
 from osqueue_service.storage.factory import OpenedStore
-from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2
+from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2, standby_pb2
 
 QUEUE = queue_pb2.DESCRIPTOR.services_by_name["QueueService"]
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
+STANDBY = standby_pb2.DESCRIPTOR.services_by_name["StandbyService"]
 
 
 def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock: Clock, ids: IdSource) -> None:
@@ -38,3 +40,4 @@ def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock
     admin = (Inspecting(broker), Operating(broker, types), Storing(broker, storage, clock), steering)
     handlers.add(QUEUE, queue)
     handlers.add(ADMIN, admin)
+    handlers.add(STANDBY, (Attending(broker),))

@@ -6,14 +6,15 @@ import grpc
 import pytest
 
 from osqueue_service.limits import DEFAULT_LIMITS
-from osqueue_service.rpc.services import ADMIN, QUEUE
+from osqueue_service.rpc.services import ADMIN, QUEUE, STANDBY
 from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests import wire
 from tests.calls import refused, submit
 
+SERVICES = (QUEUE, ADMIN, STANDBY)
 METHODS = [
     f"/{service.full_name}/{method.name}"
-    for service in (QUEUE, ADMIN)
+    for service in SERVICES
     for method in service.methods
     if not method.client_streaming and not method.server_streaming
 ]
@@ -26,9 +27,9 @@ async def raw(channel: grpc.aio.Channel, method: str, body: bytes) -> bytes:
     return await channel.unary_unary(method)(body, timeout=10)
 
 
-async def test_every_method_of_both_services_is_served(app):
+async def test_every_method_of_all_services_is_served(app):
     served = app.server.methods
-    assert {f"/{service.full_name}/{method.name}" for service in (QUEUE, ADMIN) for method in service.methods} <= served
+    assert {f"/{service.full_name}/{method.name}" for service in SERVICES for method in service.methods} <= served
 
 
 @pytest.mark.parametrize("method", METHODS)

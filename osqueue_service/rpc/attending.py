@@ -1,0 +1,60 @@
+"""Attend: standbys stay with this broker while it leads."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from osqueue_service.leadership import Standby, Standbys
+from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fields import check_name
+from osqueue_service.rpc.handlers import Context
+from osqueue_service.rpc.violations import Violations
+from osqueue_stubs.osqueue.v1 import standby_pb2
+
+Positions = AsyncIterator[standby_pb2.AttendRequest]
+
+
+class Attending:
+    """Serves Attend."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def Attend(self, positions: Positions, context: Context) -> AsyncIterator[standby_pb2.AttendResponse]:
+        """What this leader means to do, until its term is over or the standby hangs up."""
+        standbys, engine = self._broker.standbys, self._broker.engine
+        first = await anext(positions, None)
+        if first is None:
+            return
+        self._check(first)
+        standby = standbys.enter(first.address, first.followed)
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(self._read(positions, standbys, standby))
+        leaving, over = loop.create_task(standbys.leaving.wait()), loop.create_task(standbys.over.wait())
+        tasks: tuple[asyncio.Task[Any], ...] = (reading, leaving, over)
+        try:
+            yield standby_pb2.AttendResponse()
+            await asyncio.wait((reading, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                yield standby_pb2.AttendResponse(leaving=True, sequence=engine.sequence)
+                await asyncio.wait((reading, over), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()
+            elif standbys.chosen is standby:
+                yield standby_pb2.AttendResponse(leaving=True, yours=True)
+        finally:
+            for task in tasks:
+                task.cancel()
+            standbys.leave(standby)
+
+    async def _read(self, positions: Positions, standbys: Standbys, standby: Standby) -> None:
+        async for position in positions:
+            self._check(position)
+            standbys.advance(standby, position.followed)
+
+    def _check(self, position: standby_pb2.AttendRequest) -> None:
+        wrong = Violations()
+        check_name(position.address, "address", self._broker.limits.id_chars, wrong, required=True)
+        if position.followed < 0:
+            wrong.add("followed", f"is {position.followed}; a commit's number is 0 or above")
+        wrong.check()
