@@ -28,7 +28,8 @@ class WaitingClaims:
     it is met there, and a line that is mostly of those is rebuilt, so that lines stay as long as the callers are many.
     """
 
-    _ANY = ""
+    _ANY = "*"
+    """The line of claims for any type: no type's name, and not "", which stands for jobs without a type."""
 
     def __init__(self) -> None:
         self._lines: dict[str, deque[WaitingClaim]] = {}
@@ -82,7 +83,7 @@ class WaitingClaims:
         few_types = ready.type_count < len(lines)
         names = [self._ANY, *ready.types()] if few_types else list(lines)
         for name in names:
-            if name in lines and ready.has((name,) if name else ()):
+            if name in lines and ready.has(() if name == self._ANY else (name,)):
                 front = self._front(name)
                 if front is not None:
                     yield front

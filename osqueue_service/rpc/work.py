@@ -1,7 +1,8 @@
 """The Work stream: push dispatch, many jobs per message in both directions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from osqueue_service.errors import InvalidRequest, OsqueueError, TooManyRequests
@@ -43,8 +44,10 @@ class Dispatching:
         worker.streams += 1
         self._streams += 1
         try:
-            async for message in self._served(session, introduction, frames, engine.closed):
-                yield message
+            # Ended before the session is: what dispatching still claims is given back only while the session is open.
+            async with aclosing(self._served(session, introduction, frames, engine.closed)) as messages:
+                async for message in messages:
+                    yield message
         finally:
             self._streams -= 1
             worker.streams -= 1
@@ -52,7 +55,7 @@ class Dispatching:
 
     async def _served(
         self, session: WorkSession, opened: queue_pb2.WorkRequest, frames: Frames, closed: "asyncio.Future[Any]"
-    ) -> AsyncIterator[queue_pb2.WorkResponse]:
+    ) -> AsyncGenerator[queue_pb2.WorkResponse, None]:
         await session.open(opened.open.held)
         loop = asyncio.get_running_loop()
         reading = loop.create_task(self._read(session, opened, frames))
@@ -67,6 +70,7 @@ class Dispatching:
                 sending = loop.create_task(session.outgoing())
             reason = _reason(reading, dispatching, closed)
             dispatching.cancel()
+            sending.cancel()  # it would take the last receipts for a message that nobody sends
             last = await session.last(reason)
             if last.ByteSize():
                 yield last
@@ -76,6 +80,9 @@ class Dispatching:
             for task in (reading, dispatching, sending):
                 task.cancel()
             await asyncio.wait({reading, dispatching, sending})
+            for task in (reading, dispatching, sending):
+                if not task.cancelled():
+                    task.exception()  # the stream has had its reason; what failed after that is a consequence of it
 
     async def _introduction(self, frames: Frames) -> queue_pb2.WorkRequest:
         """The first frame, which says who the worker is."""
@@ -98,19 +105,22 @@ class Dispatching:
 
     async def _read(self, session: WorkSession, opened: queue_pb2.WorkRequest, frames: Frames) -> None:
         """Hand every frame to the session. Returns when the worker hangs up, which settles nothing."""
-        await session.frame(opened)
+        await self._accept(session, opened)
         async for frame in frames:
             _check_readable(frame)
             if frame.HasField("open"):
                 raise InvalidRequest.field("open", "is set again; a stream has one introduction, in its first frame")
-            wrong = Violations()
-            if frame.HasField("slots"):
-                check_number(frame.slots, "slots", 0, self._limits.work_slots, wrong)
-            for name in ("completions", "failures", "releases"):
-                check_count(len(getattr(frame, name)), name, self._limits.batch_items, "batch_items", wrong)
-            check_count(len(frame.heartbeats), "heartbeats", self._limits.work_slots, "work_slots", wrong)
-            wrong.check()
-            await session.frame(frame)
+            await self._accept(session, frame)
+
+    async def _accept(self, session: WorkSession, frame: queue_pb2.WorkRequest) -> None:
+        wrong = Violations()
+        if frame.HasField("slots"):
+            check_number(frame.slots, "slots", 0, self._limits.work_slots, wrong)
+        for name in ("completions", "failures", "releases"):
+            check_count(len(getattr(frame, name)), name, self._limits.batch_items, "batch_items", wrong)
+        check_count(len(frame.heartbeats), "heartbeats", self._limits.work_slots, "work_slots", wrong)
+        wrong.check()
+        await session.frame(frame)
 
 
 def _check_readable(frame: Any) -> None:
@@ -119,12 +129,9 @@ def _check_readable(frame: Any) -> None:
 
 
 def _reason(*ended: "asyncio.Future[Any]") -> OsqueueError | None:
-    """Why the stream ends: None when the worker hung up or is drained."""
-    for task in ended:
-        if task.done() and not task.cancelled():
-            error = task.exception() or task.result()
-            if isinstance(error, OsqueueError):
-                return error
-            if isinstance(error, BaseException):
-                raise error
-    return None
+    """Why the stream ends: None when the worker hung up or is drained. A bug is raised before anything else."""
+    reasons = [task.exception() or task.result() for task in ended if task.done() and not task.cancelled()]
+    for reason in reasons:
+        if isinstance(reason, BaseException) and not isinstance(reason, OsqueueError):
+            raise reason
+    return next((reason for reason in reasons if isinstance(reason, OsqueueError)), None)

@@ -13,7 +13,7 @@ from osqueue_service.errors import NotLeader, OsqueueError
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.attempts import AttemptReader, Renewal
 from osqueue_service.rpc.jobs import claimed_jobs
-from osqueue_service.rpc.stats import commit_position
+from osqueue_service.rpc.stats import check_live, commit_position
 from osqueue_service.rpc.status import item_error
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import (
@@ -89,6 +89,7 @@ class WorkSession:
 
     async def open(self, held: Sequence[queue_pb2.HeldLease]) -> None:
         """Answer the introduction: which of the leases the worker still holds live; those are renewed."""
+        check_live(self._engine)
         opened = queue_pb2.WorkOpened(slots=self._slots)
         for lease in held:
             opened.held.append(self._renewed(Renewal(lease.job_id, self.worker_id, lease.lease_token)))
@@ -115,7 +116,7 @@ class WorkSession:
         self._draining = self._worker.draining = self._draining or frame.drain
         items: list[Item] = [*completions, *failures, *releases]
         for item in items:
-            self._let_go(item.job_id)
+            self._let_go(item.job_id, item.token)
         self._slots_changed.set()
         if self._waiting is not None:
             self._waiting.max_jobs = max(1, self._free())
@@ -155,17 +156,24 @@ class WorkSession:
             answers = await changing
         except OsqueueError as error:
             answers = [error] * len(items)
+        add = self._message.receipts.add
+        completed = Status.COMPLETED.wire
         for item, answer in zip(items, answers, strict=True):
-            receipt = self._message.receipts.add(job_id=item.job_id, lease_token=item.token)
-            if isinstance(answer, OsqueueError):
-                receipt.error.CopyFrom(item_error(answer))
+            receipt = add()
+            receipt.job_id, receipt.lease_token = item.job_id, item.token
+            if answer is None:
+                receipt.status = completed
             elif isinstance(answer, FailAnswer):
                 receipt.status, receipt.run_at = answer.status.wire, answer.next_at
+            elif isinstance(answer, Status):
+                receipt.status = answer.wire
             else:
-                status = answer if isinstance(answer, Status) else Status.COMPLETED
-                receipt.status = status.wire
+                receipt.error.CopyFrom(item_error(answer))
+        if not all(isinstance(answer, OsqueueError) for answer in answers):
+            self._message.commit.CopyFrom(commit_position(self._engine))
 
     async def _renew(self, renewals: Sequence[Renewal]) -> None:
+        check_live(self._engine)
         states = [self._renewed(renewal) for renewal in renewals]
         if not all(state.live for state in states):
             await self._engine.settled()
@@ -180,7 +188,7 @@ class WorkSession:
             )
         except OsqueueError:
             # The worker is told by `live`: the lease is lost, whatever the reason.
-            self._let_go(renewal.job_id)
+            self._let_go(renewal.job_id, renewal.token)
             return state
         state.live, state.cancel_requested = True, cancel_requested
         state.lease_expires_at = self._engine.expires_at(lease)
@@ -218,6 +226,7 @@ class WorkSession:
             self._waiting = None
             # Jobs that are granted to the claim all the same are given back by the engine.
             claiming.cancel()
+            claiming.add_done_callback(_mark_retrieved)
             changed.cancel()
 
     def _push(self, granted: list[Granted]) -> None:
@@ -230,11 +239,14 @@ class WorkSession:
 
     def _on_notice(self, notice: Notice) -> None:
         held = self._held[self._job_ids[notice.number]]
+        unsent = [n for n, job in enumerate(self._message.jobs) if notice.lost and job.lease_token == held.token]
+        for position in unsent:
+            del self._message.jobs[position]  # a worker that was slow to read: it need not start what is lost
         self._message.notices.add(
             job_id=held.job_id, lease_token=held.token, live=not notice.lost, cancel_requested=not notice.lost
         )
         if notice.lost:
-            self._let_go(held.job_id)
+            self._let_go(held.job_id, held.token)
             self._slots_changed.set()
         self._arrived.set()
 
@@ -266,8 +278,8 @@ class WorkSession:
         if unsent:
             self._engine.give_back(Release(unsent))
         self._worker.draining = False
-        for job_id in list(self._held):
-            self._let_go(job_id)
+        for held in list(self._held.values()):
+            self._let_go(held.job_id, held.token)
 
     def _free(self) -> int:
         return 0 if self._draining else self._slots - len(self._held)
@@ -277,8 +289,17 @@ class WorkSession:
         self._job_ids[held.number] = held.job_id
         self._engine.notices.listen(held.number, self._listener)
 
-    def _let_go(self, job_id: str) -> None:
-        held = self._held.pop(job_id, None)
-        if held is not None:
+    def _let_go(self, job_id: str, token: str) -> None:
+        """The lease of this token is over, or about to be; the job may be held anew, by another. An adopted job's
+        worker knows no token: its id stands for the lease."""
+        held = self._held.get(job_id)
+        if held is not None and token in ("", held.token):
+            del self._held[job_id]
             del self._job_ids[held.number]
             self._engine.notices.leave(held.number, self._listener)
+
+
+def _mark_retrieved(task: "asyncio.Task[list[Granted]]") -> None:
+    """Of a claim that nobody waits for any more, an error is nobody's either: the stream ends for its own reason."""
+    if not task.cancelled():
+        task.exception()

@@ -214,6 +214,21 @@ class TestGoneCallers:
 
 
 class TestWaitingClaims:
+    def test_a_claim_for_jobs_without_a_type_is_not_one_for_any(self):
+        """Found by simulation: it was answered empty as soon as a job of another type waited, and asked again."""
+
+        async def test(bench: Bench) -> None:
+            claiming = bench.later(bench.claim(wait_ms=10_000, types=["", "mail"]))
+            await bench.pass_ms(10)
+            await bench.submit(type="other")
+            await bench.pass_ms(100)
+            assert not claiming.done()
+            await bench.submit(type="")
+            await bench.pass_ms(100)
+            assert len(claiming.result()) == 1
+
+        on_bench(test)
+
     def test_an_empty_queue_answers_empty_when_the_time_is_up(self):
         async def test(bench: Bench) -> None:
             began = bench.loop.now_ms
