@@ -20,6 +20,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
+from osqueue_service.errors import OsqueueError
+
 NODE: ContextVar["Node"] = ContextVar("node")
 
 # Timers are never closer than this (ms), so that rounding cannot make one fire again and again at one moment.
@@ -69,7 +71,7 @@ class SimFuture(_Numbered, asyncio.Future):  # type: ignore[type-arg]
 
 
 class SimTask(_Numbered, asyncio.Task):  # type: ignore[type-arg]
-    pass
+    node: "Node"
 
 
 class Node:
@@ -139,7 +141,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.runnable: list[Node] = []
         self.failures: list[str] = []
         self.on_step: Callable[[Node], None] | None = None
-        self.tasks: list[asyncio.Task[Any]] = []
+        self.tasks: list[SimTask] = []
         self._draw = random.Random(f"schedule {seed}").random
         self._timers: list[tuple[float, int, Handle]] = []
         self._scheduled = 0
@@ -265,6 +267,7 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> "asyncio.Task[Any]":
         task = SimTask(coro, loop=self, name=name, context=context)
+        task.node = (context.get(NODE) if context is not None else NODE.get(None)) or self.world
         self.tasks.append(task)
         return task
 
@@ -286,5 +289,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         found = []
         for task in self.tasks:
             if task.done() and not task.cancelled() and task._exception is not None and task._log_traceback:
+                if not task.node.alive and isinstance(task._exception, OsqueueError):
+                    continue  # who would have heard of this refusal was killed before
                 found.append(f"task {task.get_name()} of {task!r} raised {task._exception!r}, and nobody heard")
         return found

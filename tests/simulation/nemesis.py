@@ -199,6 +199,7 @@ class Nemesis:
     async def _kill_actor(self, role: str) -> None:
         actor = self.draw.choice([actor for actor in self.actors if actor.role == role])
         actor.node.kill()
+        self.world.network.died(actor.node)
         await self.wait(self.draw.choice([100.0, 3_000.0]))
         if not actor.node.alive:
             actor.start()

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.simulation.loop import Node
+from tests.simulation.streams import Stream
 
 
 class ConnectionLost(Exception):
@@ -26,6 +27,7 @@ class Network:
         self._down: set[tuple[str, str]] = set()
         self._calls: dict[Node, dict[int, _Call]] = {}
         self._count = 0
+        self._streams: list[Stream] = []
 
     def cut(self, one: str, other: str) -> None:
         self._down.add((one, other))
@@ -60,8 +62,25 @@ class Network:
             if not call.answered:
                 call.give_up()
 
+    def open_stream(self, client: Node, server: Node, serve: Callable[[Stream], Awaitable[None]]) -> Stream:
+        """A stream from the client to the server, which serves it."""
+        stream = Stream(
+            client, server, self._draw,
+            is_down=lambda: self.is_down(client.name, server.name), leg_ms=self.leg_ms, serve=serve,
+        )  # fmt: skip
+        self._streams = [one for one in self._streams if not one.over]
+        self._streams.append(stream)
+        return stream
+
+    def died(self, node: Node) -> None:
+        """A process is dead: whoever has a stream to it is told, mostly."""
+        for stream in self._streams:
+            if node in stream.ends:
+                stream.peer_died(node)
+
     def reset(self, server: Node) -> None:
         """The server's process is dead: whoever waits for it is told, mostly."""
+        self.died(server)
         for call in list(self._calls.get(server, {}).values()):
             if self._draw.random() < 0.8:
                 call.deliver(ConnectionLost("connection reset"))

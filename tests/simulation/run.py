@@ -19,6 +19,7 @@ from tests.checkers.history import UNKNOWN, History
 from tests.checkers.logbook import Logbook
 from tests.simulation.actors import Actor, Operator, Producer, Worker
 from tests.simulation.nemesis import Nemesis
+from tests.simulation.pushed import PushedWorker
 from tests.simulation.store import REQUEST_TIMEOUT_MS
 from tests.simulation.swarm import Swarm
 from tests.simulation.world import World, patched
@@ -121,6 +122,7 @@ def _people(world: World) -> list[Actor]:
     swarm = world.swarm
     people: list[Actor] = [Producer(world, number) for number in range(swarm.producers)]
     people += [Worker(world, number) for number in range(swarm.workers)]
+    people += [PushedWorker(world, swarm.workers + number) for number in range(swarm.pushed_workers)]
     people += [Operator(world, number) for number in range(swarm.operators)]
     return people
 

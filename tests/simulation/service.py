@@ -5,7 +5,9 @@ counts is that the engine is called as the servicers call it, and answers are gi
 """
 
 from collections.abc import Sequence
-from typing import Any
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from osqueue.messages import Completion, Failure, JobSpec, ListRequest, Release
 from osqueue_service.broker import Broker
@@ -14,9 +16,15 @@ from osqueue_service.engine.totals import Totals, totals_of
 from osqueue_service.errors import JobNotFound, NotLeader, OsqueueError
 from osqueue_service.rpc.filters import Filter
 from osqueue_service.rpc.pages import Walk, page
+from osqueue_service.rpc.work import Dispatching
 from osqueue_service.state import commands, model
 from osqueue_service.state.model import Status
 from osqueue_service.state.state import State
+from osqueue_stubs.osqueue.v1 import queue_pb2
+from tests.simulation.streams import Stream
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
 
 Place = tuple[int, int]
 
@@ -32,6 +40,30 @@ class Answer:
         self.error: OsqueueError | None = None
         self.answered = 0.0
         self.queue_ms = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFrame:
+    """One frame of a Work stream, and when, by whom and as of when it was sent."""
+
+    message: queue_pb2.WorkResponse
+    answered: float
+    place: Place
+    queue_ms: int
+
+
+async def work(world: "World", dispatching: Dispatching | None, stream: Stream) -> None:
+    """Serve a Work stream, as the handlers around the servicer do it."""
+    if dispatching is None:
+        raise NotLeader("this broker is starting")
+    engine = dispatching._broker.engine
+    # The servicer does not look at gRPC's context.
+    async with aclosing(dispatching.Work(stream.frames(), None)) as messages:  # type: ignore[arg-type,type-var]
+        async for message in messages:
+            place = (message.commit.epoch, message.commit.sequence) if message.HasField("commit") else (0, 0)
+            if not place[0]:
+                place = engine.term.epoch, 0
+            await stream.write(WorkFrame(message, world.loop.now_ms, place, engine.now_ms()))
 
 
 def committed(engine: Engine) -> Place:

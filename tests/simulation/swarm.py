@@ -64,6 +64,7 @@ _TIGHT_LIMITS = replace(
     waiting_claims=3,
     sweep_jobs=3,
     commit_bytes=200,
+    work_streams=2,
 )
 
 
@@ -74,6 +75,8 @@ class Swarm:
     seed: int
     brokers: int = 3
     workers: int = 3
+    pushed_workers: int = 0
+    """Workers with a Work stream, beside those that claim."""
     producers: int = 2
     operators: int = 1
     depth: int = 4
@@ -154,4 +157,10 @@ def draw(seed: int) -> Swarm:
             ("wander", 0.5),
         )
     }  # fmt: skip
+    swarm.pushed_workers = choice([0, 1, 2])
+    swarm.workers = max(1, swarm.workers - swarm.pushed_workers)
+    swarm.behaviours |= {
+        name: choice([0.0, weight])
+        for name, weight in (("slots", 0.3), ("drain", 0.2), ("hang up", 0.2), ("slow reader", 0.05))
+    }
     return swarm

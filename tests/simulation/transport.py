@@ -44,7 +44,8 @@ from tests.checkers.history import OK, Event, outcome_of
 from tests.simulation import service
 from tests.simulation.loop import Node
 from tests.simulation.network import ConnectionLost
-from tests.simulation.service import Answer
+from tests.simulation.service import Answer, WorkFrame
+from tests.simulation.streams import Stream
 
 if TYPE_CHECKING:
     from tests.simulation.world import SimBroker, World
@@ -111,7 +112,7 @@ class SimTransport:
             answer: Answer = await world.network.call(self._node, node, serve, timeout_ms)
         except ConnectionLost as lost:
             self._end(events, "CONNECTION_LOST")
-            self._move_on(server)
+            self.move_on(server)
             raise TransportConnectionError(str(lost)) from None
         if answer.error is not None:
             self._end(events, answer.error.reason, answer)
@@ -126,7 +127,7 @@ class SimTransport:
             brokers = self._world.brokers
             known = next((number for number, broker in enumerate(brokers) if broker.name == error.leader), None)
             if known is None or brokers[known] is server:
-                self._move_on(server)
+                self.move_on(server)
             else:
                 if brokers[self._target] is server:
                     self._target = known
@@ -135,12 +136,13 @@ class SimTransport:
                     error.retry_after_ms = 0
         return error
 
-    def _move_on(self, server: "SimBroker") -> None:
+    def move_on(self, server: "SimBroker") -> None:
+        """The broker does not answer: ask the next one from now on."""
         brokers = self._world.brokers
         if brokers[self._target] is server:  # otherwise another call has moved on already
             self._target = (self._target + 1) % len(brokers)
 
-    def _begin(self, operation: str, **fields: Any) -> Event:
+    def begin(self, operation: str, **fields: Any) -> Event:
         world = self._world
         return world.history.begin(self._node.name, operation, world.loop.now_ms, **fields)
 
@@ -148,7 +150,7 @@ class SimTransport:
         for event in events:
             self._refused(event, reason, answer)
 
-    def _refused(self, event: Event, reason: str, answer: Answer | None) -> None:
+    def _refused(self, event: Event, reason: str, answer: Answer | WorkFrame | None) -> None:
         event.returned = self._world.loop.now_ms
         event.outcome, event.reason = outcome_of(reason), reason
         if answer is not None:
@@ -157,7 +159,7 @@ class SimTransport:
             event.arguments["queue_ms"] = answer.queue_ms
         self._world.note(event)
 
-    def _accepted(self, event: Event, answer: Answer, value: Any = None) -> None:
+    def _accepted(self, event: Event, answer: Answer | WorkFrame, value: Any = None) -> None:
         event.returned = self._world.loop.now_ms
         event.answered = answer.answered
         event.outcome = OK
@@ -165,13 +167,39 @@ class SimTransport:
         event.answer = value
         self._world.note(event)
 
+    # --- the Work stream ----------------------------------------------------------------------------------------------
+
+    def work_stream(self) -> tuple[Stream, "SimBroker"]:
+        """A stream to the broker asked at present."""
+        world = self._world
+        server = world.brokers[self._target]
+        node, dispatching = server.node, server.dispatching
+        return world.network.open_stream(
+            self._node, node, lambda stream: service.work(world, dispatching, stream)
+        ), server
+
+    def sent_away(self, refusal: service_errors.OsqueueError, server: "SimBroker") -> None:
+        """The broker ended the stream and said why."""
+        self._followed(refusal, server)
+
+    def told(self, event: Event, frame: WorkFrame, reason: str, value: Any = None) -> None:
+        """The stream answered what the event asked."""
+        if reason:
+            self._refused(event, reason, frame)
+        else:
+            self._accepted(event, frame, value)
+
+    def lost(self, events: Sequence[Event]) -> None:
+        """The stream ended before these were answered."""
+        self._end(events, "CONNECTION_LOST")
+
     # --- the calls ---------------------------------------------------------------------------------------------------
 
     async def submit_jobs(
         self, jobs: Sequence[JobSpec], *, atomic: bool, request_id: str, timeout_ms: int
     ) -> tuple[Sequence[Submitted | OsqueueError], Position | None]:
         events = [
-            self._begin("submit", key=f"{request_id}/{number}", arguments={"payload": job.payload.decode()})
+            self.begin("submit", key=f"{request_id}/{number}", arguments={"payload": job.payload.decode()})
             for number, job in enumerate(jobs)
         ]
         answer = await self._attempt(
@@ -189,7 +217,7 @@ class SimTransport:
         return results, Position(*answer.place)
 
     async def claim_jobs(self, request: ClaimRequest, *, timeout_ms: int) -> Claims:
-        asked = self._begin(
+        asked = self.begin(
             "claim", key=request.claim_key, arguments={"types": list(request.types), "max": request.max_jobs}
         )
 
@@ -204,7 +232,7 @@ class SimTransport:
         granted: list[Granted] = answer.value
         jobs = []
         for number, one in enumerate(granted):
-            event = asked if not number else self._begin("claim", key=request.claim_key)
+            event = asked if not number else self.begin("claim", key=request.claim_key)
             event.invoked = asked.invoked
             event.job, event.attempt, event.token = one.job_id, one.attempt, one.token
             self._accepted(event, answer)
@@ -228,7 +256,7 @@ class SimTransport:
     async def heartbeat_jobs(
         self, heartbeats: Sequence[Heartbeat], *, timeout_ms: int
     ) -> Sequence[Renewal | OsqueueError]:
-        events = [self._begin("heartbeat", job=beat.job_id, token=beat.lease_token) for beat in heartbeats]
+        events = [self.begin("heartbeat", job=beat.job_id, token=beat.lease_token) for beat in heartbeats]
         answer = await self._attempt(lambda broker: service.heartbeat(broker, heartbeats), timeout_ms, events)
         results: list[Renewal | OsqueueError] = []
         for event, item in zip(events, answer.value, strict=True):
@@ -244,7 +272,7 @@ class SimTransport:
         self, completions: Sequence[Completion], *, request_id: str, timeout_ms: int
     ) -> tuple[Sequence[OsqueueError | None], Position | None]:
         events = [
-            self._begin("complete", key=request_id, job=completion.job_id, token=completion.lease_token)
+            self.begin("complete", key=request_id, job=completion.job_id, token=completion.lease_token)
             for completion in completions
         ]
         answer = await self._attempt(lambda broker: service.complete(broker, completions), timeout_ms, events)
@@ -260,7 +288,7 @@ class SimTransport:
         return None
 
     async def fail_job(self, failure: Failure, *, timeout_ms: int) -> Settled:
-        event = self._begin("fail", key=failure.request_id, job=failure.job_id, token=failure.lease_token)
+        event = self.begin("fail", key=failure.request_id, job=failure.job_id, token=failure.lease_token)
         jitter = self._world.ids.jitter()
         answer = await self._attempt(lambda broker: service.fail(broker, failure, jitter), timeout_ms, [event])
         refusal = self._settled(event, answer.value[0], answer)
@@ -270,7 +298,7 @@ class SimTransport:
         return Settled(ended.status.wire, ended.next_at, Position(*answer.place))  # type: ignore[arg-type]
 
     async def release_job(self, release: Release, *, timeout_ms: int) -> Settled:
-        event = self._begin("release", key=release.request_id, job=release.job_id, token=release.lease_token)
+        event = self.begin("release", key=release.request_id, job=release.job_id, token=release.lease_token)
         answer = await self._attempt(lambda broker: service.release(broker, release), timeout_ms, [event])
         refusal = self._settled(event, answer.value[0], answer)
         if refusal is not None:
@@ -278,11 +306,11 @@ class SimTransport:
         return Settled("unclaimed", 0, Position(*answer.place))
 
     async def get_job(self, job_id: str, *, linearizable: bool, timeout_ms: int) -> JobAnswer:
-        event = self._begin("get", job=job_id, arguments={"linearizable": linearizable})
+        event = self.begin("get", job=job_id, arguments={"linearizable": linearizable})
         return await self._read_job(event, lambda broker: service.get(broker, job_id, linearizable), timeout_ms)
 
     async def wait_job(self, job_id: str, *, wait_ms: int, timeout_ms: int) -> JobAnswer:
-        event = self._begin("get", job=job_id, arguments={"wait_ms": wait_ms})
+        event = self.begin("get", job=job_id, arguments={"wait_ms": wait_ms})
         return await self._read_job(event, lambda broker: service.wait(broker, job_id, wait_ms), timeout_ms)
 
     async def _read_job(self, event: Event, handler: Handler, timeout_ms: int) -> JobAnswer:
@@ -293,14 +321,14 @@ class SimTransport:
         return JobAnswer(job, Position(*answer.place))
 
     async def list_jobs(self, request: ListRequest, *, timeout_ms: int) -> JobPage:
-        event = self._begin("page", key=request.page_token, arguments={"linearizable": request.linearizable})
+        event = self.begin("page", key=request.page_token, arguments={"linearizable": request.linearizable})
         answer = await self._attempt(lambda broker: service.list_page(broker, request), timeout_ms, [event])
         ids, token = answer.value
         self._accepted(event, answer)
         return JobPage([Job(job_id, status) for job_id, status in ids], token, Position(*answer.place))
 
     async def get_stats(self, *, linearizable: bool, timeout_ms: int) -> Stats:
-        event = self._begin("stats", arguments={"linearizable": linearizable})
+        event = self.begin("stats", arguments={"linearizable": linearizable})
         answer = await self._attempt(lambda broker: service.stats(broker, linearizable), timeout_ms, [event])
         self._accepted(event, answer, answer.value)
         return Stats(Counts(total=answer.value["live"], dead=answer.value["dead"]), position=Position(*answer.place))
@@ -329,7 +357,7 @@ class SimTransport:
 
     async def _operate(self, verb: str, names: Sequence[str], key: str, timeout_ms: int) -> Answer:
         jobs = verb in ("cancel", "retry", "purge")
-        events = [self._begin(verb, key=key, **({"job": name} if jobs else {})) for name in names]
+        events = [self.begin(verb, key=key, **({"job": name} if jobs else {})) for name in names]
         answer = await self._attempt(lambda broker: service.operate(broker, verb, names), timeout_ms, events)
         for number, event in enumerate(events):
             item = answer.value[number] if jobs else None

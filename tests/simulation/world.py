@@ -20,6 +20,10 @@ from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.leadership import term as term_module
 from osqueue_service.log import checkpoints
+from osqueue_service.rpc import work
+from osqueue_service.rpc.fields import TypeNames
+from osqueue_service.rpc.work import Dispatching
+from osqueue_service.rpc.work_session import WorkSession
 from osqueue_service.state import image
 from osqueue_service.state.invariants import InvariantBroken, check, check_conservation
 from osqueue_service.state.state import State
@@ -40,6 +44,7 @@ class SimBroker:
         self.world = world
         self.name = name
         self.broker: Broker | None = None
+        self.dispatching: Dispatching | None = None
         self.lives = 0
         self.started_ms = 0.0
         self.start()
@@ -53,7 +58,7 @@ class SimBroker:
         self.node = Node(world.loop, self.name)
         self.node.rate = draw.uniform(*world.swarm.clock_rates)
         self.store = SimStore(world.bucket, self.node, world.weather, draw, world.counts, world.note, self._sent)
-        self.broker = None
+        self.broker = self.dispatching = None
         self.ended = False
         self.node.spawn(self._live(draw), name="broker")
 
@@ -72,6 +77,7 @@ class SimBroker:
             sole_owner=swarm.sole_owner,
             on_role=lambda role: world.entered(self, role),
         )
+        self.dispatching = Dispatching(broker, TypeNames(swarm.limits.type_chars), SimIds(draw))
         await broker.start()
         reason = await broker.failed
         world.note(f"{self.name} ends: {reason}")
@@ -229,6 +235,17 @@ class _SimEngine(Engine):
         self.watched_by.committed(self, commit)
 
 
+class _SimSession(WorkSession):
+    """A Work session as it is, looked at whenever it says something of a lease without a commit."""
+
+    watched_by: World
+
+    def _renewed(self, renewal: Any) -> Any:
+        if not self._engine.term.is_live():
+            self.watched_by.failed("a Work stream spoke of leases though its leader's own lease on the root was over")
+        return super()._renewed(renewal)
+
+
 def patched(world: World) -> ExitStack:
     """The product's constants as this world has them: small sizes, so that rare paths are common; and the SDK's own
     clock and dice, which it does not take from outside."""
@@ -245,6 +262,7 @@ def patched(world: World) -> ExitStack:
     put(checkpoints, "PART_BYTES", swarm.part_bytes)
     put(image, "_JOBS_PER_PART", swarm.jobs_per_part)
     put(broker_module, "Engine", type("SimEngine", (_SimEngine,), {"watched_by": world}))
+    put(work, "WorkSession", type("SimSession", (_SimSession,), {"watched_by": world}))
     time = SimpleNamespace(monotonic=loop.time)
     put(retrying, "time", time)
     put(reading, "time", time)
