@@ -1,5 +1,7 @@
 """A broker as a library."""
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,31 @@ async def test_a_second_broker_stands_by_when_asked_and_takes_over() -> None:
     async with osqueue.OsqueueClient(f"grpc://{second.address}") as client:
         assert await (osqueue.JobHandle(client, job.id, False, None)).status() == "unclaimed"
     assert second.is_leader
+    await second.stop()
+
+
+async def test_a_standby_attends_its_leader_and_hears_at_once_when_it_leaves() -> None:
+    bucket = MemoryBucket()
+    never = {"heartbeat_interval_ms": 100_000, "heartbeat_timeout_ms": 400_000}
+    first, second = server(Remote(bucket), **never), server(Remote(bucket), **never)
+    await first.start()
+    # Were it to watch the root alone, it would find out in a minute.
+    second._heartbeat = replace(second._heartbeat, poll_ms=60_000)
+    async with osqueue.OsqueueClient(f"grpc://{first.address}") as client:
+        await client.submit_job("email", 1)
+        await second.start(stand_by=True)
+        leader, standby = first._broker, second._broker
+        assert leader is not None and standby is not None
+        standbys = leader.standbys
+        async with asyncio.timeout(10):
+            while not (len(standbys) and standbys._attending[0].followed):
+                standbys._news.clear()
+                await standbys._news.wait()
+        (known,) = standbys._attending
+        assert (known.address, known.followed) == (second.address, standby.followed)
+        async with asyncio.timeout(10):
+            await asyncio.gather(first.stop(), standby.leading())
+    assert standby.counters.takeovers_followed == 1
     await second.stop()
 
 

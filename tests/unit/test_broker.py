@@ -13,7 +13,7 @@ from osqueue_service.metrics import Registry
 from osqueue_service.state.commands import Submit
 from osqueue_service.state.model import JobSpec
 from osqueue_service.storage.memory import MemoryBucket
-from tests.unit.leadership.brokers import HEARTBEAT, now_ms, pass_ms, root_of
+from tests.unit.leadership.brokers import HEARTBEAT, TestBroker, now_ms, pass_ms, root_of
 from tests.unit.life import Life
 from tests.unit.log.virtual import run
 
@@ -167,6 +167,64 @@ def test_stopping_hands_over_at_once() -> None:
         await pass_ms(30_000)
         assert leader.roles == [STANDBY, RECOVERING, LEADER, STANDBY, STOPPED]
         assert standby.broker.is_leader
+
+    run(scenario())
+
+
+def test_a_leader_serves_on_until_a_standby_that_attends_has_caught_up() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader = await Life(bucket, "a").lead()
+        for _ in range(50):
+            await leader.submit()
+        standbys = leader.broker.standbys
+        standby = standbys.enter("b:8081", 1)
+        stopping = asyncio.ensure_future(leader.broker.stop())
+        await pass_ms(200)
+        assert standbys.leaving.is_set()
+        assert await leader.submit(), "it is as good a leader as ever"
+        standbys.advance(standby, leader.broker.engine.sequence)
+        leader.store.hold(lambda operation, key: operation == "swap")
+        await leader.store.reached.wait()
+        assert not leader.broker.is_leader
+        assert not standbys.over.is_set(), "it would look at a root that still names the leader"
+        leader.thaw()
+        await standbys.over.wait()
+        assert root_of(bucket).broker is None
+        await stopping
+
+    run(scenario())
+
+
+def test_a_leader_that_is_deposed_while_it_waits_for_a_standby_waits_no_more() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader = await Life(bucket, "a").lead()
+        for _ in range(50):
+            await leader.submit()
+        standbys = leader.broker.standbys
+        standbys.enter("b:8081", 1)
+        stopping = asyncio.ensure_future(leader.broker.stop())
+        await pass_ms(100)
+        other = TestBroker(bucket, "c")
+        await other.elect(skip_wait=True)
+        await stopping
+        assert standbys.over.is_set()
+        assert now_ms() < 2 * HEARTBEAT.interval_ms
+        assert root_of(bucket).grpc_address == "c:8081"
+
+    run(scenario())
+
+
+def test_those_that_attend_a_leader_hear_when_it_loses_its_term() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader = await Life(bucket, "a").lead()
+        standbys = leader.broker.standbys
+        await TestBroker(bucket, "c").elect(skip_wait=True)
+        await standbys.over.wait()
+        with pytest.raises(NotLeader):
+            leader.broker.standbys  # noqa: B018
 
     run(scenario())
 

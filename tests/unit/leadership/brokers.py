@@ -79,6 +79,7 @@ class TestBroker:
         depth: int = 4,
         follow: bool = False,
         on_candidacy: Callable[[bool], None] = lambda begins: None,
+        on_loaded: Callable[[], None] = lambda: None,
     ) -> None:
         clock = VirtualClock()
         self.faulty = FaultyStore(MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5), clock, plan)
@@ -93,6 +94,7 @@ class TestBroker:
             depth=depth,
             follow=follow,
             on_candidacy=on_candidacy,
+            on_loaded=on_loaded,
         )
 
     async def elect(self, **options: bool) -> Term:

@@ -7,11 +7,11 @@ import os
 import pytest
 
 from osqueue_service.errors import CorruptObject
-from osqueue_service.leadership import Term, following
+from osqueue_service.leadership import Term, following, watch
 from osqueue_service.log import Fence
-from osqueue_service.log.paths import segment_key
+from osqueue_service.log.paths import ROOT, segment_key
 from osqueue_service.storage.memory import MemoryBucket
-from tests.unit.leadership.brokers import HEARTBEAT, TestBroker, entry_at, kill, pass_ms, root_of
+from tests.unit.leadership.brokers import HEARTBEAT, TestBroker, entry_at, kill, now_ms, pass_ms, root_of
 from tests.unit.log.virtual import run
 
 LARGE = os.urandom(300_000)
@@ -476,5 +476,137 @@ def test_giving_an_election_up_ends_the_following() -> None:
         await pass_ms(60_000)
         assert standby.store.asked == []
         assert standby.elector.followed == 0
+
+    run(scenario())
+
+
+def test_the_more_comes_the_sooner_it_looks_again() -> None:
+    """A busy log is followed closely, so that little is left to read when its leader leaves."""
+
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        term = await lead(bucket, "a")
+        standby = Standby(bucket, "b")
+        for number in range(500):
+            await commit(term, f"n{number}")
+            await pass_ms(10)
+            behind = term.appender.released.sequence - standby.elector.followed
+            assert number < 150 or behind <= 2 * following.PROBE_COMMITS
+        standby.store.asked.clear()
+        await commit(term, *numbered(500, 999))
+        await pass_ms(100)
+        beyond = standby.log_reads() - 500
+        assert beyond <= 500 / following.PROBE_COMMITS * following.WINDOW.most / 2
+
+    run(scenario())
+
+
+def test_a_standby_that_is_waited_for_looks_at_once_and_often() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        term = await lead(bucket, "a")
+        standby = Standby(bucket, "b")
+        await pass_ms(30_000)
+        await commit(term, "1")
+        assert standby.elector.followed == 1
+        standby.elector.hasten(2, 2_000)
+        await pass_ms(20)
+        assert standby.elector.followed == 2
+        for text in ("2", "3", "4"):
+            await commit(term, text)
+            await pass_ms(following.CLOSE_PROBE_MS + 10)
+            assert standby.elector.followed == term.appender.released.sequence
+        await pass_ms(30_000)
+        standby.store.asked.clear()
+        await pass_ms(60_000)
+        assert standby.log_reads() <= 13, "it goes back to looking rarely"
+
+    run(scenario())
+
+
+def test_whoever_hears_that_the_leader_has_left_takes_over_without_waiting_to_look() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        term = await lead(bucket, "a")
+        standby = Standby(bucket, "b")
+        await pass_ms(10_250)
+        assert not standby.election.done()
+        await term.hand_over()
+        standby.elector.look()
+        began_ms = now_ms()
+        await standby.election
+        assert now_ms() - began_ms < 100
+
+    run(scenario())
+
+
+def test_one_that_is_behind_leaves_the_queue_to_one_that_is_not() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        term = await lead(bucket, "a")
+        near, far = Standby(bucket, "b"), Standby(bucket, "c")
+        await pass_ms(2_000)
+        far.store.hold(lambda operation, key: key.startswith("log/"))
+        await commit(term, *numbered(1, 2 * following.READY_COMMITS))
+        await pass_ms(LONG_MS)
+        near.store.hold(lambda operation, key: operation == "read" and key == ROOT)
+        await near.store.reached.wait()  # it looks a little later than the other
+        far.elector.hasten(term.appender.released.sequence, 1_000)
+        await term.hand_over()
+        far.elector.look()
+        await pass_ms(100)
+        near.store.let_go()
+        far.store.let_go()
+        successor = await near.election
+        assert successor.epoch == 2
+        await pass_ms(10_000)
+        assert not far.election.done()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_one_that_is_behind_takes_over_when_no_other_does(chosen: bool) -> None:
+    """After a second; at once if the leader says that it is the one."""
+
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        term = await lead(bucket, "a")
+        standby = Standby(bucket, "b")
+        await pass_ms(2_000)
+        standby.store.hold(lambda operation, key: key.startswith("log/"))
+        await commit(term, *numbered(1, 2 * following.READY_COMMITS))
+        await pass_ms(LONG_MS)
+        standby.elector.hasten(term.appender.released.sequence, 1_000)
+        await term.hand_over()
+        began_ms = now_ms()
+        standby.elector.look(yours=chosen)
+        swapped = asyncio.Event()
+        standby.store.hold(lambda operation, key: operation == "swap")
+        standby.store.go = swapped
+        await standby.store.reached.wait()
+        took_ms = now_ms() - began_ms
+        assert took_ms < 50 if chosen else watch.DEFER_MS <= took_ms <= watch.DEFER_MS + 2 * watch.DEFER_POLL_MS
+        standby.store.let_go()
+        assert (await standby.election).epoch == 2
+
+    run(scenario())
+
+
+def test_a_loaded_checkpoint_is_told() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        await lead(bucket, "a")
+        told = 0
+
+        def loaded() -> None:
+            nonlocal told
+            told += 1
+
+        standby = TestBroker(bucket, "b", follow=True, on_loaded=loaded)
+        election = asyncio.ensure_future(standby.elect())
+        await pass_ms(60_000)
+        assert told == 1
+        election.cancel()
 
     run(scenario())

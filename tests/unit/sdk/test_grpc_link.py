@@ -156,6 +156,40 @@ async def test_a_dead_broker_sends_on_to_the_next_address(brokers):
     await link.close()
 
 
+async def test_a_standby_that_names_a_leader_just_found_gone_sends_on_to_the_next_address(brokers):
+    stale, leader = brokers
+    gone = "127.0.0.1:1"
+    stale.answer("GetStats", not_leader(gone))
+    link = BrokerLink(parse([gone, stale.address, leader.address]))
+    with pytest.raises(TransportConnectionError):
+        await link.call("GetStats", STATS, 1_000)
+    with pytest.raises(BrokerLeadershipError) as raised:
+        await link.call("GetStats", STATS, 1_000)
+    assert raised.value.retry_after_ms != 0
+    assert link.address == leader.address
+    await link.close()
+
+
+async def test_an_address_just_found_gone_is_passed_over_where_there_is_another(brokers):
+    gone = "127.0.0.1:1"
+    addresses = [gone, brokers[0].address, brokers[1].address]
+    for broker in brokers:
+        broker.answer("GetStats", not_leader())
+    link = BrokerLink(parse(addresses))
+    visited = []
+    for _ in range(5):
+        visited.append(link.address)
+        with pytest.raises((TransportConnectionError, BrokerLeadershipError)):
+            await link.call("GetStats", STATS, 1_000)
+    assert visited == [addresses[0], addresses[1], addresses[2], addresses[1], addresses[2]]
+    await link.close()
+    alone = BrokerLink(parse(gone))
+    for _ in range(2):
+        with pytest.raises(TransportConnectionError):
+            await alone.call("GetStats", STATS, 1_000)
+    await alone.close()
+
+
 async def test_a_silent_broker_is_left_after_the_deadline(brokers, link):
     async def never(request, context):
         await asyncio.Event().wait()
