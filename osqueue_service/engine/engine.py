@@ -211,7 +211,7 @@ class Engine:
     def watch(self, wanted: Callable[[JobEvent], bool]) -> Subscription:
         """Events from the next commit on, each told once it is durable. End it with `unwatch`."""
         self._check_live()
-        return self._beside.hub.subscribe(wanted)
+        return self._beside.hub.subscribe(wanted, self.term.appender.next_sequence - 1)
 
     def unwatch(self, subscription: Subscription) -> None:
         self._beside.hub.unsubscribe(subscription)
@@ -455,7 +455,7 @@ class Engine:
         took_ms = self._clock.monotonic_ms() - commit.put_at
         self._beside.figures.committed(commit.totals, self._time.now_ms(), took_ms, commit.size)
         self._finishing.notify(commit.finished)
-        self._beside.hub.publish(commit.events)
+        self._beside.hub.publish(commit.events, commit.sequence)
         self.notices.tell(commit.notices)
         if self._closed is None:
             self._checkpointer.consider()

@@ -72,9 +72,13 @@ class JobEvent(Struct, frozen=True, gc=False):
 
 
 class Subscription:
-    """One watcher's buffer. When it is full the events in it are dropped and `missed` is set: look again."""
+    """One watcher's buffer. When it is full the events in it are dropped and `missed` is set: look again.
 
-    def __init__(self, wanted: Callable[[JobEvent], bool], limit: int) -> None:
+    `after`: the last commit that was under way when the watch began, whose events may not have been described.
+    """
+
+    def __init__(self, wanted: Callable[[JobEvent], bool], limit: int, after: int) -> None:
+        self.after = after
         self._wanted = wanted
         self._limit = limit
         self._events: deque[JobEvent] = deque()
@@ -120,31 +124,33 @@ class EventHub:
     def __init__(self, watchers_max: int, buffer_max: int) -> None:
         self._watchers_max = watchers_max
         self._buffer_max = buffer_max
-        self._watchers: set[Subscription] = set()
+        self._watchers: dict[Subscription, None] = {}
+        """In the order in which they came."""
 
     @property
     def watched(self) -> bool:
         return bool(self._watchers)
 
-    def subscribe(self, wanted: Callable[[JobEvent], bool]) -> Subscription:
-        """Watch from the next commit on; TOO_MANY_REQUESTS at the limit."""
+    def subscribe(self, wanted: Callable[[JobEvent], bool], after: int) -> Subscription:
+        """Watch the commits behind that one; TOO_MANY_REQUESTS at the limit."""
         if len(self._watchers) >= self._watchers_max:
             raise TooManyRequests(
                 f"{self._watchers_max} callers watch this queue, which is the limit (watchers): close one",
                 retry_after_ms=1_000,
             )
-        subscription = Subscription(wanted, self._buffer_max)
-        self._watchers.add(subscription)
+        subscription = Subscription(wanted, self._buffer_max, after)
+        self._watchers[subscription] = None
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        self._watchers.discard(subscription)
+        self._watchers.pop(subscription, None)
 
-    def publish(self, events: list[JobEvent]) -> None:
-        """These events are durable."""
+    def publish(self, events: list[JobEvent], sequence: int | None = None) -> None:
+        """These events, of that commit or of none, are durable."""
         if events:
             for watcher in self._watchers:
-                watcher.offer(events)
+                if sequence is None or sequence > watcher.after:
+                    watcher.offer(events)
 
     def close(self, reason: Exception) -> None:
         """Leadership is over: watchers go to the new leader."""

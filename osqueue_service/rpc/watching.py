@@ -10,7 +10,7 @@ from osqueue_service.rpc.attempts import AttemptReader
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, check_count, check_name, check_number
 from osqueue_service.rpc.handlers import Context
-from osqueue_service.rpc.stats import durable_position, stats_response
+from osqueue_service.rpc.stats import durable_position, stats_response, view_position
 from osqueue_service.rpc.violations import Violations
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
@@ -36,7 +36,9 @@ class Watching:
         watch = engine.watch(wanted)
         ticks = Ticks(self._clock, request.stats_interval_ms)
         try:
-            yield self._first(engine, request)
+            first = self._first(engine, request)
+            await engine.settled()
+            yield first
             while True:
                 await _either(watch, ticks)
                 for message in self._news(engine, watch, ticks):
@@ -46,8 +48,9 @@ class Watching:
             engine.unwatch(watch)
 
     def _first(self, engine: Engine, request: queue_pb2.WatchJobsRequest) -> queue_pb2.WatchJobsResponse:
-        """Where the watch begins, and whether that leaves a gap."""
-        first = queue_pb2.WatchJobsResponse(position=durable_position(engine))
+        """Where the watch begins, and whether that leaves a gap. To be told when that is durable: of what was under way
+        when the watch began nothing is told."""
+        first = queue_pb2.WatchJobsResponse(position=view_position(engine))
         if request.HasField("after"):
             after, position = request.after, first.position
             if after.epoch != position.epoch:

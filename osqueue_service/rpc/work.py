@@ -68,7 +68,7 @@ class Dispatching:
                     break
                 yield sending.result()
                 sending = loop.create_task(session.outgoing())
-            reason = _reason(reading, dispatching, closed)
+            reason = _reason(closed, reading, dispatching)
             dispatching.cancel()
             sending.cancel()  # it would take the last receipts for a message that nobody sends
             last = await session.last(reason)
