@@ -106,6 +106,7 @@ class Broker:
         )
         self._standbys: Standbys | None = None
         self._clearing_root = False
+        self._handing_over: asyncio.Task[None] | None = None
         self._engine: Engine | None = None
         self._term: Term | None = None
         self._life: asyncio.Task[None] | None = None
@@ -159,6 +160,10 @@ class Broker:
         """Standing by: there is news of the leader, so look at the root now. `yours`: it has left the queue to us."""
         self._elector.look(yours=yours)
 
+    def heard(self, sequence: int) -> None:
+        """Standing by: the leader is at `sequence`."""
+        self._elector.heard(sequence)
+
     def hasten(self, sequence: int) -> None:
         """Standing by: the leader, which is at `sequence`, is about to leave, and waits for a standby to be there."""
         self._elector.hasten(sequence, SUCCESSOR_LIMIT_MS)
@@ -194,7 +199,8 @@ class Broker:
         self._enter(Role.STOPPED)
 
     async def step_down(self) -> None:
-        """Hand over to a standby, and stand by: for a full timeout even if nobody else takes over."""
+        """Hand over to a standby, and stand by: for a full timeout even if nobody else takes over. A caller that is
+        cancelled does not call it off."""
         await self._hand_over()
 
     async def _live(self, stand_by: bool) -> None:
@@ -261,6 +267,12 @@ class Broker:
             self._enter(Role.STANDBY)
 
     async def _hand_over(self) -> None:
+        if self._handing_over is None or self._handing_over.done():
+            self._handing_over = asyncio.get_running_loop().create_task(self._leave(), name="hand-over")
+        # Shielded, because half a hand-over would be a leader that renews its seat and serves nobody.
+        await asyncio.shield(self._handing_over)
+
+    async def _leave(self) -> None:
         engine, term, standbys = self._engine, self._term, self._standbys
         if engine is None or term is None or standbys is None:
             return

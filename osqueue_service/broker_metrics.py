@@ -4,6 +4,7 @@ from dataclasses import fields
 
 from osqueue_service.broker import Broker, Role
 from osqueue_service.engine.engine import Engine
+from osqueue_service.leadership import Standbys
 from osqueue_service.log import LogCounters
 from osqueue_service.metrics import Family, counter, gauge
 
@@ -22,7 +23,7 @@ def broker_families(broker: Broker) -> list[Family]:
         *_log_families(broker.counters),
     ]
     if broker.is_leader:
-        families += _queue_families(broker.engine)
+        families += _queue_families(broker.engine, broker.standbys)
     return families
 
 
@@ -39,7 +40,7 @@ def _log_families(counters: LogCounters) -> list[Family]:
     ]
 
 
-def _queue_families(engine: Engine) -> list[Family]:
+def _queue_families(engine: Engine, standbys: Standbys) -> list[Family]:
     totals = engine.totals
     jobs = gauge("osqueue_jobs", "Jobs in the queue, by status.")
     for status in ("unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled"):
@@ -63,5 +64,6 @@ def _queue_families(engine: Engine) -> list[Family]:
         gauge("osqueue_waiting_claims", "Claims that wait for a job.").add(engine.waiting_claims),
         gauge("osqueue_waiting_reads", "Calls that wait for a job to finish.").add(engine.waiting_reads),
         gauge("osqueue_workers", "Workers heard of lately.").add(len(engine.workers)),
+        gauge("osqueue_standbys", "Standbys that attend this leader.").add(len(standbys)),
         gauge("osqueue_checkpointing", "1 while a checkpoint is being written.").add(engine.checkpointing),
     ]

@@ -75,6 +75,11 @@ class Elector:
         """While standing by: look at the root now, there is news of the leader. `yours`: it waited for this one."""
         self._watch.look(yours=yours)
 
+    def heard(self, sequence: int) -> None:
+        """While standing by: the leader is at `sequence`; look for its commits if that is worth it."""
+        if self._follower is not None:
+            self._follower.heard(sequence)
+
     def hasten(self, sequence: int, limit_ms: float) -> None:
         """While standing by: follow the log closely, for so long at most, because the leader, which is at
         `sequence`, is about to leave."""

@@ -119,6 +119,11 @@ class Follower:
             return True
         return self._settler.clock.monotonic_ms() - self._reached_ms > self._probe_ms_max + LATELY_MS
 
+    def heard(self, sequence: int) -> None:
+        """The leader is at `sequence`: after a time without commits, look for them sooner than planned."""
+        if self._trail is not None and sequence >= self.sequence + PROBE_COMMITS:
+            self._pause.wake()
+
     def hasten(self, sequence: int, limit_ms: float) -> None:
         """Follow closely, for so long at most: the leader, which is at `sequence`, waits for it."""
         self._goal = sequence

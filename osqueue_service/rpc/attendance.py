@@ -116,6 +116,7 @@ class Attendance:
         async for response in call:
             self._attended = True
             self._yours = response.yours
+            self._broker.heard(response.sequence)
             if response.leaving and not self._leaving:
                 self._leaving = True
                 self._broker.hasten(response.sequence)

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
+from osqueue_service.clock import Clock
 from osqueue_service.leadership import Standby, Standbys
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import check_name
@@ -11,14 +13,18 @@ from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.violations import Violations
 from osqueue_stubs.osqueue.v1 import standby_pb2
 
+TELL_MS = 250
+"""How often the leader says how far it is, where that has changed."""
+
 Positions = AsyncIterator[standby_pb2.AttendRequest]
 
 
 class Attending:
     """Serves Attend."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, clock: Clock) -> None:
         self._broker = broker
+        self._clock = clock
 
     async def Attend(self, positions: Positions, context: Context) -> AsyncIterator[standby_pb2.AttendResponse]:
         """What this leader means to do, until its term is over or the standby hangs up."""
@@ -33,8 +39,14 @@ class Attending:
         leaving, over = loop.create_task(standbys.leaving.wait()), loop.create_task(standbys.over.wait())
         tasks: tuple[asyncio.Task[Any], ...] = (reading, leaving, over)
         try:
-            yield standby_pb2.AttendResponse()
-            await asyncio.wait((reading, leaving), return_when=asyncio.FIRST_COMPLETED)
+            told = -1
+            while not (reading.done() or leaving.done()):
+                if engine.sequence != told:
+                    told = engine.sequence
+                    yield standby_pb2.AttendResponse(sequence=told)
+                with suppress(TimeoutError):  # then it is time to say how far the leader is
+                    either = asyncio.wait((reading, leaving), return_when=asyncio.FIRST_COMPLETED)
+                    await self._clock.within_ms(TELL_MS, either)
             if not reading.done():
                 yield standby_pb2.AttendResponse(leaving=True, sequence=engine.sequence)
                 await asyncio.wait((reading, over), return_when=asyncio.FIRST_COMPLETED)

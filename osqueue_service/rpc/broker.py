@@ -52,6 +52,10 @@ class Broker(Protocol):
         """Standing by: there is news of the leader. `yours`: it has left the queue to this broker."""
         ...
 
+    def heard(self, sequence: int) -> None:
+        """Standing by: the leader is at `sequence`."""
+        ...
+
     def hasten(self, sequence: int) -> None:
         """Standing by: the leader, which is at `sequence`, is about to leave."""
         ...

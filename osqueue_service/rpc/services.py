@@ -40,4 +40,4 @@ def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock
     admin = (Inspecting(broker), Operating(broker, types), Storing(broker, storage, clock), steering)
     handlers.add(QUEUE, queue)
     handlers.add(ADMIN, admin)
-    handlers.add(STANDBY, (Attending(broker),))
+    handlers.add(STANDBY, (Attending(broker, clock),))

@@ -31,7 +31,9 @@ async def test_a_standby_is_told_that_the_leader_leaves_and_waited_for(app: App,
     await commits(queue, 60)
     engine = app.broker.engine
     await call.write(at(1))
-    assert await call.read() == standby_pb2.AttendResponse()
+    assert await call.read() == standby_pb2.AttendResponse(sequence=engine.sequence)
+    await commits(queue, 1)
+    assert await call.read() == standby_pb2.AttendResponse(sequence=engine.sequence)
     stopping = asyncio.ensure_future(app.broker.stop())
     assert await call.read() == standby_pb2.AttendResponse(leaving=True, sequence=engine.sequence)
     await commits(queue, 1)  # it serves on

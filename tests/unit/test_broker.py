@@ -293,6 +293,25 @@ def test_stepping_down_lets_another_take_over() -> None:
     run(scenario())
 
 
+def test_a_caller_that_gives_up_does_not_call_a_hand_over_off() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader, standby = await Life(bucket, "a").lead(), Life(bucket, "b")
+        await standby.broker.start()
+        await pass_ms(5_000)
+        leader.store.hold(lambda operation, key: operation == "swap")
+        calling = asyncio.ensure_future(leader.broker.step_down())
+        await leader.store.reached.wait()
+        calling.cancel()
+        await pass_ms(100)
+        assert calling.cancelled()
+        leader.thaw()
+        await standby.broker.leading()
+        assert leader.broker.role is STANDBY
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("sole_owner", [False, True])
 def test_stepping_down_without_another_is_a_pause(sole_owner: bool) -> None:
     async def scenario() -> None:

@@ -44,7 +44,7 @@ Global___AttendRequest: _TypeAlias = AttendRequest  # noqa: Y015
 
 @_typing.final
 class AttendResponse(_message.Message):
-    """What the leader means to do: once when the standby has come, and when that changes."""
+    """Where the leader is and what it means to do: once when the standby has come, and when that has changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -54,7 +54,7 @@ class AttendResponse(_message.Message):
     leaving: _builtins.bool
     """It is about to leave: follow the log closely."""
     sequence: _builtins.int
-    """Its last commit at that moment: a standby that has not followed so far lets another take over, if there is one."""
+    """Its last commit. A standby that has not followed to where a leader leaves lets another take over, if there is one."""
     yours: _builtins.bool
     """It has left, and this is the standby that it waited for: take over now."""
     def __init__(

@@ -524,6 +524,24 @@ def test_a_standby_that_is_waited_for_looks_at_once_and_often() -> None:
     run(scenario())
 
 
+def test_a_standby_that_hears_of_many_commits_does_not_wait_for_its_next_look() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        term = await lead(bucket, "a")
+        standby = Standby(bucket, "b")
+        await pass_ms(30_100)
+        await commit(term, *numbered(1, 3))
+        standby.elector.heard(term.appender.released.sequence)
+        await pass_ms(50)
+        assert standby.elector.followed == 1, "a look costs more than it finds"
+        await commit(term, *numbered(4, following.PROBE_COMMITS))
+        standby.elector.heard(term.appender.released.sequence)
+        await pass_ms(100)
+        assert standby.elector.followed == 1 + following.PROBE_COMMITS
+
+    run(scenario())
+
+
 def test_whoever_hears_that_the_leader_has_left_takes_over_without_waiting_to_look() -> None:
     async def scenario() -> None:
         bucket = MemoryBucket()
