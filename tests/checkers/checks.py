@@ -51,6 +51,7 @@ def check_against_log(history: History, book: Logbook, windows: Windows) -> Iter
     yield from heartbeats_are_right(history, book)
     yield from nothing_is_taken_back(history, book)
     yield from walks_show_every_job(history, book)
+    yield from watches_tell_everything(history, book)
 
 
 # --- the history alone -----------------------------------------------------------------------------------------------
@@ -315,20 +316,29 @@ def reads_show_durable_state(history: History, book: Logbook) -> Iterator[str]:
 
 
 def heartbeats_are_right(history: History, book: Logbook) -> Iterator[str]:
-    """Rule 6: a heartbeat of a lease that is live before, during and after is not refused, but by a leader whose time
-    is over without its knowing: what it says of heartbeats may be outdated."""
+    """Rule 6: a heartbeat is acknowledged while the lease is live, and refused when it is not; but by a leader whose
+    time is over without its knowing: what it says of heartbeats may be outdated, and the SDK does not believe it."""
     for event in history.of("heartbeat"):
         job, claim = book.tokens.get(event.token, (None, None))
         if job is None or claim is None:
             if event.outcome == OK:
                 yield f"rule 6: a heartbeat of no lease was acknowledged: {event}"
             continue
+        if event.outcome == OK and _over_before(event, claim, book):
+            yield f"rule 6: the lease was over, and its heartbeat acknowledged: {event}"
         if event.reason not in ("LEASE_LOST", "JOB_NOT_FOUND") or event.answered is None or job.purged is not None:
             continue
         if event.epoch < book.commits[claim.claimed].epoch:
             continue
         if claim.ended is None or book.landed_ms(claim.ended) > event.answered:
             yield f"rule 6: the lease was live, and its heartbeat refused: {event}"
+
+
+def _over_before(event: Event, claim: ClaimEntry, book: Logbook) -> bool:
+    """Whether the attempt had ended before the event, as far as the leader that answered could know."""
+    if claim.ended is None:
+        return False
+    return book.commits[claim.ended].epoch <= event.epoch and book.landed_ms(claim.ended) < event.invoked
 
 
 def nothing_is_taken_back(history: History, book: Logbook) -> Iterator[str]:
@@ -359,3 +369,34 @@ def walks_show_every_job(history: History, book: Logbook) -> Iterator[str]:
             gone = job.evicted if job.evicted is not None else job.purged
             if gone is None or book.landed_ms(gone) > event.answered:
                 yield f"rule 14: {job_id} was there throughout a walk that did not show it: {event.process}"
+
+
+def watches_tell_everything(history: History, book: Logbook) -> Iterator[str]:
+    """Between two resyncs a watch tells what each commit did, once, in order, and not before it is durable."""
+    watches = [event for event in history.of("watch") if event.outcome == OK]
+    if not watches:
+        return
+    places = {(commit.epoch, commit.sequence): index for index, commit in enumerate(book.commits)}
+    done: dict[int, list[tuple[str, str, int]]] = defaultdict(list)
+    for job in book.jobs.values():
+        done[job.submitted].append(("SUBMITTED", job.job_id, 0))
+        for claim in job.claims:
+            done[claim.claimed].append(("CLAIMED", job.job_id, claim.attempt))
+            if claim.ended is not None and claim.ending is Ending.COMPLETED:
+                done[claim.ended].append(("COMPLETED", job.job_id, claim.attempt))
+    for event in watches:
+        last = event.arguments["from"]
+        for answered, sequence, told in event.answer:
+            found = sorted(item for item in map(tuple, told) if item[0] in _TOLD)
+            commits = [places.get((event.epoch, number)) for number in range(last + 1, sequence + 1)]
+            if None in commits or any(book.landed_ms(index) > answered for index in commits if index is not None):
+                yield f"rule 10: a watch told of a commit that was not durable: {event}"
+                break
+            happened = sorted(item for index in commits if index is not None for item in done[index])
+            if found != happened if event.arguments["whole"] else not set(found) <= set(happened):
+                yield f"a watch told {found} of the commits behind {last}, and they were {happened}: {event}"
+                break
+            last = sequence
+
+
+_TOLD = ("SUBMITTED", "CLAIMED", "COMPLETED")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from osqueue import OsqueueClient
 from osqueue.errors import OsqueueError
-from osqueue.job import ClaimedJob, RetryPolicy
+from osqueue.job import ClaimedJob, JobFilter, RetryPolicy
 from osqueue.messages import JobSpec
 from osqueue.submission import new_job
+from osqueue_stubs.osqueue.v1 import admin_pb2
 from tests.simulation.loop import Node
 from tests.simulation.transport import SimTransport
 
@@ -100,6 +101,8 @@ class Producer(Actor):
             options["retention_ms"] = draw.choice([500, 5_000, 60_000])
         if self.chance("timeout"):
             options["timeout_ms"] = draw.choice([800, 3_000])
+        if self.chance("lease"):
+            options["lease_ms"] = draw.choice([800, 4_000])
         if self.chance("priority"):
             options["priority"] = draw.choice([-5, 1, 10])
         if self.chance("policy"):
@@ -145,6 +148,7 @@ class Worker(Actor):
     role = "worker"
 
     async def run(self) -> None:
+        self.keys = 0
         running: set[asyncio.Task[None]] = set()
         types = self.draw.choice([(), (), self.world.swarm.types[:2], self.world.swarm.types])
         while True:
@@ -162,6 +166,8 @@ class Worker(Actor):
 
     async def claim(self, types: Any) -> list[ClaimedJob] | None:
         wait_ms = self.draw.choice([0, 300, 3_000])
+        if self.chance("claim key"):
+            return await self.claim_with_key(types, wait_ms)
         call = self.client.claim_jobs(self.name, types, max_jobs=self.draw.choice([1, 1, 3]), wait_ms=wait_ms)
         if not self.chance("cancel call"):
             jobs: list[ClaimedJob] | None = await self.attempt(call)
@@ -173,6 +179,23 @@ class Worker(Actor):
             task.cancel()
             await asyncio.wait({task})
         return None if task.cancelled() else task.result()
+
+    async def claim_with_key(self, types: Any, wait_ms: int) -> list[ClaimedJob] | None:
+        """A claim that names itself, made again as after a crash: the same leases while they live."""
+        self.keys += 1
+
+        async def claim() -> list[ClaimedJob] | None:
+            answer = self.client.claim_jobs(self.name, types, max_jobs=2, wait_ms=wait_ms, claim_key=f"key {self.keys}")
+            jobs: list[ClaimedJob] | None = await self.attempt(answer)
+            return jobs
+
+        first = await claim()
+        if first is not None and self.draw.random() < 0.5:
+            return first
+        again = await claim()
+        if first and again and [job.lease_token for job in first] == [job.lease_token for job in again]:
+            self.world.count("claims answered again")
+        return again or first
 
     async def work(self, job: ClaimedJob) -> None:
         world, draw = self.world, self.draw
@@ -217,6 +240,9 @@ class Operator(Actor):
 
     async def run(self) -> None:
         world, draw = self.world, self.draw
+        watching: asyncio.Task[None] | None = None
+        if self.chance("watch"):
+            watching = asyncio.ensure_future(self.watch())
         while not world.calm:
             await self.pause(self.think_ms() * 2)
             if self.chance("wander"):
@@ -225,13 +251,8 @@ class Operator(Actor):
             if known:
                 job_id = draw.choice(known)
                 await self.attempt(self.client.get_job(job_id, linearizable=draw.random() < 0.5))
+                await self.change(known)
             await self.attempt(self.client.get_stats(linearizable=draw.random() < 0.5))
-            if self.chance("cancel") and known:
-                await self.attempt(self.client.cancel_job(draw.choice(known)))
-            if self.chance("retry") and known:
-                await self.attempt(self.client.retry_jobs([draw.choice(known) for _ in range(5)]))
-            if self.chance("purge") and known:
-                await self.attempt(self.transport.operate("purge", [draw.choice(known)]))
             if self.chance("pause"):
                 name = draw.choice(world.swarm.types)
                 await self.attempt(self.transport.operate("pause", [name]))
@@ -239,7 +260,63 @@ class Operator(Actor):
                 await self.resume()
             if self.chance("walk"):
                 await self.walk(page_size=draw.choice([1, 7, 50]))
+            await self.steer()
         await self.resume()
+        if watching is not None:
+            watching.cancel()
+
+    async def change(self, known: list[str]) -> None:
+        """Cancel, retry or purge some of these jobs."""
+        draw = self.draw
+        if self.chance("cancel"):
+            await self.attempt(self.client.cancel_job(draw.choice(known)))
+        if self.chance("retry"):
+            await self.attempt(self.client.retry_jobs([draw.choice(known) for _ in range(5)]))
+        if self.chance("purge"):
+            await self.attempt(self.transport.operate("purge", [draw.choice(known)]))
+
+    async def watch(self) -> None:
+        """Follow everything that happens, from leader to leader."""
+        world, draw = self.world, self.draw
+        types = draw.choice([(), (), world.swarm.types[1:]])
+        while True:
+            try:
+                async for what in self.client.watch(types=types, stats_interval_ms=draw.choice([0, 500])):
+                    world.count(f"watch {type(what).__name__}")
+            except OsqueueError:
+                world.count("watches begun again")
+            await self.pause(100.0)
+
+    async def steer(self) -> None:
+        """Cancel, retry or purge whatever matches; ask why a job does not run; ask the leader to go."""
+        world, draw = self.world, self.draw
+        if self.chance("explain") and world.known_jobs:
+            await self.attempt(self.client.explain_job(draw.choice(world.known_jobs)))
+            world.count("jobs explained")
+        if self.chance("ask to step down"):
+            world.count("asked to step down")
+            request = admin_pb2.StepDownRequest(reason="maintenance")
+            await self.attempt(self.transport.wire_call("StepDown", request))
+        if self.chance("steer"):
+            await self.steer_by_filter()
+
+    async def steer_by_filter(self) -> None:
+        world, draw = self.world, self.draw
+        wanted = JobFilter(types=(draw.choice(world.swarm.types),))
+        dry_run = draw.random() < 0.3
+        match draw.choice(["cancel", "retry", "purge"]):
+            case "cancel" if draw.random() < 0.2:
+                done = await self.attempt(self.client.cancel_jobs(matching=wanted, dry_run=dry_run))
+                world.counts["cancelled by filter"] += len(done.changed) if done and not dry_run else 0
+            case "retry":
+                done = await self.attempt(self.client.retry_jobs(matching=wanted, dry_run=dry_run))
+                world.counts["retried by filter"] += len(done.changed) if done and not dry_run else 0
+            case "purge":
+                request = admin_pb2.PurgeRequest(dry_run=dry_run)
+                request.filter.types.extend(wanted.types)
+                done = await self.attempt(self.transport.wire_call("Purge", request))
+                purged = [result for result in done.results if not result.HasField("error")] if done else []
+                world.counts["purged by filter"] += 0 if dry_run else len(purged)
 
     async def look_at(self, target: int) -> None:
         """Ask this broker, whoever leads, what has become of the queue."""

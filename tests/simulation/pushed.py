@@ -9,7 +9,7 @@ from osqueue_service import errors as service_errors
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 from tests.checkers.history import Event
 from tests.simulation.actors import Actor
-from tests.simulation.service import WorkFrame
+from tests.simulation.service import Sent
 from tests.simulation.streams import Stream, StreamBroken
 
 RENEW_EVERY_MS = 600.0
@@ -166,7 +166,7 @@ class PushedWorker(Actor):
 
     # --- what is told ------------------------------------------------------------------------------------------------
 
-    def _take(self, frame: WorkFrame) -> None:
+    def _take(self, frame: Sent) -> None:
         message = frame.message
         if message.HasField("opened"):
             self._failures = 0
@@ -184,7 +184,7 @@ class PushedWorker(Actor):
         if message.HasField("drain"):
             self.world.count("streams drained by the broker")
 
-    def _lease_state(self, frame: WorkFrame, state: queue_pb2.LeaseState) -> None:
+    def _lease_state(self, frame: Sent, state: queue_pb2.LeaseState) -> None:
         asked = self._asked["heartbeat", state.lease_token]
         if asked:
             resumed = "resumed " if frame.message.HasField("opened") else ""
@@ -200,7 +200,7 @@ class PushedWorker(Actor):
         self.world.count("lost leases noticed")
         self._drop(state.lease_token)
 
-    def _receipt(self, frame: WorkFrame, receipt: queue_pb2.WorkReceipt) -> None:
+    def _receipt(self, frame: Sent, receipt: queue_pb2.WorkReceipt) -> None:
         token = receipt.lease_token
         operation = next((name for name, _ in _NAMES if self._asked[name, token]), "")
         if not operation:
@@ -233,7 +233,7 @@ class PushedWorker(Actor):
             self._outbox.append(end)
             self.world.loop.call_later(0.1, self._something.set)
 
-    def _job(self, frame: WorkFrame, job: job_pb2.ClaimedJob) -> None:
+    def _job(self, frame: Sent, job: job_pb2.ClaimedJob) -> None:
         event = self.transport.begin("claim", job=job.job_id, attempt=job.attempt, token=job.lease_token)
         event.invoked = self._opened_ms
         self.transport.told(event, frame, "")

@@ -20,7 +20,6 @@ from osqueue_service.rpc.work import Dispatching
 from osqueue_service.state import commands, model
 from osqueue_service.state.model import Status
 from osqueue_service.state.state import State
-from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests.simulation.streams import Stream
 
 if TYPE_CHECKING:
@@ -43,10 +42,10 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkFrame:
-    """One frame of a Work stream, and when, by whom and as of when it was sent."""
+class Sent:
+    """One message of a stream, and when, by whom and as of when it was sent."""
 
-    message: queue_pb2.WorkResponse
+    message: Any
     answered: float
     place: Place
     queue_ms: int
@@ -63,7 +62,23 @@ async def work(world: "World", dispatching: Dispatching | None, stream: Stream) 
             place = (message.commit.epoch, message.commit.sequence) if message.HasField("commit") else (0, 0)
             if not place[0]:
                 place = engine.term.epoch, 0
-            await stream.write(WorkFrame(message, world.loop.now_ms, place, engine.now_ms()))
+            await stream.write(Sent(message, world.loop.now_ms, place, engine.now_ms()))
+
+
+async def rpc(servicers: Sequence[object], name: str, request: Any) -> Answer:
+    """A unary call as it is served. Its messages say where they are durable."""
+    (served,) = [getattr(one, name) for one in servicers if hasattr(one, name)]
+    return Answer(await served(request, None))
+
+
+async def server_stream(world: "World", servicers: Sequence[object], name: str, request: Any, stream: Stream) -> None:
+    """A stream of answers to one request."""
+    (served,) = [getattr(one, name) for one in servicers if hasattr(one, name)] or [None]
+    if served is None:
+        raise NotLeader("this broker is starting")
+    async with aclosing(served(request, None)) as messages:
+        async for message in messages:
+            await stream.write(Sent(message, world.loop.now_ms, (0, 0), 0))
 
 
 def committed(engine: Engine) -> Place:

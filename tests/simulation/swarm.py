@@ -65,6 +65,7 @@ _TIGHT_LIMITS = replace(
     sweep_jobs=3,
     commit_bytes=200,
     work_streams=2,
+    watch_events=20,
 )
 
 
@@ -161,6 +162,9 @@ def draw(seed: int) -> Swarm:
     swarm.workers = max(1, swarm.workers - swarm.pushed_workers)
     swarm.behaviours |= {
         name: choice([0.0, weight])
-        for name, weight in (("slots", 0.3), ("drain", 0.2), ("hang up", 0.2), ("slow reader", 0.05))
-    }
+        for name, weight in (
+            ("slots", 0.3), ("drain", 0.2), ("hang up", 0.2), ("slow reader", 0.05), ("watch", 0.5), ("steer", 0.15),
+            ("explain", 0.2), ("ask to step down", 0.02), ("lease", 0.2), ("claim key", 0.1),
+        )
+    }  # fmt: skip
     return swarm

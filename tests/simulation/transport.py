@@ -37,14 +37,16 @@ from osqueue.messages import (
     WatchFrame,
     WatchRequest,
 )
+from osqueue.transports.wire import WireTransport
 from osqueue_service import errors as service_errors
 from osqueue_service.broker import Broker
 from osqueue_service.state.commands import Claim, FailAnswer, Granted
 from tests.checkers.history import OK, Event, outcome_of
 from tests.simulation import service
+from tests.simulation.link import SimLink
 from tests.simulation.loop import Node
 from tests.simulation.network import ConnectionLost
-from tests.simulation.service import Answer, WorkFrame
+from tests.simulation.service import Answer, Sent
 from tests.simulation.streams import Stream
 
 if TYPE_CHECKING:
@@ -57,10 +59,12 @@ class SimTransport:
     """One client's way to whichever broker leads."""
 
     def __init__(self, world: "World", node: Node, first: int) -> None:
-        self._world = world
+        self.world = world
         self._node = node
         self._target = first
         self._hops = 0
+        self.wire = WireTransport("simulated", SimLink(self))
+        """For rare calls, in the API's own messages."""
 
     @property
     def name(self) -> str:
@@ -68,10 +72,10 @@ class SimTransport:
 
     @property
     def address(self) -> str:
-        return self._world.brokers[self._target].name
+        return self.world.brokers[self._target].name
 
     def clone(self) -> "SimTransport":
-        return SimTransport(self._world, self._node, self._target)
+        return SimTransport(self.world, self._node, self._target)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -82,10 +86,10 @@ class SimTransport:
 
     # --- one attempt -------------------------------------------------------------------------------------------------
 
-    async def _attempt(self, handler: Handler, timeout_ms: float, events: list[Event]) -> Answer:
+    async def attempt(self, handler: Handler, timeout_ms: float, events: list[Event]) -> Answer:
         """The broker's answer; its refusal of the whole call, or the loss of the connection, is raised as the SDK's
         error, and noted in the events."""
-        world = self._world
+        world = self.world
         server = world.brokers[self._target]
         node, broker = server.node, server.broker
 
@@ -116,15 +120,15 @@ class SimTransport:
             raise TransportConnectionError(str(lost)) from None
         if answer.error is not None:
             self._end(events, answer.error.reason, answer)
-            raise self._followed(answer.error, server)
+            raise self.followed(answer.error, server)
         self._hops = 0
         return answer
 
-    def _followed(self, refusal: service_errors.OsqueueError, server: "SimBroker") -> OsqueueError:
+    def followed(self, refusal: service_errors.OsqueueError, server: "SimBroker") -> OsqueueError:
         """The SDK's error, having moved on to where the leader may be, as the gRPC transport does it."""
         error = sdk_error(refusal)
         if isinstance(error, BrokerLeadershipError):
-            brokers = self._world.brokers
+            brokers = self.world.brokers
             known = next((number for number, broker in enumerate(brokers) if broker.name == error.leader), None)
             if known is None or brokers[known] is server:
                 self.move_on(server)
@@ -138,56 +142,66 @@ class SimTransport:
 
     def move_on(self, server: "SimBroker") -> None:
         """The broker does not answer: ask the next one from now on."""
-        brokers = self._world.brokers
+        brokers = self.world.brokers
         if brokers[self._target] is server:  # otherwise another call has moved on already
             self._target = (self._target + 1) % len(brokers)
 
     def begin(self, operation: str, **fields: Any) -> Event:
-        world = self._world
+        world = self.world
         return world.history.begin(self._node.name, operation, world.loop.now_ms, **fields)
 
     def _end(self, events: Sequence[Event], reason: str, answer: Answer | None = None) -> None:
         for event in events:
             self._refused(event, reason, answer)
 
-    def _refused(self, event: Event, reason: str, answer: Answer | WorkFrame | None) -> None:
-        event.returned = self._world.loop.now_ms
+    def _refused(self, event: Event, reason: str, answer: Answer | Sent | None) -> None:
+        event.returned = self.world.loop.now_ms
         event.outcome, event.reason = outcome_of(reason), reason
         if answer is not None:
             event.answered = answer.answered
             event.epoch, event.sequence = answer.place
             event.arguments["queue_ms"] = answer.queue_ms
-        self._world.note(event)
+        self.world.note(event)
 
-    def _accepted(self, event: Event, answer: Answer | WorkFrame, value: Any = None) -> None:
-        event.returned = self._world.loop.now_ms
+    def accepted(self, event: Event, answer: Answer | Sent, value: Any = None) -> None:
+        event.returned = self.world.loop.now_ms
         event.answered = answer.answered
         event.outcome = OK
         event.epoch, event.sequence = answer.place
         event.answer = value
-        self._world.note(event)
+        self.world.note(event)
 
     # --- the Work stream ----------------------------------------------------------------------------------------------
 
     def work_stream(self) -> tuple[Stream, "SimBroker"]:
         """A stream to the broker asked at present."""
-        world = self._world
+        world = self.world
         server = world.brokers[self._target]
         node, dispatching = server.node, server.dispatching
         return world.network.open_stream(
             self._node, node, lambda stream: service.work(world, dispatching, stream)
         ), server
 
+    def server_stream(self, name: str, request: Any) -> tuple[Stream, "SimBroker"]:
+        """The answers to one request, from the broker asked at present."""
+        world = self.world
+        server = world.brokers[self._target]
+        servicers = server.servicers
+        stream = world.network.open_stream(
+            self._node, server.node, lambda stream: service.server_stream(world, servicers, name, request, stream)
+        )
+        return stream, server
+
     def sent_away(self, refusal: service_errors.OsqueueError, server: "SimBroker") -> None:
         """The broker ended the stream and said why."""
-        self._followed(refusal, server)
+        self.followed(refusal, server)
 
-    def told(self, event: Event, frame: WorkFrame, reason: str, value: Any = None) -> None:
+    def told(self, event: Event, frame: Sent, reason: str, value: Any = None) -> None:
         """The stream answered what the event asked."""
         if reason:
             self._refused(event, reason, frame)
         else:
-            self._accepted(event, frame, value)
+            self.accepted(event, frame, value)
 
     def lost(self, events: Sequence[Event]) -> None:
         """The stream ended before these were answered."""
@@ -202,7 +216,7 @@ class SimTransport:
             self.begin("submit", key=f"{request_id}/{number}", arguments={"payload": job.payload.decode()})
             for number, job in enumerate(jobs)
         ]
-        answer = await self._attempt(
+        answer = await self.attempt(
             lambda broker: service.submit(broker, list(jobs), atomic, request_id), timeout_ms, events
         )
         results: list[Submitted | OsqueueError] = []
@@ -212,7 +226,7 @@ class SimTransport:
                 results.append(sdk_error(item))
             else:
                 event.job = item.job_id
-                self._accepted(event, answer, item.deduplicated)
+                self.accepted(event, answer, item.deduplicated)
                 results.append(Submitted(item.job_id, item.deduplicated))
         return results, Position(*answer.place)
 
@@ -228,14 +242,14 @@ class SimTransport:
             )  # fmt: skip
             return service.claim(broker, command, request.wait_ms)
 
-        answer = await self._attempt(handler, timeout_ms, [asked])
+        answer = await self.attempt(handler, timeout_ms, [asked])
         granted: list[Granted] = answer.value
         jobs = []
         for number, one in enumerate(granted):
             event = asked if not number else self.begin("claim", key=request.claim_key)
             event.invoked = asked.invoked
             event.job, event.attempt, event.token = one.job_id, one.attempt, one.token
-            self._accepted(event, answer)
+            self.accepted(event, answer)
             jobs.append(
                 ClaimedJob(
                     job_id=one.job_id,
@@ -250,21 +264,21 @@ class SimTransport:
                 )
             )
         if not granted:
-            self._accepted(asked, answer)
+            self.accepted(asked, answer)
         return Claims(jobs, Position(*answer.place) if granted else None)
 
     async def heartbeat_jobs(
         self, heartbeats: Sequence[Heartbeat], *, timeout_ms: int
     ) -> Sequence[Renewal | OsqueueError]:
         events = [self.begin("heartbeat", job=beat.job_id, token=beat.lease_token) for beat in heartbeats]
-        answer = await self._attempt(lambda broker: service.heartbeat(broker, heartbeats), timeout_ms, events)
+        answer = await self.attempt(lambda broker: service.heartbeat(broker, heartbeats), timeout_ms, events)
         results: list[Renewal | OsqueueError] = []
         for event, item in zip(events, answer.value, strict=True):
             if isinstance(item, service_errors.OsqueueError):
                 self._refused(event, item.reason, answer)
                 results.append(sdk_error(item))
             else:
-                self._accepted(event, answer)
+                self.accepted(event, answer)
                 results.append(Renewal(*item))
         return results
 
@@ -275,7 +289,7 @@ class SimTransport:
             self.begin("complete", key=request_id, job=completion.job_id, token=completion.lease_token)
             for completion in completions
         ]
-        answer = await self._attempt(lambda broker: service.complete(broker, completions), timeout_ms, events)
+        answer = await self.attempt(lambda broker: service.complete(broker, completions), timeout_ms, events)
         return [self._settled(event, item, answer) for event, item in zip(events, answer.value, strict=True)], Position(
             *answer.place
         )
@@ -284,13 +298,13 @@ class SimTransport:
         if isinstance(item, service_errors.OsqueueError):
             self._refused(event, item.reason, answer)
             return sdk_error(item)
-        self._accepted(event, answer, [item.status.wire, item.next_at] if isinstance(item, FailAnswer) else None)
+        self.accepted(event, answer, [item.status.wire, item.next_at] if isinstance(item, FailAnswer) else None)
         return None
 
     async def fail_job(self, failure: Failure, *, timeout_ms: int) -> Settled:
         event = self.begin("fail", key=failure.request_id, job=failure.job_id, token=failure.lease_token)
-        jitter = self._world.ids.jitter()
-        answer = await self._attempt(lambda broker: service.fail(broker, failure, jitter), timeout_ms, [event])
+        jitter = self.world.ids.jitter()
+        answer = await self.attempt(lambda broker: service.fail(broker, failure, jitter), timeout_ms, [event])
         refusal = self._settled(event, answer.value[0], answer)
         if refusal is not None:
             raise refusal
@@ -299,7 +313,7 @@ class SimTransport:
 
     async def release_job(self, release: Release, *, timeout_ms: int) -> Settled:
         event = self.begin("release", key=release.request_id, job=release.job_id, token=release.lease_token)
-        answer = await self._attempt(lambda broker: service.release(broker, release), timeout_ms, [event])
+        answer = await self.attempt(lambda broker: service.release(broker, release), timeout_ms, [event])
         refusal = self._settled(event, answer.value[0], answer)
         if refusal is not None:
             raise refusal
@@ -314,23 +328,23 @@ class SimTransport:
         return await self._read_job(event, lambda broker: service.wait(broker, job_id, wait_ms), timeout_ms)
 
     async def _read_job(self, event: Event, handler: Handler, timeout_ms: int) -> JobAnswer:
-        answer = await self._attempt(handler, timeout_ms, [event])
+        answer = await self.attempt(handler, timeout_ms, [event])
         status, result, attempts, payload = answer.value
-        self._accepted(event, answer, {"status": status, "result": result, "attempts": attempts})
+        self.accepted(event, answer, {"status": status, "result": result, "attempts": attempts})
         job = Job(event.job, status, payload, attempts=attempts, result=result)
         return JobAnswer(job, Position(*answer.place))
 
     async def list_jobs(self, request: ListRequest, *, timeout_ms: int) -> JobPage:
         event = self.begin("page", key=request.page_token, arguments={"linearizable": request.linearizable})
-        answer = await self._attempt(lambda broker: service.list_page(broker, request), timeout_ms, [event])
+        answer = await self.attempt(lambda broker: service.list_page(broker, request), timeout_ms, [event])
         ids, token = answer.value
-        self._accepted(event, answer)
+        self.accepted(event, answer)
         return JobPage([Job(job_id, status) for job_id, status in ids], token, Position(*answer.place))
 
     async def get_stats(self, *, linearizable: bool, timeout_ms: int) -> Stats:
         event = self.begin("stats", arguments={"linearizable": linearizable})
-        answer = await self._attempt(lambda broker: service.stats(broker, linearizable), timeout_ms, [event])
-        self._accepted(event, answer, answer.value)
+        answer = await self.attempt(lambda broker: service.stats(broker, linearizable), timeout_ms, [event])
+        self.accepted(event, answer, answer.value)
         return Stats(Counts(total=answer.value["live"], dead=answer.value["dead"]), position=Position(*answer.place))
 
     async def cancel_job(self, job_id: str, *, request_id: str, timeout_ms: int) -> Change:
@@ -341,9 +355,11 @@ class SimTransport:
         return Change(job_id, item.wire)
 
     async def cancel_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
-        raise NotImplementedError
+        return await self.wire.cancel_jobs(selection, timeout_ms=timeout_ms)
 
     async def retry_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
+        if selection.filter is not None:
+            return await self.wire.retry_jobs(selection, timeout_ms=timeout_ms)
         answer = await self._operate("retry", selection.job_ids, selection.request_id, timeout_ms)
         changes = [
             Change(job_id, error=sdk_error(item)) if item is not None else Change(job_id, "unclaimed")
@@ -355,23 +371,27 @@ class SimTransport:
         """What the SDK has no call for: purge, pause, resume."""
         return await self._operate(verb, names, "", timeout_ms)
 
+    async def wire_call(self, name: str, request: Any, timeout_ms: int = 5_000) -> Any:
+        """A call that neither the SDK has nor `operate`."""
+        return await SimLink(self).call(name, request, timeout_ms)
+
     async def _operate(self, verb: str, names: Sequence[str], key: str, timeout_ms: int) -> Answer:
         jobs = verb in ("cancel", "retry", "purge")
         events = [self.begin(verb, key=key, **({"job": name} if jobs else {})) for name in names]
-        answer = await self._attempt(lambda broker: service.operate(broker, verb, names), timeout_ms, events)
+        answer = await self.attempt(lambda broker: service.operate(broker, verb, names), timeout_ms, events)
         for number, event in enumerate(events):
             item = answer.value[number] if jobs else None
             if isinstance(item, service_errors.OsqueueError):
                 self._refused(event, item.reason, answer)
             else:
-                self._accepted(event, answer)
+                self.accepted(event, answer)
         return answer
 
     async def explain_job(self, job_id: str, *, timeout_ms: int) -> Explanation:
-        raise NotImplementedError
+        return await self.wire.explain_job(job_id, timeout_ms=timeout_ms)
 
     def watch_jobs(self, request: WatchRequest) -> AsyncIterator[WatchFrame]:
-        raise NotImplementedError
+        return self.wire.watch_jobs(request)
 
 
 def sdk_error(refusal: service_errors.OsqueueError) -> OsqueueError:

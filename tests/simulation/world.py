@@ -21,7 +21,10 @@ from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.leadership import term as term_module
 from osqueue_service.log import checkpoints
 from osqueue_service.rpc import work
+from osqueue_service.rpc.explaining import Explaining
 from osqueue_service.rpc.fields import TypeNames
+from osqueue_service.rpc.steering import Steering
+from osqueue_service.rpc.watching import Watching
 from osqueue_service.rpc.work import Dispatching
 from osqueue_service.rpc.work_session import WorkSession
 from osqueue_service.state import image
@@ -45,6 +48,7 @@ class SimBroker:
         self.name = name
         self.broker: Broker | None = None
         self.dispatching: Dispatching | None = None
+        self.servicers: tuple[object, ...] = ()
         self.lives = 0
         self.started_ms = 0.0
         self.start()
@@ -59,6 +63,7 @@ class SimBroker:
         self.node.rate = draw.uniform(*world.swarm.clock_rates)
         self.store = SimStore(world.bucket, self.node, world.weather, draw, world.counts, world.note, self._sent)
         self.broker = self.dispatching = None
+        self.servicers = ()
         self.ended = False
         self.node.spawn(self._live(draw), name="broker")
 
@@ -77,7 +82,9 @@ class SimBroker:
             sole_owner=swarm.sole_owner,
             on_role=lambda role: world.entered(self, role),
         )
-        self.dispatching = Dispatching(broker, TypeNames(swarm.limits.type_chars), SimIds(draw))
+        types = TypeNames(swarm.limits.type_chars)
+        self.dispatching = Dispatching(broker, types, SimIds(draw))
+        self.servicers = Steering(broker, types), Watching(broker, types, SimClock(self.node)), Explaining(broker)
         await broker.start()
         reason = await broker.failed
         world.note(f"{self.name} ends: {reason}")
@@ -151,6 +158,10 @@ class World:
     def trace_hash(self) -> str:
         """Equal for equal runs."""
         return self._hash.hexdigest()
+
+    def servicers_of(self, broker: Broker) -> tuple[object, ...]:
+        """What serves the rare calls of this broker."""
+        return next(one.servicers for one in self.brokers if one.broker is broker)
 
     def count(self, what: str) -> None:
         self.counts[what] += 1
