@@ -38,10 +38,10 @@ def main() -> None:
     ):
         loads = [first_load(browser, queue) for _ in range(5)]
         print(f"first load: {loads[0][0]:,} bytes, painted after {sorted(ms for _, ms in loads)[2]:.0f} ms")
-        asyncio.run_coroutine_threadsafe(_fill(queue, given.jobs), _loop()).result()
+        fill(queue, given.jobs)
         print(f"jobs waiting: {queue.get('/v1/stats')['unclaimed']:,}", flush=True)
         _many(browser, queue)
-        with _busy(queue, given.events):
+        with busy(queue, given.events):
             for path in ("/", "/jobs?status=in_progress", "/jobs"):
                 _bear(browser, queue, path, given.seconds)
 
@@ -72,29 +72,36 @@ def _bear(browser: Browser, queue: Queue, path: str, seconds: int) -> None:
     page.goto(path)
     expect(page.locator(".connection")).to_have_text("Live")
     page.wait_for_timeout(3_000)
-    page.evaluate(_HEAR)
+    page.evaluate(HEAR)
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
-    before = _metrics(session)
+    before = metrics(session)
     page.wait_for_timeout(seconds * 1_000)
-    after = _metrics(session)
+    after = metrics(session)
     events = page.evaluate("window.heardEvents")
     busy = (after["TaskDuration"] - before["TaskDuration"]) / (after["Timestamp"] - before["Timestamp"])
-    heap = " → ".join(f"{metrics['JSHeapUsedSize'] / 2**20:.1f}" for metrics in (before, after))
+    heap = " → ".join(f"{one['JSHeapUsedSize'] / 2**20:.1f}" for one in (before, after))
     print(f"{path} for {seconds} s: {events / seconds:,.0f} events/s, main thread {busy:.1%}, heap {heap} MiB")
     page.close()
 
 
-_HEAR = """async () => {
+HEAR = """async () => {
   const { live } = await import("/dashboard/live.js");
   window.heardEvents = 0;
   live.eventListeners.add(() => { window.heardEvents += 1; });
 }"""
+"""Has a page count the events that it is told, from now on."""
 
 
-def _metrics(session: Any) -> dict[str, float]:
+def metrics(session: Any) -> dict[str, float]:
+    """Chromium's figures of the page after a garbage collection."""
     session.send("HeapProfiler.collectGarbage")
     return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+
+
+def fill(queue: Queue, jobs: int) -> None:
+    """Put so many jobs into the queue, behind all others."""
+    asyncio.run_coroutine_threadsafe(_fill(queue, jobs), own_loop()).result()
 
 
 async def _fill(queue: Queue, jobs: int) -> None:
@@ -107,9 +114,9 @@ async def _fill(queue: Queue, jobs: int) -> None:
 
 
 @contextmanager
-def _busy(queue: Queue, events: int) -> Iterator[None]:
+def busy(queue: Queue, events: int) -> Iterator[None]:
     """About so many events a second, until the block ends."""
-    task = asyncio.run_coroutine_threadsafe(_churn(queue, events), _loop())
+    task = asyncio.run_coroutine_threadsafe(_churn(queue, events), own_loop())
     try:
         yield
     finally:
@@ -128,7 +135,7 @@ async def _churn(queue: Queue, events: int) -> None:
             await asyncio.sleep(max(0, 1 / TURNS_PER_SECOND - (loop.time() - started)))
 
 
-def _loop(_cache: list[asyncio.AbstractEventLoop] = []) -> asyncio.AbstractEventLoop:  # noqa: B006 - made once
+def own_loop(_cache: list[asyncio.AbstractEventLoop] = []) -> asyncio.AbstractEventLoop:  # noqa: B006 - made once
     """A loop in a thread of its own, since Playwright keeps one in this one."""
     if not _cache:
         _cache.append(asyncio.new_event_loop())
