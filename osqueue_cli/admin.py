@@ -42,9 +42,9 @@ class Admin:
         """The answer to the unary RPC `name`."""
         return await self._retrying.run(lambda: self._link.call(name, request, self._timeout_ms))
 
-    async def once(self, name: str, request: "Message") -> Any:
+    async def once(self, name: str, request: "Message", timeout_ms: int) -> Any:
         """The answer to the unary RPC `name`, tried once: for what a second call would do again."""
-        return await self._link.call(name, request, self._timeout_ms)
+        return await self._link.call(name, request, timeout_ms)
 
     async def close(self) -> None:
         """Disconnect."""

@@ -14,6 +14,8 @@ from osqueue_cli.params import DURATION
 if TYPE_CHECKING:
     from osqueue_stubs.osqueue.v1.job_pb2 import CommitPosition
 
+HAND_OVER_MS = 30_000
+"""A leader serves on until a standby is near, 20 s at most, and has 5 s to finish."""
 ASK_EVERY_S = 0.05
 
 
@@ -35,8 +37,8 @@ class Leader(NamedTuple):
 def step_down(connection: Connection, as_json: bool, reason: str, limit: int, yes: bool) -> None:
     """Let the leader hand over to a standby, and say who leads then.
 
-    It finishes its commits first, so that nothing acknowledged is lost, and stands by afterwards. Callers wait for
-    the next leader: with a standby for less than a second, without one until this broker's own timeout is over.
+    It serves on until a standby has followed, finishes its commits, so that nothing acknowledged is lost, and stands
+    by afterwards. With a standby callers hardly notice; without one they wait until this broker's timeout is over.
 
     \b
     Example:
@@ -73,8 +75,9 @@ async def _hand_over(calls: admin.Admin, before: Leader, reason: str) -> "Commit
     # Finds the leader, since the call itself is made once only: a second one could depose the next leader, too.
     if (await _leader(calls)).epoch != before.epoch:
         raise Failure("another leader has taken over in the meantime; nothing was changed", Exit.CONFLICT)
+    request = StepDownRequest(reason=reason)
     try:
-        commit: CommitPosition = (await calls.once("StepDown", StepDownRequest(reason=reason))).commit
+        commit: CommitPosition = (await calls.once("StepDown", request, HAND_OVER_MS)).commit
     except TransportConnectionError as error:
         raise Failure(
             f"{before.address} may have handed over, or not: {error}",

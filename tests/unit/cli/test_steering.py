@@ -210,7 +210,7 @@ def test_a_leader_that_does_not_answer_may_have_handed_over(monkeypatch):
 
     asked = []
 
-    async def broken(self, name, request):
+    async def broken(self, name, request, timeout_ms):
         asked.append(name)
         raise TransportConnectionError("the connection broke")
 
