@@ -53,7 +53,7 @@ def test_settings_and_outcomes() -> None:
 
 def test_commands() -> None:
     context = click.Context(cli)
-    for name, rest in re.findall(r"(?:^\$ |`|; do |=\S+ )osqueue ([a-z]+)([^`\n]*)", TEXT, re.MULTILINE):
+    for name, rest in re.findall(r"(?:^\$ |`|; do |=\S+ )osqueue ([a-z-]+)([^`\n]*)", TEXT, re.MULTILINE):
         command = cli.get_command(context, name)
         assert command is not None, name
         words = rest.split()
