@@ -64,9 +64,10 @@ sim: $(STAMP) ## Simulate SEEDS clusters on a virtual clock.
 chaos: $(STAMP) ## Break real processes on purpose.
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
-proof: $(STAMP) ## The long runs: many simulated clusters, then chaos.
+proof: $(STAMP) ## The long runs: many simulated clusters, chaos, the dashboard kept open for long.
 	$(BIN)/python -m tests.simulation --seeds 20000 $(ARGS)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
+	$(BIN)/python -m tests.browser.endurance
 
 docs: $(STAMP) ## Generate the API reference into build/docs.
 	$(BIN)/python scripts/generate_reference.py

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.browser.chromium import Browser, Page, expect, running_browser
+from tests.browser.chromium import Browser, Page, expect, missing, running_browser
 from tests.browser.measure import busy, fill, metrics
 from tests.browser.queue_processes import Queue, running_queue
 
@@ -109,6 +109,8 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000, help="per second")
     parser.add_argument("--minutes", type=int, default=10, help="on each page; at least 2")
     given = parser.parse_args()
+    if reason := missing():
+        sys.exit(reason)
     marks = round((given.minutes * 60 - WARM_UP_S) / MARK_EVERY_S) + 1
     wrong: list[str] = []
     with (
