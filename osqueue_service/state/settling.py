@@ -114,7 +114,7 @@ def _current(state: State, item: Item, ending: Ending, now_ms: int, limits: Limi
     job = state.find(item.job_id)
     if job is None:
         entry = state.settled.get(item.token, now_ms) if item.token else None
-        if entry is not None and entry.ending is ending and state.id_of_number(entry.number) == item.job_id:
+        if entry is not None and entry.ending is ending and _may_name(state, item.job_id, entry.number):
             return entry
         return state.get(item.job_id)
     lease = job.lease
@@ -124,6 +124,12 @@ def _current(state: State, item: Item, ending: Ending, now_ms: int, limits: Limi
     if attempt is not None and attempt.ending is ending and now_ms - attempt.ended_at <= limits.settled_ttl_ms:
         return attempt
     raise _lost(state, job, item.worker_id, item.token)
+
+
+def _may_name(state: State, job_id: str, number: int) -> bool:
+    """Whether this was the id of a job that is no longer kept. Of an adopted one the id is forgotten: its token says
+    enough."""
+    return job_id == state.id_of_number(number) or not job_id.startswith(state.salt)
 
 
 def _ended(job: Job, item: Item) -> Attempt | None:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from osqueue_service.errors import LeaseLost
+from osqueue_service.errors import JobNotFound, LeaseLost
 from osqueue_service.state import image
 from osqueue_service.state.adoption import NotAdoptable, adopt
 from osqueue_service.state.commands import Granted
@@ -53,6 +53,17 @@ def test_its_worker_goes_on_without_a_token():
 def test_attempts_go_on_being_counted():
     core = adopted(RUNNING)
     assert core.fail(_claimed("b-2"), "w1").status is Status.DEAD
+
+
+def test_a_completion_is_answered_again_though_the_job_is_no_longer_kept():
+    """Found by simulation: with the job its id was forgotten, and the repetition met JOB_NOT_FOUND."""
+    core = adopted(WAITING)
+    granted = core.claim_one("w1")
+    core.complete(granted, "w1")
+    core.purge("a-1")
+    core.complete(granted, "w1")
+    with pytest.raises(JobNotFound):
+        core.complete(msgspec.structs.replace(granted, token="another"), "w1")
 
 
 def test_new_jobs_come_behind_and_ids_do_not_meet():
