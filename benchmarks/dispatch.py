@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from statistics import median, quantiles
 
+import grpc
+
 from benchmarks.brokers import leading_broker
 from benchmarks.report import Report
 from benchmarks.serving import PUT_MS, Stub, cpu_seconds, serving
@@ -16,7 +18,7 @@ from osqueue_service.storage.memory import MemoryStore
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 _JOBS = 60_000
-_SLOTS = 500
+_SLOTS = 1_000
 _STREAMS = 2
 _IDLE_WORKERS = 1_000
 _DELAYED = 1_000_000
@@ -29,20 +31,30 @@ async def _fill(stub: Stub, count: int) -> None:
     await asyncio.gather(*(stub.SubmitJobs(batch) for _ in range(count // 1_000)))
 
 
-async def _work(stub: Stub, worker_id: str, count: int) -> None:
-    """Complete `count` jobs as they are pushed, many per frame; returns when the last receipt is there."""
-    call = stub.Work()
-    await call.write(queue_pb2.WorkRequest(open=queue_pb2.WorkOpen(worker_id=worker_id, slots=_SLOTS)))
+async def _work(stub: Stub, turn: int, count: int) -> None:
+    """Complete `count` jobs on all streams together, many per frame; returns when the streams are drained.
+
+    Hanging up instead would leave the next jobs to a worker that is gone, until the broker notices.
+    """
+    calls = [stub.Work() for _ in range(_STREAMS)]
     receipts = 0
-    while receipts < count:
-        message = await call.read()
-        receipts += len(message.receipts)
-        if message.jobs:
-            done = [
-                queue_pb2.CompleteJobRequest(job_id=job.job_id, lease_token=job.lease_token) for job in message.jobs
-            ]
-            await call.write(queue_pb2.WorkRequest(completions=done))
-    call.cancel()
+
+    async def stream(number: int) -> None:
+        nonlocal receipts
+        opened = queue_pb2.WorkOpen(worker_id=f"w{turn}-{number}", slots=_SLOTS)
+        await calls[number].write(queue_pb2.WorkRequest(open=opened))
+        while (message := await calls[number].read()) is not grpc.aio.EOF:
+            if message.jobs:
+                done = [
+                    queue_pb2.CompleteJobRequest(job_id=job.job_id, lease_token=job.lease_token) for job in message.jobs
+                ]
+                await calls[number].write(queue_pb2.WorkRequest(completions=done))
+            receipts += len(message.receipts)
+            if message.receipts and receipts == count:
+                for call in calls:
+                    await call.write(queue_pb2.WorkRequest(drain=True))
+
+    await asyncio.gather(*(stream(number) for number in range(_STREAMS)))
 
 
 async def _throughput(report: Report) -> None:
@@ -52,7 +64,7 @@ async def _throughput(report: Report) -> None:
             for turn in range(3):
                 await _fill(stub, _JOBS)
                 used, began = cpu_seconds(pid), time.perf_counter()
-                await asyncio.gather(*(_work(stub, f"w{turn}-{n}", _JOBS // _STREAMS) for n in range(_STREAMS)))
+                await _work(stub, turn, _JOBS)
                 rate = _JOBS / (time.perf_counter() - began)
                 if rate > best:
                     best, cpu = rate, (cpu_seconds(pid) - used) / _JOBS * 1e6

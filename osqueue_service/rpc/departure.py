@@ -28,6 +28,8 @@ class Departure:
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
+            if not running.cancelled():
+                running.exception()  # seen, for when this call was itself cancelled: the caller of a write is gone
         if running.cancelled():
             raise NotLeader("this broker is shutting down; ask the new leader")
         running.result()
