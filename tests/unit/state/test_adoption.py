@@ -1,5 +1,7 @@
 """Taking over a queue that the first osqueue left in `queue.json`."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -58,9 +60,11 @@ def test_attempts_go_on_being_counted():
 def test_a_completion_is_answered_again_though_the_job_is_no_longer_kept():
     """Found by simulation: with the job its id was forgotten, and the repetition met JOB_NOT_FOUND."""
     core = adopted(WAITING)
+    core.limits = replace(core.limits, finished_jobs=0)
     granted = core.claim_one("w1")
     core.complete(granted, "w1")
-    core.purge("a-1")
+    core.sweep()
+    assert core.state.find("a-1") is None
     core.complete(granted, "w1")
     with pytest.raises(JobNotFound):
         core.complete(msgspec.structs.replace(granted, token="another"), "w1")
