@@ -194,6 +194,9 @@ def acknowledged_ends_are_in_the_log(history: History, book: Logbook, windows: W
     """Rules 2, 6 and 10 for completions, failures and releases: only the current token, and then for sure."""
     for event in history.of(*ENDINGS):
         if not event.token:
+            job = book.jobs.get(event.job)
+            if event.outcome == OK and event.operation == "complete" and (job is None or job.completed is None):
+                yield f"rule 2: completed without a token, and not in the log: {event}"
             continue
         job, claim = book.tokens.get(event.token, (None, None))
         if event.outcome == OK:
@@ -319,6 +322,8 @@ def heartbeats_are_right(history: History, book: Logbook) -> Iterator[str]:
     """Rule 6: a heartbeat is acknowledged while the lease is live, and refused when it is not; but by a leader whose
     time is over without its knowing: what it says of heartbeats may be outdated, and the SDK does not believe it."""
     for event in history.of("heartbeat"):
+        if not event.token:  # an adopted job's worker knows none
+            continue
         job, claim = book.tokens.get(event.token, (None, None))
         if job is None or claim is None:
             if event.outcome == OK:

@@ -25,6 +25,10 @@ from osqueue_service.state.records import (
     Retried,
     Submitted,
 )
+from osqueue_service.state.state import State
+
+INHERITED = -1
+"""The index of what was there before the first commit."""
 
 # (body, when it became durable) of an object, or None.
 Fetch = Callable[[str], tuple[bytes, float] | None]
@@ -97,9 +101,12 @@ class Logbook:
         self._default_max_attempts = default_max_attempts
 
     @classmethod
-    def walk(cls, fetch: Fetch, default_max_attempts: int) -> "Logbook":
-        """Read every slot from the first, following fences, to the first that never was."""
+    def walk(cls, fetch: Fetch, default_max_attempts: int, inherited: State | None = None) -> "Logbook":
+        """Read every slot from the first, following fences, to the first that never was. `inherited`: what the queue
+        began with, if it was not empty."""
         book = cls(default_max_attempts)
+        if inherited is not None:
+            book._inherit(inherited)
         lane, sequence = 0, 1
         link = bytes(32)
         while (found := fetch(segment_key(lane, sequence))) is not None:
@@ -135,7 +142,20 @@ class Logbook:
         return self._numbers.get(number)
 
     def landed_ms(self, index: int) -> float:
-        return self.commits[index].landed_ms
+        """When the commit became durable; what was there before the first commit was so from the beginning."""
+        return self.commits[index].landed_ms if index != INHERITED else 0.0
+
+    def _inherit(self, state: State) -> None:
+        """Jobs, with their attempts, that were there before the first commit."""
+        self._salt = state.salt
+        for job in state.jobs.values():
+            entry = JobEntry(job.number, state.job_id(job), job.spec, INHERITED, job.status, job.attempts)
+            for number in range(1, job.claims + 1):
+                live = number == job.claims and job.lease is not None
+                token = f"{entry.job_id} {number}"
+                ended, ending = (None, None) if live else (INHERITED, Ending.FAILED)
+                entry.claims.append(ClaimEntry(number, token, "", INHERITED, ended, ending))
+            self.jobs[entry.job_id] = self._numbers[job.number] = entry
 
     # --- what each record says ---------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from tests.checkers.checks import Windows, check_against_log, check_history
 from tests.checkers.history import UNKNOWN, History
 from tests.checkers.logbook import Logbook
 from tests.simulation.actors import Actor, Operator, Producer, Worker
+from tests.simulation.inherited import InheritedWorker
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.pushed import PushedWorker
 from tests.simulation.store import REQUEST_TIMEOUT_MS
@@ -123,6 +124,8 @@ def _people(world: World) -> list[Actor]:
     people: list[Actor] = [Producer(world, number) for number in range(swarm.producers)]
     people += [Worker(world, number) for number in range(swarm.workers)]
     people += [PushedWorker(world, swarm.workers + number) for number in range(swarm.pushed_workers)]
+    if swarm.inherited_jobs:
+        people.append(InheritedWorker(world, 0))
     people += [Operator(world, number) for number in range(swarm.operators)]
     return people
 
@@ -205,7 +208,7 @@ def _judge(world: World, problems_max: int) -> list[str]:
         landed = archive.get(key)
         return None if landed is None else (landed.body, landed.at_ms)
 
-    book = Logbook.walk(fetch, limits.default_max_attempts)
+    book = Logbook.walk(fetch, limits.default_max_attempts, world.inherited())
     windows = Windows(limits.idempotency_ttl_ms, limits.request_ttl_ms, limits.settled_ttl_ms)
     found = [*check_history(world.history), *check_against_log(world.history, book, windows)]
     _count_rare(world, book)
@@ -236,3 +239,6 @@ def _count_rare(world: World, book: Logbook) -> None:
                 "candidacies_lost", "checkpoints", "deletes",
             ):  # fmt: skip
                 counts[f"log {name}"] += getattr(log, name)
+        if broker.throttle is not None:
+            counts["reads throttled"] += broker.throttle.stats.throttled_reads
+            counts["writes throttled"] += broker.throttle.stats.throttled_writes

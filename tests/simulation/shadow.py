@@ -1,5 +1,7 @@
 """The log replayed from its beginning, along fences: what every recovery must arrive at."""
 
+from collections.abc import Callable
+
 from osqueue_service.engine.codec import replay
 from osqueue_service.log.paths import segment_key
 from osqueue_service.log.segment import Fence, decode
@@ -10,11 +12,11 @@ from tests.simulation.store import Bucket
 class Shadow:
     """Follows the bucket's archive, which remembers what was cleaned up."""
 
-    def __init__(self, bucket: Bucket, history_limit: int) -> None:
-        self.state = State(history_limit=history_limit)
+    def __init__(self, bucket: Bucket, begin: Callable[[], State]) -> None:
         self.fences = 0
         self._bucket = bucket
-        self._history_limit = history_limit
+        self._begin = begin
+        self._state: State | None = None
         self._lane = 0
         self._sequence = 1
         self._passed: set[int] = set()
@@ -25,7 +27,9 @@ class Shadow:
         Mostly that is the newest one. A broker that was frozen on the threshold of its term may ask for an older one.
         """
         if epoch in self._passed:
-            return Shadow(self._bucket, self._history_limit).at(epoch)
+            return Shadow(self._bucket, self._begin).at(epoch)
+        if self._state is None:
+            self._state = self._begin()  # what was inherited is known only now
         while self._lane != epoch:
             key = segment_key(self._lane, self._sequence)
             landed = self._bucket.archive.get(key)
@@ -38,5 +42,5 @@ class Shadow:
                 self._lane = entry.epoch
                 self.fences += 1
             else:
-                replay(self.state, entry.records)
-        return self.state
+                replay(self._state, entry.records)
+        return self._state

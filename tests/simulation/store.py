@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from osqueue_service.errors import StoreError, StoreFailed, StoreRefused, StoreUnavailable, StoreUnknown
-from osqueue_service.log.root import Root, decode_root
+from osqueue_service.log.root import Root, SeedQueue, decode_root
 from osqueue_service.log.segment import Fence, decode
 from osqueue_service.storage.operations import WRITES, Operation
 from osqueue_service.storage.store import StoredObject
@@ -46,6 +46,12 @@ class Bucket:
         self.archive: dict[str, Landed] = {}
         self.root_history: list[tuple[float, Root]] = []
         self.broken: list[str] = []
+        self.inherited: SeedQueue | None = None
+        """What an earlier osqueue had left when the first leader took over."""
+
+    def inherit(self, body: bytes) -> str:
+        """Begin with the `queue.json` of an earlier osqueue."""
+        return self._write(ROOT, body)
 
     def get(self, key: str) -> StoredObject | None:
         return self._objects.get(key)
@@ -101,7 +107,11 @@ class Bucket:
 
     def _check_root(self, body: bytes) -> None:
         root = decode_root(body)
-        assert isinstance(root, Root)
+        if isinstance(root, SeedQueue):
+            if self.root_history:
+                self.broken.append("rule 3: an earlier osqueue has written over the root")
+            self.inherited = root
+            return
         if self.root_history:
             before = self.root_history[-1][1]
             if root.epoch < before.epoch or (root.epoch == before.epoch and root.incarnation != before.incarnation):

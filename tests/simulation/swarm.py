@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from osqueue_service.limits import DEFAULT_LIMITS, MINUTE_MS, Limits
+from osqueue_service.storage.throttled import ThrottleLimits
 from osqueue_service.testing.faulty import FaultKind
 
 NEMESES = (
@@ -69,6 +70,13 @@ _TIGHT_LIMITS = replace(
 )
 
 
+THROTTLES = (
+    ThrottleLimits(reads_per_minute=300),
+    ThrottleLimits(writes_per_minute=400),
+    ThrottleLimits(reads_per_minute=600, writes_per_minute=300, writes_per_day=60),
+)
+
+
 @dataclass
 class Swarm:
     """One seed's world."""
@@ -85,6 +93,10 @@ class Swarm:
     heartbeat_ms: tuple[float, float, float] = (600, 2_000, 250)
     sole_owner: bool = False
     """Whether a broker takes over without waiting, as over a directory that it has locked."""
+    inherited_jobs: int | None = None
+    """So many jobs an earlier osqueue has left; None: the bucket is empty."""
+    throttle: ThrottleLimits | None = None
+    """What each broker may ask of the store."""
     limits: Limits = _SIM_LIMITS
     checkpoint_segments: int = 60
     tail_segments: int = 200
@@ -110,7 +122,10 @@ class Swarm:
         habits = ", ".join(name for name, chance in self.behaviours.items() if chance)
         return (
             f"seed {self.seed}: {self.brokers} brokers of depth {self.depth}, {self.producers} producers, "
-            f"{self.workers} workers; {limits} limits; store {self.latency_ms} ms, network {self.network_ms} ms; "
+            f"{self.workers} workers and {self.pushed_workers} with a stream; {limits} limits; "
+            f"store {self.latency_ms} ms, network {self.network_ms} ms; "
+            f"{'throttled; ' if self.throttle else ''}"
+            f"{'' if self.inherited_jobs is None else f'{self.inherited_jobs} jobs inherited; '}"
             f"checkpoints from {self.checkpoint_segments} segments, inline up to {self.inline_bytes} bytes\n"
             f"  requests fail at {self.fault_rate}: {', '.join(kind.name.lower() for kind in self.store_faults)}\n"
             f"  every {self.fault_every_ms:.0f} ms: {', '.join(self.nemeses)}\n"
@@ -167,4 +182,8 @@ def draw(seed: int) -> Swarm:
             ("explain", 0.2), ("ask to step down", 0.02), ("lease", 0.2), ("claim key", 0.1),
         )
     }  # fmt: skip
+    if chance() < 0.15:
+        swarm.inherited_jobs = choice([0, 3, 20])
+    if chance() < 0.15:
+        swarm.throttle = choice(THROTTLES)
     return swarm

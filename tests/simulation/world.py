@@ -31,8 +31,10 @@ from osqueue_service.state import image
 from osqueue_service.state.invariants import InvariantBroken, check, check_conservation
 from osqueue_service.state.state import State
 from osqueue_service.storage.operations import Operation
+from osqueue_service.storage.throttled import Throttle, ThrottledStore
 from tests.checkers.history import Event, History
 from tests.simulation.clock import SimClock, SimIds
+from tests.simulation.inherited import OldBroker, adopted
 from tests.simulation.loop import Node, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.shadow import Shadow
@@ -49,6 +51,7 @@ class SimBroker:
         self.broker: Broker | None = None
         self.dispatching: Dispatching | None = None
         self.servicers: tuple[object, ...] = ()
+        self.throttle: Throttle | None = None
         self.lives = 0
         self.started_ms = 0.0
         self.start()
@@ -70,8 +73,9 @@ class SimBroker:
     async def _live(self, draw: random.Random) -> None:
         world, swarm = self.world, self.world.swarm
         interval_ms, timeout_ms, poll_ms = swarm.heartbeat_ms
+        self.throttle = None if swarm.throttle is None else Throttle(swarm.throttle, SimClock(self.node))
         self.broker = broker = Broker(
-            self.store,
+            self.store if self.throttle is None else ThrottledStore(self.store, self.throttle),
             addresses=Addresses(broker=f"http://{self.name}", grpc=self.name),
             clock=SimClock(self.node),
             ids=SimIds(draw),
@@ -137,8 +141,10 @@ class World:
         self.ambush: Callable[[SimBroker, Operation, str], None] = lambda broker, operation, key: None
         self.engines: list[Engine] = []
         """Every engine that ever served, the latest last."""
-        self._shadow = Shadow(self.bucket, swarm.limits.history_attempts)
+        self._shadow = Shadow(self.bucket, self.inherited)
         self._hash = hashlib.blake2b(digest_size=16)
+        if swarm.inherited_jobs is not None:
+            OldBroker(self, swarm.inherited_jobs)
         self.brokers = [SimBroker(self, f"broker{number}") for number in range(swarm.brokers)]
 
     # --- what happens ------------------------------------------------------------------------------------------------
@@ -158,6 +164,11 @@ class World:
     def trace_hash(self) -> str:
         """Equal for equal runs."""
         return self._hash.hexdigest()
+
+    def inherited(self) -> State:
+        """What the queue began with."""
+        limits = self.swarm.limits
+        return adopted(self.bucket, limits.default_lease_ms, limits.history_attempts)
 
     def servicers_of(self, broker: Broker) -> tuple[object, ...]:
         """What serves the rare calls of this broker."""
