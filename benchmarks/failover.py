@@ -125,13 +125,15 @@ class _World:
     def leader(self) -> BrokerProcess:
         return max((each for each in self.brokers if each.running and each.led()), key=lambda each: each.led()[-1])
 
-    async def until_answered(self, after_s: float, epoch: int) -> float:
-        """Seconds from then to the first answer after a broker led an epoch above this one."""
+    async def until_answered(self, after_s: float, epoch: int) -> tuple[float, float]:
+        """Seconds from then to the first answer after a broker led an epoch above this one, and how many of them passed
+        without any answer."""
         successor = next(each for each in self.brokers if each.running and not (each.led() and each.led()[-1] == epoch))
         await successor.until_said(f"leading epoch {epoch + 1} ", _PATIENCE_S)
         led_s = time.monotonic()
         await _until(lambda: bool(self.answers) and self.answers[-1] > led_s)
-        return next(at for at in self.answers if at > led_s) - after_s
+        first = next(at for at in self.answers if at > led_s)
+        return first - after_s, first - max(after_s, max(at for at in self.answers if at < led_s))
 
     async def lost(self) -> tuple[int, int]:
         """Acknowledged jobs that the bucket does not hold, and acknowledged completions that it does not know."""
@@ -197,9 +199,10 @@ async def _busy_leaders(report: Report) -> None:
             await world.until_followed()
             first = world.leader()
             await first.signal(signal.SIGTERM)
-            took_s = await world.until_answered(first.killed_s, 1)
-            name = f"SIGTERM at a busy leader of {BUSY_JOBS:,} jobs to the next answer"
+            took_s, silent_s = await world.until_answered(first.killed_s, 1)
+            name = f"SIGTERM at a busy leader of {BUSY_JOBS:,} jobs to the next leader's first answer"
             report.figure(name, took_s, "s", at_most=HAND_OVER_S_MAX)
+            report.figure("of that, without any answer", silent_s, "s", at_most=HAND_OVER_S_MAX)
             await first.ended()
             await first.start()
             await first.until_listening()
@@ -207,7 +210,7 @@ async def _busy_leaders(report: Report) -> None:
             await _until(lambda: len(world.answers) > before + 500)
             second = world.leader()
             await second.signal(signal.SIGKILL)
-            took_s = await world.until_answered(second.killed_s, 2)
+            took_s, _ = await world.until_answered(second.killed_s, 2)
             report.figure("kill -9 of it to the next answer", took_s, "s", at_most=timeout_s + FAILOVER_SLACK_S)
             await second.ended()
             for broker in world.brokers:
