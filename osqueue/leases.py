@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from osqueue.errors import JobNotFoundError, LeaseLostError, OsqueueError
-from osqueue.job import ClaimedJob, Progress
+from osqueue.job import ClaimedJob, Position, Progress
 from osqueue.messages import Heartbeat
 from osqueue.transports.protocol import Transport
 
@@ -64,10 +64,16 @@ class KeptLease:
 
 
 class LeaseKeeper:
-    """Renews the leases of one worker until stopped."""
+    """Renews the leases of one worker until stopped. `check_heard` raises at the answer of a leader of the past."""
 
-    def __init__(self, make_transport: Callable[[], Transport], on_tick: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        make_transport: Callable[[], Transport],
+        check_heard: Callable[[Position | None], None],
+        on_tick: Callable[[], None],
+    ) -> None:
         self._make_transport = make_transport
+        self._check_heard = check_heard
         self._on_tick = on_tick
         self._leases: dict[str, KeptLease] = {}
         self._shortest_s = DEFAULT_LEASE_MS / 1_000
@@ -149,7 +155,8 @@ class LeaseKeeper:
         timeout_ms = min(CALL_TIMEOUT_MS, max(200, round(self._shortest_s * RENEW_AFTER * 1_000)))
         started = time.monotonic()
         try:
-            answers = await transport.heartbeat_jobs(heartbeats, timeout_ms=timeout_ms)
+            answers, position = await transport.heartbeat_jobs(heartbeats, timeout_ms=timeout_ms)
+            self._check_heard(position)
         except OsqueueError as error:  # they are still due: the next tick tries again, and the leases have time left
             self._failed(f"cannot renew {len(batch)} leases, trying on: {error}")
             return

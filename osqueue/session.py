@@ -76,6 +76,15 @@ class Session:
             )
         self._seen = position
 
+    def heard(self, position: Position | None) -> None:
+        """Refuse what a broker said of leases that led before one heard of already: it may not know of them. While one
+        leads its answers may overtake each other, so only its epoch counts."""
+        if position is not None and position.epoch < self._seen.epoch:
+            raise BrokerLeadershipError(
+                f"{self.transport.address} answered as the leader of epoch {position.epoch}, and epoch "
+                f"{self._seen.epoch} was seen already: it does not lead any more"
+            )
+
     async def submit_all(self, jobs: list[JobSpec]) -> Sequence[Submitted | OsqueueError]:
         """Put all of the jobs into the queue, or none."""
         return await self._submit(jobs, atomic=True) if jobs else ()
@@ -124,4 +133,9 @@ class Session:
         return results
 
     async def _heartbeat(self, heartbeats: list[Heartbeat]) -> Sequence[Renewal | OsqueueError]:
-        return await self.run(lambda: self.transport.heartbeat_jobs(heartbeats, timeout_ms=self.timeout_ms))
+        async def fresh() -> Sequence[Renewal | OsqueueError]:
+            results, position = await self.transport.heartbeat_jobs(heartbeats, timeout_ms=self.timeout_ms)
+            self.heard(position)
+            return results
+
+        return await self.run(fresh)

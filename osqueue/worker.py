@@ -238,7 +238,7 @@ class Worker:
         self.tally = Tally()
         self._stopping = asyncio.Event()
         self._watchdog = LoopWatchdog(self._describe_task)
-        self.keeper = LeaseKeeper(self.client.new_transport, self._watchdog.check)
+        self.keeper = LeaseKeeper(self.client.new_transport, self.client._open().heard, self._watchdog.check)
         own = {name: handler.concurrency for name, handler in handlers.items() if handler.concurrency is not None}
         shared = [name for name in handlers if name not in own]
         if ANY_TYPE in shared and own:

@@ -67,8 +67,8 @@ class Transport(Protocol):
 
     async def heartbeat_jobs(
         self, heartbeats: Sequence[Heartbeat], *, timeout_ms: int
-    ) -> Sequence[Renewal | OsqueueError]:
-        """Renew 1 to 1,000 leases."""
+    ) -> tuple[Sequence[Renewal | OsqueueError], Position | None]:
+        """Renew 1 to 1,000 leases; and as of when the broker looked."""
         ...
 
     async def complete_jobs(

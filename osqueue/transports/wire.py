@@ -107,7 +107,7 @@ class WireTransport:
 
     async def heartbeat_jobs(
         self, heartbeats: Sequence[Heartbeat], *, timeout_ms: int
-    ) -> Sequence[Renewal | OsqueueError]:
+    ) -> tuple[Sequence[Renewal | OsqueueError], Position | None]:
         request = queue_pb2.HeartbeatJobsRequest()
         for job_id, worker_id, lease_token, progress in heartbeats:
             item = request.heartbeats.add(job_id=job_id, worker_id=worker_id, lease_token=lease_token)
@@ -115,12 +115,13 @@ class WireTransport:
                 item.progress.fraction = progress.fraction
                 item.progress.message = progress.message
         answer = await self._link.call("HeartbeatJobs", request, timeout_ms)
-        return [
+        results: list[Renewal | OsqueueError] = [
             Renewal(result.renewed.lease_expires_at, result.renewed.cancel_requested)
             if result.HasField("renewed")
             else from_item_error(result.error, "Heartbeat")
             for result in answer.results
         ]
+        return results, shapes.position_of(answer)
 
     async def complete_jobs(
         self, completions: Sequence[Completion], *, request_id: str, timeout_ms: int

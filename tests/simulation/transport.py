@@ -269,7 +269,7 @@ class SimTransport:
 
     async def heartbeat_jobs(
         self, heartbeats: Sequence[Heartbeat], *, timeout_ms: int
-    ) -> Sequence[Renewal | OsqueueError]:
+    ) -> tuple[Sequence[Renewal | OsqueueError], Position | None]:
         events = [self.begin("heartbeat", job=beat.job_id, token=beat.lease_token) for beat in heartbeats]
         answer = await self.attempt(lambda broker: service.heartbeat(broker, heartbeats), timeout_ms, events)
         results: list[Renewal | OsqueueError] = []
@@ -280,7 +280,7 @@ class SimTransport:
             else:
                 self.accepted(event, answer)
                 results.append(Renewal(*item))
-        return results
+        return results, Position(*answer.place)
 
     async def complete_jobs(
         self, completions: Sequence[Completion], *, request_id: str, timeout_ms: int

@@ -230,7 +230,7 @@ class MemoryTransport:
 
     async def heartbeat_jobs(
         self, heartbeats: Sequence[Heartbeat], *, timeout_ms: int
-    ) -> Sequence[Renewal | OsqueueError]:
+    ) -> tuple[Sequence[Renewal | OsqueueError], Position | None]:
         await self._enter("heartbeat_jobs")
         answers: list[Renewal | OsqueueError] = []
         for job_id, worker_id, token, progress in heartbeats:
@@ -244,7 +244,7 @@ class MemoryTransport:
         for job_id, *_ in heartbeats:
             if job_id in self.queue.jobs:
                 self.queue.changed("progressed", job_id)
-        return answers
+        return answers, self.queue.position
 
     async def complete_jobs(
         self, completions: Sequence[Completion], *, request_id: str, timeout_ms: int

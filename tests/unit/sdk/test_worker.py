@@ -1,6 +1,7 @@
 """A worker: what it does with jobs, handlers, failures, leases and its own end."""
 
 import asyncio
+import itertools
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from osqueue import (
     JobError,
     LeaseLostError,
     OsqueueClient,
+    Position,
     QueueFullError,
     Registry,
     Reject,
@@ -478,6 +480,30 @@ async def test_renewals_that_fail_are_tried_again(client, queue, caplog, monkeyp
         async with Running(client, {"t": lambda payload: renewed.wait(30)}):
             await handle.result()
     assert caplog.text.count("cannot renew 1 leases") == 1
+
+
+async def test_a_leader_of_the_past_cannot_end_an_attempt(client, queue, monkeypatch):
+    """It does not know of leases that its successor gave, and says that they are lost."""
+    queue.lease_ms = 60
+    renew = MemoryTransport.heartbeat_jobs
+    asked = itertools.count()
+    renewed = threading.Event()
+
+    async def outdated(self, heartbeats, **options):
+        if next(asked) < 2:
+            return [LeaseLostError("never heard of it")] * len(heartbeats), Position(0, 99)
+        renewed.set()
+        return await renew(self, heartbeats, **options)
+
+    monkeypatch.setattr(MemoryTransport, "heartbeat_jobs", outdated)
+
+    async def slow(payload):
+        await asyncio.to_thread(renewed.wait, 30)
+        return "done"
+
+    handle = await client.submit_job("t", 1)
+    async with Running(client, {"t": slow}):
+        assert await handle.result() == "done"
 
 
 async def test_a_handler_that_blocks_the_loop_is_named(client, queue, caplog, monkeypatch):
