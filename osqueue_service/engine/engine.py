@@ -17,6 +17,7 @@ from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.codec import encode_commit
 from osqueue_service.engine.dispatch import Dispatcher
 from osqueue_service.engine.events import JobEvent, Subscription, progressed
+from osqueue_service.engine.execution import Execution
 from osqueue_service.engine.figures import Figures
 from osqueue_service.engine.inbox import Entry, Inbox
 from osqueue_service.engine.leases import LiveLease, Progress
@@ -32,11 +33,10 @@ from osqueue_service.engine.term import Term
 from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
 from osqueue_service.engine.waiting import FinishWaiters
 from osqueue_service.engine.workers import Worker, WorkerTable
-from osqueue_service.errors import NotLeader, OsqueueError, TooManyRequests, kept
+from osqueue_service.errors import NotLeader, OsqueueError
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Command, Granted, Release
-from osqueue_service.state.machine import decide
 from osqueue_service.state.records import Founded
 from osqueue_service.state.settling import holder
 from osqueue_service.state.state import State
@@ -81,6 +81,9 @@ class Engine:
         self._leases = self._beside.leases
         self._dispatcher = Dispatcher(state.ready, self._callers_clock, ids, self.give_back)
         self._vigil = Vigil(term, self._callers_clock, self._anybody_waits, self._send_away)
+        self._execution = Execution(
+            state, self._beside, self._dispatcher, clock=clock, limits=limits, on_wait=self._vigil.begin
+        )
         self._wake = asyncio.Event()
         self._alarm = Alarm(clock, self._wake.set)
         self._closed: NotLeader | None = None
@@ -323,19 +326,10 @@ class Engine:
         if self._closed is not None:
             raise self._closed
         if entry.wait_ms:
-            self._check_waiting()
+            self._execution.check_waiting()
         self._inbox.add(entry)
         self._pacing.arrived()
         self._wake.set()
-
-    def _check_waiting(self) -> None:
-        waiting_max = self.limits.waiting_claims
-        if self._dispatcher.waiting.count >= waiting_max:
-            raise TooManyRequests(
-                f"{waiting_max} claims wait for a job, which is the limit (waiting_claims): claim without wait_ms, or "
-                "with fewer workers",
-                retry_after_ms=1_000,
-            )
 
     def _anybody_waits(self) -> bool:
         return bool(self._dispatcher.waiting.count or self._finishing.count)
@@ -388,48 +382,11 @@ class Engine:
         """Apply what is due, what was asked, and what those who wait can have now."""
         sweep = self._agenda.sweep(batch.at_ms, forget=not self._checkpointer.running)
         if sweep is not None:
-            self._change(sweep, batch)
+            self._execution.change(sweep, batch)
         for entry in self._inbox.take(self.limits.commit_bytes):
             taken.append(entry)
-            self._execute(entry, batch)
-        if self._dispatcher.waiting.count:
-            self._dispatcher.serve(lambda claim, answer: self._grant(claim, answer, batch))
-
-    def _execute(self, entry: Entry, batch: Batch) -> None:
-        """Decide and apply one command; its reply goes with this commit."""
-        command = entry.command
-        if isinstance(command, Claim):
-            self._dispatcher.stamp(command)
-            self._grant(command, entry.answer, batch, entry.wait_ms)
-            return
-        try:
-            answer = self._change(command, batch)
-        except OsqueueError as refusal:
-            answer = kept(refusal)
-        batch.replies.append(Reply(entry.answer, answer, True))
-
-    def _grant(self, claim: Claim, answer: "asyncio.Future[Any]", batch: Batch, wait_ms: int = 0) -> None:
-        """Execute a claim. Its jobs become durable in the same commit as what made them ready."""
-        granted = self._change(claim, batch)
-        if not granted and wait_ms:
-            try:
-                self._check_waiting()  # again: others of this batch may have taken the last places
-                self._dispatcher.wait(claim, answer, wait_ms)
-                self._vigil.begin()
-            except TooManyRequests as refusal:
-                batch.replies.append(Reply(answer, refusal, False))
-            return
-        self._dispatcher.watch(claim, granted, answer)
-        batch.replies.append(Reply(answer, granted, True))
-
-    def _change(self, command: Command, batch: Batch) -> Any:
-        records, answer = decide(self._state, command, batch.at_ms, self.limits)
-        if records:
-            monotonic = int(self._clock.monotonic_ms())
-            for record in records:
-                self._beside.apply(record, monotonic, batch.at_ms, batch.events)
-            batch.records += records
-        return answer
+            self._execution.execute(entry, batch)
+        self._execution.serve_waiting(batch)
 
     def _put(self, batch: Batch) -> None:
         lane = self.term.appender

@@ -561,7 +561,7 @@ class TestTheEnd:
                 raise RuntimeError("a bug")
 
             if where == "commit":
-                monkeypatch.setattr(bench.engine, "_execute", broken)
+                monkeypatch.setattr("osqueue_service.engine.execution.decide", broken)
             else:
                 monkeypatch.setattr("osqueue_service.engine.checkpointing.Snapshot", broken)
                 bench.term.due = True
