@@ -49,6 +49,7 @@ def check_against_log(history: History, book: Logbook, windows: Windows) -> Iter
     yield from first_in_first_out(history, book)
     yield from reads_show_durable_state(history, book)
     yield from heartbeats_are_right(history, book)
+    yield from live_leases_can_be_settled(history, book)
     yield from nothing_is_taken_back(history, book)
     yield from walks_show_every_job(history, book)
     yield from watches_tell_everything(history, book)
@@ -337,6 +338,21 @@ def heartbeats_are_right(history: History, book: Logbook) -> Iterator[str]:
             continue
         if claim.ended is None or book.landed_ms(claim.ended) > event.answered:
             yield f"rule 6: the lease was live, and its heartbeat refused: {event}"
+
+
+def live_leases_can_be_settled(history: History, book: Logbook) -> Iterator[str]:
+    """Rule 6: whoever holds a lease before, during and after ending its attempt is not told that it is lost, but by a
+    leader whose time is over without its knowing."""
+    for event in history.of(*ENDINGS):
+        if event.reason not in ("LEASE_LOST", "JOB_NOT_FOUND") or event.answered is None:
+            continue
+        job, claim = book.tokens.get(event.token, (None, None))
+        if job is None or claim is None or job.purged is not None:
+            continue
+        if event.epoch < book.commits[claim.claimed].epoch or _late(event, book, claim.claimed):
+            continue
+        if claim.ended is None or book.landed_ms(claim.ended) > event.answered:
+            yield f"rule 6: the lease was live, and its {event.operation} refused: {event}"
 
 
 def _over_before(event: Event, claim: ClaimEntry, book: Logbook) -> bool:

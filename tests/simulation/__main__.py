@@ -4,10 +4,12 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.simulation import crashes
 from tests.simulation.bugs import BUGS, planted
+from tests.simulation.ledger import Ledger, read
 from tests.simulation.report import Total, run_many
 from tests.simulation.run import Result, run_seed
 from tests.simulation.swarm import draw
@@ -27,6 +29,8 @@ def main() -> int:
         return _bugs()
     if options.crashes:
         return _crashes(options.every)
+    if options.sum:
+        return _report(read(options.sum)[0])
     return _many(options)
 
 
@@ -34,6 +38,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--save", type=Path, help="keep what was run in this file; what it has is not run again")
+    parser.add_argument("--sum", type=Path, nargs="+", help="add up what such files have, and report")
     parser.add_argument("--budget", type=float, default=float("inf"), help="stop after so many seconds")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, help="run this seed alone, and tell its problems")
@@ -108,8 +114,19 @@ def _many(options: argparse.Namespace) -> int:
             shown[0] = time.monotonic()
             print(f"… {total.seeds:,} seeds, {total.operations:,} operations, {len(total.failures)} failed", flush=True)
 
-    seeds = range(options.first, options.first + options.seeds)
-    total = run_many(seeds, processes=options.processes, budget_s=options.budget, progress=progress)
+    seeds: Sequence[int] = range(options.first, options.first + options.seeds)
+    ledger = Ledger(options.save, seeds) if options.save else None
+    total = run_many(
+        ledger.left if ledger else seeds,
+        processes=options.processes,
+        budget_s=options.budget,
+        progress=progress,
+        keep=ledger.add if ledger else lambda outcome: None,
+    )
+    return _report(ledger.total if ledger else total)
+
+
+def _report(total: Total) -> int:
     for line in total.lines():
         print(line)
     if total.missing and total.seeds >= 200:

@@ -20,10 +20,14 @@ from osqueue_service.log.checkpoints import CheckpointWriter
 from osqueue_service.log.cleanup import Cleanup
 from osqueue_service.log.root import Root, decode_root
 from osqueue_service.log.settle import Settled, Settler
+from osqueue_service.rpc import watching
+from osqueue_service.rpc.stats import commit_position
+from osqueue_service.rpc.work_session import WorkSession
 from osqueue_service.state import apply, settling
 from osqueue_service.state.image import Kind, Snapshot
 from osqueue_service.state.model import Status
 from osqueue_service.storage.operations import Operation
+from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests.simulation.store import ROOT, SimStore
 
 Plant = Callable[[Callable[[Any, str, Any], None]], None]
@@ -230,6 +234,45 @@ def _keys_forgotten(patch: Any) -> None:
         self._memories = [(kind, slices) for kind, slices in self._memories if kind is Kind.SETTLED]
 
     patch(Snapshot, "__init__", without_keys)
+
+
+# --- streams ---------------------------------------------------------------------------------------------------------
+
+
+@bug("receipts before they are durable")
+def _early_receipts(patch: Any) -> None:
+    async def settle(self: WorkSession, command: Any, items: Any, size: int) -> None:
+        for item in items:
+            self._message.receipts.add(job_id=item.job_id, lease_token=item.token, status="completed")
+        self._message.commit.CopyFrom(commit_position(self._engine))
+        self._arrived.set()
+        asyncio.get_running_loop().create_task(self._engine.execute(command, size)).add_done_callback(_ignored)
+
+    patch(WorkSession, "_settle", settle)
+
+
+def _ignored(task: Any) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+@bug("a resumed token not checked")
+def _resumed_unchecked(patch: Any) -> None:
+    def renewed(self: WorkSession, renewal: Any) -> Any:
+        return queue_pb2.LeaseState(job_id=renewal.job_id, lease_token=renewal.token, live=True)
+
+    patch(WorkSession, "_renewed", renewed)
+
+
+@bug("an old token frees the slot of a new lease")
+def _old_token_frees(patch: Any) -> None:
+    let_go = WorkSession._let_go
+    patch(WorkSession, "_let_go", lambda self, job_id, token: let_go(self, job_id, ""))
+
+
+@bug("a watch begins before what is under way")
+def _early_watch(patch: Any) -> None:
+    patch(watching, "view_position", watching.durable_position)
 
 
 # --- the core --------------------------------------------------------------------------------------------------------

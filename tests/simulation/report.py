@@ -6,8 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tests.simulation.run import run_seed
+from tests.simulation.run import OPTIONS, run_seed
 from tests.simulation.swarm import NEMESES, draw
+
+COMMANDS = (
+    "submit", "claim", "heartbeat", "complete", "fail", "release", "cancel", "retry", "purge", "pause", "resume", "get",
+    "page", "walk", "stats", "watch", "CancelJobs", "RetryJobs", "Purge", "StepDown", "ExplainJob",
+)  # fmt: skip
+"""Each was executed, and answered."""
 
 RARE = (
     "takeovers",
@@ -36,6 +42,36 @@ RARE = (
     "late requests landed",
     "late requests refused",
     "brokers stopped by a failed store",
+    "recoveries from seed",
+    "inherited attempts ended",
+    "reads throttled",
+    "writes throttled",
+    "heartbeat LEASE_LOST",
+    "jobs pushed",
+    "complete receipts",
+    "fail receipts",
+    "release receipts",
+    "renewals of all",
+    "resumed leases live",
+    "resumed leases lost",
+    "lost leases noticed",
+    "cancellations noticed",
+    "streams broken",
+    "streams ended in order",
+    "streams drained by the broker",
+    "streams drained by the worker",
+    "stream TOO_MANY_REQUESTS",
+    "claims answered again",
+    "cancelled by filter",
+    "retried by filter",
+    "purged by filter",
+    "asked to step down",
+    "watch JobEvent",
+    "watch Resync",
+    "watch Stats",
+    "waits that saw the end",
+    *(f"submit with {option}" for option in OPTIONS),
+    *(f"{command} ok" for command in COMMANDS),
 )
 """What must have happened somewhere in a long run; otherwise the run proves little."""
 
@@ -48,6 +84,8 @@ CHECKS = (
     "one key, one job, across retries, failovers and checkpoints",
     "every recovery equals a replay of the whole log, byte for byte",
     "jobs are conserved at every commit; counters never fall; every buffer is within its limit",
+    "a receipt is told when it is durable, a stream's slots are a cap, who hangs up hears of all that was sent",
+    "a watch tells each commit once; a live lease is renewed and settled, and a lost one is not",
     "linearizable reads see all that was acknowledged; a walk shows every job once",
     "epochs rise; fences stay; nothing is deleted that a recovery needs; pointers only rise",
     "after the trouble every job comes to its end, and nobody fails unheard",
@@ -65,12 +103,14 @@ class Total:
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[int, list[str]]] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_s: float = 0.0
 
     def add(self, outcome: "Outcome") -> None:
         self.seeds += 1
         self.simulated_ms += outcome.simulated_ms
         self.steps += outcome.steps
         self.operations += outcome.operations
+        self.cpu_s += outcome.cpu_s
         self.counts.update(outcome.counts)
         if outcome.problems:
             self.failures.append((outcome.seed, outcome.problems))
@@ -85,7 +125,8 @@ class Total:
         yield (
             f"{self.seeds:,} seeds, {self.simulated_ms / 3_600_000:,.1f} simulated hours, "
             f"{self.operations:,} operations, {self.counts['commits']:,} commits, {self.steps:,} steps "
-            f"in {self.seconds:,.0f} s ({self.seeds / max(self.seconds, 0.001):.1f} seeds/s)"
+            + (f"in {self.seconds:,.0f} s ({self.seeds / self.seconds:.1f} seeds/s), " if self.seconds else "")
+            + f"{self.cpu_s / max(self.seeds, 1) * 1_000:.0f} ms of CPU per seed"
         )
         yield "faults: " + ", ".join(f"{name} {self.counts[name]:,}" for name in NEMESES if self.counts[name])
         store = sorted(name for name in self.counts if name.startswith("store ") and name not in NEMESES)
@@ -107,11 +148,14 @@ class Outcome:
     steps: int
     operations: int
     counts: Counter[str]
+    cpu_s: float
 
 
 def outcome_of(seed: int) -> Outcome:
+    began = time.process_time()
     result = run_seed(draw(seed))
-    return Outcome(seed, result.problems, result.simulated_ms, result.steps, result.operations, result.counts)
+    cpu_s = time.process_time() - began
+    return Outcome(seed, result.problems, result.simulated_ms, result.steps, result.operations, result.counts, cpu_s)
 
 
 def run_many(
@@ -120,14 +164,16 @@ def run_many(
     processes: int,
     budget_s: float = float("inf"),
     progress: Callable[[Total], None] = lambda total: None,
+    keep: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Total:
-    """Run the seeds until all are done or the time is up."""
+    """Run the seeds until all are done or the time is up. `keep` is shown each outcome."""
     total = Total()
     began = time.monotonic()
 
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for outcome in pool.imap_unordered(outcome_of, seeds):
             total.add(outcome)
+            keep(outcome)
             total.seconds = time.monotonic() - began
             progress(total)
             if total.seconds > budget_s:

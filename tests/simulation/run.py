@@ -15,7 +15,7 @@ from osqueue_service.log.paths import SEQUENCE_MAX
 from osqueue_service.log.settle import BACKOFF_MAX_MS
 from osqueue_service.state.state import State
 from tests.checkers.checks import Windows, check_against_log, check_history
-from tests.checkers.history import UNKNOWN, History
+from tests.checkers.history import OK, UNKNOWN, History
 from tests.checkers.logbook import Logbook
 from tests.simulation.actors import Actor, Operator, Producer, Worker
 from tests.simulation.inherited import InheritedWorker
@@ -30,6 +30,9 @@ SETTLE_MS_MAX = 60_000.0
 
 CALM_TAKEOVERS_MAX = 2
 """Once everything works again, the vacancy is filled, perhaps after a duel, and nobody is deposed any more."""
+
+OPTIONS = ("run_at", "priority", "idempotency_key", "retention_ms", "retry", "timeout_ms", "lease_ms", "max_attempts")
+"""What a job can ask for, as the log has it."""
 
 
 @dataclass
@@ -218,19 +221,37 @@ def _judge(world: World, problems_max: int) -> list[str]:
 
 def _count_rare(world: World, book: Logbook) -> None:
     """What must happen now and then, or a run proves nothing."""
+    _count_events(world, book)
+    _count_jobs(world, book)
+    _count_requests(world)
+
+
+def _count_events(world: World, book: Logbook) -> None:
     counts = world.counts
     content = {job.spec.payload.decode() for job in book.jobs.values()}
     for event in world.history:
-        if event.reason:
-            counts[f"{event.operation} {event.reason}"] += 1
+        if event.reason or event.outcome == OK:
+            counts[f"{event.operation} {event.reason or OK}"] += 1
+        if event.operation == "get" and event.outcome == OK and event.arguments.get("wait_ms"):
+            counts["waits that saw the end"] += event.answer["status"] in ("completed", "dead", "cancelled")
         if event.outcome == UNKNOWN and event.operation == "submit":
             applied = event.arguments["payload"] in content
             counts["unknown outcomes that happened" if applied else "unknown outcomes that did not"] += 1
+
+
+def _count_jobs(world: World, book: Logbook) -> None:
+    counts = world.counts
     for job in book.jobs.values():
         counts[f"jobs that ended {job.status.wire}"] += 1
+        for option in OPTIONS:
+            counts[f"submit with {option}"] += bool(getattr(job.spec, option))
         for claim in job.claims:
             if claim.ending is not None:
                 counts[f"attempts {claim.ending.name.lower()}"] += 1
+
+
+def _count_requests(world: World) -> None:
+    counts = world.counts
     for broker in world.brokers:
         if broker.broker is not None:
             log = broker.broker.counters
