@@ -17,11 +17,12 @@ KINDS = ("kill", "freeze")
 
 
 def scenario() -> Swarm:
-    """Submissions, claims, failures, checkpoints and clean-up, in a second and a half."""
+    """Submissions, claims, a Work stream, failures, checkpoints and clean-up, in a second and a half."""
     return Swarm(
         seed=7,
         brokers=2,
         workers=1,
+        pushed_workers=1,
         producers=1,
         operators=0,
         latency_ms=(2.0, 20.0),
@@ -31,7 +32,15 @@ def scenario() -> Swarm:
         jobs_per_part=3,
         trouble_ms=1_500.0,
         think_ms=30.0,
-        behaviours={"fail": 0.2, "batch": 0.3, "key": 0.3, "release": 0.1, "retention": 0.2},
+        behaviours={
+            "fail": 0.2,
+            "batch": 0.3,
+            "key": 0.3,
+            "release": 0.1,
+            "retention": 0.2,
+            "repeat": 0.2,
+            "slots": 0.3,
+        },
     )
 
 
