@@ -155,7 +155,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StepDown(self, request, context):
-        """The leader hands over: finishes its commits, clears itself from the root and becomes a standby.
+        """The leader hands over: finishes its commits, clears itself from the root and becomes a standby. Where standbys have
+        yet to catch up it serves on first, 20 s at most; a caller that gives up does not call it off.
         Errors: OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -53,7 +53,8 @@ class AdminServiceStub:
     JOB_NOT_FOUND.
     """
     StepDown: _aio.UnaryUnaryMultiCallable[_admin_pb2.StepDownRequest, _admin_pb2.StepDownResponse]
-    """The leader hands over: finishes its commits, clears itself from the root and becomes a standby.
+    """The leader hands over: finishes its commits, clears itself from the root and becomes a standby. Where standbys have
+    yet to catch up it serves on first, 20 s at most; a caller that gives up does not call it off.
     Errors: OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
 
@@ -150,7 +151,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.StepDownRequest,
         context: _aio.ServicerContext[_admin_pb2.StepDownRequest, _abc.Awaitable[_admin_pb2.StepDownResponse]],
     ) -> _abc.Awaitable[_admin_pb2.StepDownResponse]:
-        """The leader hands over: finishes its commits, clears itself from the root and becomes a standby.
+        """The leader hands over: finishes its commits, clears itself from the root and becomes a standby. Where standbys have
+        yet to catch up it serves on first, 20 s at most; a caller that gives up does not call it off.
         Errors: OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 
