@@ -13,7 +13,7 @@ from osqueue_service.errors import NotLeader, OsqueueError
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.attempts import AttemptReader, Renewal
 from osqueue_service.rpc.jobs import claimed_jobs
-from osqueue_service.rpc.stats import check_live, commit_position
+from osqueue_service.rpc.stats import check_live, commit_position, view_position
 from osqueue_service.rpc.status import item_error
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import (
@@ -91,11 +91,13 @@ class WorkSession:
         """Answer the introduction: which of the leases the worker still holds live; those are renewed."""
         check_live(self._engine)
         opened = queue_pb2.WorkOpened(slots=self._slots)
+        position = view_position(self._engine)
         for lease in held:
             opened.held.append(self._renewed(Renewal(lease.job_id, self.worker_id, lease.lease_token)))
         # What was just found lost may rest on a change that is still under way.
         await self._engine.settled()
         self._message.opened.CopyFrom(opened)
+        self._message.position.CopyFrom(position)
         self._arrived.set()
 
     # --- what the worker sends ---------------------------------------------------------------------------------
@@ -174,10 +176,12 @@ class WorkSession:
 
     async def _renew(self, renewals: Sequence[Renewal]) -> None:
         check_live(self._engine)
+        position = view_position(self._engine)
         states = [self._renewed(renewal) for renewal in renewals]
         if not all(state.live for state in states):
             await self._engine.settled()
         self._message.renewals.extend(states)
+        self._message.position.CopyFrom(position)
         self._arrived.set()
 
     def _renewed(self, renewal: Renewal) -> queue_pb2.LeaseState:

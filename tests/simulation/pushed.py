@@ -45,6 +45,8 @@ class PushedWorker(Actor):
         self._something = asyncio.Event()
         self._asked: dict[tuple[str, str], deque[Event]] = {}
         """By operation and token: what was asked on this stream and not answered yet."""
+        self._seen = 0
+        """The highest epoch heard of: what leaders of lower ones say of leases does not count."""
         self._failures = 0
         """Streams in a row that were not opened."""
         while True:
@@ -171,6 +173,10 @@ class PushedWorker(Actor):
         if message.HasField("opened"):
             self._failures = 0
             self._something.set()
+        if (message.renewals or message.HasField("opened")) and not message.HasField("position"):
+            self.world.failed("a Work stream spoke of leases, and not as of when")
+        self._outdated = message.HasField("position") and message.position.epoch < self._seen
+        self._seen = max(self._seen, message.position.epoch, message.commit.epoch)
         for state in (*message.opened.held, *message.renewals):
             self._lease_state(frame, state)
         for state in message.notices:
@@ -183,6 +189,9 @@ class PushedWorker(Actor):
             self.world.failed(f"rule 15: {self.name} has {self._slots_most} slots, and {len(self._held)} jobs")
         if message.HasField("drain"):
             self.world.count("streams drained by the broker")
+        if self._outdated:
+            self.world.count("leaders of the past left")
+            raise StreamBroken("a leader of the past")
 
     def _lease_state(self, frame: Sent, state: queue_pb2.LeaseState) -> None:
         asked = self._asked["heartbeat", state.lease_token]
@@ -190,7 +199,7 @@ class PushedWorker(Actor):
             resumed = "resumed " if frame.message.HasField("opened") else ""
             self.world.count(f"{resumed}leases {'live' if state.live else 'lost'}")
             self.transport.told(asked.popleft(), frame, "" if state.live else "LEASE_LOST")
-        if not state.live:
+        if not state.live and not self._outdated:
             self._drop(state.lease_token)
 
     def _notice(self, state: queue_pb2.LeaseState) -> None:

@@ -1257,6 +1257,7 @@ class WorkResponse(_message.Message):
     NOTICES_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def opened(self) -> Global___WorkOpened:
         """Answers the worker's introduction; in the first frame only."""
@@ -1285,6 +1286,12 @@ class WorkResponse(_message.Message):
     def commit(self) -> _job_pb2.CommitPosition:
         """Where the newest effect in this frame is durable."""
 
+    @_builtins.property
+    def position(self) -> _job_pb2.ReadPosition:
+        """The durable state in which leases were found to live or not, with opened and renewals. An epoch lower than one seen
+        before is that of a leader of the past, which may not know of them.
+        """
+
     def __init__(
         self,
         *,
@@ -1295,10 +1302,11 @@ class WorkResponse(_message.Message):
         notices: _abc.Iterable[Global___LeaseState] | None = ...,
         drain: Global___WorkDrain | None = ...,
         commit: _job_pb2.CommitPosition | None = ...,
+        position: _job_pb2.ReadPosition | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "drain", b"drain", "opened", b"opened"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "drain", b"drain", "opened", b"opened", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "drain", b"drain", "jobs", b"jobs", "notices", b"notices", "opened", b"opened", "receipts", b"receipts", "renewals", b"renewals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "drain", b"drain", "jobs", b"jobs", "notices", b"notices", "opened", b"opened", "position", b"position", "receipts", b"receipts", "renewals", b"renewals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -84,6 +84,22 @@ def test_receipts_say_where_they_are_durable():
     on_bench(test)
 
 
+def test_what_is_said_of_leases_is_said_as_of_a_position():
+    async def test(bench: Bench) -> None:
+        talk = Talk(bench)
+        await bench.submit()
+        await bench.pass_ms(50)
+        talk.send(renew_all=True)
+        await bench.pass_ms(50)
+        opened, *_, renewed = talk.messages
+        assert opened.position.epoch == 1 and opened.HasField("opened")
+        assert (renewed.position.epoch, renewed.position.sequence) == (1, bench.engine.sequence)
+        talk.hang_up()
+        await talk.reading
+
+    on_bench(test)
+
+
 def test_who_hangs_up_still_hears_of_all_that_was_sent():
     async def test(bench: Bench) -> None:
         talk = Talk(bench)
