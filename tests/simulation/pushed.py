@@ -195,7 +195,8 @@ class PushedWorker(Actor):
 
     def _lease_state(self, frame: Sent, state: queue_pb2.LeaseState) -> None:
         asked = self._asked["heartbeat", state.lease_token]
-        if asked:
+        # A word that renews all renews jobs that were on their way here, too: that answer was not asked for.
+        if asked and asked[0].invoked <= frame.answered:
             resumed = "resumed " if frame.message.HasField("opened") else ""
             self.world.count(f"{resumed}leases {'live' if state.live else 'lost'}")
             self.transport.told(asked.popleft(), frame, "" if state.live else "LEASE_LOST")
