@@ -64,8 +64,8 @@ PROBE_POLLS = 2
 """as often as so many times the interval at which it looks at the root, however little,"""
 PROBE_POLLS_MAX = 10
 """and where nothing comes less and less often, down to this."""
-READY_COMMITS = 20
-"""A standby that has so little left to read is ready to take over: it reads that in one go."""
+NEAR_COMMITS = 20
+"""A standby that has no more than this left to read need not leave the queue to others."""
 CLOSE_PROBE_MS = 20
 """How often it looks while the leader waits for it to be at the end of the log."""
 LATELY_MS = 1_000
@@ -115,7 +115,7 @@ class Follower:
         if self._task is None:
             return False  # nobody has led since this standby came
         known = max(self._since_reached, self._goal - self.sequence)
-        if self._reached_ms is None or known > READY_COMMITS:
+        if self._reached_ms is None or known > NEAR_COMMITS:
             return True
         return self._settler.clock.monotonic_ms() - self._reached_ms > self._probe_ms_max + LATELY_MS
 

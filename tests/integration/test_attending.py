@@ -28,7 +28,7 @@ async def commits(queue: Queue, count: int) -> None:
 
 
 async def test_a_standby_is_told_that_the_leader_leaves_and_waited_for(app: App, queue: Queue, call: Any) -> None:
-    await commits(queue, 60)
+    await commits(queue, 160)
     engine = app.broker.engine
     await call.write(at(1))
     assert await call.read() == standby_pb2.AttendResponse(sequence=engine.sequence)
@@ -55,7 +55,7 @@ async def test_another_is_told_too_and_not_that_it_is_the_one(app: App, call: An
 
 
 async def test_one_that_hangs_up_is_forgotten(app: App, queue: Queue, call: Any) -> None:
-    await commits(queue, 60)
+    await commits(queue, 160)
     await call.write(at(1))
     await call.read()
     standbys = app.broker.standbys

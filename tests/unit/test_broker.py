@@ -175,7 +175,7 @@ def test_a_leader_serves_on_until_a_standby_that_attends_has_caught_up() -> None
     async def scenario() -> None:
         bucket = MemoryBucket()
         leader = await Life(bucket, "a").lead()
-        for _ in range(50):
+        for _ in range(200):
             await leader.submit()
         standbys = leader.broker.standbys
         standby = standbys.enter("b:8081", 1)
@@ -200,7 +200,7 @@ def test_a_leader_that_is_deposed_while_it_waits_for_a_standby_waits_no_more() -
     async def scenario() -> None:
         bucket = MemoryBucket()
         leader = await Life(bucket, "a").lead()
-        for _ in range(50):
+        for _ in range(200):
             await leader.submit()
         standbys = leader.broker.standbys
         standbys.enter("b:8081", 1)

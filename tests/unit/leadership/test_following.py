@@ -565,7 +565,7 @@ def test_one_that_is_behind_leaves_the_queue_to_one_that_is_not() -> None:
         near, far = Standby(bucket, "b"), Standby(bucket, "c")
         await pass_ms(2_000)
         far.store.hold(lambda operation, key: key.startswith("log/"))
-        await commit(term, *numbered(1, 2 * following.READY_COMMITS))
+        await commit(term, *numbered(1, 2 * following.NEAR_COMMITS))
         await pass_ms(LONG_MS)
         near.store.hold(lambda operation, key: operation == "read" and key == ROOT)
         await near.store.reached.wait()  # it looks a little later than the other
@@ -593,7 +593,7 @@ def test_one_that_is_behind_takes_over_when_no_other_does(chosen: bool) -> None:
         standby = Standby(bucket, "b")
         await pass_ms(2_000)
         standby.store.hold(lambda operation, key: key.startswith("log/"))
-        await commit(term, *numbered(1, 2 * following.READY_COMMITS))
+        await commit(term, *numbered(1, 2 * following.NEAR_COMMITS))
         await pass_ms(LONG_MS)
         standby.elector.hasten(term.appender.released.sequence, 1_000)
         await term.hand_over()

@@ -7,8 +7,7 @@ import pytest
 
 from osqueue_service.errors import TooManyRequests
 from osqueue_service.leadership import Standby, Standbys
-from osqueue_service.leadership.following import READY_COMMITS
-from osqueue_service.leadership.standbys import READY_MORE_PER_S, STUCK_MS
+from osqueue_service.leadership.standbys import READY_COMMITS, READY_MORE_PER_S, STUCK_MS
 from tests.unit.leadership.brokers import now_ms, pass_ms
 from tests.unit.log.virtual import VirtualClock, run
 
