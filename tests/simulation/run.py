@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from osqueue_service.engine.inbox import Inbox
 from osqueue_service.engine.pipeline import Pipeline
@@ -91,6 +92,16 @@ def _run(world: World, problems_max: int, script: Script) -> Result:
         return _live(world, nemesis, problems_max)
 
 
+_KEPT: dict[type, Callable[[Any], None]] = {
+    State: State.take_apart,
+    Pipeline: lambda kept: kept._commits.clear(),
+    Inbox: lambda kept: kept._entries.clear(),
+    WaitingClaims: lambda kept: kept._lines.clear(),
+    FinishWaiters: lambda kept: kept._waiters.clear(),
+}
+"""What the product keeps away from the garbage collector, and how it is emptied."""
+
+
 def _bury(worlds: list[World]) -> None:
     """Let a world go. Tasks that were killed are only now destroyed; what their `finally` blocks say is nobody's.
 
@@ -103,16 +114,9 @@ def _bury(worlds: list[World]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             for kept in gc.get_objects():
-                if isinstance(kept, State):
-                    kept.take_apart()
-                elif isinstance(kept, Pipeline):
-                    kept._commits.clear()
-                elif isinstance(kept, Inbox):
-                    kept._entries.clear()
-                elif isinstance(kept, WaitingClaims):
-                    kept._lines.clear()
-                elif isinstance(kept, FinishWaiters):
-                    kept._waiters.clear()
+                take_apart = _KEPT.get(type(kept))
+                if take_apart is not None:
+                    take_apart(kept)
             world = worlds.pop()
             world.over = True
             world.loop.dispose()
