@@ -234,12 +234,18 @@ class WorkSession:
             changed.cancel()
 
     def _push(self, granted: list[Granted]) -> None:
+        # A lease that ended while its commit was settled had nobody to listen for that; nobody need begin the job.
+        granted = [job for job in granted if self._is_live(job)]
         if granted:
             for job in granted:
                 self._hold(Held(job.number, job.job_id, job.token))
             self._message.jobs.extend(claimed_jobs(self._engine, granted))
             self._message.commit.CopyFrom(commit_position(self._engine))
             self._arrived.set()
+
+    def _is_live(self, job: Granted) -> bool:
+        lease = self._engine.lease_of(job.number)
+        return lease is not None and lease.token == job.token
 
     def _on_notice(self, notice: Notice) -> None:
         held = self._held[self._job_ids[notice.number]]

@@ -169,6 +169,26 @@ def test_a_job_lost_before_it_was_sent_is_not_sent():
     on_bench(test)
 
 
+def test_a_job_whose_attempt_ended_before_its_claim_was_durable_is_not_sent():
+    """Found by simulation: the worker held it on, because nobody had listened yet when it was lost."""
+
+    async def test(bench: Bench) -> None:
+        talk = Talk(bench, slots=1)
+        await bench.pass_ms(10)
+        bench.lane.held = True
+        bench.later(bench.submit(timeout_ms=100))
+        await bench.pass_ms(300)
+        assert not talk.told("jobs")
+        bench.lane.held = False
+        bench.lane.land_all()
+        await bench.pass_ms(50)
+        assert [job.attempt for job in talk.told("jobs")] in ([], [2]), "the first attempt was over"
+        talk.hang_up()
+        await talk.reading
+
+    on_bench(test)
+
+
 @pytest.mark.parametrize("first", [{"slots": 10_001}, {"slots": -1}])
 def test_the_first_frame_has_the_limits_of_all_others(first: dict[str, int]):
     async def test(bench: Bench) -> None:
