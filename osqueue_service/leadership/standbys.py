@@ -14,7 +14,7 @@ from osqueue_service.errors import TooManyRequests
 from osqueue_service.limits import SECOND_MS
 
 READY_COMMITS = 100
-"""A standby that has so little left to read is ready to take over: reading it takes a fifth of a second or so, and waiting
+"""A standby that has so little left to read is ready to take over: that takes a fifth of a second or so, and waiting
 until less is left might take longer."""
 READY_MORE_PER_S = 100
 """So many more for each second that the leader has waited: a standby that is hardly faster than the commits that come
