@@ -60,6 +60,7 @@ class Load:
         self._tokens: dict[str, list[ClaimedJob]] = {}
         self._acknowledged: Counter[int] = Counter()
         self.first_acknowledged: dict[int, Event] = {}
+        self._last_acknowledged: dict[int, Event] = {}
         """The first answer of each epoch that said that something is durable."""
 
     async def __aenter__(self) -> "Load":
@@ -108,9 +109,10 @@ class Load:
         return sum(count for each, count in self._acknowledged.items() if each >= epoch)
 
     def silence_s(self, epoch: int, since_s: float) -> float:
-        """Seconds from this moment to the first answer of an epoch above `epoch`."""
-        first = min(event.returned for each, event in self.first_acknowledged.items() if each > epoch)
-        return first / 1_000 - since_s
+        """Seconds without an answer between this epoch and the next, from this moment on at the earliest."""
+        last_s = self._last_acknowledged[epoch].returned / 1_000 if epoch in self._last_acknowledged else since_s
+        first_s = min(event.returned for each, event in self.first_acknowledged.items() if each > epoch) / 1_000
+        return first_s - max(last_s, since_s)
 
     async def flow(self, count: int, limit_s: float, *, epoch: int = 0) -> None:
         """Return once `count` more submissions and completions have been acknowledged."""
@@ -152,6 +154,7 @@ class Load:
         if event.outcome == OK and event.operation in ("submit", "complete"):
             self._acknowledged[event.epoch] += 1
             self.first_acknowledged.setdefault(event.epoch, event)
+            self._last_acknowledged[event.epoch] = event
         self._bell.ring()
 
     # --- the tasks ---------------------------------------------------------------------------------------------------

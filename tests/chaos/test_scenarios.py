@@ -98,6 +98,7 @@ async def test_a_leader_that_is_asked_to_stop_hands_over(run: Run) -> None:
         await run.load.flow(run.rng.randint(50, 300), 20)
         await leader.signal(signal.SIGTERM)
         await run.load.flow(100, 20, epoch=epoch + 1)
+        # From there on it serves until a standby is near; what counts is how long nobody does.
         assert run.load.silence_s(epoch, leader.killed_s) < HAND_OVER_S_MAX
         assert await leader.ended() == 0
     await run.finish()
