@@ -43,7 +43,9 @@ class Checkpointer:
         self._state = state
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
-        self._changes_before = changes_of(state)
+        self._changes_before: int | None = None
+        """As of the last checkpoint of this term. How much earlier leaders changed since theirs is not known: the first
+        one goes by the weight of the log alone."""
         self.written = 0
         """Checkpoints that became the recovery point in this term."""
 
@@ -77,6 +79,8 @@ class Checkpointer:
             return False
         # Bytes are one half of what a checkpoint costs, the time to encode every job is the other: so many changes
         # must have been logged as there are jobs, unless a recovery would have to read very many objects.
+        if self._changes_before is None:
+            return True
         changes = changes_of(self._state) - self._changes_before
         tail = self._term.appender.next_sequence - 1 - checkpoint.sequence
         return changes >= len(self._state.jobs) or tail >= TAIL_COMMITS_MAX

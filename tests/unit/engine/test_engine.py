@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.errors import (
     JobNotFound,
@@ -610,6 +611,24 @@ class TestCheckpoints:
             behind.lane.bodies = bench.lane.bodies[:sequence]
             assert image.encode(taken) == image.encode(behind.rebuilt())
             assert bench.state.live > taken.live
+
+        on_bench(test)
+
+    def test_what_earlier_leaders_logged_counts_too(self):
+        """Found by killing leaders every few seconds: none lived to change as many jobs as there were, so none wrote a
+        checkpoint, however long the log behind the last one."""
+
+        async def test(bench: Bench) -> None:
+            await bench.submit(40)
+            successor = Checkpointer(bench.term, bench.state, bench.clock, lambda _: None)
+            bench.term.due = True
+            successor.consider()
+            assert successor.running
+            await bench.pass_ms(500)
+            assert successor.written == 1
+            bench.term.due = True
+            successor.consider()
+            assert not successor.running, "it has changed nothing since"
 
         on_bench(test)
 
