@@ -19,7 +19,7 @@ from osqueue_stubs.osqueue.v1 import queue_pb2
 
 _JOBS = 60_000
 _SLOTS = 1_000
-_STREAMS = 2
+_STREAMS = 4
 _IDLE_WORKERS = 1_000
 _DELAYED = 1_000_000
 

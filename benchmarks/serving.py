@@ -20,7 +20,7 @@ from osqueue_stubs.osqueue.v1 import queue_pb2, queue_pb2_grpc
 
 PUT_MS = 50
 _BATCH = 100
-_CALLERS = 16
+_CALLERS = 32
 _BEST_OF = 3
 _PAYLOAD = b'"' + b"x" * (JOB_BYTES - 2) + b'"'
 
@@ -74,7 +74,7 @@ async def _cycle(stub: Stub, worker_id: str, rounds: int) -> None:
 
 
 async def _throughput(report: Report) -> None:
-    rounds = 20
+    rounds = 12
     best, server_cpu = 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         async with serving("file", f"{folder}/queue") as (stub, pid):
