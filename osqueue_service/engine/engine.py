@@ -349,7 +349,7 @@ class Engine:
     async def _run(self) -> None:
         while self._closed is None:
             if (self._inbox or self._agenda.is_pressing()) and self.term.appender.room:
-                delay_ms = self._pacing.company_ms()
+                delay_ms = self._pacing.company_ms(self._pipeline.calls)
                 if delay_ms <= 0:
                     self._commit()
                     continue

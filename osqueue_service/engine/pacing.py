@@ -3,9 +3,9 @@
 While puts are under way, the next one starts when a fair share of a put's duration has
 passed since the last: with a pipeline of depth d the starts of commits are spread evenly,
 so that a change waits about 1/(2d) of a put for company, not for the put before it to
-return. Callers answered by one commit call again together, so a put that may start waits
-while they keep coming, at most as long again. An explicit interval spaces the starts
-instead, to save storage requests.
+return. Callers answered by one commit call again together, so where there are several, a
+put that may start waits while they keep coming, at most as long again. An explicit interval spaces
+the starts instead, to save storage requests.
 """
 
 from osqueue_service.clock import Clock
@@ -13,8 +13,8 @@ from osqueue_service.engine.settings import DEFAULT_INTERVAL_MS, EngineSettings
 from osqueue_service.engine.term import Lane
 
 SPACING_MIN_MS = 5
-"""Under load, starts of commits are at least this far apart however fast the store is: a commit costs the broker about
-a millisecond of work whatever is in it, so 200 a second is all that may go into them."""
+"""Among several callers, starts of commits are at least this far apart however fast the store is: a commit costs the
+broker about a millisecond of work whatever is in it, so 200 a second is all that may go into them."""
 LINGER_MS = 1.5
 """Changes that follow each other within this time are still coming in: four or five unary calls are read in it."""
 
@@ -41,16 +41,21 @@ class Pacing:
         self._last_put = self._clock.monotonic_ms()
         self._first_arrival = None
 
-    def company_ms(self) -> float:
-        """How long to wait before the next put; 0 or less: put now."""
+    def company_ms(self, callers: int) -> float:
+        """How long to wait before the next put, while the puts under way are to answer so many calls; 0 or less: put
+        now."""
         now = self._clock.monotonic_ms()
         if self._interval_ms is not None:
             return self._last_put + self._interval_ms - now
         if not self._lane.in_flight:
             return 0.0
-        spacing = max(SPACING_MIN_MS, self._lane.latency_ms / self._lane.depth)
+        spacing = self._lane.latency_ms / self._lane.depth
+        several = callers > 1
+        if several:
+            spacing = max(spacing, SPACING_MIN_MS)
         at = self._last_put + spacing
         if self._first_arrival is not None:
-            at = max(at, min(self._last_arrival + LINGER_MS, self._first_arrival + spacing))
+            if several:
+                at = max(at, min(self._last_arrival + LINGER_MS, self._first_arrival + spacing))
             at = min(at, self._first_arrival + DEFAULT_INTERVAL_MS)
         return at - now

@@ -73,6 +73,11 @@ class Pipeline:
         return len(self._commits)
 
     @property
+    def calls(self) -> int:
+        """How many calls wait for the commits under way."""
+        return sum([len(commit.replies) for commit in self._commits])
+
+    @property
     def oldest_put_at(self) -> float | None:
         """When (monotonic ms) the oldest commit under way was put."""
         return self._commits[0].put_at if self._commits else None

@@ -29,10 +29,12 @@ class Bench:
     def __init__(self, interval_ms: int | None = None) -> None:
         self.clock = ManualClock()
         self.lane = Lane()
+        self.calls = 0
         self.pacing = Pacing(self.clock, self.lane, EngineSettings(interval_ms))  # type: ignore[arg-type]
 
-    def put(self) -> None:
+    def put(self, calls: int = 2) -> None:
         self.pacing.put()
+        self.calls += calls
         self.lane.in_flight += 1
 
     async def arrive(self, *after_ms: float) -> None:
@@ -42,7 +44,7 @@ class Bench:
             self.pacing.arrived()
 
     def waits_ms(self) -> float:
-        return max(0.0, self.pacing.company_ms())
+        return max(0.0, self.pacing.company_ms(self.calls))
 
 
 @pytest.fixture
@@ -90,6 +92,16 @@ async def test_on_a_fast_store_commits_keep_their_least_distance(bench: Bench) -
     bench.put()
     await bench.arrive(0)
     assert bench.waits_ms() == SPACING_MIN_MS
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_a_lone_caller_beside_what_the_queue_does_by_itself_waits_for_nobody(bench: Bench, others: int) -> None:
+    bench.lane.latency_ms = 4
+    bench.put(others)
+    await bench.arrive(0.5)
+    assert bench.waits_ms() == 0.5
+    await bench.arrive(0.5)
+    assert bench.waits_ms() == 0
 
 
 async def test_on_a_slow_store_no_change_waits_longer_than_fifty_milliseconds(bench: Bench) -> None:
