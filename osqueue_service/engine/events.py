@@ -79,6 +79,8 @@ class Subscription:
 
     def __init__(self, wanted: Callable[[JobEvent], bool], limit: int, after: int) -> None:
         self.after = after
+        self.sequence = after
+        """The last commit whose events were offered: how far this watcher is told, once it has taken them."""
         self._wanted = wanted
         self._limit = limit
         self._events: deque[JobEvent] = deque()
@@ -147,10 +149,12 @@ class EventHub:
 
     def publish(self, events: list[JobEvent], sequence: int | None = None) -> None:
         """These events, of that commit or of none, are durable."""
-        if events:
-            for watcher in self._watchers:
-                if sequence is None or sequence > watcher.after:
-                    watcher.offer(events)
+        for watcher in self._watchers:
+            if sequence is None:
+                watcher.offer(events)
+            elif sequence > watcher.after:
+                watcher.sequence = sequence
+                watcher.offer(events)
 
     def close(self, reason: Exception) -> None:
         """Leadership is over: watchers go to the new leader."""

@@ -111,9 +111,13 @@ def check_live(engine: Engine) -> None:
         raise NotLeader("this broker could not renew its leadership in time, so its answers may be stale")
 
 
-def durable_position(engine: Engine) -> job_pb2.ReadPosition:
-    """Of an answer about the last durable commit, given at once."""
-    return job_pb2.ReadPosition(epoch=engine.term.epoch, sequence=engine.sequence, commit_lag_ms=engine.commit_lag_ms)
+def durable_position(engine: Engine, sequence: int | None = None) -> job_pb2.ReadPosition:
+    """Of an answer about the last durable commit, or the one given, which is durable; given at once."""
+    return job_pb2.ReadPosition(
+        epoch=engine.term.epoch,
+        sequence=engine.sequence if sequence is None else sequence,
+        commit_lag_ms=engine.commit_lag_ms,
+    )
 
 
 def view_position(engine: Engine) -> job_pb2.ReadPosition:

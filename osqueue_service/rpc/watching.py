@@ -75,7 +75,8 @@ class Watching:
             _resync(messages[0], queue_pb2.RESYNC_REASON_GAP, f"{buffered}, so some were dropped: list again")
         if ticks.take():
             messages[-1].stats.CopyFrom(stats_response(self._broker, engine))
-        messages[-1].position.CopyFrom(durable_position(engine))
+        # Not the last durable commit: a leader that leaves sends its watchers away before its last commits are durable.
+        messages[-1].position.CopyFrom(durable_position(engine, watch.sequence))
         return messages
 
     def _wanted(self, request: queue_pb2.WatchJobsRequest) -> Callable[[JobEvent], bool]:

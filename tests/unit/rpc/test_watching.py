@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from osqueue_service.errors import NotLeader
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.watching import Watching
 from osqueue_stubs.osqueue.v1 import queue_pb2
@@ -42,5 +43,31 @@ def test_a_watch_tells_all_behind_the_position_it_begins_with(watched_before: bo
         assert [event.job_id for event in message.events] == [job_id]
         await watching.aclose()
         await other.aclose()
+
+    on_bench(test)
+
+
+def test_a_watch_that_ends_with_its_leader_claims_no_more_than_it_told():
+    """Found by simulation: commits that became durable while the leader left were in the position, and not told."""
+
+    async def test(bench: Bench) -> None:
+        watching = watch(bench)
+        await anext(watching)
+        (told,) = await bench.submit()
+        position = bench.engine.sequence
+        bench.lane.held = True
+        bench.later(bench.submit())
+        await bench.pass_ms(10)
+        bench.later(bench.engine.stop())
+        await bench.pass_ms(10)
+        bench.lane.held = False
+        bench.lane.land_all()
+        await bench.pass_ms(10)
+        assert bench.engine.sequence == position + 1
+        message = await anext(watching)
+        assert [event.job_id for event in message.events] == [told]
+        assert message.position.sequence == position
+        with pytest.raises(NotLeader):
+            await anext(watching)
 
     on_bench(test)
