@@ -67,7 +67,7 @@ class _Numbered:
 
 
 class SimFuture(_Numbered, asyncio.Future):  # type: ignore[type-arg]
-    pass
+    node: "Node"
 
 
 class SimTask(_Numbered, asyncio.Task):  # type: ignore[type-arg]
@@ -263,7 +263,9 @@ class SimLoop(asyncio.AbstractEventLoop):
         return self.now_ms / 1_000
 
     def create_future(self) -> "asyncio.Future[Any]":
-        return SimFuture(loop=self)
+        future = SimFuture(loop=self)
+        future.node = NODE.get(None) or self.world
+        return future
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> "asyncio.Task[Any]":
         task = SimTask(coro, loop=self, name=name, context=context)
@@ -272,6 +274,9 @@ class SimLoop(asyncio.AbstractEventLoop):
         return task
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
+        node = getattr(context.get("future"), "node", self.world)
+        if not node.alive and isinstance(context.get("exception"), OsqueueError):
+            return  # who would have heard of this refusal, or was about to, was killed before
         if not self._closed:
             self.failures.append(f"{context.get('message')}: {context.get('exception')!r}")
 
