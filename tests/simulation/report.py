@@ -153,7 +153,7 @@ class Outcome:
 
 def outcome_of(seed: int) -> Outcome:
     began = time.process_time()
-    result = run_seed(draw(seed))
+    result = run_seed(draw(seed), hashed=False)
     cpu_s = time.process_time() - began
     return Outcome(seed, result.problems, result.simulated_ms, result.steps, result.operations, result.counts, cpu_s)
 

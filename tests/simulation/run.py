@@ -61,7 +61,12 @@ Script = Callable[[World, Nemesis], None]
 
 
 def run_seed(
-    swarm: Swarm, *, traced: bool = False, problems_max: int = 20, script: Script = lambda world, nemesis: None
+    swarm: Swarm,
+    *,
+    traced: bool = False,
+    hashed: bool = True,
+    problems_max: int = 20,
+    script: Script = lambda world, nemesis: None,
 ) -> Result:
     """Run one world to its end. `script` may prepare it for something of its own."""
     logging.disable(logging.CRITICAL)
@@ -70,7 +75,7 @@ def run_seed(
         gc.freeze()  # modules need not be looked at after every seed
         _modules_frozen.append(True)
     try:
-        world = World(swarm, traced=traced)
+        world = World(swarm, traced=traced, hashed=hashed)
         result = _run(world, problems_max, script)
         worlds = [world]
         del world

@@ -116,9 +116,9 @@ class SimBroker:
 
 
 class World:
-    """Everything of one run. `problems` collects what went wrong."""
+    """Everything of one run. `problems` collects what went wrong. Its trace is kept if `traced`, hashed if `hashed`."""
 
-    def __init__(self, swarm: Swarm, *, traced: bool = False) -> None:
+    def __init__(self, swarm: Swarm, *, traced: bool = False, hashed: bool = True) -> None:
         self.swarm = swarm
         self.loop = SimLoop(swarm.seed)
         self.ids = SimIds(random.Random(f"calls {swarm.seed}"))
@@ -127,7 +127,8 @@ class World:
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
         self.trace: list[str] = []
-        self.traced = traced
+        self._traced = traced
+        self._hashed = hashed
         self.calm = False
         """The trouble is over: nothing fails any more, and nobody misbehaves."""
         self.over = False
@@ -155,10 +156,11 @@ class World:
             return
         if isinstance(what, Event) and what.operation == "submit" and what.outcome == "ok":
             self.known_jobs.append(what.job)
-        line = f"{self.loop.now_ms:10.3f} {what}"
-        self._hash.update(line.encode())
-        if self.traced:
-            self.trace.append(line)
+        if self._hashed or self._traced:
+            line = f"{self.loop.now_ms:10.3f} {what}"
+            self._hash.update(line.encode())
+            if self._traced:
+                self.trace.append(line)
 
     @property
     def trace_hash(self) -> str:
