@@ -16,6 +16,8 @@ from osqueue_service.state.model import Ending, Status
 from osqueue_service.state.records import AnyRecord, AttemptsEnded, Claimed, Completed, Purged
 from osqueue_service.state.state import State
 
+_FAILURES = (Ending.FAILED, Ending.EXPIRED, Ending.TIMED_OUT)
+
 
 class Projections:
     """Applies records, and keeps up with them."""
@@ -56,30 +58,21 @@ class Projections:
                 worker.numbers[grant.number] = None
             worker.claimed += len(record.grants)
         elif isinstance(record, Completed):
-            self._complete(record)
+            for item in record.items:
+                if (holder := self._let_go(item.number)) is not None:
+                    holder.completed += 1
         elif isinstance(record, AttemptsEnded):
             for end in record.items:
-                self._end_lease(end.number, end.ending)
+                if (holder := self._let_go(end.number)) is not None:
+                    holder.failed += end.ending in _FAILURES
         elif isinstance(record, Purged):
             for number in record.numbers:
-                self._end_lease(number, Ending.CANCELLED)
+                self._let_go(number)
 
-    def _complete(self, record: Completed) -> None:
-        worker: Worker | None = None
-        for item in record.items:
-            number = item.number
-            lease = self.leases.end(number)
-            if lease is None:
-                continue
-            if worker is None or worker.id != lease.worker_id:
-                worker = self.workers.get(lease.worker_id)
-            if worker is not None:
-                worker.numbers.pop(number, None)
-                worker.completed += 1
-
-    def _end_lease(self, number: int, ending: Ending) -> None:
+    def _let_go(self, number: int) -> Worker | None:
+        """The job's lease is over, if it has one; whoever held it, as far as known."""
         lease = self.leases.end(number)
         worker = self.workers.get(lease.worker_id) if lease is not None else None
         if worker is not None:
             worker.numbers.pop(number, None)
-            worker.failed += ending in (Ending.FAILED, Ending.EXPIRED, Ending.TIMED_OUT)
+        return worker
