@@ -43,7 +43,7 @@ _PIPELINE = 256
 
 def run(report: Report) -> None:
     report.title("Gateway (memory store; broker, gateway and callers in three processes)")
-    with _process("osqueue_service", STORAGE_BACKEND="memory"), _process("gateway") as gateway:
+    with _process("osqueue_service", STORAGE_BACKEND="memory"), _process("osqueue_gateway") as gateway:
         asyncio.run(_measure(report, gateway))
 
 

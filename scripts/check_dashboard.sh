@@ -21,7 +21,7 @@ fi
 form=--check
 [ "${1:-}" = --fix ] && form=--write
 "$tools/node_modules/.bin/prettier" --log-level warn --print-width 120 "$form" \
-    'gateway/dashboard/**/*.js' 'gateway/dashboard/style/*.css' '!gateway/dashboard/vendor/**'
-"$tools/node_modules/.bin/tsc" --project gateway/dashboard/tsconfig.json
+    'gateway/osqueue_gateway/dashboard/**/*.js' 'gateway/osqueue_gateway/dashboard/style/*.css' '!gateway/osqueue_gateway/dashboard/vendor/**'
+"$tools/node_modules/.bin/tsc" --project gateway/osqueue_gateway/dashboard/tsconfig.json
 scripts/vendor_dashboard.sh --check
 echo "the dashboard's types, form and vendored libraries are right"

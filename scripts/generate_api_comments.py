@@ -1,4 +1,4 @@
-"""Writes gateway/api_comments.json: the comments of proto/osqueue/v1 by full name, for /openapi.json and /docs.
+"""Writes osqueue_gateway/api_comments.json: the comments of proto/osqueue/v1 by full name, for /openapi.json and /docs.
 
 Generated stubs hold no comments at run time, and the proto files do not travel with the wheel. With --check nothing is
 written and a difference fails.
@@ -15,7 +15,7 @@ from pathlib import Path
 from google.protobuf import descriptor_pb2 as pb
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "gateway" / "api_comments.json"
+TARGET = ROOT / "gateway" / "osqueue_gateway" / "api_comments.json"
 
 # Field numbers of descriptor.proto, of which the paths of source locations consist.
 MESSAGES, ENUMS, SERVICES = 4, 5, 6

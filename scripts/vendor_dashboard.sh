@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches the dashboard's two libraries into gateway/dashboard/vendor/, as their authors published them but for two
+# Fetches the dashboard's two libraries into gateway/osqueue_gateway/dashboard/vendor/, as their authors published them but for two
 # things: the names they import each other by, since browsers know no packages, and the links to their source maps.
 # With --check it changes nothing and fails when what is there differs from what would be fetched. Needs npm.
 set -euo pipefail
@@ -8,7 +8,7 @@ PREACT=11.2.0
 HTM=3.1.1
 
 cd "$(dirname "$0")/.."
-vendor=gateway/dashboard/vendor
+vendor=gateway/osqueue_gateway/dashboard/vendor
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/vendor"

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from gateway.__main__ import serve
-from gateway.config import GatewayConfig
+from osqueue_gateway.__main__ import serve
+from osqueue_gateway.config import GatewayConfig
 
 VARIABLES = {
     "host": "BROKER_HOST",

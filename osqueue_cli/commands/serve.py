@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from gateway.app import Gateway
-from gateway.config import GatewayConfig
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 from osqueue_cli.settings import settings_options
+from osqueue_gateway.app import Gateway
+from osqueue_gateway.config import GatewayConfig
 from osqueue_service.app import App, build
 from osqueue_service.config import Settings
 from osqueue_service.log_output import write_logs

@@ -76,7 +76,7 @@ class Run:
             "BROKER_PORT": str(port),
             "BROKER_GRPC_ADDRESSES": ",".join(self.cluster.addresses),
         }
-        gateway = Process("gateway", "gateway", variables, self.folder, self.bell)
+        gateway = Process("gateway", "osqueue_gateway", variables, self.folder, self.bell)
         self._processes.append(gateway)
         await gateway.start()
         await gateway.until_said(GATEWAY_LISTENS)

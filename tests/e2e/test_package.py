@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tarfile
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
 UV = Path(sys.executable).parent / "uv"
 
-PACKAGES = {"gateway", "osqueue", "osqueue_cli", "osqueue_service", "osqueue_stubs", "osqueue_testing"}
+PACKAGES = {"osqueue_gateway", "osqueue", "osqueue_cli", "osqueue_service", "osqueue_stubs", "osqueue_testing"}
 
 # A producer or worker installs none of these.
 NOT_FOR_CLIENTS = [
@@ -35,8 +34,8 @@ NOT_FOR_CLIENTS = [
     "zstandard",
 ]
 
-IMPORT_MS_MAX = 300
-IMPORTS = 7
+IMPORTED_MODULES_MAX = 220
+"""`import osqueue` loads some 190 modules, the standard library included; grpc, aiohttp or pydantic add hundreds."""
 
 PROBE = f"""
 import importlib.util, json, sys
@@ -63,11 +62,13 @@ json.dump({{
 # What each extra is for, done with nothing but it.
 EXTRAS = {
     "cli": "from osqueue_cli.cli import cli; cli.main(['stats', '--help'], prog_name='osqueue')",
-    "gateway": "from gateway.app import Gateway; from gateway.config import GatewayConfig; GatewayConfig()",
+    "gateway": (
+        "from osqueue_gateway.app import Gateway; from osqueue_gateway.config import GatewayConfig; GatewayConfig()"
+    ),
     "server": """
 import osqueue
 from osqueue_service.testing.in_process import BrokerThread
-import gateway.app, osqueue_cli.cli
+import osqueue_gateway.app, osqueue_cli.cli
 
 with BrokerThread() as broker, osqueue.SyncClient(broker.address) as client:
     client.submit_job("email", {"to": "ada"})
@@ -178,10 +179,10 @@ class TestWheel:
         assert ran.returncode != 0
         assert "pip install 'osqueue[cli]'" in ran.stderr
 
-    def test_it_is_imported_quickly(self, clean_python: Path) -> None:
-        """In CPU time, which other programs on the machine change little, beside an interpreter that does nothing."""
-        import_ms = cpu_ms(clean_python, "import osqueue") - cpu_ms(clean_python, "pass")
-        assert import_ms <= IMPORT_MS_MAX
+    def test_importing_it_loads_little(self, clean_python: Path) -> None:
+        """Counted, not timed: how long an import takes depends on the machine, what it loads does not."""
+        code = "import sys; before = set(sys.modules); import osqueue; print(len(set(sys.modules) - before))"
+        assert int(run(clean_python, "-c", code, cwd=clean_python.parent)) <= IMPORTED_MODULES_MAX
 
     def test_its_types_reach_the_users_type_checker(self, clean_python: Path, tmp_path: Path) -> None:
         program = tmp_path / "program.py"
@@ -219,7 +220,8 @@ class TestSdist:
         with tarfile.open(sdist) as archive:
             paths = [Path(*Path(name).parts[1:]) for name in archive.getnames()]
         top_level = {path.parts[0] for path in paths if path.parts}
-        assert top_level >= PACKAGES | {"docs", "examples", "proto", "tests", "pyproject.toml", "LICENSE", "README.md"}
+        folders = PACKAGES - {"osqueue_gateway"} | {"gateway", "docs", "examples", "proto", "tests"}
+        assert top_level >= folders | {"pyproject.toml", "LICENSE", "README.md"}
         assert top_level.isdisjoint({".venv", ".cache", ".ci", ".git", "build", "dist"})
         assert not [path for path in paths if "__pycache__" in path.parts or path.suffix == ".pyc"]
 
@@ -243,18 +245,6 @@ def build(source: Path, out: Path, *kinds: str) -> None:
 def contents(wheel: Path) -> dict[str, int]:
     """The checksum of every file."""
     return {entry.filename: entry.CRC for entry in zipfile.ZipFile(wheel).infolist()}
-
-
-def cpu_ms(python: Path, code: str) -> float:
-    """User and system time of an interpreter that runs the code: the median of several."""
-    took = []
-    for _ in range(IMPORTS):
-        process = subprocess.Popen([python, "-c", code])
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        took.append((usage.ru_utime + usage.ru_stime) * 1_000)
-    return statistics.median(took)
 
 
 def run(*command: str | Path, cwd: Path) -> str:

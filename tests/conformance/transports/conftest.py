@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.app import Gateway
-from gateway.config import GatewayConfig
 from osqueue import OsqueueClient
 from osqueue.transports.wire import WireTransport
+from osqueue_gateway.app import Gateway
+from osqueue_gateway.config import GatewayConfig
 from osqueue_service.app import App
 from osqueue_service.testing.in_process import broker_in_process
 from tests.conformance.transports.connect_link import ConnectLink

@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from gateway.app import Gateway
-from gateway.broker import Link
-from gateway.config import GatewayConfig
+from osqueue_gateway.app import Gateway
+from osqueue_gateway.broker import Link
+from osqueue_gateway.config import GatewayConfig
 from osqueue_service.testing.in_process import broker_in_process
 
 HOST = "127.0.0.1"

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from gateway.rpcs import RPCS
 from osqueue.errors import OsqueueError
+from osqueue_gateway.rpcs import RPCS
 
 
 class ScriptedLink:

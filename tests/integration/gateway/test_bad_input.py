@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.limits import Limits
+from osqueue_gateway.limits import Limits
 from tests.integration.gateway.gateways import Caller, gateway_and_broker
 from tests.integration.gateway.scripted import until
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from google.rpc import error_details_pb2
 
-from gateway.config import GatewayConfig
-from gateway.limits import Limits
 from osqueue.errors import OsqueueError
+from osqueue_gateway.config import GatewayConfig
+from osqueue_gateway.limits import Limits
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 from tests.integration.gateway.gateways import HOST, Asked, Caller, running
 from tests.integration.gateway.scripted import ScriptedLink

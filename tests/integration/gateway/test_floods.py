@@ -5,8 +5,8 @@ import json
 import socket
 from typing import Any
 
-from gateway.config import GatewayConfig
-from gateway.limits import Limits
+from osqueue_gateway.config import GatewayConfig
+from osqueue_gateway.limits import Limits
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 from tests.integration.gateway.gateways import HOST, Caller, running
 from tests.integration.gateway.scripted import ScriptedLink, until

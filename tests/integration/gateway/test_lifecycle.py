@@ -7,9 +7,9 @@ import sys
 
 import aiohttp
 
-from gateway.config import GatewayConfig
-from gateway.limits import Limits
 from osqueue.errors import BrokerLeadershipError, TransportConnectionError
+from osqueue_gateway.config import GatewayConfig
+from osqueue_gateway.limits import Limits
 from osqueue_service.testing.in_process import broker_in_process
 from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests.integration.gateway.gateways import HOST, Caller, running
@@ -168,7 +168,7 @@ async def test_a_gateway_of_its_own_stops_on_sigterm() -> None:
             "BROKER_GRPC_ADDRESSES": broker.address,
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", env=environment, stderr=asyncio.subprocess.PIPE
+            sys.executable, "-m", "osqueue_gateway", env=environment, stderr=asyncio.subprocess.PIPE
         )
         assert process.stderr is not None
         async with asyncio.timeout(20):
@@ -192,7 +192,7 @@ async def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "gateway",
+        "osqueue_gateway",
         env={**os.environ, "BROKER_PORT": "eighty"},
         stderr=asyncio.subprocess.PIPE,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.routes import ROUTES
+from osqueue_gateway.routes import ROUTES
 from tests.integration.gateway.gateways import Caller
 
 HOOKS = Path(__file__).parent / "schemathesis_hooks.py"

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from gateway.app import Gateway
-from gateway.config import GatewayConfig
-from gateway.protection import FORWARDING
 from osqueue.errors import ConfigError
+from osqueue_gateway.app import Gateway
+from osqueue_gateway.config import GatewayConfig
+from osqueue_gateway.protection import FORWARDING
 from osqueue_service.testing.in_process import broker_in_process
 from tests.integration.gateway.gateways import HOST, Caller, gateway_and_broker, running
 from tests.integration.gateway.scripted import ScriptedLink

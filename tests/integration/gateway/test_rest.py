@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gateway.routes import ROUTES, Route
+from osqueue_gateway.routes import ROUTES, Route
 from tests.integration.gateway.gateways import Caller
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.config import GatewayConfig
-from gateway.limits import Limits
 from osqueue.errors import OsqueueError
+from osqueue_gateway.config import GatewayConfig
+from osqueue_gateway.limits import Limits
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 from tests.integration.gateway.gateways import HOST, Caller, running
 from tests.integration.gateway.scripted import ScriptedLink, until

@@ -1,7 +1,7 @@
 import pytest
 
-from gateway.bodies import SMALL_BYTES, Budget
 from osqueue.errors import QueueFullError
+from osqueue_gateway.bodies import SMALL_BYTES, Budget
 
 
 def test_small_sizes_are_free():

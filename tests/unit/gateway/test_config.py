@@ -1,7 +1,7 @@
 import pytest
 
-from gateway.config import GatewayConfig
 from osqueue.errors import ConfigError
+from osqueue_gateway.config import GatewayConfig
 
 
 def test_the_defaults():

@@ -1,8 +1,8 @@
 """What /openapi.json says of values is what a broker with default limits accepts."""
 
-from gateway import constraints
-from gateway.constraints import BY_FIELD, BY_NAME, DELAY, LEASE, NAME, PAGE, TYPE
-from gateway.rpcs import RPCS
+from osqueue_gateway import constraints
+from osqueue_gateway.constraints import BY_FIELD, BY_NAME, DELAY, LEASE, NAME, PAGE, TYPE
+from osqueue_gateway.rpcs import RPCS
 from osqueue_service.limits import DEFAULT_LIMITS as LIMITS
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 

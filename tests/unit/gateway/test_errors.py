@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from gateway.errors import CONNECT_STATUS, FAULTS, Refusal, problem_of
 from osqueue.errors import BrokerLeadershipError, OsqueueError, TransportConnectionError, Violation, from_reason
+from osqueue_gateway.errors import CONNECT_STATUS, FAULTS, Refusal, problem_of
 from osqueue_stubs.osqueue.v1 import job_pb2
 
 NAMES = job_pb2.ErrorReason.DESCRIPTOR.values_by_name

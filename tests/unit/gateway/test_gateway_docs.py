@@ -4,9 +4,9 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from gateway.errors import FAULTS
-from gateway.limits import DEFAULT_LIMITS, KIB, MIB, Limits
-from gateway.routes import ROUTES
+from osqueue_gateway.errors import FAULTS
+from osqueue_gateway.limits import DEFAULT_LIMITS, KIB, MIB, Limits
+from osqueue_gateway.routes import ROUTES
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "gateway.md").read_text()
 LIMIT_ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \|", re.MULTILINE)

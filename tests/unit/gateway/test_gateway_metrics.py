@@ -1,4 +1,4 @@
-from gateway.metrics import Metrics
+from osqueue_gateway.metrics import Metrics
 
 
 def lines(metrics: Metrics) -> list[str]:

@@ -1,8 +1,8 @@
 import pytest
 
-from gateway.queries import query_shape
-from gateway.routes import ROUTES
-from gateway.shapes import ShapeError
+from osqueue_gateway.queries import query_shape
+from osqueue_gateway.routes import ROUTES
+from osqueue_gateway.shapes import ShapeError
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 LIST = query_shape(queue_pb2.ListJobsRequest.DESCRIPTOR)

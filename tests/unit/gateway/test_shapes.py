@@ -7,8 +7,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.rpcs import RPCS
-from gateway.shapes import ABSENT_WHEN_EMPTY, ABSENT_WITHOUT, ShapeError, encode, is_map, shape
+from osqueue_gateway.rpcs import RPCS
+from osqueue_gateway.shapes import ABSENT_WHEN_EMPTY, ABSENT_WITHOUT, ShapeError, encode, is_map, shape
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 
 REQUESTS = sorted({rpc.request.DESCRIPTOR.name for rpc in RPCS.values() if not rpc.client_streaming})

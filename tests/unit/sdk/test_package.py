@@ -15,7 +15,7 @@ import osqueue
 
 ROOT = Path(__file__).resolve().parents[3]
 
-HEAVY = ["aiohttp", "grpc", "google.protobuf", "pydantic", "osqueue_service", "gateway", "boto3"]
+HEAVY = ["aiohttp", "grpc", "google.protobuf", "pydantic", "osqueue_service", "osqueue_gateway", "boto3"]
 
 
 def test_importing_is_light():

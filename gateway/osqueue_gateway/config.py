@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.limits import Limits
 from osqueue.errors import ConfigError, TransportConfigError
 from osqueue.transports.addresses import Endpoint, parse
+from osqueue_gateway.limits import Limits
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -60,7 +60,7 @@ class GatewayConfig:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "GatewayConfig":
-        """The settings of `python -m gateway`."""
+        """The settings of `python -m osqueue_gateway`."""
         default = cls()
         grpc_port = environment.get("BROKER_GRPC_PORT", "8081")
         return cls(

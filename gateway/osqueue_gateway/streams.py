@@ -6,15 +6,15 @@ from typing import Any
 from aiohttp import hdrs, web
 from google.protobuf.message import Message
 
-from gateway.calls import Calls, Feed, FeedEnded
-from gateway.errors import problem_of
-from gateway.events import FIRST_FRAME_MS, events_of
-from gateway.limits import Limits
-from gateway.metrics import Metrics
-from gateway.queries import query_shape, read_position
-from gateway.routes import Route
-from gateway.shapes import encode, shape
-from gateway.wire import headers_of
+from osqueue_gateway.calls import Calls, Feed, FeedEnded
+from osqueue_gateway.errors import problem_of
+from osqueue_gateway.events import FIRST_FRAME_MS, events_of
+from osqueue_gateway.limits import Limits
+from osqueue_gateway.metrics import Metrics
+from osqueue_gateway.queries import query_shape, read_position
+from osqueue_gateway.routes import Route
+from osqueue_gateway.shapes import encode, shape
+from osqueue_gateway.wire import headers_of
 
 LAST_EVENT_ID = "Last-Event-ID"
 

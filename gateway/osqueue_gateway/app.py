@@ -8,23 +8,23 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
-from gateway import assets
-from gateway.bodies import Budget
-from gateway.broker import Broker, Link
-from gateway.calls import Calls
-from gateway.config import GatewayConfig
-from gateway.connect import Connect, connect_error
-from gateway.errors import Refusal, problem_of
-from gateway.metrics import Metrics
-from gateway.pages import Pages
-from gateway.protection import ORIGIN_KEY, Guard, preflight
-from gateway.rest import Rest, error_response
-from gateway.routes import CONNECT_PATHS, find, mutates
-from gateway.server import Server, allow_connections
-from gateway.streams import Streams
-from gateway.ws import Sockets
 from osqueue.errors import ConfigError
 from osqueue.transports.grpc_link import BrokerLink
+from osqueue_gateway import assets
+from osqueue_gateway.bodies import Budget
+from osqueue_gateway.broker import Broker, Link
+from osqueue_gateway.calls import Calls
+from osqueue_gateway.config import GatewayConfig
+from osqueue_gateway.connect import Connect, connect_error
+from osqueue_gateway.errors import Refusal, problem_of
+from osqueue_gateway.metrics import Metrics
+from osqueue_gateway.pages import Pages
+from osqueue_gateway.protection import ORIGIN_KEY, Guard, preflight
+from osqueue_gateway.rest import Rest, error_response
+from osqueue_gateway.routes import CONNECT_PATHS, find, mutates
+from osqueue_gateway.server import Server, allow_connections
+from osqueue_gateway.streams import Streams
+from osqueue_gateway.ws import Sockets
 
 log = logging.getLogger("osqueue.gateway")
 

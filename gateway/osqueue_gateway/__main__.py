@@ -1,4 +1,4 @@
-"""`python -m gateway`: a gateway on its own, until SIGTERM or SIGINT."""
+"""`python -m osqueue_gateway`: a gateway on its own, until SIGTERM or SIGINT."""
 
 import asyncio
 import gc
@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 
-from gateway.app import Gateway
-from gateway.config import GatewayConfig
 from osqueue.errors import ConfigError
+from osqueue_gateway.app import Gateway
+from osqueue_gateway.config import GatewayConfig
 
 
 async def serve(config: GatewayConfig) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from gateway.broker import Broker
-from gateway.errors import overloaded
-from gateway.limits import MIB, Limits
-from gateway.routes import mutates
-from gateway.rpcs import Rpc
 from osqueue.errors import BrokerProtocolError
+from osqueue_gateway.broker import Broker
+from osqueue_gateway.errors import overloaded
+from osqueue_gateway.limits import MIB, Limits
+from osqueue_gateway.routes import mutates
+from osqueue_gateway.rpcs import Rpc
 
 WAIT_MS_MAX = 60_000
 """The broker waits no longer, whatever was asked for."""

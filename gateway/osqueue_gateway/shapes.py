@@ -18,10 +18,10 @@ import msgspec
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from gateway.json_text import JsonError, Raw, is_json, items, members, too_deep
-from gateway.limits import DEFAULT_LIMITS
-from gateway.rpcs import message_class
 from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, Violation
+from osqueue_gateway.json_text import JsonError, Raw, is_json, items, members, too_deep
+from osqueue_gateway.limits import DEFAULT_LIMITS
+from osqueue_gateway.rpcs import message_class
 
 ABSENT_WHEN_EMPTY = {
     "osqueue.v1.JobInfo": {"type", "worker_id"},

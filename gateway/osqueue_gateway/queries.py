@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from gateway.limits import DEFAULT_LIMITS
-from gateway.rpcs import message_class
-from gateway.shapes import INT_RANGES, ShapeError, is_map, short_names
 from osqueue.errors import Violation
+from osqueue_gateway.limits import DEFAULT_LIMITS
+from osqueue_gateway.rpcs import message_class
+from osqueue_gateway.shapes import INT_RANGES, ShapeError, is_map, short_names
 
 POSITION = "osqueue.v1.CommitPosition"
 INLINED = "osqueue.v1.JobFilter"

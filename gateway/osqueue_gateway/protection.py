@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
-from gateway.errors import Refusal
 from osqueue.errors import AuthError
+from osqueue_gateway.errors import Refusal
 
 FORWARDING = (
     "Forwarded",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.shapes import shape
+from osqueue_gateway.shapes import shape
 
 FIRST_FRAME_MS = 200
 """How long the answer to a watch is held back for its first frame, or its refusal: a quiet queue sends neither."""

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.answers import Answer, job_id, nothing_without_token, only_result, throttling, whole
-from gateway.rpcs import RPCS, Rpc
+from osqueue_gateway.answers import Answer, job_id, nothing_without_token, only_result, throttling, whole
+from osqueue_gateway.rpcs import RPCS, Rpc
 
 
 @dataclass(frozen=True, slots=True)

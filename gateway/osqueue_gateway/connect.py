@@ -12,15 +12,6 @@ from aiohttp import hdrs, web
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
-from gateway import wire
-from gateway.bodies import Budget, read_body
-from gateway.calls import Calls, FeedEnded
-from gateway.errors import CONNECT_STATUS, Problem, Refusal, problem_of
-from gateway.limits import Limits
-from gateway.routes import mutates
-from gateway.rpcs import Rpc
-from gateway.shapes import encode
-from gateway.wire import JSON, headers_of
 from osqueue.errors import (
     DEADLINE_EXCEEDED,
     INVALID_REQUEST,
@@ -28,6 +19,15 @@ from osqueue.errors import (
     OsqueueError,
     TransportConnectionError,
 )
+from osqueue_gateway import wire
+from osqueue_gateway.bodies import Budget, read_body
+from osqueue_gateway.calls import Calls, FeedEnded
+from osqueue_gateway.errors import CONNECT_STATUS, Problem, Refusal, problem_of
+from osqueue_gateway.limits import Limits
+from osqueue_gateway.routes import mutates
+from osqueue_gateway.rpcs import Rpc
+from osqueue_gateway.shapes import encode
+from osqueue_gateway.wire import JSON, headers_of
 
 UNARY = {JSON: "json", "application/proto": "proto"}
 STREAMING = {"application/connect+json": "json", "application/connect+proto": "proto"}

@@ -6,12 +6,12 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor
 
-from gateway.answers import job_id, nothing_without_token, only_result, throttling
-from gateway.errors import FAULTS
-from gateway.queries import POSITION, Parameter, query_shape
-from gateway.routes import ROUTES, Route
-from gateway.schemas import Form, Schema, Schemas, comment, comments
-from gateway.shapes import is_map
+from osqueue_gateway.answers import job_id, nothing_without_token, only_result, throttling
+from osqueue_gateway.errors import FAULTS
+from osqueue_gateway.queries import POSITION, Parameter, query_shape
+from osqueue_gateway.routes import ROUTES, Route
+from osqueue_gateway.schemas import Form, Schema, Schemas, comment, comments
+from osqueue_gateway.shapes import is_map
 from osqueue_stubs.osqueue.v1.job_pb2 import JobInfo
 
 JSON = "application/json"

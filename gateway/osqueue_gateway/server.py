@@ -14,11 +14,11 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.errors import Refusal, problem_of
-from gateway.limits import Limits
-from gateway.metrics import Metrics
-from gateway.shapes import encode
-from gateway.wire import JSON, headers_of
+from osqueue_gateway.errors import Refusal, problem_of
+from osqueue_gateway.limits import Limits
+from osqueue_gateway.metrics import Metrics
+from osqueue_gateway.shapes import encode
+from osqueue_gateway.wire import JSON, headers_of
 
 log = logging.getLogger("osqueue.gateway")
 

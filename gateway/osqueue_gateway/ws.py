@@ -10,19 +10,19 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
-from gateway.answers import NOTHING
-from gateway.bodies import Budget
-from gateway.calls import Calls, Feed, FeedEnded
-from gateway.errors import Refusal, overloaded, problem_of
-from gateway.events import FIRST_FRAME_MS, events_of
-from gateway.json_text import JsonError, Raw, members
-from gateway.limits import Limits
-from gateway.metrics import Metrics
-from gateway.protection import SOCKET_PROTOCOL
-from gateway.routes import WS_METHODS, Route
-from gateway.rpcs import RPCS
-from gateway.shapes import ShapeError, encode, read_string, shape
 from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, Violation
+from osqueue_gateway.answers import NOTHING
+from osqueue_gateway.bodies import Budget
+from osqueue_gateway.calls import Calls, Feed, FeedEnded
+from osqueue_gateway.errors import Refusal, overloaded, problem_of
+from osqueue_gateway.events import FIRST_FRAME_MS, events_of
+from osqueue_gateway.json_text import JsonError, Raw, members
+from osqueue_gateway.limits import Limits
+from osqueue_gateway.metrics import Metrics
+from osqueue_gateway.protection import SOCKET_PROTOCOL
+from osqueue_gateway.routes import WS_METHODS, Route
+from osqueue_gateway.rpcs import RPCS
+from osqueue_gateway.shapes import ShapeError, encode, read_string, shape
 
 ENVELOPE_KEYS = {"id", "method", "params", "jsonrpc"}
 ID_BYTES_MAX = 256

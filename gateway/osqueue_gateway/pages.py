@@ -5,17 +5,17 @@ from functools import cache
 
 from aiohttp import web
 
-from gateway.broker import Broker
-from gateway.calls import Calls
-from gateway.docs import CONTENT_SECURITY_POLICY, render
-from gateway.errors import Fault, Problem, problem_of
-from gateway.metrics import Metrics
-from gateway.openapi import document
-from gateway.rest import error_response
-from gateway.rpcs import RPCS
-from gateway.shapes import encode
-from gateway.wire import JSON, headers_of
 from osqueue.errors import OsqueueError
+from osqueue_gateway.broker import Broker
+from osqueue_gateway.calls import Calls
+from osqueue_gateway.docs import CONTENT_SECURITY_POLICY, render
+from osqueue_gateway.errors import Fault, Problem, problem_of
+from osqueue_gateway.metrics import Metrics
+from osqueue_gateway.openapi import document
+from osqueue_gateway.rest import error_response
+from osqueue_gateway.rpcs import RPCS
+from osqueue_gateway.shapes import encode
+from osqueue_gateway.wire import JSON, headers_of
 
 READY_MS = 2_000
 """How long the leader may take to answer a health check."""

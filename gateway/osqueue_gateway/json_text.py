@@ -7,7 +7,7 @@ import re
 
 import msgspec
 
-from gateway.limits import DEFAULT_LIMITS
+from osqueue_gateway.limits import DEFAULT_LIMITS
 
 Raw = msgspec.Raw
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2
 
-from gateway.shapes import json_path
 from osqueue.errors import (
     DEADLINE_EXCEEDED,
     INVALID_REQUEST,
@@ -22,6 +21,7 @@ from osqueue.errors import (
     TransportConnectionError,
     Violation,
 )
+from osqueue_gateway.shapes import json_path
 
 log = logging.getLogger("osqueue.gateway")
 

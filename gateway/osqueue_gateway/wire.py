@@ -5,8 +5,8 @@ from typing import cast
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.helpers import rfc822_formatted_time
 
-from gateway.bodies import SMALL_BYTES, Budget
-from gateway.protection import cors_of
+from osqueue_gateway.bodies import SMALL_BYTES, Budget
+from osqueue_gateway.protection import cors_of
 
 JSON = "application/json"
 SERVER = "osqueue"

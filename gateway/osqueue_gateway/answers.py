@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from gateway.shapes import shape
 from osqueue.transports.grpc_errors import from_item_error
+from osqueue_gateway.shapes import shape
 
 NOTHING: Final[dict[str, Any]] = {}
 

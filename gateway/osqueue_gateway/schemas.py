@@ -8,8 +8,8 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway import constraints
-from gateway.shapes import ABSENT_WHEN_EMPTY, ABSENT_WITHOUT, BASE64, INT_RANGES, is_map, short_names
+from osqueue_gateway import constraints
+from osqueue_gateway.shapes import ABSENT_WHEN_EMPTY, ABSENT_WITHOUT, BASE64, INT_RANGES, is_map, short_names
 
 Schema = dict[str, Any]
 
@@ -17,7 +17,7 @@ Schema = dict[str, Any]
 @cache
 def comments() -> dict[str, str]:
     """The proto's comments by full name."""
-    text = resources.files("gateway").joinpath("api_comments.json").read_text(encoding="utf-8")
+    text = resources.files("osqueue_gateway").joinpath("api_comments.json").read_text(encoding="utf-8")
     found: dict[str, str] = json.loads(text)
     return found
 

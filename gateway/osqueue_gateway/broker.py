@@ -7,9 +7,6 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from gateway.limits import DEFAULT_LIMITS, Limits
-from gateway.routes import mutates
-from gateway.rpcs import RPCS, Rpc
 from osqueue.coalescing import Coalescer
 from osqueue.errors import (
     OUTCOME_UNKNOWN,
@@ -19,6 +16,9 @@ from osqueue.errors import (
     TransportConnectionError,
 )
 from osqueue.transports.grpc_errors import from_item_error
+from osqueue_gateway.limits import DEFAULT_LIMITS, Limits
+from osqueue_gateway.routes import mutates
+from osqueue_gateway.rpcs import RPCS, Rpc
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 PAUSE_MS = 50

@@ -1,4 +1,4 @@
-"""The dashboard: its files under gateway/dashboard/, read once and served as they are.
+"""The dashboard: its files under gateway/osqueue_gateway/dashboard/, read once and served as they are.
 
 The files are public, they hold no data; every figure they show comes from calls that ask for the token. Each page is
 the same document, which finds out from its address what to show.
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
-from gateway.wire import NO_SNIFFING, SERVER
+from osqueue_gateway.wire import NO_SNIFFING, SERVER
 
 DIRECTORY = Path(__file__).parent / "dashboard"
 PREFIX = "/dashboard/"

@@ -3,17 +3,17 @@
 from aiohttp import hdrs, web
 from google.protobuf.message import Message
 
-from gateway import wire
-from gateway.answers import NOTHING
-from gateway.bodies import Budget, read_body
-from gateway.calls import Calls
-from gateway.errors import Problem, Refusal
-from gateway.limits import Limits
-from gateway.protection import cors_of
-from gateway.queries import query_shape
-from gateway.routes import Route
-from gateway.shapes import encode, shape
-from gateway.wire import JSON, headers_of
+from osqueue_gateway import wire
+from osqueue_gateway.answers import NOTHING
+from osqueue_gateway.bodies import Budget, read_body
+from osqueue_gateway.calls import Calls
+from osqueue_gateway.errors import Problem, Refusal
+from osqueue_gateway.limits import Limits
+from osqueue_gateway.protection import cors_of
+from osqueue_gateway.queries import query_shape
+from osqueue_gateway.routes import Route
+from osqueue_gateway.shapes import encode, shape
+from osqueue_gateway.wire import JSON, headers_of
 
 
 class Rest:

@@ -4,8 +4,8 @@ import asyncio
 
 from aiohttp import StreamReader, hdrs, web
 
-from gateway.errors import Refusal, overloaded
-from gateway.limits import Limits
+from osqueue_gateway.errors import Refusal, overloaded
+from osqueue_gateway.limits import Limits
 
 SMALL_BYTES = 16 * 1024
 """Bodies and answers up to here are bounded by the number of requests; only larger ones are counted."""
