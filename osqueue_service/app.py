@@ -61,7 +61,7 @@ class App:
             queue_clock=queue_clock,
             ids=ids,
             heartbeat=_heartbeat(settings),
-            settings=EngineSettings(group_commit_interval_ms=settings.group_commit_interval_ms),
+            settings=EngineSettings(settings.group_commit_interval_ms, settings.commit_spacing_ms),
             limits=settings.limits,
             # Nobody else can know what is in this process's memory, or in a directory that it has locked.
             sole_owner=settings.storage_backend not in SHARED_BACKENDS,
@@ -99,6 +99,12 @@ class App:
             await self._page.start()
         await self.server.start(self.broker, self.storage)
         log.info("listening on %s:%d; the queue is in %s", self.server.host, self.server.port, self._location)
+        if guessed := self.settings.guessed_addresses:
+            addresses = self.broker.addresses
+            log.info(
+                "others are told to dial %s (gRPC) and %s (HTTP); if they cannot, set %s",
+                addresses.grpc, addresses.broker, " and ".join(guessed),
+            )  # fmt: skip
         await self.broker.start(stand_by=stand_by)
 
     async def stop(self) -> None:
@@ -175,7 +181,7 @@ def store_settings(settings: Settings) -> StoreSettings:
         bucket=settings.s3_bucket if s3 else settings.gcs_bucket,
         region=settings.s3_region,
         prefix=settings.s3_prefix if s3 else settings.gcs_prefix,
-        endpoint_url=settings.s3_endpoint_url if s3 else "",
+        endpoint_url=settings.s3_endpoint_url if s3 else settings.gcs_endpoint_url,
         data_dir=Path(settings.data_dir),
         limits=ThrottleLimits(
             settings.max_reads_per_minute, settings.max_writes_per_minute, settings.max_writes_per_day

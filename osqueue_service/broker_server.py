@@ -13,6 +13,7 @@ from osqueue_service.errors import ConfigError
 from osqueue_service.ids import SystemIds
 from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
+from osqueue_service.outward import outward_host
 from osqueue_service.rpc.server import Server, ServerSettings
 from osqueue_service.storage import ObjectStore
 from osqueue_service.storage.factory import OpenedStore
@@ -30,9 +31,10 @@ class BrokerServer:
 
     The store may be any that passes the conformance suite (`osqueue_service.testing.store_conformance`); at the start
     it must prove that it refuses what it must. `port` 0 takes any free one. `advertise_address` is what others dial,
-    host:port; it is required when `host` is a wildcard and other machines share the store. Without `token`, only
-    callers on this machine are served, unless `allow_remote`. `group_commit_interval_ms` left at 50 bounds how long a
-    change waits for company; any other value spaces the starts of commits. Times are milliseconds.
+    host:port; unset, and with a wildcard as `host`, it is this machine's own address towards others. Without `token`,
+    only callers on this machine are served, unless `allow_remote`. `group_commit_interval_ms` bounds how long a change
+    waits for others to share its commit; a lone one waits for nobody. `commit_spacing_ms` keeps the starts of commits
+    that far apart, to save requests. Times are milliseconds.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class BrokerServer:
         token: str = "",
         allow_remote: bool = False,
         limits: Limits = DEFAULT_LIMITS,
+        commit_spacing_ms: int = 0,
     ) -> None:
         if not 0 < heartbeat_interval_ms < heartbeat_timeout_ms:
             raise ConfigError(
@@ -59,8 +62,7 @@ class BrokerServer:
         self._heartbeat = Heartbeat(
             heartbeat_interval_ms, heartbeat_timeout_ms, min(Heartbeat().poll_ms, heartbeat_timeout_ms / 4)
         )
-        explicit = group_commit_interval_ms != DEFAULT_INTERVAL_MS
-        self._engine_settings = EngineSettings(group_commit_interval_ms if explicit else None)
+        self._engine_settings = EngineSettings(group_commit_interval_ms, commit_spacing_ms)
         self._advertise_address = advertise_address
         self._limits = limits
         self._clock, self._ids = SystemClock(), SystemIds()
@@ -136,10 +138,5 @@ class BrokerServer:
     def _own_address(self, port: int, *, shared: bool) -> str:
         host = self._settings.host
         if host in _WILDCARDS:
-            if shared:
-                raise ConfigError(
-                    f"advertise_address: must be set, because host is {host} and other machines that share the storage "
-                    "could not know where to reach this broker"
-                )
-            host = "127.0.0.1"
+            host = (outward_host() if shared else "") or "127.0.0.1"
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

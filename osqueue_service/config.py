@@ -6,13 +6,16 @@ starts with a setting it did not understand is worse than one that does not star
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
+from osqueue_service.engine.settings import DEFAULT_INTERVAL_MS
 from osqueue_service.errors import ConfigError
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
+from osqueue_service.outward import outward_host
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,20 @@ LIMIT_PREFIX = "OSQUEUE_LIMIT_"
 
 _WILDCARDS = ("0.0.0.0", "::")
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+BREEZEQ = {
+    "FRONTEND_PORT": "BROKER_PORT (HTTP) and BROKER_GRPC_PORT",
+    "BACKEND_PORT": "BROKER_GRPC_PORT, which workers and producers share",
+    "DB_PATH": "OSQUEUE_DATA_DIR",
+    "HEARTBEAT_INTERVAL": "nothing: a worker renews its leases by itself",
+    "LIVENESS_FACTOR": "lease_ms of a job",
+    "JOB_TIMEOUT": "timeout_ms of a job",
+    "RETRY_COUNT": "max_attempts of a job, which is one more",
+}
+"""Variables that BreezeQ reads, and what takes their place here."""
+
+_OWN_PREFIXES = ("BROKER_", "STORAGE_", "S3_", "GCS_", "COMMIT_", "GROUP_COMMIT_")
+"""Others have variables with these prefixes too, so that only one very like ours is taken for a misspelling."""
+
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
 
@@ -59,6 +76,20 @@ def _text(text: str) -> str:
     if not text.isprintable():
         raise ValueError("it must be one line of printable characters")
     return text
+
+
+def _endpoint_url(text: str) -> str:
+    url = urlsplit(_text(text))
+    if "@" in text:
+        raise ValueError("it must carry no credentials: they come from where the cloud's own tools look for them")
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("it must be a URL that begins with http:// or https://")
+    return text
+
+
+def _emulator_host(text: str) -> str:
+    """Google's libraries take it with a scheme or without."""
+    return _endpoint_url(text if "://" in text else f"http://{text}")
 
 
 def _host(text: str) -> str:
@@ -109,9 +140,12 @@ class Settings:
     s3_bucket: str = _setting("S3_BUCKET", "", _text, "Bucket of the s3 backend.")
     s3_region: str = _setting("S3_REGION", "", _text, "Region of the bucket.")
     s3_prefix: str = _setting("S3_PREFIX", "", _text, "What all keys in the bucket begin with, to the letter.")
-    s3_endpoint_url: str = _setting("S3_ENDPOINT_URL", "", _text, "For S3-compatible stores other than AWS.")
+    s3_endpoint_url: str = _setting("S3_ENDPOINT_URL", "", _endpoint_url, "For S3-compatible stores other than AWS.")
     gcs_bucket: str = _setting("GCS_BUCKET", "", _text, "Bucket of the gcs backend.")
     gcs_prefix: str = _setting("GCS_PREFIX", "", _text, "What all keys in the bucket begin with.")
+    gcs_endpoint_url: str = _setting(
+        "STORAGE_EMULATOR_HOST", "", _emulator_host, "An emulator of GCS, which gets no credentials."
+    )
     max_reads_per_minute: int = _setting(
         "S3_MAX_READS_PER_MINUTE",
         0,
@@ -138,11 +172,17 @@ class Settings:
         "Price table that costs are shown by. Unset: that of the backend.",
     )
 
-    group_commit_interval_ms: int | None = _setting(
+    group_commit_interval_ms: int = _setting(
         "GROUP_COMMIT_INTERVAL_MS",
-        None,
+        DEFAULT_INTERVAL_MS,
         _whole_number(0, 60_000),
-        "Start commits this far apart, to save requests. Unset: follow the load, and wait at most 50 ms for company.",
+        "How long a change waits at most for others to share its commit, while commits are under way.",
+    )
+    commit_spacing_ms: int = _setting(
+        "COMMIT_SPACING_MS",
+        0,
+        _whole_number(0, 60_000),
+        "Start commits at least this far apart, to save requests; 0: as soon as there is something to commit.",
     )
     heartbeat_interval_ms: int = _setting(
         "BROKER_HEARTBEAT_INTERVAL_MS", 3_000, _whole_number(10, 3_600_000), "How often the leader renews its hold."
@@ -195,38 +235,52 @@ class Settings:
         }
         limits = {f"{LIMIT_PREFIX}{each.name.upper()}": each.name for each in fields(Limits)}
         changed = {field: _parsed(name, given[name], _LIMIT) for name, field in limits.items() if name in given}
-        names = {*own, *limits}
-        for name in given:
-            if name.startswith("OSQUEUE_") and name not in names:
-                meant = get_close_matches(name, names, 1)
-                hint = f"; is {meant[0]} meant?" if meant else ""
-                log.warning("the environment variable %s is not known and has no effect%s", name, hint)
+        _warn_of_strangers(given, {*own, *limits})
         return cls(**values, limits=replace(DEFAULT_LIMITS, **changed))
 
-    def addresses(self, grpc_port: int) -> tuple[str, str]:
-        """Where others reach this broker, over HTTP and over gRPC, given the port that it listens on."""
-        wildcard = self.host in _WILDCARDS
-        missing = [
-            name
-            for name, value in (
-                ("BROKER_ADVERTISE_ADDRESS", self.advertise_address),
-                ("BROKER_HTTP_ADDRESS", self.http_address),
-            )
-            if not value
-        ]
-        if wildcard and missing and self.storage_backend in SHARED_BACKENDS:
-            raise ConfigError(
-                f"{' and '.join(missing)}: must be set, because BROKER_HOST is {self.host} and other machines that "
-                "share the bucket could not know where to reach this broker"
-            )
-        host = "127.0.0.1" if wildcard else self.host
+    def addresses(self, grpc_port: int, outward: Callable[[], str] = outward_host) -> tuple[str, str]:
+        """Where others reach this broker, over HTTP and over gRPC, given the port that it listens on. Where the host
+        does not say it and machines share the store, it is this machine's `outward` address."""
+        host = self.host
+        if host in _WILDCARDS:
+            host = (outward() if self.shares_its_store else "") or "127.0.0.1"
         host = f"[{host}]" if ":" in host else host
         return self.http_address or f"{host}:{self.http_port}", self.advertise_address or f"{host}:{grpc_port}"
+
+    @property
+    def shares_its_store(self) -> bool:
+        """Whether brokers on other machines may use the same store."""
+        return self.storage_backend in SHARED_BACKENDS
+
+    @property
+    def guessed_addresses(self) -> list[str]:
+        """Names of the settings that are not set although others depend on what they say."""
+        if not self.shares_its_store or self.host not in _WILDCARDS:
+            return []
+        said = {"BROKER_ADVERTISE_ADDRESS": self.advertise_address, "BROKER_HTTP_ADDRESS": self.http_address}
+        return [name for name, value in said.items() if not value]
+
+
+def _warn_of_strangers(given: Collection[str], known: Collection[str]) -> None:
+    """What looks like a setting and is not one would be ignored in silence."""
+    for name in sorted(given):
+        if name in known:
+            continue
+        if name in BREEZEQ:
+            log.warning(
+                "the environment variable %s is BreezeQ's and has no effect; here it is %s", name, BREEZEQ[name]
+            )
+        elif name.startswith("OSQUEUE_"):
+            meant = get_close_matches(name, known, 1)
+            hint = f"; is {meant[0]} meant?" if meant else ""
+            log.warning("the environment variable %s is not known and has no effect%s", name, hint)
+        elif name.startswith(_OWN_PREFIXES) and (meant := get_close_matches(name, known, 1, cutoff=0.9)):
+            log.warning("the environment variable %s has no effect; is %s meant?", name, meant[0])
 
 
 def _parsed(name: str, text: str, parse: Parse) -> Any:
     try:
         return parse(text.strip())
     except ValueError as problem:
-        shown = "its value" if name == "OSQUEUE_TOKEN" else repr(text)
+        shown = "its value" if name == "OSQUEUE_TOKEN" or "@" in text else repr(text)
         raise ConfigError(f"{name}: {shown} is not allowed; {problem}") from None

@@ -41,7 +41,7 @@ def main() -> None:
             "S3_ENDPOINT_URL": store.endpoint,
             "AWS_ACCESS_KEY_ID": "x",
             "AWS_SECRET_ACCESS_KEY": "x",
-            "GROUP_COMMIT_INTERVAL_MS": "50",
+            "COMMIT_SPACING_MS": "50",
             "BROKER_HTTP_ADDRESS": "queue-1.acme.example:8080",
         }
         with running_queue(Path(directory), ports=(8081, 8080), **settings) as queue:

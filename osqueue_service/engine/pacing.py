@@ -4,12 +4,13 @@ While puts are under way, the next one starts when a fair share of a put's durat
 passed since the last: with a pipeline of depth d the starts of commits are spread evenly,
 so that a change waits about 1/(2d) of a put for company, not for the put before it to
 return. Callers answered by one commit call again together, so where there are several, a
-put that may start waits while they keep coming, at most as long again. An explicit interval spaces
-the starts instead, to save storage requests.
+put that may start waits while they keep coming, at most as long again. None of this makes a change
+wait longer than the group commit interval. Only a spacing that was asked for, to save storage
+requests, holds back a change that is alone.
 """
 
 from osqueue_service.clock import Clock
-from osqueue_service.engine.settings import DEFAULT_INTERVAL_MS, EngineSettings
+from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.engine.term import Lane
 
 SPACING_MIN_MS = 5
@@ -26,6 +27,7 @@ class Pacing:
         self._clock = clock
         self._lane = lane
         self._interval_ms = settings.group_commit_interval_ms
+        self._spacing_ms = settings.commit_spacing_ms
         self._last_put = float("-inf")
         self._first_arrival: float | None = None
         self._last_arrival = 0.0
@@ -44,11 +46,11 @@ class Pacing:
     def company_ms(self, callers: int) -> float:
         """How long to wait before the next put, while the puts under way are to answer so many calls; 0 or less: put
         now."""
-        now = self._clock.monotonic_ms()
-        if self._interval_ms is not None:
-            return self._last_put + self._interval_ms - now
-        if not self._lane.in_flight:
-            return 0.0
+        at = self._company_at(callers) if self._lane.in_flight else float("-inf")
+        return max(at, self._last_put + self._spacing_ms) - self._clock.monotonic_ms()
+
+    def _company_at(self, callers: int) -> float:
+        """When the next put may start beside those under way."""
         spacing = self._lane.latency_ms / self._lane.depth
         several = callers > 1
         if several:
@@ -57,5 +59,5 @@ class Pacing:
         if self._first_arrival is not None:
             if several:
                 at = max(at, min(self._last_arrival + LINGER_MS, self._first_arrival + spacing))
-            at = min(at, self._first_arrival + DEFAULT_INTERVAL_MS)
-        return at - now
+            at = min(at, self._first_arrival + self._interval_ms)
+        return at

@@ -9,6 +9,7 @@ import pytest
 import osqueue
 from osqueue_service import BrokerServer
 from osqueue_service.errors import BrokerLeadershipError, ConfigError
+from osqueue_service.outward import outward_host
 from osqueue_service.storage.file import FileStore
 from osqueue_service.storage.memory import MemoryBucket, MemoryStore
 from osqueue_service.storage.store import ObjectStore
@@ -25,8 +26,8 @@ class Remote:
 
 
 def server(storage: object, **options: object) -> BrokerServer:
-    fast = {"heartbeat_interval_ms": 50, "heartbeat_timeout_ms": 200}
-    return BrokerServer(storage, host="127.0.0.1", port=0, **(fast | options))  # type: ignore[arg-type]
+    defaults = {"host": "127.0.0.1", "heartbeat_interval_ms": 50, "heartbeat_timeout_ms": 200}
+    return BrokerServer(storage, port=0, **(defaults | options))  # type: ignore[arg-type]
 
 
 async def test_it_serves_a_queue_that_outlives_it(tmp_path: Path) -> None:
@@ -99,7 +100,29 @@ def test_an_interval_not_below_the_timeout_is_refused() -> None:
         BrokerServer(MemoryStore(), heartbeat_interval_ms=1_000, heartbeat_timeout_ms=1_000)
 
 
-async def test_a_wildcard_host_on_a_shared_store_needs_an_address() -> None:
-    broker = BrokerServer(Remote(MemoryBucket()), host="0.0.0.0", port=0)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="advertise_address"):
-        await broker.start()
+async def test_a_wildcard_host_on_a_shared_store_is_told_as_an_address_that_others_can_dial() -> None:
+    broker = server(Remote(MemoryBucket()), host="0.0.0.0")
+    await broker.start()
+    host, _, port = broker.address.rpartition(":")
+    assert host == (outward_host() or "127.0.0.1") and int(port) > 0
+    await broker.stop()
+
+
+async def test_a_wildcard_host_on_a_store_of_this_machine_is_told_as_the_loopback() -> None:
+    broker = server(MemoryStore(), host="0.0.0.0")
+    await broker.start()
+    assert broker.address.startswith("127.0.0.1:")
+    await broker.stop()
+
+
+@pytest.mark.parametrize("interval_ms", [0, 49, 50, 51])
+async def test_whatever_the_group_commit_interval_a_lone_submit_waits_for_nobody(interval_ms: int) -> None:
+    broker = server(MemoryStore(), group_commit_interval_ms=interval_ms)
+    await broker.start()
+    assert broker._broker is not None
+    pacing = broker._broker.engine._pacing
+    async with osqueue.OsqueueClient(f"grpc://{broker.address}") as client:
+        for number in range(3):
+            await client.submit_job("email", number)
+            assert pacing.company_ms(callers=1) <= 0
+    await broker.stop()

@@ -89,7 +89,7 @@ class Swarm:
     producers: int = 2
     operators: int = 1
     depth: int = 4
-    interval_ms: int | None = None
+    spacing_ms: int = 0
     heartbeat_ms: tuple[float, float, float] = (600, 2_000, 250)
     sole_owner: bool = False
     """Whether a broker takes over without waiting, as over a directory that it has locked."""
@@ -144,7 +144,7 @@ def draw(seed: int) -> Swarm:
     swarm.producers = choice([1, 2, 3])
     swarm.operators = choice([1, 2])
     swarm.depth = choice([1, 2, 4, 4, 8])
-    swarm.interval_ms = choice([None, None, None, 20, 100])
+    swarm.spacing_ms = choice([0, 0, 0, 20, 100])
     swarm.limits = _TIGHT_LIMITS if chance() < 0.25 else _SIM_LIMITS
     swarm.checkpoint_segments = choice([15, 40, 100, 1_000])
     swarm.tail_segments = choice([30, 100, 1_000])

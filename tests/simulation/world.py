@@ -80,7 +80,7 @@ class SimBroker:
             clock=SimClock(self.node),
             ids=SimIds(draw),
             heartbeat=Heartbeat(interval_ms, timeout_ms, poll_ms),
-            settings=EngineSettings(group_commit_interval_ms=swarm.interval_ms, lapse_interval_ms=3_000),
+            settings=EngineSettings(commit_spacing_ms=swarm.spacing_ms, lapse_interval_ms=3_000),
             limits=swarm.limits,
             depth=swarm.depth,
             sole_owner=swarm.sole_owner,

@@ -20,7 +20,7 @@ def test_an_empty_environment_gives_the_defaults():
     assert settings == Settings()
     assert (settings.host, settings.http_port, settings.grpc_port) == ("0.0.0.0", 8080, 8081)
     assert settings.storage_backend == "memory"
-    assert settings.group_commit_interval_ms is None
+    assert (settings.group_commit_interval_ms, settings.commit_spacing_ms) == (50, 0)
     assert (settings.heartbeat_interval_ms, settings.heartbeat_timeout_ms) == (3_000, 10_000)
     assert (settings.max_reads_per_minute, settings.max_writes_per_minute, settings.max_writes_per_day) == (0, 0, 0)
     assert settings.token == "" and not settings.allow_remote
@@ -48,6 +48,10 @@ def test_flags_win_over_the_environment():
         ("OSQUEUE_DATA_DIR", "/var/lib/osqueue", "data_dir", "/var/lib/osqueue"),
         ("S3_MAX_WRITES_PER_DAY", "20000", "max_writes_per_day", 20_000),
         ("GROUP_COMMIT_INTERVAL_MS", "0", "group_commit_interval_ms", 0),
+        ("COMMIT_SPACING_MS", "200", "commit_spacing_ms", 200),
+        ("S3_ENDPOINT_URL", "http://127.0.0.1:9000", "s3_endpoint_url", "http://127.0.0.1:9000"),
+        ("STORAGE_EMULATOR_HOST", "http://localhost:4443", "gcs_endpoint_url", "http://localhost:4443"),
+        ("STORAGE_EMULATOR_HOST", "localhost:4443", "gcs_endpoint_url", "http://localhost:4443"),
         ("BROKER_WARM_STANDBY", "0", "warm_standby", False),
         ("OSQUEUE_ALLOW_REMOTE", "1", "allow_remote", True),
         ("OSQUEUE_ALLOW_REMOTE", "false", "allow_remote", False),
@@ -78,6 +82,10 @@ def test_each_setting_is_read(name, value, field, read):
         ("STORAGE_BACKEND", "redis", "one of memory, file, s3, gcs"),
         ("S3_BUCKET", "a\nb", "printable"),
         ("GROUP_COMMIT_INTERVAL_MS", "60001", "from 0 to 60,000"),
+        ("COMMIT_SPACING_MS", "-1", "from 0 to 60,000"),
+        ("S3_ENDPOINT_URL", "localhost:9000", "begins with http:// or https://"),
+        ("S3_ENDPOINT_URL", "https://", "begins with http:// or https://"),
+        ("STORAGE_EMULATOR_HOST", "ftp://localhost", "begins with http:// or https://"),
         ("BROKER_HEARTBEAT_INTERVAL_MS", "5", "from 10"),
         ("BROKER_HEARTBEAT_TIMEOUT_MS", "x", "whole number"),
         ("S3_MAX_READS_PER_MINUTE", "-1", "from 0"),
@@ -132,6 +140,35 @@ def test_an_unknown_variable_is_warned_of(caplog):
     assert "OSQUEUE_DATADIR" in record.getMessage() and "is OSQUEUE_DATA_DIR meant?" in record.getMessage()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("FRONTEND_PORT", "here it is BROKER_PORT (HTTP) and BROKER_GRPC_PORT"),
+        ("DB_PATH", "here it is OSQUEUE_DATA_DIR"),
+        ("RETRY_COUNT", "max_attempts"),
+        ("S3_BUCKETS", "is S3_BUCKET meant?"),
+        ("BROKER_HEARTBEAT_TIMEOUTS_MS", "is BROKER_HEARTBEAT_TIMEOUT_MS meant?"),
+    ],
+)
+def test_what_looks_like_a_setting_is_not_ignored_in_silence(name, said, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert Settings.read({name: "1"}) == Settings()
+    (record,) = caplog.records
+    assert name in record.getMessage() and said in record.getMessage()
+
+
+def test_what_others_set_is_nothing_to_warn_of(caplog):
+    with caplog.at_level(logging.WARNING):
+        Settings.read({"BROKER_SERVICE_HOST": "10.0.0.1", "BROKER_PORT_8081_TCP": "tcp://10.0.0.1", "S3_USE_SSL": "1"})
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("name", ["S3_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"])
+def test_credentials_in_an_address_are_refused_without_being_shown(name):
+    message = refused(**{name: "https://key:hunter2@minio:9000"})
+    assert message.startswith(f"{name}: its value") and "credentials" in message and "hunter2" not in message
+
+
 class TestAddresses:
     def test_on_one_machine_they_need_not_be_said(self):
         assert Settings(storage_backend="file").addresses(8081) == ("127.0.0.1:8080", "127.0.0.1:8081")
@@ -144,10 +181,22 @@ class TestAddresses:
         assert Settings(host="fe80::7").addresses(1) == ("[fe80::7]:8080", "[fe80::7]:1")
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-    def test_a_wildcard_and_a_shared_store_need_them(self, host):
+    def test_with_a_wildcard_and_a_shared_store_they_are_this_machines_own(self, host):
         settings = Settings(host=host, storage_backend="gcs", gcs_bucket="b", http_address="a:1")
-        with pytest.raises(ConfigError, match="BROKER_ADVERTISE_ADDRESS: must be set"):
-            settings.addresses(8081)
+        assert settings.addresses(8081, outward=lambda: "10.0.0.7") == ("a:1", "10.0.0.7:8081")
+        assert settings.guessed_addresses == ["BROKER_ADVERTISE_ADDRESS"]
+
+    def test_a_machine_without_a_way_to_others_says_its_loopback(self):
+        settings = Settings(storage_backend="s3", s3_bucket="b")
+        assert settings.addresses(8081, outward=lambda: "") == ("127.0.0.1:8080", "127.0.0.1:8081")
+
+    def test_the_first_osqueues_documented_environment_is_enough(self):
+        settings = Settings.read({"STORAGE_BACKEND": "s3", "S3_BUCKET": "jobs", "S3_REGION": "eu-central-1"})
+        assert settings.addresses(8081, outward=lambda: "fd00::7") == ("[fd00::7]:8080", "[fd00::7]:8081")
+
+    @pytest.mark.parametrize("settings", [Settings(), Settings(host="h", storage_backend="s3", s3_bucket="b")])
+    def test_nothing_is_guessed_where_others_know_it_or_there_are_none(self, settings):
+        assert settings.guessed_addresses == []
 
     def test_what_is_said_wins(self):
         settings = Settings(advertise_address="a:1", http_address="b:2")

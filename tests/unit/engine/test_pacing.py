@@ -26,11 +26,11 @@ class Lane:
 class Bench:
     """Changes that arrive at moments given by hand."""
 
-    def __init__(self, interval_ms: int | None = None) -> None:
+    def __init__(self, interval_ms: int = 50, spacing_ms: int = 0) -> None:
         self.clock = ManualClock()
         self.lane = Lane()
         self.calls = 0
-        self.pacing = Pacing(self.clock, self.lane, EngineSettings(interval_ms))  # type: ignore[arg-type]
+        self.pacing = Pacing(self.clock, self.lane, EngineSettings(interval_ms, spacing_ms))  # type: ignore[arg-type]
 
     def put(self, calls: int = 2) -> None:
         self.pacing.put()
@@ -111,9 +111,36 @@ async def test_on_a_slow_store_no_change_waits_longer_than_fifty_milliseconds(be
     assert bench.waits_ms() == 50
 
 
-async def test_an_explicit_interval_spaces_the_starts() -> None:
-    bench = Bench(interval_ms=1_000)
+@pytest.mark.parametrize("interval_ms", [0, 1, 49, 50, 51, 1_000])
+async def test_whatever_the_interval_a_lone_change_waits_for_nobody(interval_ms: int) -> None:
+    bench = Bench(interval_ms)
+    bench.put(calls=1)
+    bench.lane.in_flight = 0
+    await bench.arrive(1)
+    assert bench.waits_ms() == 0
+
+
+@pytest.mark.parametrize("interval_ms", [0, 1, 49, 51, 200])
+async def test_the_interval_bounds_the_wait_for_company(interval_ms: int) -> None:
+    bench = Bench(interval_ms)
+    bench.lane.latency_ms = 10_000
+    bench.put()
+    await bench.arrive(10)
+    assert bench.waits_ms() == interval_ms
+
+
+async def test_a_spacing_holds_back_a_lone_change_too() -> None:
+    bench = Bench(spacing_ms=1_000)
     bench.put()
     bench.lane.in_flight = 0
     await bench.arrive(400)
     assert bench.waits_ms() == 600
+    await bench.clock.advance_ms(600)
+    assert bench.waits_ms() == 0
+
+
+async def test_a_spacing_is_not_cut_short_by_the_interval() -> None:
+    bench = Bench(interval_ms=50, spacing_ms=200)
+    bench.put()
+    await bench.arrive(10)
+    assert bench.waits_ms() == 190
