@@ -4,7 +4,7 @@ Values of callers are shown shortened and escaped: they end up in logs and termi
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from sys import intern
 
@@ -35,6 +35,14 @@ class TypeNames:
             known = self._known[intern(name)] = intern(name)
             return known
         return name
+
+    def read_all(self, names: Sequence[str], field: str, most: int, wrong: Violations, *, least: int = 0) -> list[str]:
+        """A list of type names without repetitions."""
+        if not names and not least:
+            return []
+        check_count(len(names), field, most, "claim_types", wrong, least=least)
+        read = self.read
+        return list(dict.fromkeys([read(name, f"{field}[{i}]", wrong) for i, name in enumerate(names[: most + 1])]))
 
 
 def shown(value: str) -> str:

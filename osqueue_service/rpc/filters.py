@@ -1,10 +1,4 @@
-"""Which jobs a caller means: by status, type, worker, time, labels, error."""
-
-from collections.abc import Iterator
-from heapq import merge
-from operator import attrgetter
-
-from msgspec import Struct
+"""The filter of a request, checked."""
 
 from osqueue_service.limits import Limits
 from osqueue_service.rpc.fields import (
@@ -17,48 +11,11 @@ from osqueue_service.rpc.fields import (
     shown,
 )
 from osqueue_service.rpc.violations import Violations
-from osqueue_service.state.model import Job, Status
-from osqueue_service.state.state import State
+from osqueue_service.state.model import Status
+from osqueue_service.state.queries.filters import LIVE, Filter
 from osqueue_stubs.osqueue.v1 import job_pb2
 
-LIVE = (Status.UNCLAIMED, Status.SCHEDULED, Status.IN_PROGRESS)
-FINISHED = (Status.COMPLETED, Status.DEAD, Status.CANCELLED)
-
 _BY_WIRE = {status.wire: status for status in Status}
-
-
-class Filter(Struct, frozen=True):
-    """A job matches when it matches everything that is set."""
-
-    statuses: tuple[Status, ...]
-    types: frozenset[str] = frozenset()
-    worker_id: str = ""
-    created_from: int = 0
-    created_before: int = 0
-    labels: dict[str, str] | None = None
-    error_type: str = ""
-
-    def candidates(self, state: State, after: int) -> Iterator[Job]:
-        """The jobs in these statuses submitted after the job with this number, oldest first."""
-        rosters = [state.roster(status).from_key(after + 1) for status in self.statuses]
-        return rosters[0] if len(rosters) == 1 else merge(*rosters, key=attrgetter("number"))
-
-    def matches(self, job: Job) -> bool:
-        """Whether a candidate is meant. The status is that of its roster."""
-        if self.types and job.spec.type not in self.types:
-            return False
-        if self.created_from and job.created_at < self.created_from:
-            return False
-        if self.created_before and job.created_at >= self.created_before:
-            return False
-        if self.worker_id and _worker(job) != self.worker_id:
-            return False
-        if self.error_type and _last_error(job) != self.error_type:
-            return False
-        if self.labels:
-            labels = job.spec.metadata or {}
-            return all(labels.get(key) == value for key, value in self.labels.items())
-        return True
 
 
 def read_filter(
@@ -101,13 +58,3 @@ def read_filter(
         labels=read_labels(filter.metadata, "filter.metadata", limits.metadata_bytes, wrong),
         error_type=filter.error_type,
     )
-
-
-def _worker(job: Job) -> str:
-    if job.lease is not None:
-        return job.lease.worker_id
-    return job.history[-1].worker_id if job.history else ""
-
-
-def _last_error(job: Job) -> str:
-    return next((end.error_type for end in reversed(job.history) if end.error_type or end.error_message), "")

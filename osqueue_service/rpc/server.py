@@ -11,7 +11,6 @@ from osqueue_service.errors import ConfigError
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import MIB, SECOND_MS, Limits
 from osqueue_service.metrics import Calls
-from osqueue_service.rpc.attendance import Attendance
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.departure import Departure
@@ -19,6 +18,7 @@ from osqueue_service.rpc.handlers import Handlers
 from osqueue_service.rpc.health import Health
 from osqueue_service.rpc.reflection import SERVICE, STABLE_NAME, Reflection
 from osqueue_service.rpc.services import ADMIN, QUEUE, STANDBY, add_services
+from osqueue_service.rpc.standby_service.attendant import Attendant
 from osqueue_service.storage.factory import OpenedStore
 
 STOP_LIMIT_MS = 2_000
@@ -58,7 +58,7 @@ class Server:
             ids=ids,
         )
         self._settings = settings
-        self._attendance: Attendance | None = None
+        self._attendant: Attendant | None = None
         self._started = False
         self._server = grpc.aio.server(options=_options(limits))
         self.host = settings.host
@@ -75,8 +75,8 @@ class Server:
         await self._server.start()
         self._started = True
         settings = self._settings
-        self._attendance = Attendance(broker, self._clock, token=settings.token, secure=bool(settings.certificate))
-        self._attendance.start()
+        self._attendant = Attendant(broker, self._clock, token=settings.token, secure=bool(settings.certificate))
+        self._attendant.start()
 
     @property
     def methods(self) -> frozenset[str]:
@@ -92,8 +92,8 @@ class Server:
         if not self._started:
             # Stopping a server that was never started leaves its port taken.
             await self._server.start()
-        if self._attendance is not None:
-            await self._attendance.stop()
+        if self._attendant is not None:
+            await self._attendant.stop()
         self._health.stop()
         self._departure.announce()
         await self._server.stop(STOP_LIMIT_MS / SECOND_MS)

@@ -2,20 +2,31 @@
 
 from osqueue_service.clock import Clock
 from osqueue_service.ids import IdSource
-from osqueue_service.rpc.attending import Attending
+from osqueue_service.rpc.admin_service.dead_groups import DeadGroups
+from osqueue_service.rpc.admin_service.history import History
+from osqueue_service.rpc.admin_service.pauses import Pauses
+from osqueue_service.rpc.admin_service.purges import Purges
+from osqueue_service.rpc.admin_service.state import QueueState
+from osqueue_service.rpc.admin_service.step_down import StepDown
+from osqueue_service.rpc.admin_service.storage_stats import StorageStats
+from osqueue_service.rpc.admin_service.workers import Workers
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.explaining import Explaining
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.handlers import Handlers
-from osqueue_service.rpc.inspecting import Inspecting
-from osqueue_service.rpc.operating import Operating
-from osqueue_service.rpc.producing import Producing
-from osqueue_service.rpc.reading import Reading
-from osqueue_service.rpc.steering import Steering
-from osqueue_service.rpc.storing import Storing
-from osqueue_service.rpc.watching import Watching
-from osqueue_service.rpc.work import Dispatching
-from osqueue_service.rpc.working import Working
+from osqueue_service.rpc.queue_service.cancellations import Cancellations
+from osqueue_service.rpc.queue_service.claims import Claims
+from osqueue_service.rpc.queue_service.completions import Completions
+from osqueue_service.rpc.queue_service.explanations import Explanations
+from osqueue_service.rpc.queue_service.failures import Failures
+from osqueue_service.rpc.queue_service.heartbeats import Heartbeats
+from osqueue_service.rpc.queue_service.jobs import Jobs
+from osqueue_service.rpc.queue_service.releases import Releases
+from osqueue_service.rpc.queue_service.retries import Retries
+from osqueue_service.rpc.queue_service.stats import Stats
+from osqueue_service.rpc.queue_service.submissions import Submissions
+from osqueue_service.rpc.queue_service.watches import Watches
+from osqueue_service.rpc.queue_service.work import Work
+from osqueue_service.rpc.standby_service.attendance import Attendance
 from osqueue_service.storage.factory import OpenedStore
 from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2, standby_pb2
 
@@ -27,17 +38,35 @@ STANDBY = standby_pb2.DESCRIPTOR.services_by_name["StandbyService"]
 def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock: Clock, ids: IdSource) -> None:
     """Serve the broker and the figures of its store."""
     types = TypeNames(broker.limits.type_chars)
-    steering = Steering(broker, types)
-    queue = (
-        Producing(broker, types),
-        Working(broker, types, clock, ids),
-        Dispatching(broker, types, ids),
-        Reading(broker, types),
-        Watching(broker, types, clock),
-        Explaining(broker),
-        steering,
+    handlers.add(
+        QUEUE,
+        (
+            Submissions(broker, types),
+            Claims(broker, types, clock),
+            Heartbeats(broker),
+            Completions(broker),
+            Failures(broker, ids),
+            Releases(broker),
+            Work(broker, types, ids),
+            Jobs(broker, types),
+            Watches(broker, types, clock),
+            Cancellations(broker, types),
+            Retries(broker, types),
+            Explanations(broker),
+            Stats(broker),
+        ),
     )
-    admin = (Inspecting(broker), Operating(broker, types), Storing(broker, storage, clock), steering)
-    handlers.add(QUEUE, queue)
-    handlers.add(ADMIN, admin)
-    handlers.add(STANDBY, (Attending(broker, clock),))
+    handlers.add(
+        ADMIN,
+        (
+            QueueState(broker),
+            StorageStats(broker, storage, clock),
+            History(broker),
+            Pauses(broker, types),
+            Workers(broker),
+            DeadGroups(broker, types),
+            Purges(broker, types),
+            StepDown(broker),
+        ),
+    )
+    handlers.add(STANDBY, (Attendance(broker, clock),))

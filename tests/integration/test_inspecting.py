@@ -1,6 +1,6 @@
 """GetState, and the figures of storage, workers, history and dead letters."""
 
-from osqueue_service.rpc.inspecting import CHUNK_JOBS
+from osqueue_service.rpc.admin_service.state import CHUNK_JOBS
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 from tests.calls import claim, complete, fail, submit, submit_many
 

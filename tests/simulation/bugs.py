@@ -20,9 +20,9 @@ from osqueue_service.log.checkpoints import CheckpointWriter
 from osqueue_service.log.cleanup import Cleanup
 from osqueue_service.log.root import Root, decode_root
 from osqueue_service.log.settle import Settled, Settler
-from osqueue_service.rpc import watching
-from osqueue_service.rpc.stats import commit_position
-from osqueue_service.rpc.work_session import WorkSession
+from osqueue_service.rpc.positions import commit_position
+from osqueue_service.rpc.queue_service import watches
+from osqueue_service.rpc.queue_service.work_session import WorkSession
 from osqueue_service.state import apply, settling
 from osqueue_service.state.image import Kind, Snapshot
 from osqueue_service.state.model import Status
@@ -272,7 +272,7 @@ def _old_token_frees(patch: Any) -> None:
 
 @bug("a watch begins before what is under way")
 def _early_watch(patch: Any) -> None:
-    patch(watching, "view_position", watching.durable_position)
+    patch(watches, "view_position", watches.durable_position)
 
 
 # --- the core --------------------------------------------------------------------------------------------------------

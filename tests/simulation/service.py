@@ -14,11 +14,12 @@ from osqueue_service.broker import Broker
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.totals import Totals, totals_of
 from osqueue_service.errors import JobNotFound, NotLeader, OsqueueError
-from osqueue_service.rpc.filters import Filter
-from osqueue_service.rpc.pages import Walk, page
-from osqueue_service.rpc.work import Dispatching
+from osqueue_service.rpc.page_tokens import Walk
+from osqueue_service.rpc.queue_service.work import Work
 from osqueue_service.state import commands, model
 from osqueue_service.state.model import Status
+from osqueue_service.state.queries.filters import Filter
+from osqueue_service.state.queries.pages import page
 from osqueue_service.state.state import State
 from tests.simulation.streams import Stream
 
@@ -51,7 +52,7 @@ class Sent:
     queue_ms: int
 
 
-async def work(world: "World", dispatching: Dispatching | None, stream: Stream) -> None:
+async def work(world: "World", dispatching: Work | None, stream: Stream) -> None:
     """Serve a Work stream, as the handlers around the servicer do it."""
     if dispatching is None:
         raise NotLeader("this broker is starting")

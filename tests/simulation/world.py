@@ -20,13 +20,17 @@ from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.leadership import term as term_module
 from osqueue_service.log import checkpoints
-from osqueue_service.rpc import work
-from osqueue_service.rpc.explaining import Explaining
+from osqueue_service.rpc.admin_service.pauses import Pauses
+from osqueue_service.rpc.admin_service.purges import Purges
+from osqueue_service.rpc.admin_service.step_down import StepDown
 from osqueue_service.rpc.fields import TypeNames
-from osqueue_service.rpc.steering import Steering
-from osqueue_service.rpc.watching import Watching
-from osqueue_service.rpc.work import Dispatching
-from osqueue_service.rpc.work_session import WorkSession
+from osqueue_service.rpc.queue_service import work
+from osqueue_service.rpc.queue_service.cancellations import Cancellations
+from osqueue_service.rpc.queue_service.explanations import Explanations
+from osqueue_service.rpc.queue_service.retries import Retries
+from osqueue_service.rpc.queue_service.watches import Watches
+from osqueue_service.rpc.queue_service.work import Work
+from osqueue_service.rpc.queue_service.work_session import WorkSession
 from osqueue_service.state import image
 from osqueue_service.state.invariants import InvariantBroken, check, check_conservation
 from osqueue_service.state.state import State
@@ -49,7 +53,7 @@ class SimBroker:
         self.world = world
         self.name = name
         self.broker: Broker | None = None
-        self.dispatching: Dispatching | None = None
+        self.dispatching: Work | None = None
         self.servicers: tuple[object, ...] = ()
         self.throttle: Throttle | None = None
         self.lives = 0
@@ -87,8 +91,16 @@ class SimBroker:
             on_role=lambda role: world.entered(self, role),
         )
         types = TypeNames(swarm.limits.type_chars)
-        self.dispatching = Dispatching(broker, types, SimIds(draw))
-        self.servicers = Steering(broker, types), Watching(broker, types, SimClock(self.node)), Explaining(broker)
+        self.dispatching = Work(broker, types, SimIds(draw))
+        self.servicers = (
+            Cancellations(broker, types),
+            Retries(broker, types),
+            Purges(broker, types),
+            Pauses(broker, types),
+            StepDown(broker),
+            Watches(broker, types, SimClock(self.node)),
+            Explanations(broker),
+        )
         await broker.start()
         reason = await broker.failed
         world.note(f"{self.name} ends: {reason}")

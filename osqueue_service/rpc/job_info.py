@@ -1,0 +1,172 @@
+"""Jobs as callers see them: JobInfo and ClaimedJob."""
+
+from typing import TypeAlias
+
+from osqueue_service.engine.engine import Engine
+from osqueue_service.engine.leases import LiveLease, Progress
+from osqueue_service.limits import Limits
+from osqueue_service.state.commands import Granted
+from osqueue_service.state.model import Attempt, Ending, Job, RetryPolicy
+from osqueue_service.state.state import State
+from osqueue_stubs.osqueue.v1 import job_pb2
+
+ENVELOPE_BYTES = 512
+"""What a job takes in an answer beside payload, result, labels and errors, generously."""
+
+View: TypeAlias = job_pb2.JobView.ValueType
+
+_OUTCOMES = {ending: job_pb2.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{ending.name}") for ending in Ending}
+
+
+def job_info(engine: Engine, state: State, job: Job, view: View) -> job_pb2.JobInfo:
+    """The job as it is now, with as much of it as the view asks for."""
+    spec, lease = job.spec, job.lease
+    info = job_pb2.JobInfo(
+        id=state.job_id(job),
+        status=job.status.wire,
+        type=spec.type,
+        created_at=job.created_at,
+        attempts=job.attempts,
+        max_attempts=spec.max_attempts,
+        priority=spec.priority,
+        run_at=job.due_at or spec.run_at,
+        lease_ms=spec.lease_ms,
+        timeout_ms=spec.timeout_ms,
+        idempotency_key=spec.idempotency_key,
+        finished_at=job.finished_at,
+        cancel_requested=job.cancel_requested,
+        max_attempts_set=spec.max_attempts > 0,
+        attempt_number=job.claims,
+        payload_bytes=len(spec.payload),
+        result_bytes=len(job.result or b""),
+        effective_max_attempts=spec.max_attempts or engine.limits.default_max_attempts,
+    )
+    if view != job_pb2.JOB_VIEW_BASIC:
+        info.payload = spec.payload
+    if spec.metadata:
+        info.metadata.update(spec.metadata)
+    if spec.retry is not None:
+        info.retry_policy.CopyFrom(retry_policy(spec.retry))
+    if spec.retention_ms:
+        info.retention_ms = spec.retention_ms
+    if lease is not None:
+        info.worker_id = lease.worker_id
+        info.claimed_at = lease.started_at
+        live = engine.lease_of(job.number)
+        info.heartbeat = live.heard_at if live is not None else lease.started_at
+        if live is not None:
+            ends_at = engine.expires_at(live)
+            # The limit of the attempt caps the lease, however often it is renewed.
+            info.lease_expires_at = min(ends_at, lease.started_at + spec.timeout_ms) if spec.timeout_ms else ends_at
+            if live.progress is not None:
+                info.progress.CopyFrom(progress(live.progress))
+    elif job.history:
+        info.worker_id = job.history[-1].worker_id
+    last_error = next((end for end in reversed(job.history) if _has_error(end)), None)
+    if last_error is not None:
+        info.error.type, info.error.message = last_error.error_type, last_error.error_message
+    if view == job_pb2.JOB_VIEW_FULL:
+        if job.result is not None:
+            info.result = job.result
+        info.history.extend(history(job, engine.limits))
+    return info
+
+
+def info_bytes(job: Job, view: View) -> int:
+    """About how large `job_info` is, never less."""
+    spec = job.spec
+    size = ENVELOPE_BYTES + spec.size - len(spec.payload)
+    if view != job_pb2.JOB_VIEW_BASIC:
+        size += len(spec.payload)
+    if view == job_pb2.JOB_VIEW_FULL:
+        size += len(job.result or b"") + sum(_attempt_bytes(end) for end in job.history)
+    elif job.history:
+        size += max(_attempt_bytes(end) for end in job.history)
+    return size
+
+
+def history(job: Job, limits: Limits) -> list[job_pb2.Attempt]:
+    """The job's attempts, oldest first, the running one included; at most as many as are kept."""
+    attempts = [_attempt(end) for end in job.history]
+    if job.lease is not None:
+        lease = job.lease
+        attempts.append(job_pb2.Attempt(number=lease.attempt, worker_id=lease.worker_id, started_at=lease.started_at))
+    return attempts[-limits.history_attempts :]
+
+
+def retry_policy(policy: RetryPolicy) -> job_pb2.RetryPolicy:
+    return job_pb2.RetryPolicy(
+        initial_ms=policy.initial_ms, multiplier=policy.multiplier, max_ms=policy.max_ms, jitter=policy.jitter
+    )
+
+
+def progress(said: Progress) -> job_pb2.Progress:
+    return job_pb2.Progress(fraction=said.fraction, message=said.message, updated_at=said.updated_at)
+
+
+def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.ClaimedJob]:
+    """The jobs as their worker receives them."""
+    if not granted:
+        return []
+    clock = _LeaseClock(engine)
+    jobs = []
+    for grant in granted:
+        spec = grant.spec
+        job = job_pb2.ClaimedJob()
+        job.job_id = grant.job_id
+        job.payload = spec.payload
+        job.lease_token = grant.token
+        job.attempt = grant.attempt
+        job.lease_expires_at = clock.expires_at(engine.lease_of(grant.number), grant)
+        job.max_attempts = grant.max_attempts
+        job.created_at = grant.created_at
+        job.lease_ms = grant.lease_ms
+        if spec.type:
+            job.type = spec.type
+        if spec.priority:
+            job.priority = spec.priority
+        if spec.timeout_ms:
+            job.timeout_ms = spec.timeout_ms
+        if spec.metadata:
+            job.metadata.update(spec.metadata)
+        if grant.cancel_requested:
+            job.cancel_requested = True
+        jobs.append(job)
+    return jobs
+
+
+class _LeaseClock:
+    """Turns the ends of many leases into queue time, reading the clock once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._now_ms = engine.now_ms()
+        self._offset: int | None = None
+
+    def expires_at(self, lease: LiveLease | None, grant: Granted) -> int:
+        if lease is None or lease.token != grant.token:
+            return self._now_ms  # it ended while the answer was on its way
+        if self._offset is None:
+            self._offset = self._engine.expires_at(lease) - lease.expires
+        return self._offset + lease.expires
+
+
+def _attempt(end: Attempt) -> job_pb2.Attempt:
+    attempt = job_pb2.Attempt(
+        number=end.number,
+        worker_id=end.worker_id,
+        started_at=end.started_at,
+        ended_at=end.ended_at,
+        outcome=_OUTCOMES[end.ending],
+    )
+    if _has_error(end):
+        attempt.error.type, attempt.error.message = end.error_type, end.error_message
+    return attempt
+
+
+def _has_error(end: Attempt) -> bool:
+    return bool(end.error_type or end.error_message)
+
+
+def _attempt_bytes(end: Attempt) -> int:
+    return 64 + 4 * (len(end.worker_id) + len(end.error_type)) + 4 * len(end.error_message)

@@ -1,0 +1,119 @@
+"""What workers say of the attempts they hold, checked and turned into commands: heartbeats, completions, failures and
+releases, each in a message of its own or in frames of a Work stream."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from osqueue_service.limits import Limits
+from osqueue_service.rpc.fields import (
+    check_bytes,
+    check_count,
+    check_fraction,
+    check_name,
+    check_number,
+    check_printable,
+    check_text,
+)
+from osqueue_service.rpc.violations import Violations
+from osqueue_service.state.commands import CompleteItem, FailItem, ReleaseItem
+from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
+
+
+class Renewal(Struct, frozen=True, gc=False):
+    """One heartbeat: the lease, and how far the job has come, if the worker said."""
+
+    job_id: str
+    worker_id: str
+    token: str
+    progress: tuple[float, str] | None = None
+
+
+class _Holder(Protocol):
+    """What every message about a lease has."""
+
+    @property
+    def job_id(self) -> str: ...
+    @property
+    def worker_id(self) -> str: ...
+    @property
+    def lease_token(self) -> str: ...
+
+
+class AttemptReader:
+    """Reads what workers say of their attempts."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def renewal(self, request: queue_pb2.HeartbeatRequest, wrong: Violations) -> Renewal:
+        """A heartbeat."""
+        self._holder(request, wrong)
+        progress = None
+        if request.HasField("progress"):
+            progress = (request.progress.fraction, request.progress.message)
+            check_fraction(progress[0], "progress.fraction", wrong)
+            check_text(
+                progress[1], "progress.message", self._limits.progress_message_bytes, "progress_message_bytes", wrong
+            )
+        return Renewal(request.job_id, request.worker_id, request.lease_token, progress)
+
+    def completion(self, request: queue_pb2.CompleteJobRequest, wrong: Violations) -> CompleteItem:
+        """An attempt that succeeded."""
+        self._holder(request, wrong)
+        result = None
+        if request.HasField("result"):
+            result = request.result
+            check_bytes(len(result), "result", self._limits.result_bytes, "result_bytes", wrong)
+        return CompleteItem(request.job_id, request.worker_id, request.lease_token, result)
+
+    def failure(self, request: queue_pb2.FailJobRequest, jitter: float, wrong: Violations) -> FailItem:
+        """An attempt that failed."""
+        limits = self._limits
+        self._holder(request, wrong)
+        error: job_pb2.JobError = request.error
+        check_text(error.type, "error.type", limits.error_type_bytes, "error_type_bytes", wrong)
+        check_printable(error.type, "error.type", wrong)
+        check_text(error.message, "error.message", limits.error_message_bytes, "error_message_bytes", wrong)
+        retry_delay_ms = -1
+        if request.HasField("retry_delay_ms"):
+            retry_delay_ms = request.retry_delay_ms
+            check_number(retry_delay_ms, "retry_delay_ms", 0, limits.delay_ms_max, wrong, " ms")
+        return FailItem(
+            request.job_id,
+            request.worker_id,
+            request.lease_token,
+            error.type,
+            error.message,
+            request.retryable if request.HasField("retryable") else True,
+            retry_delay_ms,
+            jitter,
+        )
+
+    def release(self, request: queue_pb2.ReleaseJobRequest, wrong: Violations) -> ReleaseItem:
+        """A job given back."""
+        self._holder(request, wrong)
+        return ReleaseItem(request.job_id, request.worker_id, request.lease_token)
+
+    def _holder(self, request: _Holder, wrong: Violations) -> None:
+        """Who speaks of which job. Inlined, because completions and heartbeats come by the hundred."""
+        chars_max = self._limits.id_chars
+        job_id, worker_id, token = request.job_id, request.worker_id, request.lease_token
+        if not job_id or len(job_id) > chars_max or not job_id.isprintable():
+            check_name(job_id, "job_id", chars_max, wrong, required=True)
+        if not worker_id or len(worker_id) > chars_max or not worker_id.isprintable():
+            check_name(worker_id, "worker_id", chars_max, wrong, required=True)
+        if token and (len(token) > chars_max or not token.isprintable()):
+            check_name(token, "lease_token", chars_max, wrong)
+
+    def request_id(self, request_id: str, wrong: Violations) -> None:
+        """The token makes a repetition harmless; the id is checked so that a bad one is noticed early."""
+        if request_id:
+            check_name(request_id, "request_id", self._limits.id_chars, wrong)
+
+    def batch(self, count: int, field: str, request_id: str = "") -> None:
+        """A call for many attempts at once: raises for one that has none, or too many."""
+        wrong = Violations()
+        check_count(count, field, self._limits.batch_items, "batch_items", wrong, least=1)
+        self.request_id(request_id, wrong)
+        wrong.check()

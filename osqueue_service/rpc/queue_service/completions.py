@@ -1,0 +1,72 @@
+"""CompleteJob, CompleteJobs."""
+
+from osqueue_service.errors import OsqueueError
+from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.handlers import Context
+from osqueue_service.rpc.positions import commit_position
+from osqueue_service.rpc.queue_service.attempts import AttemptReader
+from osqueue_service.rpc.status import item_error
+from osqueue_service.rpc.violations import Violations
+from osqueue_service.state.commands import Complete, CompleteItem
+from osqueue_stubs.osqueue.v1 import queue_pb2
+
+
+class Completions:
+    """Serves CompleteJob and CompleteJobs."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._reader = AttemptReader(broker.limits)
+
+    async def CompleteJob(
+        self, request: queue_pb2.CompleteJobRequest, context: Context
+    ) -> queue_pb2.CompleteJobResponse:
+        engine = self._broker.engine
+        wrong = Violations()
+        item = self._reader.completion(request, wrong)
+        self._reader.request_id(request.request_id, wrong)
+        wrong.check()
+        (answer,) = await engine.execute(Complete([item]), len(item.result or b""))
+        if answer is not None:
+            raise answer
+        return queue_pb2.CompleteJobResponse(commit=commit_position(engine))
+
+    async def CompleteJobs(
+        self, request: queue_pb2.CompleteJobsRequest, context: Context
+    ) -> queue_pb2.CompleteJobsResponse:
+        engine = self._broker.engine
+        self._reader.batch(len(request.completions), "completions", request.request_id)
+        items, refused = self._read_completions(request)
+        answers: list[OsqueueError | None] = []
+        if items:
+            answers = await engine.execute(Complete(items), sum([len(item.result or b"") for item in items]))
+        response = queue_pb2.CompleteJobsResponse()
+        add = response.results.add
+        left = iter(answers)
+        for position in range(len(request.completions)):
+            error = refused[position] if position in refused else next(left)
+            if error is None:
+                add().completed.SetInParent()
+            else:
+                add().error.CopyFrom(item_error(error))
+        if None in answers:
+            response.commit.CopyFrom(commit_position(engine))
+        return response
+
+    def _read_completions(
+        self, request: queue_pb2.CompleteJobsRequest
+    ) -> tuple[list[CompleteItem], dict[int, OsqueueError]]:
+        """The good completions, and what is wrong with each of the others by position."""
+        read = self._reader.completion
+        wrong = Violations()
+        items: list[CompleteItem] = []
+        refused: dict[int, OsqueueError] = {}
+        for position, completion in enumerate(request.completions):
+            item = read(completion, wrong)
+            if completion.request_id:
+                wrong.add("request_id", "is set inside a batch; the batch has its own")
+            if wrong:
+                refused[position] = wrong.refusal()
+            else:
+                items.append(item)
+        return items, refused

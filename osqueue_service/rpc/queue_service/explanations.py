@@ -1,0 +1,59 @@
+"""ExplainJob."""
+
+from itertools import islice
+
+from osqueue_service.engine.engine import Engine
+from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fields import check_name
+from osqueue_service.rpc.handlers import Context
+from osqueue_service.rpc.positions import view_position
+from osqueue_service.rpc.queue_service.stats import SEEN_LATELY_MS
+from osqueue_service.rpc.refusals import telling, told
+from osqueue_service.rpc.violations import Violations
+from osqueue_service.state.model import Job
+from osqueue_service.state.queries.explanations import COUNTED_MAX, Serving, Why, explain
+from osqueue_service.state.state import State
+from osqueue_stubs.osqueue.v1 import queue_pb2
+
+_REASONS = {why: queue_pb2.ExplainReason.Value(f"EXPLAIN_REASON_{why.name}") for why in Why}
+
+
+class Explanations:
+    """Serves ExplainJob."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def ExplainJob(self, request: queue_pb2.ExplainJobRequest, context: Context) -> queue_pb2.ExplainJobResponse:
+        engine = self._broker.engine
+        wrong = Violations()
+        check_name(request.job_id, "job_id", self._broker.limits.id_chars, wrong, required=True)
+        wrong.check()
+        return told(await engine.read(telling(lambda state: _explained(engine, state, state.get(request.job_id)))))
+
+
+def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobResponse:
+    found = explain(state, job, lambda type_name: _serving(engine, type_name))
+    answer = queue_pb2.ExplainJobResponse(
+        status=found.status.wire,
+        reasons=[_REASONS[why] for why in found.reasons],
+        message=found.message,
+        jobs_ahead=found.jobs_ahead,
+        workers=found.workers,
+        run_at=found.run_at,
+        worker_id=found.worker_id,
+        finished_at=found.finished_at,
+        position=view_position(engine),
+    )
+    if found.error_type:
+        answer.error.type, answer.error.message = found.error_type, found.error_message
+    lease = engine.lease_of(job.number)
+    if lease is not None:
+        answer.lease_expires_at = engine.expires_at(lease)
+    return answer
+
+
+def _serving(engine: Engine, type_name: str) -> Serving:
+    """The workers that take the type and were heard of lately, as far as they are counted."""
+    workers = list(islice(engine.workers.serving(type_name, engine.now_ms() - SEEN_LATELY_MS), COUNTED_MAX))
+    return Serving(len(workers), all(worker.leases >= max(worker.slots, 1) for worker in workers))

@@ -1,0 +1,124 @@
+"""GetStats."""
+
+from itertools import islice
+
+from osqueue_service.engine.engine import Engine
+from osqueue_service.engine.figures import RATE_WINDOW_MS, Rates
+from osqueue_service.engine.totals import Totals, TypeTotals, totals_of
+from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.handlers import Context
+from osqueue_service.rpc.positions import check_live, durable_position, view_position
+from osqueue_service.state.model import Status
+from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
+
+_INT32_MAX = 2**31 - 1
+
+SEEN_LATELY_MS = 120_000
+"""A worker counts as there when it was heard of in the last two minutes: a long poll lasts up to one."""
+WORKERS_COUNTED_MAX = 100
+"""Workers per type are counted up to here in statistics."""
+
+
+class Stats:
+    """Serves GetStats."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def GetStats(self, request: queue_pb2.GetStatsRequest, context: Context) -> queue_pb2.GetStatsResponse:
+        engine = self._broker.engine
+        if request.linearizable:
+            totals, position = await engine.read(
+                lambda state: (totals_of(state), view_position(engine)), linearizable=True
+            )
+        else:
+            check_live(engine)
+            totals, position = engine.totals, durable_position(engine)
+        return stats_of(self._broker, engine, totals, position)
+
+
+def saturated(count: int) -> int:
+    """The count as far as 32 bits go; 64-bit fields stand beside every such field."""
+    return min(count, _INT32_MAX)
+
+
+def job_counts(totals: Totals) -> job_pb2.JobCounts:
+    """All counts in 64 bits."""
+    counters = totals.counters
+    return job_pb2.JobCounts(
+        total=totals.live,
+        unclaimed=totals.unclaimed,
+        scheduled=totals.scheduled,
+        in_progress=totals.in_progress,
+        dead=totals.dead,
+        cancelled=totals.cancelled,
+        completed=totals.completed,
+        submitted_total=counters.submitted,
+        completed_total=counters.completed,
+        dead_total=counters.died,
+        cancelled_total=counters.cancelled,
+        purged_total=counters.purged,
+        evicted_total=counters.evicted,
+    )
+
+
+def stats_response(broker: Broker, engine: Engine) -> queue_pb2.GetStatsResponse:
+    """The statistics as of the last durable commit, given at once."""
+    return stats_of(broker, engine, engine.totals, durable_position(engine))
+
+
+def stats_of(
+    broker: Broker, engine: Engine, totals: Totals, position: job_pb2.ReadPosition
+) -> queue_pb2.GetStatsResponse:
+    """These totals, with the figures by type and the rates of now."""
+    now_ms = engine.now_ms()
+    types = engine.type_totals()
+    since = min((figures.ready_since for figures in types if figures.ready_since), default=now_ms)
+    return queue_pb2.GetStatsResponse(
+        total=saturated(totals.live),
+        unclaimed=saturated(totals.unclaimed),
+        in_progress=saturated(totals.in_progress),
+        broker_address=broker.addresses.broker,
+        completed_total=totals.counters.completed,
+        scheduled=totals.scheduled,
+        dead=totals.dead,
+        cancelled=totals.cancelled,
+        counts=job_counts(totals),
+        types=[_type_stats(engine, figures, now_ms) for figures in types],
+        oldest_ready_age_ms=max(0, now_ms - since),
+        rates=_rates(engine.figures.rates(now_ms)),
+        bytes=totals.bytes,
+        position=position,
+    )
+
+
+def _type_stats(engine: Engine, figures: TypeTotals, now_ms: int) -> queue_pb2.TypeStats:
+    counts = dict(zip(Status, figures.counts, strict=True))
+    live = counts[Status.UNCLAIMED] + counts[Status.SCHEDULED] + counts[Status.IN_PROGRESS]
+    serving = engine.workers.serving(figures.name, now_ms - SEEN_LATELY_MS)
+    return queue_pb2.TypeStats(
+        type=figures.name,
+        counts=job_pb2.JobCounts(
+            total=live,
+            unclaimed=counts[Status.UNCLAIMED],
+            scheduled=counts[Status.SCHEDULED],
+            in_progress=counts[Status.IN_PROGRESS],
+            completed=counts[Status.COMPLETED],
+            dead=counts[Status.DEAD],
+            cancelled=counts[Status.CANCELLED],
+        ),
+        paused=figures.paused,
+        oldest_ready_age_ms=max(0, now_ms - figures.ready_since) if figures.ready_since else 0,
+        rates=_rates(engine.figures.rates(now_ms, figures.name)),
+        workers=sum(1 for _ in islice(serving, WORKERS_COUNTED_MAX)),
+    )
+
+
+def _rates(rates: Rates) -> queue_pb2.Rates:
+    return queue_pb2.Rates(
+        window_ms=RATE_WINDOW_MS,
+        submitted=rates.submitted,
+        claimed=rates.claimed,
+        completed=rates.completed,
+        failed=rates.failed,
+    )

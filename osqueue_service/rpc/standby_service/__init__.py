@@ -1,0 +1,1 @@
+"""StandbyService, between brokers: both sides of it."""

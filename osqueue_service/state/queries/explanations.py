@@ -1,0 +1,143 @@
+"""Why a job is not running."""
+
+from collections.abc import Callable
+from enum import Enum, auto
+from itertools import islice
+
+from msgspec import Struct, field
+
+from osqueue_service.state.model import Job, Status
+from osqueue_service.state.state import State
+
+COUNTED_MAX = 10_000
+"""Jobs ahead are counted up to here; the queue may be a hundred times as long."""
+
+
+class Why(Enum):
+    """One reason; the API's ExplainReason has the same names."""
+
+    NEXT = auto()
+    DELAYED = auto()
+    BACKING_OFF = auto()
+    BEHIND = auto()
+    TYPE_PAUSED = auto()
+    NO_WORKER = auto()
+    WORKERS_BUSY = auto()
+    RUNNING = auto()
+    CANCEL_REQUESTED = auto()
+    FINISHED = auto()
+
+
+class Serving(Struct, frozen=True):
+    """The workers that take a type: how many there are, and whether all have as many jobs as they want."""
+
+    workers: int
+    all_busy: bool
+
+
+class Explanation(Struct):
+    """The reasons, the same in a sentence, and the figures that go with them; 0 and "" where they do not apply."""
+
+    status: Status
+    reasons: list[Why] = field(default_factory=list)
+    message: str = ""
+    error_type: str = ""
+    error_message: str = ""
+    jobs_ahead: int = 0
+    workers: int = 0
+    run_at: int = 0
+    worker_id: str = ""
+    finished_at: int = 0
+
+
+def explain(state: State, job: Job, serving: Callable[[str], Serving]) -> Explanation:
+    """Why the job is where it is. `serving` tells of the workers that take a type, which no State knows."""
+    answer = Explanation(job.status)
+    if job.history and job.history[-1].error_type:
+        answer.error_type = job.history[-1].error_type
+        answer.error_message = job.history[-1].error_message
+    match job.status:
+        case Status.UNCLAIMED:
+            _waiting(state, job, serving(job.spec.type), answer)
+        case Status.SCHEDULED:
+            _scheduled(state, job, answer)
+        case Status.IN_PROGRESS:
+            _running(job, answer)
+        case _:
+            answer.reasons.append(Why.FINISHED)
+            answer.finished_at = job.finished_at
+            answer.message = _finished(job)
+    return answer
+
+
+def _waiting(state: State, job: Job, serving: Serving, answer: Explanation) -> None:
+    name = job.spec.type
+    said: list[str] = []
+    if name in state.ready.paused:
+        answer.reasons.append(Why.TYPE_PAUSED)
+        said.append(f"its type {name!r} is paused")
+    answer.workers = serving.workers
+    if not serving.workers:
+        answer.reasons.append(Why.NO_WORKER)
+        said.append(f"no worker that takes {_type(name)} was heard of in the last two minutes")
+    elif serving.all_busy:
+        answer.reasons.append(Why.WORKERS_BUSY)
+        said.append(f"all {serving.workers} workers that take {_type(name)} are busy")
+    ahead = _ahead(state, job)
+    answer.jobs_ahead = ahead
+    if ahead:
+        answer.reasons.append(Why.BEHIND)
+        many = f"{ahead}" if ahead < COUNTED_MAX else f"at least {ahead}"
+        said.append(f"{many} jobs of its type are claimed before it")
+    elif not answer.reasons:
+        answer.reasons.append(Why.NEXT)
+        said.append("it is the next to be claimed")
+    answer.message = f"It waits: {'; '.join(said)}."
+
+
+def _ahead(state: State, job: Job) -> int:
+    """Jobs of its type that would be claimed before it, counted up to a limit."""
+    for count, other in enumerate(islice(state.ready.of_type(job.spec.type), COUNTED_MAX)):
+        if other is job:
+            return count
+    return COUNTED_MAX
+
+
+def _scheduled(state: State, job: Job, answer: Explanation) -> None:
+    answer.run_at = job.due_at
+    if job.claims:
+        answer.reasons.append(Why.BACKING_OFF)
+        answer.message = f"Attempt {job.claims} failed; the next one is due at run_at."
+    else:
+        answer.reasons.append(Why.DELAYED)
+        answer.message = "It was submitted to run later, at run_at."
+    if job.spec.type in state.ready.paused:
+        answer.reasons.append(Why.TYPE_PAUSED)
+        answer.message += f" Its type {job.spec.type!r} is paused, so it will wait even then."
+
+
+def _running(job: Job, answer: Explanation) -> None:
+    lease = job.lease
+    assert lease is not None
+    answer.worker_id = lease.worker_id
+    answer.reasons.append(Why.RUNNING)
+    answer.message = f"It is running: worker {lease.worker_id!r} holds attempt {lease.attempt}."
+    if job.cancel_requested:
+        answer.reasons.append(Why.CANCEL_REQUESTED)
+        answer.message += " Its worker was asked to stop."
+
+
+def _finished(job: Job) -> str:
+    match job.status:
+        case Status.DEAD:
+            last = job.history[-1] if job.history else None
+            why = f": {last.error_type or last.ending.name.lower()}" if last else ""
+            return f"It is dead after {job.attempts} attempts{why}. Retry it, or purge it."
+        case Status.CANCELLED:
+            return "It was cancelled."
+        case _:
+            return "It is completed."
+
+
+def _type(name: str) -> str:
+    return f"the type {name!r}" if name else "jobs without a type"
