@@ -8,7 +8,7 @@ ARGS   ?=
 
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help install demo serve test lint format stubs bench sim chaos proof docs wheel runtime lock release-proto clean
+.PHONY: help install demo serve test lint format stubs sync bench sim chaos proof docs wheel runtime lock release-proto clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ test: $(STAMP) ## Run all tests.
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: export PATH := $(abspath $(BIN)):$(PATH)
-lint: $(STAMP) ## Check style, types, imports, proto and the freshness of the stubs.
+lint: $(STAMP) ## Check style, types, imports, proto and the freshness of what is generated.
 	ruff check .
 	ruff format --check .
 	mypy
@@ -44,6 +44,7 @@ lint: $(STAMP) ## Check style, types, imports, proto and the freshness of the st
 	for released in proto/released/*.binpb; do buf breaking --against $$released || exit 1; done
 	python scripts/generate_stubs.py --check
 	python scripts/generate_api_comments.py --check
+	python scripts/generate_sync.py --check
 
 format: $(STAMP) ## Rewrite Python and proto files in the project's style.
 	$(BIN)/ruff check --fix .
@@ -53,6 +54,9 @@ format: $(STAMP) ## Rewrite Python and proto files in the project's style.
 stubs: $(STAMP) ## Generate osqueue_stubs/ and the gateway's API comments from proto/.
 	$(BIN)/python scripts/generate_stubs.py
 	$(BIN)/python scripts/generate_api_comments.py
+
+sync: $(STAMP) ## Generate osqueue/sync/ from the asynchronous client.
+	$(BIN)/python scripts/generate_sync.py
 
 bench: $(STAMP) ## Measure; ARGS selects.
 	$(BIN)/python -m benchmarks $(ARGS)

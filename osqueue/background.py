@@ -1,0 +1,154 @@
+"""What the synchronous client stands on: an asynchronous one, and an event loop for it in a thread.
+
+`osqueue.sync` is generated from the asynchronous classes by scripts/generate_sync.py; what is not a matter of rewriting
+them is here.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from osqueue.errors import TransportConfigError, TransportConnectionError
+
+if TYPE_CHECKING:
+    from osqueue.client import OsqueueClient
+    from osqueue.handle import JobHandle
+    from osqueue.registry import Registry
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class BackgroundLoop:
+    """An event loop in a daemon thread, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's outcome. Interrupted, it is cancelled."""
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
+        except BaseException:
+            coroutine.close()
+            raise
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """The items, fetched one by one as they are asked for."""
+        try:
+            while True:
+                try:
+                    item = self.run(_next(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            self.run(_close(items))
+
+    def close(self) -> None:
+        """End the thread; idempotent."""
+        with self._lock:
+            self._closed = True
+            loop, self._loop = self._loop, None
+        if loop is not None and self._pid == os.getpid():
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._closed:
+                raise TransportConnectionError("the client is closed")
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._pid = os.getpid()
+                threading.Thread(target=_serve, args=(self._loop,), name="osqueue-client", daemon=True).start()
+            elif self._pid != os.getpid():
+                raise TransportConfigError(
+                    f"this client connected in process {self._pid} and cannot be used in its fork {os.getpid()}: "
+                    "make the client after the fork"
+                )
+            return self._loop
+
+
+class BackgroundCalls:
+    """The calls of an asynchronous client, and the loop that runs them."""
+
+    _client: "OsqueueClient"
+    _loop: BackgroundLoop
+
+
+class BackgroundClient(BackgroundCalls):
+    """An asynchronous client in a loop of its own."""
+
+    def __init__(self, client: "OsqueueClient") -> None:
+        self._client = client
+        self._loop = BackgroundLoop()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def registry(self) -> "Registry":
+        """The job types this client knows."""
+        return self._client.registry
+
+    def close(self) -> None:
+        """Finish the calls under way, within `timeout_ms`, and disconnect; idempotent. No call may follow."""
+        if not self._closed:
+            self._closed = True
+            self._loop.run(self._client.close())
+            self._loop.close()
+
+
+class BackgroundHandle(Generic[R]):
+    """An asynchronous handle, and the loop that runs its calls."""
+
+    __slots__ = ("_handle", "_loop")
+
+    def __init__(self, handle: "JobHandle[R]", loop: BackgroundLoop) -> None:
+        self._handle = handle
+        self._loop = loop
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self._handle.id
+
+    @property
+    def deduplicated(self) -> bool:
+        """An earlier submission with the same idempotency key had made this job."""
+        return self._handle.deduplicated
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+async def _next(items: AsyncIterator[T]) -> T:
+    return await anext(items)
+
+
+async def _close(items: AsyncIterator[Any]) -> None:
+    close = getattr(items, "aclose", None)
+    if close is not None:
+        await close()
