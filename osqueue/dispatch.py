@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from osqueue.errors import TOO_MANY_REQUESTS, OsqueueError
+from osqueue.errors import INTERNAL, TOO_MANY_REQUESTS, OsqueueError, TransportRequestError
 from osqueue.job import ClaimedJob, JobError
 from osqueue.messages import Settled
 from osqueue.retrying import is_outage
@@ -55,7 +55,9 @@ class PollingDispatcher:
         claim_key = prefix + str(next(numbers))
         try:
             wait_ms = LONG_POLL_MS if wait else 0
-            return await self._persist(lambda: self._claim(types, free, wait_ms, claim_key), "claim jobs")
+            return await self._persist(
+                lambda: self._claim(types, free, wait_ms, claim_key), "claim jobs", defects_pass=True
+            )
         except asyncio.CancelledError:
             # The answer may have been on its way, with leases that nobody would know of.
             await self._give_back(types, claim_key)
@@ -73,17 +75,17 @@ class PollingDispatcher:
     async def release(self, job: ClaimedJob) -> Settled:
         return await self._client.release_job(job)
 
-    async def _persist(self, attempt: Callable[[], Awaitable[T]], what: str) -> T:
+    async def _persist(self, attempt: Callable[[], Awaitable[T]], what: str, defects_pass: bool = False) -> T:
         """Outlast an outage, however long: there is nothing better to do, and leases start anew with a new leader.
 
-        Only when the worker stops is this given up, by cancelling it.
+        Only when the worker stops is this given up, by cancelling it. `defects_pass`: a defect of the broker, which
+        need not be its successor's, is waited out too.
         """
         while True:
             try:
                 answer = await attempt()
             except OsqueueError as error:
-                # A queue that is full refuses outcomes for a reason; that its broker is busy passes.
-                if not is_outage(error) and error.reason != TOO_MANY_REQUESTS:
+                if not _may_pass(error) and not (defects_pass and error.reason == INTERNAL):
                     raise
                 if not self._away:
                     log.warning("worker %s cannot %s, trying on: %s", self._worker_id, what, error)
@@ -113,3 +115,11 @@ class PollingDispatcher:
             await asyncio.gather(*(self.release(job) for job in jobs))
         except OsqueueError as error:  # nothing is lost: leases that nobody renews expire, and their jobs run again
             log.info("could not give back what a cancelled claim may have leased; it expires by itself: %s", error)
+
+
+def _may_pass(error: OsqueueError) -> bool:
+    """Whether a worker is right to wait: only what a broker of ours refuses for good is not worth waiting for. A queue
+    that is full refuses outcomes for a reason; that its broker is busy passes."""
+    if is_outage(error) or error.reason == TOO_MANY_REQUESTS:
+        return True
+    return isinstance(error, TransportRequestError) and not error.remote_tag

@@ -134,7 +134,10 @@ class TransportConnectionError(OsqueueError):
 
 
 class TransportRequestError(OsqueueError):
-    """What answered does not speak the contract: something else listens there, or a proxy stands between."""
+    """What answered does not speak the contract: something else listens there, or a proxy stands between.
+
+    Passes for an outage, except where waiting does not help: `reason` WRONG_PROTOCOL, or `remote_tag` is set.
+    """
 
     tag = "TransportRequestError"
     method: str = ""
@@ -173,10 +176,15 @@ OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
 CANCELLED = "CANCELLED"
 DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
 TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
+PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+INTERNAL = "INTERNAL"
+
+# Of this side.
+WRONG_PROTOCOL = "WRONG_PROTOCOL"
 
 _BY_REASON: dict[str, type[OsqueueError]] = {
     INVALID_REQUEST: BrokerProtocolError,
-    "PAYLOAD_TOO_LARGE": BrokerProtocolError,
+    PAYLOAD_TOO_LARGE: BrokerProtocolError,
     "UNIMPLEMENTED": BrokerProtocolError,
     "JOB_NOT_FOUND": JobNotFoundError,
     "LEASE_LOST": LeaseLostError,
@@ -185,7 +193,7 @@ _BY_REASON: dict[str, type[OsqueueError]] = {
     TOO_MANY_REQUESTS: QueueFullError,
     NOT_LEADER: BrokerLeadershipError,
     OUTCOME_UNKNOWN: EngineStateError,
-    "INTERNAL": EngineStateError,
+    INTERNAL: EngineStateError,
     "STORAGE_UNAVAILABLE": StorageBackendError,
     "UNAUTHENTICATED": AuthError,
     "PERMISSION_DENIED": AuthError,

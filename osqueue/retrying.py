@@ -1,12 +1,14 @@
 """Trying a call again when that can help, and is safe because its request id, token or key makes it happen once.
 
 Two kinds of errors may pass. In an **outage** (the broker cannot be reached, another one
-takes over, the outcome of a commit is unknown) a call is repeated until `retry_deadline_ms`
-is over, so that a failover is a delay and not an error. A **busy** broker or a full queue is
+takes over, the outcome of a commit is unknown, what answers is a proxy or a load balancer
+and not a broker) a call is repeated until `retry_deadline_ms` is over, so that a failover is
+a delay and not an error. The first failure is logged at once, with its cause. A **busy** broker or a full queue is
 asked again at most `max_retries` times. Everything else is raised at once.
 """
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +17,7 @@ from typing import TypeVar
 
 from osqueue.errors import (
     OUTCOME_UNKNOWN,
+    WRONG_PROTOCOL,
     BrokerLeadershipError,
     ConfigError,
     DiscoveryError,
@@ -23,7 +26,10 @@ from osqueue.errors import (
     QueueFullError,
     StorageBackendError,
     TransportConnectionError,
+    TransportRequestError,
 )
+
+log = logging.getLogger("osqueue.client")
 
 T = TypeVar("T")
 
@@ -52,9 +58,11 @@ class RetryOptions:
 
 
 def is_outage(error: OsqueueError) -> bool:
-    """The broker is away or changing; it, or its successor, will be back."""
+    """The broker is away or changing, or somebody else answers in its place; it, or its successor, will be back."""
     if isinstance(error, EngineStateError):
         return error.reason == OUTCOME_UNKNOWN
+    if isinstance(error, TransportRequestError):
+        return error.reason != WRONG_PROTOCOL and not error.remote_tag
     return isinstance(error, (TransportConnectionError, BrokerLeadershipError, StorageBackendError, DiscoveryError))
 
 
@@ -65,6 +73,7 @@ class Retrying:
         self.options = options
         self.retries = 0
         self.last_error: OsqueueError | None = None
+        self._away = False
 
     async def run(self, attempt: Callable[[], Awaitable[T]], deadline_ms: float | None = None) -> T:
         """The answer of the first attempt that has one; the last error when patience ends, after `deadline_ms` instead
@@ -73,16 +82,27 @@ class Retrying:
         tries = 0
         while True:
             try:
-                return await attempt()
+                answer = await attempt()
             except OsqueueError as error:
                 elapsed_ms = (time.monotonic() - started) * 1_000
                 pause_ms = self.pause_ms(error, tries, elapsed_ms, deadline_ms)
                 if pause_ms is None:
                     raise
                 self.last_error = error
+                self._tell(error)
+            else:
+                self._away = False
+                return answer
             self.retries += 1
             tries += 1
             await asyncio.sleep(pause_ms / 1_000)
+
+    def _tell(self, error: OsqueueError) -> None:
+        """Once per outage; that a leader is followed to its next address, at once, is none."""
+        if self._away or error.retry_after_ms == 0 or not is_outage(error):
+            return
+        self._away = True
+        log.warning("%s; trying on for %.0f s", error, self.options.retry_deadline_ms / 1_000)
 
     async def pause(self, tries: int) -> None:
         """Wait before the next attempt after `tries` in a row that came to nothing."""

@@ -19,6 +19,7 @@ from osqueue.errors import (
     OsqueueError,
     QueueFullError,
     TransportConnectionError,
+    TransportRequestError,
     Violation,
 )
 from osqueue_gateway.shapes import json_path
@@ -132,7 +133,7 @@ class Problem:
 
 def problem_of(error: Exception, *, mutates: bool = False) -> Problem:
     """Any exception as its caller hears it. What nobody foresaw is logged, under an id that the caller is told."""
-    if isinstance(error, TransportConnectionError):
+    if isinstance(error, (TransportConnectionError, TransportRequestError)):  # nobody, or no broker, answered
         error = _unreachable(error, mutates)
     if isinstance(error, OsqueueError) and error.reason in FAULTS:
         fault = FAULTS[error.reason]
@@ -151,7 +152,7 @@ def overloaded(what: str) -> QueueFullError:
     return QueueFullError(f"the gateway is at its limit of {what}; try again", reason="TOO_MANY_REQUESTS")
 
 
-def _unreachable(error: TransportConnectionError, mutates: bool) -> OsqueueError:
+def _unreachable(error: OsqueueError, mutates: bool) -> OsqueueError:
     """No answer came. Of a change that means that it may have happened; of a question, that nobody leads."""
     never_sent = "failed to connect" in error.message or "connection refused" in error.message.lower()
     if mutates and not never_sent:

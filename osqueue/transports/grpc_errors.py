@@ -9,12 +9,15 @@ from google.rpc import error_details_pb2, status_pb2
 from osqueue.errors import (
     DEADLINE_EXCEEDED,
     NOT_LEADER,
+    PAYLOAD_TOO_LARGE,
+    BrokerProtocolError,
     OsqueueError,
     TransportConnectionError,
     TransportRequestError,
     Violation,
     from_reason,
 )
+from osqueue.transports.causes import as_error, of_grpc
 from osqueue_stubs.osqueue.v1 import job_pb2
 
 if TYPE_CHECKING:
@@ -27,15 +30,16 @@ LEADER_KEY = "osqueue-leader"
 
 _REASON_PREFIX = len("ERROR_REASON_")
 
-_STATUS_REASONS = {
-    grpc.StatusCode.UNIMPLEMENTED: "UNIMPLEMENTED",
-    grpc.StatusCode.UNAUTHENTICATED: "UNAUTHENTICATED",
-    grpc.StatusCode.PERMISSION_DENIED: "PERMISSION_DENIED",
-}
+TOO_LARGE = "message larger than max"
+"""What the library says where a message is beyond a limit, which no repetition changes. The broker's own limit is told
+by its library, before the broker sees the message."""
 
 
-def from_rpc_error(error: "AioRpcError", method: str, address: str, timeout_ms: int) -> OsqueueError:
-    """The exception for a failed call."""
+def from_rpc_error(
+    error: "AioRpcError", method: str, address: str, timeout_ms: int, *, secure: bool = False, heard: bool = True
+) -> OsqueueError:
+    """The exception for a failed call. A status without our details is not a broker's answer, whatever its code: a
+    proxy gives it, or the library. `heard`: a broker has answered this caller before."""
     trailers = dict(error.trailing_metadata() or ())
     details = trailers.get(STATUS_DETAILS_KEY)
     message = error.details() or ""
@@ -43,7 +47,10 @@ def from_rpc_error(error: "AioRpcError", method: str, address: str, timeout_ms: 
         known = _from_details(details, message, method, trailers.get(LEADER_KEY, ""))
         if known is not None:
             return known
-    return _from_status(error.code(), message, method, address, timeout_ms)
+    code = error.code()
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return as_error(of_grpc(message, address, secure), heard=heard, reason=code.name)
+    return _from_status(code, message, method, address, timeout_ms)
 
 
 def from_item_error(item: job_pb2.ItemError, method: str = "") -> OsqueueError:
@@ -100,11 +107,10 @@ def _from_status(code: grpc.StatusCode, message: str, method: str, address: str,
         return TransportConnectionError(
             f"{address} did not answer {method} within {timeout_ms} ms", reason=DEADLINE_EXCEEDED
         )
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return TransportConnectionError(f"cannot reach the broker at {address}: {message}", reason=code.name)
-    reason = _STATUS_REASONS.get(code)
-    if reason is not None:
-        return from_reason(reason, message, method=method)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE in message:
+        refused = BrokerProtocolError(f"{method} at {address}: {message}", reason=PAYLOAD_TOO_LARGE)
+        refused.method = method
+        return refused
     error = TransportRequestError(
         f"{address} answered {method} with {code.name}, which is no answer of a broker: {message}", reason=code.name
     )

@@ -12,16 +12,21 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from osqueue.errors import NOT_LEADER, BrokerLeadershipError, DiscoveryError, OsqueueError, TransportConnectionError
+from osqueue.errors import (
+    NOT_LEADER,
+    BrokerLeadershipError,
+    DiscoveryError,
+    OsqueueError,
+    TransportConnectionError,
+    TransportRequestError,
+)
 from osqueue.transports.addresses import Endpoint
+from osqueue.transports.causes import is_loopback
 from osqueue.transports.grpc_errors import from_rpc_error
 from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2
 
 LeaderFinder = Callable[[], Awaitable[str]]
 """Finds the leader's gRPC address, host:port; raises `DiscoveryError` when there is none."""
-
-MESSAGE_BYTES = 8 * 1024 * 1024
-"""Above the broker's own 4 MiB, so that its answer names the limit and not the library's."""
 
 GONE_S = 1.0
 """How long an address that could not be reached is passed over where there is another: a standby may name a leader that
@@ -31,8 +36,9 @@ PEERS_MAX = 8
 """Channels kept open. Leaders that moved on leave one behind each."""
 
 CHANNEL_OPTIONS = [
-    ("grpc.max_send_message_length", MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    # How large a message may be is the broker's to say; a limit here would fail every claim that a larger job is in.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
     # The broker allows a ping every 10 s, also without calls: a dead connection is noticed before a call needs it.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -105,6 +111,8 @@ class BrokerLink:
         self._peers: dict[str, _Peer] = {}
         self._closing: set[asyncio.Future[None]] = set()
         self._hops = 0
+        self._heard = False
+        """A broker has answered a call of this link."""
         self._gone: dict[str, float] = {}
         """Addresses that could not be reached, and when (monotonic)."""
 
@@ -131,10 +139,11 @@ class BrokerLink:
         try:
             answer = await peer.method(name)(request, timeout=timeout_ms / 1_000, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise await self._failed(from_rpc_error(error, name, address, timeout_ms), address) from error
+            raise await self._failed(self._error(error, name, address, timeout_ms), address) from error
         finally:
             peer.busy -= 1
         self._hops = 0
+        self._heard = True
         return answer
 
     async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
@@ -148,10 +157,13 @@ class BrokerLink:
                 self._hops = 0
                 yield message
         except grpc.aio.AioRpcError as error:
-            raise await self._failed(from_rpc_error(error, name, address, 0), address) from error
+            raise await self._failed(self._error(error, name, address, 0), address) from error
         finally:
             peer.busy -= 1
             call.cancel()
+
+    def _error(self, error: grpc.aio.AioRpcError, name: str, address: str, timeout_ms: int) -> OsqueueError:
+        return from_rpc_error(error, name, address, timeout_ms, secure=self._secure, heard=self._heard)
 
     async def _failed(self, error: OsqueueError, address: str) -> OsqueueError:
         """Move on to where the leader may be; `retry_after_ms` 0 tells the caller to try there at once."""
@@ -165,7 +177,7 @@ class BrokerLink:
                     error.retry_after_ms = 0
             else:
                 await self._move_on(address)
-        elif isinstance(error, TransportConnectionError):
+        elif isinstance(error, (TransportConnectionError, TransportRequestError)):
             self._gone = {each: at for each, at in self._gone.items() if self._is_gone(each)}
             self._gone[address] = time.monotonic()
             await self._move_on(address)
@@ -208,10 +220,11 @@ class BrokerLink:
         if peer is None:
             if len(self._peers) >= PEERS_MAX:
                 self._drop_idle()
+            options = [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address) else CHANNEL_OPTIONS
             if self._secure:
-                channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=CHANNEL_OPTIONS)
+                channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
             else:
-                channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+                channel = grpc.aio.insecure_channel(address, options=options)
             peer = self._peers[address] = _Peer(channel)
         return peer
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from osqueue.errors import TransportConfigError
+from osqueue.errors import OsqueueError, TransportConfigError
 from osqueue.transports.addresses import Endpoint
+from osqueue.transports.causes import as_error, of_http
 
 if TYPE_CHECKING:
     import aiohttp
@@ -21,6 +22,8 @@ class Gateways:
     def __init__(self, endpoints: Sequence[Endpoint], token: str) -> None:
         self.endpoints = tuple(endpoints)
         self.token = token
+        self.heard = False
+        """A gateway has answered."""
         self._current = 0
         self._session: aiohttp.ClientSession | None = None
 
@@ -37,6 +40,10 @@ class Gateways:
         """`endpoint` cannot be reached; if calls still go there, send them to the next one."""
         if self.endpoint is endpoint:
             self._current = (self._current + 1) % len(self.endpoints)
+
+    def unreachable(self, endpoint: Endpoint, error: BaseException) -> OsqueueError:
+        """What it means that `endpoint` could not be reached, or the connection broke."""
+        return as_error(of_http(error, endpoint.authority, endpoint.secure), heard=self.heard)
 
     def session(self) -> "aiohttp.ClientSession":
         """The connections, opened on demand in the running loop."""

@@ -17,7 +17,8 @@ _capital = re.compile("(?<=[a-z0-9])[A-Z]")
 
 
 def from_tagged(found: Any, *, method: str, path: str, status: int | str) -> OsqueueError:
-    """The exception for an error object; a `TransportRequestError` for anything else."""
+    """The exception for an error object; for anything else, such as a load balancer's page, a `TransportRequestError`,
+    which passes for an outage whatever the status."""
     if not isinstance(found, dict) or not isinstance(found.get("_tag"), str):
         error = TransportRequestError(f"{method} {path} was answered with {status}, and not by a gateway of osqueue")
         error.method, error.path, error.status = method, path, status
@@ -36,11 +37,6 @@ def from_tagged(found: Any, *, method: str, path: str, status: int | str) -> Osq
     if isinstance(tagged, BrokerLeadershipError):
         tagged.leader = str(found.get("leader", ""))
     return tagged
-
-
-def unreachable(address: str, error: BaseException) -> TransportConnectionError:
-    """The gateway cannot be reached, or the connection broke."""
-    return TransportConnectionError(f"cannot reach the gateway at {address}: {error or type(error).__name__}")
 
 
 def too_late(address: str, name: str, timeout_ms: int) -> TransportConnectionError:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from osqueue.errors import OsqueueError, TransportRequestError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.http import Gateways, import_aiohttp
-from osqueue.transports.json_errors import from_tagged, too_late, unreachable
+from osqueue.transports.json_errors import from_tagged, too_late
 from osqueue.transports.json_shapes import RESPONSES, read, to_json, to_query, watch_response
 from osqueue.transports.json_text import JsonTextError
 from osqueue.transports.wire import WireTransport
@@ -75,13 +75,19 @@ class RestLink:
             raise too_late(endpoint.authority, name, timeout_ms) from error
         except aiohttp.ClientError as error:
             self._gateways.move_on(endpoint)
-            raise unreachable(endpoint.authority, error) from error
-        if status != 200:
-            raise _error(content, method, path, status)
+            raise self._gateways.unreachable(endpoint, error) from error
         try:
-            return read(content.decode(), RESPONSES[name]())
+            if status != 200:
+                raise _error(content, method, path, status)
+            answer = read(content.decode(), RESPONSES[name]())
+        except TransportRequestError:
+            self._gateways.move_on(endpoint)
+            raise
         except (JsonTextError, UnicodeDecodeError) as error:
+            self._gateways.move_on(endpoint)
             raise _not_understood(method, path, status, error) from error
+        self._gateways.heard = True
+        return answer
 
     async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
         """The messages of WatchJobs, from server-sent events."""
@@ -93,6 +99,8 @@ class RestLink:
             async with self._gateways.session().get(_encoded(url), allow_redirects=False) as response:
                 if response.status != 200:
                     raise _error(await response.read(), method, path, response.status)
+                if response.content_type != "text/event-stream":
+                    raise from_tagged(None, method=method, path=path, status=response.content_type)
                 async for event, data, identifier in _events(response.content):
                     if event == "error":
                         raise _error(data.encode(), method, path, response.status)
@@ -107,7 +115,7 @@ class RestLink:
             raise _not_understood(method, path, 200, error) from error
         except aiohttp.ClientError as error:
             self._gateways.move_on(endpoint)
-            raise unreachable(endpoint.authority, error) from error
+            raise self._gateways.unreachable(endpoint, error) from error
 
 
 class RestTransport(WireTransport):

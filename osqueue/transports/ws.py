@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from osqueue.errors import OsqueueError, TransportConnectionError, TransportRequestError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.http import Gateways, import_aiohttp
-from osqueue.transports.json_errors import from_tagged, too_late, unreachable
+from osqueue.transports.json_errors import from_tagged, too_late
 from osqueue.transports.json_shapes import RESPONSES, read, to_json, watch_response
 from osqueue.transports.json_text import JsonTextError, members
 from osqueue.transports.wire import WireTransport
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     import aiohttp
 
 PATH = "/v1/ws"
-FRAME_BYTES_MAX = 16 * 1024 * 1024
-"""Larger than any answer: 4 MiB of protobuf, in base64, with keys."""
-
 WAITS_PER_SOCKET = 48
 """Below the 64 calls that a gateway runs at once for one socket."""
 
@@ -147,7 +144,7 @@ class WsLink:
             async with asyncio.timeout(timeout_ms / 1_000):
                 socket = await self._socket(purpose)
                 text = await socket.call(name[0].lower() + name[1:], to_json(request))
-            return read(text, RESPONSES[name]())
+            answer = read(text, RESPONSES[name]())
         except TimeoutError as error:
             self._gateways.move_on(endpoint)
             if purpose == "claim":
@@ -156,11 +153,13 @@ class WsLink:
         except JsonTextError as error:
             raise TransportRequestError(f"the answer to {name} is not understood: {error}") from error
         except ConnectionError as error:
-            raise unreachable(endpoint.authority, error) from error
+            raise self._gateways.unreachable(endpoint, error) from error
         except asyncio.CancelledError:
             if purpose == "claim":
                 await self._drop(socket)
             raise
+        self._gateways.heard = True
+        return answer
 
     async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
         """The messages of WatchJobs, on a socket of their own."""
@@ -177,7 +176,7 @@ class WsLink:
                 if message is not None:
                     yield message
         except (ConnectionError, ValueError) as error:
-            raise unreachable(socket.endpoint.authority, error) from error
+            raise self._gateways.unreachable(socket.endpoint, error) from error
         finally:
             await socket.close()
 
@@ -201,13 +200,14 @@ class WsLink:
         endpoint = self._gateways.endpoint
         try:
             ws = await self._gateways.session().ws_connect(
-                self._gateways.url(endpoint, "ws", PATH), max_msg_size=FRAME_BYTES_MAX, heartbeat=PING_S
+                self._gateways.url(endpoint, "ws", PATH), max_msg_size=0, heartbeat=PING_S
             )
         except aiohttp.WSServerHandshakeError as error:
+            self._gateways.move_on(endpoint)
             raise from_tagged(_shown(error), method="GET", path=PATH, status=error.status) from error
         except aiohttp.ClientError as error:
             self._gateways.move_on(endpoint)
-            raise unreachable(endpoint.authority, error) from error
+            raise self._gateways.unreachable(endpoint, error) from error
         return _Socket(ws, endpoint)
 
     async def _drop(self, socket: _Socket | None) -> None:
@@ -226,7 +226,10 @@ class WsTransport(WireTransport):
 
 
 def _shown(error: Any) -> dict[str, str] | None:
-    """A refused handshake, as far as its status tells: the library does not pass its body on."""
+    """A refused handshake, as far as its status tells: the library does not pass its body on. Our gateway refuses in
+    JSON, a load balancer with a page."""
+    if "json" not in (error.headers or {}).get("Content-Type", ""):
+        return None
     if error.status in (401, 403):
         reason = "UNAUTHENTICATED" if error.status == 401 else "PERMISSION_DENIED"
         return {"_tag": "AuthError", "message": f"the gateway refused the socket: {error.status}", "reason": reason}

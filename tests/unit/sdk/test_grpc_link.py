@@ -1,9 +1,11 @@
 """Calls on the wire: errors, deadlines, the token, and following the leader."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import grpc
 import pytest
+from aiohttp import web
 
 from osqueue.errors import (
     AuthError,
@@ -15,7 +17,7 @@ from osqueue.errors import (
     TransportConnectionError,
     TransportRequestError,
 )
-from osqueue.retrying import Retrying, RetryOptions
+from osqueue.retrying import Retrying, RetryOptions, is_outage
 from osqueue.transports.addresses import parse
 from osqueue.transports.grpc_link import PEERS_MAX, BrokerLink
 from osqueue_stubs.osqueue.v1 import queue_pb2
@@ -40,6 +42,15 @@ async def link(brokers):
     link = BrokerLink(parse([broker.address for broker in brokers]))
     yield link
     await link.close()
+
+
+@asynccontextmanager
+async def answering_http():
+    runner = web.ServerRunner(web.Server(lambda request: web.Response(text="<html>")))  # type: ignore[arg-type]
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
 
 
 async def until_answered(link):
@@ -71,6 +82,7 @@ INVALID = Refusal(
     grpc.StatusCode.INVALID_ARGUMENT, "type: too long", reason="INVALID_REQUEST", violations=(("type", "too long"),)
 )
 FULL = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", reason="QUEUE_FULL", retry_after_ms=500)
+TOO_LARGE = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 8)")
 UNKNOWN = Refusal(grpc.StatusCode.UNAVAILABLE, "who knows", reason="OUTCOME_UNKNOWN")
 
 
@@ -80,10 +92,14 @@ UNKNOWN = Refusal(grpc.StatusCode.UNAVAILABLE, "who knows", reason="OUTCOME_UNKN
         (INVALID, BrokerProtocolError, "INVALID_REQUEST", "type: too long"),
         (FULL, QueueFullError, "QUEUE_FULL", "full"),
         (UNKNOWN, EngineStateError, "OUTCOME_UNKNOWN", "who knows"),
-        (Refusal(grpc.StatusCode.UNAUTHENTICATED, "no token"), AuthError, "UNAUTHENTICATED", "no token"),
-        (Refusal(grpc.StatusCode.UNIMPLEMENTED, "use GetJob"), BrokerProtocolError, "UNIMPLEMENTED", "use GetJob"),
+        (
+            Refusal(grpc.StatusCode.UNAUTHENTICATED, "no token", reason="UNAUTHENTICATED"),
+            AuthError,
+            "UNAUTHENTICATED",
+            "no token",
+        ),
+        (TOO_LARGE, BrokerProtocolError, "PAYLOAD_TOO_LARGE", "larger than max"),
         (Refusal(grpc.StatusCode.UNAVAILABLE, "starting"), TransportConnectionError, "UNAVAILABLE", "starting"),
-        (Refusal(grpc.StatusCode.DATA_LOSS, "odd"), TransportRequestError, "DATA_LOSS", "no answer of a broker"),
     ],
     ids=lambda value: value.code.name if isinstance(value, Refusal) else "",
 )
@@ -92,6 +108,64 @@ async def test_a_status_becomes_an_error(brokers, link, refusal, kind, reason, s
     with pytest.raises(kind, match=says) as raised:
         await link.call("GetStats", STATS, 1_000)
     assert raised.value.reason == reason
+
+
+FOREIGN = sorted(set(grpc.StatusCode) - {grpc.StatusCode.OK}, key=lambda code: code.name)
+
+
+@pytest.mark.parametrize("code", FOREIGN, ids=lambda code: code.name)
+async def test_a_status_without_our_details_is_an_outage_and_the_next_address_is_tried(brokers, link, code):
+    brokers[0].answer("GetStats", Refusal(code, "Received RST_STREAM with error code 2"))
+    with pytest.raises((TransportRequestError, TransportConnectionError)) as raised:
+        await link.call("GetStats", STATS, 1_000)
+    assert is_outage(raised.value)
+    assert link.address == brokers[1].address
+    assert (await until_answered(link)).total == 7
+
+
+async def test_http_on_the_port_is_said_at_once():
+    async with answering_http() as address:
+        link = BrokerLink(parse(address))
+        with pytest.raises(TransportRequestError, match=r"an HTTP server answers at .* write grpc://") as raised:
+            await until_answered(link)
+        assert raised.value.reason == "WRONG_PROTOCOL"
+        await link.close()
+
+
+async def test_http_where_a_broker_was_is_an_outage(brokers, link):
+    await link.call("GetStats", STATS, 1_000)
+    async with answering_http() as address:
+        link._address = address
+        with pytest.raises(TransportConnectionError, match="an HTTP server answers") as raised:
+            await link.call("GetStats", STATS, 1_000)
+        assert is_outage(raised.value)
+
+
+async def test_plain_text_where_tls_was_expected_is_said_at_once(brokers):
+    link = BrokerLink(parse(f"grpcs://{brokers[0].address}"))
+    with pytest.raises(TransportRequestError, match="does not speak TLS: write grpc://"):
+        await until_answered(link)
+    await link.close()
+
+
+async def test_no_proxy_leads_to_this_machine(brokers, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    link = BrokerLink(parse(brokers[0].address))
+    assert (await link.call("GetStats", STATS, 1_000)).total == 7
+    await link.close()
+
+
+async def test_a_proxy_that_is_in_the_way_is_named(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    link = BrokerLink(parse("192.0.2.1:8081"))
+    with pytest.raises(TransportConnectionError, match=r"the proxy that http_proxy names; .* no_proxy"):
+        await link.call("GetStats", STATS, 1_000)
+    await link.close()
+
+
+async def test_a_large_answer_is_the_callers_to_take(brokers, link):
+    brokers[0].answer("GetStats", queue_pb2.GetStatsResponse(broker_address="x" * 12_000_000))
+    assert len((await link.call("GetStats", STATS, 5_000)).broker_address) == 12_000_000
 
 
 async def test_details_are_passed_on(brokers, link):

@@ -9,6 +9,7 @@ from aiohttp import WSMsgType, web
 
 from osqueue import OsqueueClient, Resync, TransportConnectionError, TransportRequestError
 from osqueue.messages import JobEvent
+from tests.unit.sdk.scripted_broker import ScriptedBroker, running
 
 
 @asynccontextmanager
@@ -39,6 +40,64 @@ async def test_what_is_no_gateway_is_told_so(status, body):
         with pytest.raises(TransportRequestError) as raised:
             await client.get_stats()
     assert (raised.value.method, raised.value.path, raised.value.status) == ("GET", "/v1/stats", status)
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 403, 404, 408, 413, 429, 500, 502, 503, 504])
+async def test_a_page_of_a_load_balancer_is_an_outage(status):
+    pages = 3
+
+    async def handler(request):
+        nonlocal pages
+        pages -= 1
+        if pages >= 0:
+            return web.Response(status=status, text="<html>nginx</html>", content_type="text/html")
+        return web.json_response({"total": 7, "counts": {"total": 7}})
+
+    async with serving(handler) as address, rest(address, max_retries=3) as client:
+        assert (await client.get_stats()).counts.total == 7
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 502, 503])
+async def test_a_page_instead_of_a_socket_is_an_outage(status):
+    sockets, pages = Sockets(), 3
+
+    async def handler(request):
+        nonlocal pages
+        pages -= 1
+        if pages >= 0:
+            return web.Response(status=status, text="<html>nginx</html>", content_type="text/html")
+        return await sockets(request)
+
+    async with serving(handler) as address, OsqueueClient(f"ws://{address}", retry_delay_ms=0) as client:
+        call = asyncio.ensure_future(client.get_stats())
+        await answer(sockets, {"counts": {"total": 7}})
+        assert (await call).counts.total == 7
+
+
+async def test_a_page_instead_of_events_is_an_outage():
+    async def handler(request):
+        return web.Response(text="<html>nginx</html>", content_type="text/html")
+
+    async with serving(handler) as address, rest(address) as client:
+        with pytest.raises(TransportRequestError, match="text/html"):
+            await anext(client.watch())
+
+
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+async def test_grpc_on_the_port_is_said_at_once(scheme):
+    async with running(broker := ScriptedBroker()), OsqueueClient(f"{scheme}://{broker.address}") as client:
+        with pytest.raises(
+            TransportRequestError, match=r"a gRPC server answers at .* write http://host:8080"
+        ) as raised:
+            await client.get_stats()
+        assert raised.value.reason == "WRONG_PROTOCOL"
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+async def test_plain_text_where_tls_was_expected_is_said_at_once(scheme):
+    async with serving(lambda request: web.Response()) as address, OsqueueClient(f"{scheme}://{address}") as client:
+        with pytest.raises(TransportRequestError, match="does not speak TLS"):
+            await client.get_stats()
 
 
 async def test_a_broken_connection_is_an_outage():

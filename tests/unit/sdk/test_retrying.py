@@ -18,12 +18,20 @@ from osqueue.errors import (
 )
 from osqueue.retrying import Retrying, RetryOptions
 
+
+def newer():
+    error = TransportRequestError("a newer gateway's")
+    error.remote_tag = "NewError"
+    return error
+
+
 OUTAGES = [
     TransportConnectionError("away"),
     BrokerLeadershipError("not me"),
     StorageBackendError("store away"),
     DiscoveryError("nobody leads"),
     EngineStateError("who knows", reason="OUTCOME_UNKNOWN"),
+    TransportRequestError("a page of a load balancer"),
 ]
 FINAL = [
     AuthError("no"),
@@ -31,7 +39,8 @@ FINAL = [
     EngineStateError("defect", reason="INTERNAL"),
     JobNotFoundError("gone"),
     LeaseLostError("lost"),
-    TransportRequestError("what is this"),
+    TransportRequestError("the gateway's port", reason="WRONG_PROTOCOL"),
+    newer(),
 ]
 
 
@@ -56,6 +65,21 @@ class Calls:
 async def test_an_outage_is_waited_out(error):
     calls = Calls(*[error] * 50, "answer")
     assert await Retrying(RetryOptions(retry_delay_ms=0)).run(calls) == "answer"
+
+
+async def test_the_first_failure_of_an_outage_is_told_at_once_and_only_that(caplog):
+    retrying = Retrying(RetryOptions(retry_delay_ms=0))
+    for outage in ("the name is not known", "the connection was refused"):
+        caplog.clear()
+        calls, told = Calls(*[TransportConnectionError(outage)] * 5, "answer"), []
+
+        async def attempt(calls=calls, told=told):
+            told.append(len(caplog.records))
+            return await calls()
+
+        await retrying.run(attempt)
+        assert told == [0, 1, 1, 1, 1, 1]
+        assert outage in caplog.text
 
 
 @pytest.mark.parametrize("error", FINAL, ids=name)
