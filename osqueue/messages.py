@@ -169,6 +169,7 @@ class Change(NamedTuple):
     status: JobStatus | None = None
     cancel_requested: bool = False
     error: OsqueueError | None = None
+    commit: Position | None = None
 
 
 class ChangePage(NamedTuple):

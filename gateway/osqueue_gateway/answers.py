@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from osqueue.transports.grpc_errors import from_item_error
+from osqueue.api.item_errors import from_item_error
 from osqueue_gateway.shapes import shape
 
 NOTHING: Final[dict[str, Any]] = {}

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
+from osqueue.api.item_errors import from_item_error
 from osqueue.coalescing import Coalescer
 from osqueue.errors import (
     OUTCOME_UNKNOWN,
@@ -15,7 +16,6 @@ from osqueue.errors import (
     OsqueueError,
     TransportConnectionError,
 )
-from osqueue.transports.grpc_errors import from_item_error
 from osqueue_gateway.limits import DEFAULT_LIMITS, Limits
 from osqueue_gateway.routes import mutates
 from osqueue_gateway.rpcs import RPCS, Rpc

@@ -44,9 +44,11 @@ class SteerCalls(Calls):
         text("job_id", job_id)
         request_id = session.request_id()
         timeout_ms = self.options.timeout_ms
-        return await session.run(
+        change = await session.run(
             lambda: session.transport.cancel_job(job_id, request_id=request_id, timeout_ms=timeout_ms)
         )
+        session.wrote(change.commit)
+        return change
 
     async def cancel_jobs(
         self, job_ids: Iterable[str] = (), *, matching: JobFilter | None = None, dry_run: bool = False

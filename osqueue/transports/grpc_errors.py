@@ -1,4 +1,4 @@
-"""gRPC statuses and item errors to the SDK's exceptions, in one place."""
+"""gRPC statuses to the SDK's exceptions, in one place."""
 
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ from osqueue.errors import (
     from_reason,
 )
 from osqueue.transports.causes import as_error, of_grpc
-from osqueue_stubs.osqueue.v1 import job_pb2
 
 if TYPE_CHECKING:
     from grpc.aio import AioRpcError
@@ -27,8 +26,6 @@ DOMAIN = "osqueue"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 LEADER_KEY = "osqueue-leader"
 """Trailing metadata of NOT_LEADER: the leader's gRPC address, host:port."""
-
-_REASON_PREFIX = len("ERROR_REASON_")
 
 TOO_LARGE = "message larger than max"
 """What the library says where a message is beyond a limit, which no repetition changes. The broker's own limit is told
@@ -51,18 +48,6 @@ def from_rpc_error(
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return as_error(of_grpc(message, address, secure), heard=heard, reason=code.name)
     return _from_status(code, message, method, address, timeout_ms)
-
-
-def from_item_error(item: job_pb2.ItemError, method: str = "") -> OsqueueError:
-    """The exception for one refused item of a batch."""
-    name = job_pb2.ErrorReason.Name(item.reason) if item.reason in job_pb2.ErrorReason.values() else "ERROR_REASON_"
-    return from_reason(
-        name[_REASON_PREFIX:],
-        item.message,
-        method=method,
-        violations=[Violation(violation.field, violation.description) for violation in item.violations],
-        retry_after_ms=item.retry_after_ms or None,
-    )
 
 
 def _from_details(details: bytes, message: str, method: str, leader: str | bytes) -> OsqueueError | None:

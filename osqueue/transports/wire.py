@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol, Self
 
+from osqueue.api.mapping import outcome_reader, reader, to_message, writer
 from osqueue.errors import OsqueueError
 from osqueue.job import Position
 from osqueue.messages import (
@@ -27,9 +28,7 @@ from osqueue.messages import (
     WatchFrame,
     WatchRequest,
 )
-from osqueue.transports import wire_shapes as shapes
-from osqueue.transports.grpc_errors import from_item_error
-from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
+from osqueue_stubs.osqueue.v1 import queue_pb2
 
 
 class Link(Protocol):
@@ -78,148 +77,87 @@ class WireTransport:
         self, jobs: Sequence[JobSpec], *, atomic: bool, request_id: str, timeout_ms: int
     ) -> tuple[Sequence[Submitted | OsqueueError], Position | None]:
         request = queue_pb2.SubmitJobsRequest(atomic=atomic, request_id=request_id)
+        write, add = writer(JobSpec, queue_pb2.SubmitJobRequest), request.jobs.add
         for spec in jobs:
-            shapes.add_spec(request.jobs, spec)
+            write(spec, add())
         answer = await self._link.call("SubmitJobs", request, timeout_ms)
-        results: list[Submitted | OsqueueError] = []
-        for result in answer.results:
-            if result.HasField("submitted"):
-                submitted = result.submitted
-                results.append(Submitted(submitted.job_id, submitted.deduplicated))
-            else:
-                results.append(from_item_error(result.error, "SubmitJob"))
-        return results, shapes.commit_of(answer)
+        return list(map(outcome_reader(queue_pb2.SubmitJobResult), answer.results)), _position(answer, "commit")
 
     async def claim_jobs(self, request: ClaimRequest, *, timeout_ms: int) -> Claims:
-        message = queue_pb2.ClaimJobsRequest(
-            worker_id=request.worker_id,
-            types=request.types,
-            claim_key=request.claim_key,
-            wait_ms=request.wait_ms,
-            lease_ms=request.lease_ms,
-            worker_version=request.worker_version,
-            max_jobs=request.max_jobs,
-            max_bytes=request.max_bytes,
-        )
-        answer = await self._link.call("ClaimJobs", message, timeout_ms)
-        worker_id = request.worker_id
-        return Claims([shapes.claimed_job(job, worker_id) for job in answer.jobs], shapes.commit_of(answer))
+        answer = await self._link.call("ClaimJobs", to_message(request, queue_pb2.ClaimJobsRequest), timeout_ms)
+        return reader(Claims, queue_pb2.ClaimJobsResponse)(answer, request.worker_id)
 
     async def heartbeat_jobs(
         self, heartbeats: Sequence[Heartbeat], *, timeout_ms: int
     ) -> tuple[Sequence[Renewal | OsqueueError], Position | None]:
         request = queue_pb2.HeartbeatJobsRequest()
-        for job_id, worker_id, lease_token, progress in heartbeats:
-            item = request.heartbeats.add(job_id=job_id, worker_id=worker_id, lease_token=lease_token)
-            if progress is not None:
-                item.progress.fraction = progress.fraction
-                item.progress.message = progress.message
+        write, add = writer(Heartbeat, queue_pb2.HeartbeatRequest), request.heartbeats.add
+        for heartbeat in heartbeats:
+            write(heartbeat, add())
         answer = await self._link.call("HeartbeatJobs", request, timeout_ms)
-        results: list[Renewal | OsqueueError] = [
-            Renewal(result.renewed.lease_expires_at, result.renewed.cancel_requested)
-            if result.HasField("renewed")
-            else from_item_error(result.error, "Heartbeat")
-            for result in answer.results
-        ]
-        return results, shapes.position_of(answer)
+        return list(map(outcome_reader(queue_pb2.HeartbeatJobResult), answer.results)), _position(answer, "position")
 
     async def complete_jobs(
         self, completions: Sequence[Completion], *, request_id: str, timeout_ms: int
     ) -> tuple[Sequence[OsqueueError | None], Position | None]:
         request = queue_pb2.CompleteJobsRequest(request_id=request_id)
-        add = request.completions.add
-        for job_id, worker_id, lease_token, result in completions:
-            # result=None leaves the field absent: a job without a result, not one with an empty result.
-            add(job_id=job_id, worker_id=worker_id, lease_token=lease_token, result=result)
+        write, add = writer(Completion, queue_pb2.CompleteJobRequest), request.completions.add
+        for completion in completions:
+            write(completion, add())
         answer = await self._link.call("CompleteJobs", request, timeout_ms)
-        return shapes.item_errors(answer.results, "completed"), shapes.commit_of(answer)
+        return list(map(outcome_reader(queue_pb2.CompleteJobResult), answer.results)), _position(answer, "commit")
 
     async def fail_job(self, failure: Failure, *, timeout_ms: int) -> Settled:
-        request = queue_pb2.FailJobRequest(
-            job_id=failure.job_id,
-            worker_id=failure.worker_id,
-            lease_token=failure.lease_token,
-            error=job_pb2.JobError(type=failure.error.type, message=failure.error.message),
-            retryable=failure.retryable,
-            retry_delay_ms=failure.retry_delay_ms,
-            request_id=failure.request_id,
-        )
-        answer = await self._link.call("FailJob", request, timeout_ms)
-        return Settled(answer.status, answer.run_at, shapes.commit_of(answer))
+        answer = await self._link.call("FailJob", to_message(failure, queue_pb2.FailJobRequest), timeout_ms)
+        return reader(Settled, queue_pb2.FailJobResponse)(answer)
 
     async def release_job(self, release: Release, *, timeout_ms: int) -> Settled:
-        request = queue_pb2.ReleaseJobRequest(
-            job_id=release.job_id,
-            worker_id=release.worker_id,
-            lease_token=release.lease_token,
-            request_id=release.request_id,
-        )
-        answer = await self._link.call("ReleaseJob", request, timeout_ms)
-        return Settled(answer.status, 0, shapes.commit_of(answer))
+        answer = await self._link.call("ReleaseJob", to_message(release, queue_pb2.ReleaseJobRequest), timeout_ms)
+        return reader(Settled, queue_pb2.ReleaseJobResponse)(answer)
 
     async def get_job(self, job_id: str, *, linearizable: bool, timeout_ms: int) -> JobAnswer:
         request = queue_pb2.GetJobRequest(job_id=job_id, linearizable=linearizable)
         answer = await self._link.call("GetJob", request, timeout_ms)
-        return JobAnswer(shapes.job(answer.job), shapes.position_of(answer))
+        return reader(JobAnswer, queue_pb2.GetJobResponse)(answer)
 
     async def wait_job(self, job_id: str, *, wait_ms: int, timeout_ms: int) -> JobAnswer:
         request = queue_pb2.WaitJobRequest(job_id=job_id, wait_ms=wait_ms)
         answer = await self._link.call("WaitJob", request, timeout_ms)
-        return JobAnswer(shapes.job(answer.job), shapes.position_of(answer))
+        return reader(JobAnswer, queue_pb2.WaitJobResponse)(answer)
 
     async def list_jobs(self, request: ListRequest, *, timeout_ms: int) -> JobPage:
-        message = queue_pb2.ListJobsRequest(
-            filter=None if request.filter is None else shapes.job_filter(request.filter),
-            view=shapes.VIEWS[request.view],
-            page_size=request.page_size,
-            page_token=request.page_token,
-            linearizable=request.linearizable,
-        )
-        answer = await self._link.call("ListJobs", message, timeout_ms)
-        return JobPage([shapes.job(job) for job in answer.jobs], answer.next_page_token, shapes.position_of(answer))
+        answer = await self._link.call("ListJobs", to_message(request, queue_pb2.ListJobsRequest), timeout_ms)
+        return reader(JobPage, queue_pb2.ListJobsResponse)(answer)
 
     async def get_stats(self, *, linearizable: bool, timeout_ms: int) -> Stats:
         request = queue_pb2.GetStatsRequest(linearizable=linearizable)
-        return shapes.stats(await self._link.call("GetStats", request, timeout_ms))
+        answer = await self._link.call("GetStats", request, timeout_ms)
+        return reader(Stats, queue_pb2.GetStatsResponse)(answer)
 
     async def cancel_job(self, job_id: str, *, request_id: str, timeout_ms: int) -> Change:
         request = queue_pb2.CancelJobRequest(job_id=job_id, request_id=request_id)
         answer = await self._link.call("CancelJob", request, timeout_ms)
-        return Change(job_id, answer.status, answer.cancel_requested)
+        return reader(Change, queue_pb2.CancelJobResponse)(answer, job_id)
 
     async def cancel_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
-        request = shapes.selection(queue_pb2.CancelJobsRequest(), selection)
-        answer = await self._link.call("CancelJobs", request, timeout_ms)
-        changes = [shapes.change(result, "cancelled") for result in answer.results]
-        return ChangePage(changes, answer.next_page_token, shapes.commit_of(answer))
+        answer = await self._link.call("CancelJobs", to_message(selection, queue_pb2.CancelJobsRequest), timeout_ms)
+        return reader(ChangePage, queue_pb2.CancelJobsResponse)(answer)
 
     async def retry_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
-        request = shapes.selection(queue_pb2.RetryJobsRequest(), selection)
-        answer = await self._link.call("RetryJobs", request, timeout_ms)
-        changes = [shapes.change(result, "retried") for result in answer.results]
-        return ChangePage(changes, answer.next_page_token, shapes.commit_of(answer))
+        answer = await self._link.call("RetryJobs", to_message(selection, queue_pb2.RetryJobsRequest), timeout_ms)
+        return reader(ChangePage, queue_pb2.RetryJobsResponse)(answer)
 
     async def explain_job(self, job_id: str, *, timeout_ms: int) -> Explanation:
         answer = await self._link.call("ExplainJob", queue_pb2.ExplainJobRequest(job_id=job_id), timeout_ms)
-        return Explanation(
-            status=answer.status,
-            reasons=[shapes.explain_reason(reason) for reason in answer.reasons],
-            message=answer.message,
-            run_at=answer.run_at,
-            jobs_ahead=answer.jobs_ahead,
-            workers=answer.workers,
-            worker_id=answer.worker_id,
-            lease_expires_at=answer.lease_expires_at,
-            finished_at=answer.finished_at,
-            error=shapes.job_error(answer),
-            position=shapes.position_of(answer),
-        )
+        return reader(Explanation, queue_pb2.ExplainJobResponse)(answer)
 
     async def watch_jobs(self, request: WatchRequest) -> AsyncIterator[WatchFrame]:
-        message = queue_pb2.WatchJobsRequest(
-            job_ids=request.job_ids, types=request.types, stats_interval_ms=request.stats_interval_ms
-        )
-        if request.after is not None:
-            message.after.epoch, message.after.sequence = request.after
-        async for frame in self._link.stream("WatchJobs", message):
-            yield shapes.watch_frame(frame)
+        read = reader(WatchFrame, queue_pb2.WatchJobsResponse)
+        async for frame in self._link.stream("WatchJobs", to_message(request, queue_pb2.WatchJobsRequest)):
+            yield read(frame)
+
+
+def _position(answer: Any, field: str) -> Position | None:
+    """Where the answer's changes are durable, or the durable state that it shows."""
+    found = getattr(answer, field)
+    return Position(found.epoch, found.sequence) if answer.HasField(field) else None

@@ -93,16 +93,17 @@ def _run(connection: Connection, which: "JobFilter | Sequence[str]", *, dry_run:
 
 
 async def _purge(calls: admin.Admin, which: "JobFilter | Sequence[str]", dry_run: bool) -> Purged:
+    from osqueue.api.item_errors import from_item_error
+    from osqueue.api.mapping import to_message
     from osqueue.job import JobFilter
-    from osqueue.transports.grpc_errors import from_item_error
-    from osqueue.transports.wire_shapes import job_filter
+    from osqueue.messages import Selection
     from osqueue_stubs.osqueue.v1.admin_pb2 import PurgeRequest
 
     if isinstance(which, JobFilter):
-        requests = [PurgeRequest(filter=job_filter(which), dry_run=dry_run)]
+        requests = [to_message(Selection(filter=which, dry_run=dry_run), PurgeRequest)]
     else:
         chunks = [which[start : start + IDS_PER_CALL] for start in range(0, len(which), IDS_PER_CALL)]
-        requests = [PurgeRequest(job_ids=chunk, dry_run=dry_run) for chunk in chunks]
+        requests = [to_message(Selection(chunk, dry_run=dry_run), PurgeRequest) for chunk in chunks]
     purged = Purged()
     for request in requests:
         while True:

@@ -314,7 +314,7 @@ class MemoryTransport:
         elif not job.finished:
             job.status = "cancelled"
         self.queue.changed("cancelled", job_id)
-        return Change(job_id, job.status, job.cancel_requested)
+        return Change(job_id, job.status, job.cancel_requested, commit=self.queue.position)
 
     async def cancel_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
         await self._enter("cancel_jobs")

@@ -277,6 +277,17 @@ async def test_answers_never_go_back(client, queue):
     await impatient.close()
 
 
+async def test_what_follows_a_cancellation_shows_it(client, queue):
+    job = await client.submit_job("t", 1)
+    queue.sequence = 10
+    impatient = OsqueueClient(transport=MemoryTransport(queue), max_retries=0)
+    await impatient.cancel_job(job.id)
+    queue.sequence = 8
+    with pytest.raises(BrokerLeadershipError, match="does not lead any more"):
+        await impatient.get_job(job.id)
+    await impatient.close()
+
+
 async def test_jobs_are_cancelled_and_revived_in_bulk(client):
     handles = await client.submit_jobs([new_job("t", n, max_attempts=1) for n in range(3)])
     await client.fail_job(await claim(client), "no")

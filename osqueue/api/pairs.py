@@ -1,0 +1,161 @@
+"""Which type of the SDK carries which message of the API, and what is left out on purpose.
+
+A field and an attribute of the same name belong together; only what differs stands here. A new field therefore needs an
+attribute in `osqueue.job` or `osqueue.messages`, and a row here only if the SDK does not want it: a test walks every
+field of every message and fails on one that is neither carried nor listed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from osqueue import messages
+from osqueue.job import Attempt, ClaimedJob, Job, JobError, JobFilter, Lease, Position, Progress, RetryPolicy
+from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """A type of the SDK and a message."""
+
+    sdk: type[Any]
+    message: type[Any]
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Attribute → the field that holds it, with dots for a field of a part: those whose names differ."""
+    given: tuple[str, ...] = ()
+    """Attributes, its own or those of its parts, that whoever reads an answer knows from the request."""
+    own: frozenset[str] = frozenset()
+    """Attributes that this message does not have; reading leaves them at their default."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Fields that the type does not carry, and why."""
+
+
+_BATCH_COMMIT = {"commit": "a batch has its own"}
+_CALL_NAME = {"request_id": "the batch names the call"}
+_IN_COUNTS = "the same as in counts, which is wider"
+
+PAIRS = (
+    Pair(Position, job_pb2.CommitPosition),
+    Pair(Position, job_pb2.ReadPosition, left_out={"commit_lag_ms": "Stats has it"}),
+    Pair(JobError, job_pb2.JobError),
+    Pair(RetryPolicy, job_pb2.RetryPolicy),
+    Pair(Progress, job_pb2.Progress),
+    Pair(Attempt, job_pb2.Attempt),
+    Pair(Job, job_pb2.JobInfo, left_out={"max_attempts_set": "max_attempts is 0 without it"}),
+    Pair(ClaimedJob, job_pb2.ClaimedJob, given=("worker_id",)),
+    Pair(JobFilter, job_pb2.JobFilter),
+    Pair(messages.Counts, job_pb2.JobCounts),
+    Pair(messages.Rates, queue_pb2.Rates),
+    Pair(messages.TypeStats, queue_pb2.TypeStats),
+    Pair(
+        messages.Stats,
+        queue_pb2.GetStatsResponse,
+        paths={"commit_lag_ms": "position.commit_lag_ms"},
+        left_out=dict.fromkeys(
+            ("total", "unclaimed", "in_progress", "completed_total", "scheduled", "dead", "cancelled"), _IN_COUNTS
+        ),
+    ),
+    # Submitting.
+    Pair(messages.JobSpec, queue_pb2.SubmitJobRequest, own=frozenset({"job_type"}), left_out=_CALL_NAME),
+    Pair(messages.Submitted, queue_pb2.SubmitJobResponse, left_out=_BATCH_COMMIT),
+    # Working.
+    Pair(messages.ClaimRequest, queue_pb2.ClaimJobsRequest),
+    Pair(messages.Claims, queue_pb2.ClaimJobsResponse, given=("worker_id",)),
+    Pair(messages.Heartbeat, queue_pb2.HeartbeatRequest),
+    Pair(messages.Renewal, queue_pb2.HeartbeatResponse, left_out={"position": "a batch has its own"}),
+    Pair(messages.Completion, queue_pb2.CompleteJobRequest, left_out=_CALL_NAME),
+    Pair(messages.Failure, queue_pb2.FailJobRequest),
+    Pair(messages.Release, queue_pb2.ReleaseJobRequest),
+    Pair(messages.Settled, queue_pb2.FailJobResponse),
+    Pair(messages.Settled, queue_pb2.ReleaseJobResponse, own=frozenset({"run_at"})),
+    Pair(Lease, queue_pb2.HeldLease, own=frozenset({"worker_id"})),
+    # Reading.
+    Pair(messages.JobAnswer, queue_pb2.GetJobResponse),
+    Pair(messages.JobAnswer, queue_pb2.WaitJobResponse, left_out={"finished": "the job's status says it"}),
+    Pair(messages.ListRequest, queue_pb2.ListJobsRequest),
+    Pair(
+        messages.JobPage,
+        queue_pb2.ListJobsResponse,
+        left_out={
+            **dict.fromkeys(("total", "unclaimed", "in_progress", "completed_total", "counts"), "get_stats tells them"),
+            "broker_address": "get_stats tells it",
+            "truncated": "next_page_token is set",
+        },
+    ),
+    Pair(messages.Explanation, queue_pb2.ExplainJobResponse),
+    Pair(messages.WatchRequest, queue_pb2.WatchJobsRequest),
+    Pair(messages.WatchFrame, queue_pb2.WatchJobsResponse),
+    Pair(messages.JobEvent, queue_pb2.JobEvent),
+    Pair(messages.Resync, queue_pb2.Resync),
+    # Steering.
+    Pair(messages.Selection, queue_pb2.CancelJobsRequest),
+    Pair(messages.Selection, queue_pb2.RetryJobsRequest),
+    Pair(messages.Selection, admin_pb2.PurgeRequest),
+    Pair(messages.Change, queue_pb2.CancelJobResponse, given=("job_id",), own=frozenset({"error"})),
+    Pair(
+        messages.Change,
+        queue_pb2.CancelJobResult,
+        paths={"status": "cancelled.status", "cancel_requested": "cancelled.cancel_requested"},
+        own=frozenset({"commit"}),
+        left_out={"cancelled.commit": "a batch has its own"},
+    ),
+    Pair(
+        messages.Change,
+        queue_pb2.RetryJobResult,
+        paths={"status": "retried.status"},
+        own=frozenset({"cancel_requested", "commit"}),
+        left_out={"retried.next_attempt": "get_job tells it"},
+    ),
+    Pair(messages.ChangePage, queue_pb2.CancelJobsResponse, paths={"changes": "results"}),
+    Pair(messages.ChangePage, queue_pb2.RetryJobsResponse, paths={"changes": "results"}),
+)
+"""Every type that carries a message."""
+
+OUTCOMES: dict[type[Any], type[Any] | None] = {
+    queue_pb2.SubmitJobResult: messages.Submitted,
+    queue_pb2.HeartbeatJobResult: messages.Renewal,
+    queue_pb2.CompleteJobResult: None,
+}
+"""The results of batches, each a success or an error, and what a success is in the SDK: a value, or nothing to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Enums are lower-case words in the SDK: DEAD is "dead". What stands for the unspecified value, and for one that a
+    newer broker sends (None: its number)."""
+
+    unspecified: str = "unspecified"
+    unknown: str | None = None
+
+
+WORDS = {
+    "osqueue.v1.AttemptOutcome": Words(unspecified="running", unknown="failed"),
+    "osqueue.v1.JobView": Words(unspecified=""),
+}
+"""The enums with words of their own; the others go by `Words()`."""
+
+_BATCH = "the SDK's calls travel in batches, of one if need be"
+_ADMIN = "operators' tools speak in messages"
+
+RPCS_LEFT_OUT = {
+    "SubmitJob": _BATCH,
+    "ClaimJob": _BATCH,
+    "Heartbeat": _BATCH,
+    "CompleteJob": _BATCH,
+    "Work": "workers claim with ClaimJobs, which passes gateways too",
+    **dict.fromkeys(
+        (
+            "GetState",
+            "GetStorageStats",
+            "GetHistory",
+            "PauseTypes",
+            "ResumeTypes",
+            "ListWorkers",
+            "GroupDead",
+            "Purge",
+            "StepDown",
+        ),
+        _ADMIN,
+    ),
+}
+"""The RPCs that the SDK's transports do not call, and why; their messages need no type."""
