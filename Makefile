@@ -8,7 +8,7 @@ ARGS   ?=
 
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help install demo serve test lint format stubs sync bench sim chaos proof docs wheel runtime lock release-proto clean
+.PHONY: help install demo serve test lint format stubs sync configuration bench sim chaos proof docs wheel runtime lock release-proto clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ lint: $(STAMP) ## Check style, types, imports, proto and the freshness of what i
 	python scripts/generate_stubs.py --check
 	python scripts/generate_api_comments.py --check
 	python scripts/generate_sync.py --check
+	python scripts/generate_configuration.py --check
+
+configuration: $(STAMP) ## Write the tables of docs/configuration.md from what the code knows.
+	$(BIN)/python scripts/generate_configuration.py
 
 format: $(STAMP) ## Rewrite Python and proto files in the project's style.
 	$(BIN)/ruff check --fix .

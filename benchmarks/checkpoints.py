@@ -18,10 +18,10 @@ from osqueue_service.broker import Broker
 from osqueue_service.clock import SystemClock
 from osqueue_service.engine.engine import Engine
 from osqueue_service.state.commands import Claim, Complete, CompleteItem, Submit
+from osqueue_service.storage.backends import price_tables
 from osqueue_service.storage.instrumented import InstrumentedStore
 from osqueue_service.storage.memory import MemoryBucket, MemoryStore
 from osqueue_service.storage.operations import Operation
-from osqueue_service.storage.usage import PRICES
 
 CHECKPOINT_JOBS = 1_000_000
 PUT_MS = 5.0
@@ -158,7 +158,7 @@ class _Requests:
         """What so many times these requests cost, by each price table."""
         dollars = {
             table: times * sum(count * prices.of(kind) for kind, count in self.counts.items()) / _MILLION
-            for table, prices in PRICES.items()
+            for table, prices in price_tables().items()
             if table != "none"
         }
         return ", ".join(f"{table} ${price:,.4f}" for table, price in dollars.items())

@@ -6,7 +6,6 @@ does nothing: what gRPC costs by itself).
 
 import asyncio
 import sys
-from pathlib import Path
 
 import grpc
 
@@ -33,7 +32,7 @@ def _memory_app(put_ms: float) -> App:
     clock, ids = SystemClock(), SystemIds()
     server = Server(ServerSettings(), settings.limits, clock=clock, ids=ids)
     store = InstrumentedStore(MemoryStore(clock=clock, put_ms=put_ms), clock)
-    opened = OpenedStore(store, store.usage, None, None)
+    opened = OpenedStore(store, store.usage)
     return App(settings, opened, server, clock=clock, ids=ids, on_loaded=settle_memory)
 
 
@@ -58,7 +57,7 @@ async def main(kind: str, argument: str = "0") -> None:
     if kind == "memory":
         app = _memory_app(float(argument))
     else:
-        settings = Settings(host="127.0.0.1", grpc_port=0, storage_backend="file", data_dir=str(Path(argument)))
+        settings = Settings(host="127.0.0.1", grpc_port=0, storage_backend="file", store={"OSQUEUE_DATA_DIR": argument})
         app = await build(settings)
     await app.start(stand_by=False)
     print(app.address, flush=True)

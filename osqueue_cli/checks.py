@@ -17,19 +17,19 @@ from osqueue_cli import output
 from osqueue_cli.connection import Connection
 from osqueue_service.app import store_settings
 from osqueue_service.clock import SystemClock
-from osqueue_service.config import SHARED_BACKENDS, Settings
+from osqueue_service.config import Settings
 from osqueue_service.errors import BrokerLeadershipError, ConfigError, StoreError
 from osqueue_service.ids import SystemIds
 from osqueue_service.log import LogCounters, Root, Settler
 from osqueue_service.log.reader import Reader
+from osqueue_service.storage.backends import BACKENDS
 from osqueue_service.storage.factory import open_store
 from osqueue_service.storage.selftest import prove_conditions
 
 FREE_BYTES_MIN = 1_000_000_000
 ANSWER_S = 10.0
 """How long a store may take to answer."""
-PACKAGES = ("grpcio", "protobuf", "pydantic", "msgspec", "aiohttp", "boto3", "google-cloud-storage")
-EXTRAS = {"s3": "boto3", "gcs": "google-cloud-storage"}
+PACKAGES = ("grpcio", "protobuf", "pydantic", "msgspec", "aiohttp")
 
 
 class Verdict(Enum):
@@ -63,7 +63,7 @@ def check_everything(overrides: Mapping[str, str], connection: Connection, *, ma
     logging.getLogger("osqueue_service.config").propagate = False
     try:
         settings = Settings.read(os.environ, overrides)
-        settings.addresses(settings.grpc_port)
+        settings.addresses(settings.grpc_port, shared=settings.backend.shared)
     except ConfigError as error:
         return [*checks, Check("settings", Verdict.PROBLEM, str(error), "correct the variable or the flag")]
     checks += check_settings(settings, unknown.messages)
@@ -83,7 +83,8 @@ async def _check_running(settings: Settings, connection: Connection, may_write: 
 def check_versions() -> Iterable[Check]:
     """Python, osqueue and what it stands on."""
     python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    found = ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name)))
+    names = [*PACKAGES, *(backend.package for backend in BACKENDS.values() if backend.package)]
+    found = ", ".join(f"{name} {version}" for name in names if (version := _version(name)))
     yield Check("versions", Verdict.OK, f"osqueue {_version('osqueue') or '(not installed)'}, {python}; {found}")
 
 
@@ -91,12 +92,13 @@ def check_settings(settings: Settings, warnings: list[str]) -> Iterable[Check]:
     """What the settings mean for callers, and whether their backend is installed."""
     for warning in warnings:
         yield Check("settings", Verdict.WARNING, warning, "correct its name, or unset it")
-    backend = settings.storage_backend
-    extra = EXTRAS.get(backend)
-    if extra is not None and not _version(extra):
-        yield Check("settings", Verdict.PROBLEM, f"{backend} needs {extra}", f"pip install 'osqueue[{backend}]'")
-    if backend == "memory":
-        yield Check("settings", Verdict.WARNING, "memory keeps nothing", "choose STORAGE_BACKEND=file, s3 or gcs")
+    backend = settings.backend
+    if backend.package and not _version(backend.package):
+        fix = f"pip install 'osqueue[{backend.name}]'"
+        yield Check("settings", Verdict.PROBLEM, f"{backend.name} needs {backend.package}", fix)
+    if not backend.lasting:
+        others = ", ".join(each.name for each in BACKENDS.values() if each.lasting)
+        yield Check("settings", Verdict.WARNING, f"{backend.name} keeps nothing", f"choose STORAGE_BACKEND={others}")
     if settings.token:
         yield Check("access", Verdict.OK, "callers need OSQUEUE_TOKEN")
     elif settings.allow_remote:
@@ -108,20 +110,21 @@ def check_settings(settings: Settings, warnings: list[str]) -> Iterable[Check]:
 async def check_storage(settings: Settings, may_write: bool) -> list[Check]:
     """Whether the store answers, keeps its conditions, and what lies in it."""
     clock, ids = SystemClock(), SystemIds()
-    backend = settings.storage_backend
-    if backend == "memory":
+    backend = settings.backend
+    if not backend.lasting:
         return []
-    if backend == "file":
-        checks = check_directory(Path(settings.data_dir))
+    directory = backend.values(settings.store).get("OSQUEUE_DATA_DIR")
+    if directory:
+        checks = check_directory(Path(directory))
         if checks:
             return checks
     try:
-        store = open_store(store_settings(settings), clock, ids, read_only=backend == "file").store
+        store = open_store(store_settings(settings), clock, ids, read_only=not backend.shared).store
     except (ConfigError, BrokerLeadershipError) as error:
         return [Check("storage", Verdict.PROBLEM, str(error), "correct the settings of the storage")]
     try:
         async with asyncio.timeout(ANSWER_S):
-            if backend in SHARED_BACKENDS and may_write:
+            if backend.shared and may_write:
                 await prove_conditions(store, clock, ids)
             root = await Reader(Settler(store, clock, ids, LogCounters())).root()
     except ConfigError as error:
@@ -132,7 +135,7 @@ async def check_storage(settings: Settings, may_write: bool) -> list[Check]:
         return [Check("storage", Verdict.PROBLEM, f"{store.description}: {problem}", fix)]
     finally:
         await store.close()
-    proved = "; it keeps the conditions of puts" if backend in SHARED_BACKENDS and may_write else ""
+    proved = "; it keeps the conditions of puts" if backend.shared and may_write else ""
     return [Check("storage", Verdict.OK, f"{store.description}{proved}"), *check_root(root, settings)]
 
 

@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -136,9 +135,9 @@ async def start_broker(children: Children, directory: Path, port: int) -> Child:
 
     Only the token of the environment holds, because clients take it from there too.
     """
-    from osqueue_service.config import LIMIT_PREFIX, Settings
+    from osqueue_service.config import LIMIT_PREFIX, known_settings
 
-    names = [each.metadata["name"] for each in fields(Settings)]
+    names = list(known_settings())
     names += [name for name in os.environ if name.startswith(LIMIT_PREFIX)]
     return await children.start(
         "broker", "osqueue_cli.child", "broker",

@@ -20,8 +20,9 @@ T = TypeVar("T")
 def look(overrides: Mapping[str, str], work: Callable[[Settler], Awaitable[T]]) -> T:
     """Do the work on the store that environment and flags name."""
     settings = Settings.read(os.environ, overrides)
-    if settings.storage_backend == "memory":
-        raise Failure("the memory backend lies in its broker's memory: there is nothing to look at", Exit.CONFIG)
+    if not settings.backend.lasting:
+        name = settings.backend.name
+        raise Failure(f"the {name} backend lies in its broker's memory: there is nothing to look at", Exit.CONFIG)
 
     async def session() -> T:
         clock, ids = SystemClock(), SystemIds()

@@ -14,7 +14,7 @@ from typing import Any
 from osqueue_service.broker import Broker, Role
 from osqueue_service.broker_metrics import broker_families
 from osqueue_service.clock import Clock, SystemClock
-from osqueue_service.config import SHARED_BACKENDS, Settings
+from osqueue_service.config import Settings
 from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.errors import ConfigError
 from osqueue_service.ids import IdSource, SystemIds
@@ -23,10 +23,12 @@ from osqueue_service.memory_policy import settle_memory
 from osqueue_service.metrics import Registry
 from osqueue_service.metrics_page import MetricsPage
 from osqueue_service.rpc.server import Server, ServerSettings
-from osqueue_service.storage.factory import OpenedStore, StoreSettings, open_store
+from osqueue_service.storage import ObjectStore
+from osqueue_service.storage.backends import price_table_named
+from osqueue_service.storage.factory import OpenedStore, StoreSettings, open_store, surround
 from osqueue_service.storage.selftest import prove_conditions
 from osqueue_service.storage.throttled import ThrottleLimits
-from osqueue_service.storage.usage import PRICES
+from osqueue_service.storage.usage import FREE, PriceTable
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +49,12 @@ class App:
         queue_clock: Clock | None = None,
         ids: IdSource,
         on_loaded: Callable[[], None],
+        poll_ms: float = POLL_MS,
+        leave_open: bool = False,
     ) -> None:
-        http, grpc = settings.addresses(server.port)
-        if opened.file is not None:
-            opened.file.acquire_ownership(grpc)
+        """`leave_open`: whoever gave the store closes it."""
+        shared = opened.exclusive is None
+        http, grpc = settings.addresses(server.port, shared=shared)
         self.settings = settings
         self.server = server
         self.storage = opened
@@ -60,11 +64,10 @@ class App:
             clock=clock,
             queue_clock=queue_clock,
             ids=ids,
-            heartbeat=_heartbeat(settings),
+            heartbeat=_heartbeat(settings, poll_ms),
             settings=EngineSettings(settings.group_commit_interval_ms, settings.commit_spacing_ms),
             limits=settings.limits,
-            # Nobody else can know what is in this process's memory, or in a directory that it has locked.
-            sole_owner=settings.storage_backend not in SHARED_BACKENDS,
+            sole_owner=not shared,
             follow=settings.warm_standby,
             on_loaded=on_loaded,
             on_role=self._on_role,
@@ -84,6 +87,9 @@ class App:
         )
         self._clock = clock
         self._ids = ids
+        self._leave_open = leave_open
+        if opened.exclusive is not None:
+            opened.exclusive.own(grpc)
 
     @property
     def address(self) -> str:
@@ -93,13 +99,14 @@ class App:
     async def start(self, *, stand_by: bool = True) -> None:
         """Serve; then lead as soon as nobody else does. Without `stand_by`, return once this broker leads, or raise
         `BrokerLeadershipError` when another one is active."""
-        if self.settings.storage_backend in SHARED_BACKENDS:
+        shared = self.storage.exclusive is None
+        if shared:
             await prove_conditions(self.storage.store, self._clock, self._ids)
         if self._page is not None:
             await self._page.start()
         await self.server.start(self.broker, self.storage)
         log.info("listening on %s:%d; the queue is in %s", self.server.host, self.server.port, self._location)
-        if guessed := self.settings.guessed_addresses:
+        if guessed := self.settings.guessed_addresses(shared=shared):
             addresses = self.broker.addresses
             log.info(
                 "others are told to dial %s (gRPC) and %s (HTTP); if they cannot, set %s",
@@ -113,7 +120,10 @@ class App:
         await self.server.stop()
         if self._page is not None:
             await self._page.stop()
-        await self.storage.store.close()
+        if self.storage.exclusive is not None:
+            self.storage.exclusive.disown()
+        if not self._leave_open:
+            await self.storage.store.close()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then stop in order; a second signal ends the process at once. Raises what
@@ -144,27 +154,42 @@ class App:
 async def build(
     settings: Settings,
     *,
+    store: ObjectStore | None = None,
     clock: Clock | None = None,
     queue_clock: Clock | None = None,
     ids: IdSource | None = None,
     on_loaded: Callable[[], None] = settle_memory,
+    poll_ms: float = POLL_MS,
 ) -> App:
     """Bind the port, open the store, and put the broker together; nothing is served yet.
 
-    `queue_clock` gives the queue's own time, by default the `clock`'s. `on_loaded` is called when a state has just been
-    built; the default takes it out of the garbage collector's sight, which suits a process that is only a broker.
+    `store`: a store that is open already and stays so, instead of the one that the settings name. `queue_clock` gives
+    the queue's own time, by default the `clock`'s. `on_loaded` is called when a state has just been built; the default
+    takes it out of the garbage collector's sight, which suits a process that is only a broker. `poll_ms` is how often a
+    standby looks at the root; more often when the heartbeat's timeout is short.
 
     `ConfigError` names the setting that is wrong, the port that is taken or the store that cannot be opened;
-    `BrokerLeadershipError` the live owner of a data directory.
+    `BrokerLeadershipError` the live owner of a store that has one broker at a time.
     """
     clock, ids = clock or SystemClock(), ids or SystemIds()
     server = Server(_server_settings(settings), settings.limits, clock=clock, ids=ids)
     try:
-        opened = open_store(store_settings(settings), clock, ids)
+        opened = _opened(settings, store, clock, ids)
         try:
-            return App(settings, opened, server, clock=clock, queue_clock=queue_clock, ids=ids, on_loaded=on_loaded)
+            return App(
+                settings,
+                opened,
+                server,
+                clock=clock,
+                queue_clock=queue_clock,
+                ids=ids,
+                on_loaded=on_loaded,
+                poll_ms=poll_ms,
+                leave_open=store is not None,
+            )
         except BaseException:
-            await opened.store.close()
+            if store is None:
+                await opened.store.close()
             raise
     except BaseException:
         await server.stop()
@@ -173,26 +198,32 @@ async def build(
 
 def store_settings(settings: Settings) -> StoreSettings:
     """What the settings say of the store."""
-    backend = settings.storage_backend
-    s3 = backend == "s3"
-    prices = settings.storage_prices or (backend if backend in PRICES else "none")
+    backend = settings.backend
     return StoreSettings(
-        backend=backend,
-        bucket=settings.s3_bucket if s3 else settings.gcs_bucket,
-        region=settings.s3_region,
-        prefix=settings.s3_prefix if s3 else settings.gcs_prefix,
-        endpoint_url=settings.s3_endpoint_url if s3 else settings.gcs_endpoint_url,
-        data_dir=Path(settings.data_dir),
-        limits=ThrottleLimits(
-            settings.max_reads_per_minute, settings.max_writes_per_minute, settings.max_writes_per_day
-        ),
-        prices=PRICES[prices],
+        backend,
+        settings.store,
+        limits=_throttle_limits(settings),
+        prices=_prices(settings, backend.default_prices),
     )
 
 
-def _heartbeat(settings: Settings) -> Heartbeat:
-    poll_ms = min(POLL_MS, settings.heartbeat_timeout_ms / 4)
-    return Heartbeat(settings.heartbeat_interval_ms, settings.heartbeat_timeout_ms, poll_ms)
+def _opened(settings: Settings, store: ObjectStore | None, clock: Clock, ids: IdSource) -> OpenedStore:
+    if store is None:
+        return open_store(store_settings(settings), clock, ids)
+    return surround(store, clock, limits=_throttle_limits(settings), prices=_prices(settings, FREE))
+
+
+def _throttle_limits(settings: Settings) -> ThrottleLimits:
+    return ThrottleLimits(settings.max_reads_per_minute, settings.max_writes_per_minute, settings.max_writes_per_day)
+
+
+def _prices(settings: Settings, default: PriceTable) -> PriceTable:
+    return price_table_named(settings.storage_prices) if settings.storage_prices else default
+
+
+def _heartbeat(settings: Settings, poll_ms: float) -> Heartbeat:
+    timeout_ms = settings.heartbeat_timeout_ms
+    return Heartbeat(settings.heartbeat_interval_ms, timeout_ms, min(poll_ms, timeout_ms / 4))
 
 
 def _server_settings(settings: Settings) -> ServerSettings:

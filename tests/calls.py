@@ -128,12 +128,12 @@ def holder(claimed: queue_pb2.ClaimJobResponse, worker_id: str = "w1") -> dict[s
 
 
 @asynccontextmanager
-async def broker_over(store: ObjectStore, *, stand_by: bool = False, **settings: Any) -> AsyncIterator[App]:
+async def broker_over(store: ObjectStore, /, *, stand_by: bool = False, **settings: Any) -> AsyncIterator[App]:
     """A broker over a store of the test's own, which other brokers may share."""
     clock, ids = SystemClock(), SystemIds()
     chosen = Settings(host="127.0.0.1", grpc_port=0, **settings)
     server = Server(ServerSettings(), chosen.limits, clock=clock, ids=ids)
-    opened = OpenedStore(store, StoreUsage(clock), None, None)
+    opened = OpenedStore(store, StoreUsage(clock))
     app = App(chosen, opened, server, clock=clock, ids=ids, on_loaded=lambda: None)
     try:
         await app.start(stand_by=stand_by)

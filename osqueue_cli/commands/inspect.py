@@ -11,7 +11,7 @@ from osqueue_cli.connection import json_option
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 from osqueue_cli.records import object_json, struct_json
-from osqueue_cli.settings import STORAGE, settings_options
+from osqueue_cli.settings import settings_options, storage_flags
 from osqueue_cli.shapes import bytes_field
 from osqueue_cli.storage import look
 from osqueue_service.engine.rebuild import Rebuild
@@ -34,7 +34,7 @@ PAGE_KEYS = 1_000
 @click.option(
     "--salvage", is_flag=True, help="With --jobs: of a damaged queue, what can be read before the first damage."
 )
-@settings_options(storage_default="file", only=STORAGE)
+@settings_options(storage_default="file", only=storage_flags())
 @json_option
 def inspect(
     key: str | None, listing: bool, jobs: bool, salvage: bool, as_json: bool, overrides: Mapping[str, str]

@@ -9,7 +9,7 @@ from osqueue_cli import output
 from osqueue_cli.connection import json_option
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
-from osqueue_cli.settings import STORAGE, settings_options
+from osqueue_cli.settings import settings_options, storage_flags
 from osqueue_cli.storage import look
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.limits import DEFAULT_LIMITS
@@ -21,7 +21,7 @@ from osqueue_service.state.state import State
 
 
 @click.command()
-@settings_options(storage_default="file", only=STORAGE)
+@settings_options(storage_default="file", only=storage_flags())
 @json_option
 def verify(as_json: bool, overrides: Mapping[str, str]) -> None:
     """Check every object of the queue.

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from osqueue_service.clock import Clock, SystemClock
 from osqueue_service.errors import (
+    BrokerLeadershipError,
     ConfigError,
     StoreDenied,
     StoreError,
@@ -36,14 +37,14 @@ from osqueue_service.storage.bodies import read_all, write_all
 from osqueue_service.storage.directory import DataDirectory
 from osqueue_service.storage.folders import Folders, keys_in
 from osqueue_service.storage.keys import check_key, check_prefix
-from osqueue_service.storage.store import StoredObject
+from osqueue_service.storage.store import ExclusiveStore, StoredObject
 from osqueue_service.storage.threads import StoreThreads
 
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _OUT_OF_HANDLES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
-class FileStore:
+class FileStore(ExclusiveStore):
     """An `ObjectStore` in a data directory. Open it with `FileStore.open`."""
 
     def __init__(self, directory: DataDirectory, *, threads: int, clock: Clock, ids: IdSource, read_only: bool) -> None:
@@ -120,6 +121,16 @@ class FileStore:
             raise ConfigError(
                 f"data directory {self._directory.path}: {error}; check that it can be written"
             ) from error
+
+    def own(self, address: str) -> None:
+        if self.owned:
+            raise BrokerLeadershipError(
+                f"{self.description} is in use by another broker of this process: stop that one"
+            )
+        self.acquire_ownership(address)
+
+    def disown(self) -> None:
+        self._directory.release()
 
     async def read(self, key: str) -> StoredObject | None:
         check_key(key)

@@ -8,9 +8,9 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
 from osqueue_service.clock import Clock, SystemClock
-from osqueue_service.errors import StoreRefused
+from osqueue_service.errors import BrokerLeadershipError, StoreRefused
 from osqueue_service.storage.keys import check_key, check_prefix
-from osqueue_service.storage.store import StoredObject
+from osqueue_service.storage.store import ExclusiveStore, StoredObject
 
 
 class MemoryBucket:
@@ -23,6 +23,8 @@ class MemoryBucket:
         self._objects: dict[str, StoredObject] = {}
         self._keys: list[str] = []
         self._writes = 0
+        self.owner: str | None = None
+        """Where the broker is that owns it; None when there is none."""
 
     def get(self, key: str) -> StoredObject | None:
         return self._objects.get(key)
@@ -50,7 +52,7 @@ class MemoryBucket:
             del self._keys[bisect_left(self._keys, key)]
 
 
-class MemoryStore:
+class MemoryStore(ExclusiveStore):
     """An `ObjectStore` over a `MemoryBucket`.
 
     `put_ms` and `read_ms` are waited before each write (deletes included) and each read
@@ -70,10 +72,26 @@ class MemoryStore:
         self._clock = clock if clock is not None else SystemClock()
         self.put_ms = put_ms
         self.read_ms = read_ms
+        self._owns = False
 
     @property
     def description(self) -> str:
         return "memory"
+
+    def own(self, address: str) -> None:
+        if self.bucket.owner is not None:
+            raise BrokerLeadershipError(
+                f"this store in memory is in use by the broker at {self.bucket.owner}: stop that broker, or give each "
+                "its own store",
+                leader=self.bucket.owner,
+            )
+        self.bucket.owner = address
+        self._owns = True
+
+    def disown(self) -> None:
+        if self._owns:
+            self.bucket.owner = None
+            self._owns = False
 
     async def read(self, key: str) -> StoredObject | None:
         check_key(key)
@@ -108,4 +126,5 @@ class MemoryStore:
         self.bucket.remove(key)
 
     async def close(self) -> None:
-        """Nothing to release: the bucket may be shared."""
+        """Only the ownership is there to release: the bucket may be shared."""
+        self.disown()

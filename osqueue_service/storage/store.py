@@ -17,6 +17,7 @@ not be used any more, so it cannot be settled. No implementation retries a condi
 a retry that meets its own first try would be reported as refused.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -62,3 +63,17 @@ class ObjectStore(Protocol):
     async def close(self) -> None:
         """Release threads, connections and locks. Idempotent; no call may follow."""
         ...
+
+
+class ExclusiveStore(ABC):
+    """Derive a store from this when only one broker at a time can use it, because it lies in this process or behind a
+    lock: its broker then leads without waiting for anybody's silence, and has no standby."""
+
+    @abstractmethod
+    def own(self, address: str) -> None:
+        """Own the store for one broker, reached at `address`, until `disown`, `close` or the end of the process: every
+        earlier owner is then proved dead. `BrokerLeadershipError` names the owner that is alive."""
+
+    @abstractmethod
+    def disown(self) -> None:
+        """Leave the store to the next broker. Idempotent."""

@@ -37,14 +37,8 @@ class PriceTable:
                 return self.put
 
 
-# List prices of late 2026 in the providers' cheapest regions, storage and traffic left out.
-PRICES = {
-    "none": PriceTable(),
-    "s3": PriceTable(put=5.00, get=0.40, list=5.00),
-    "s3-express": PriceTable(put=1.13, get=0.03, list=1.13),
-    "gcs": PriceTable(put=5.00, get=0.40, list=5.00),
-    "r2": PriceTable(put=4.50, get=0.36, list=4.50),
-}
+FREE = PriceTable()
+"""Where requests cost nothing, or nobody said what they cost."""
 
 
 class RecentLatency:
@@ -122,7 +116,7 @@ class OperationUsage:
 class StoreUsage:
     """The figures of one store since `since_ms` (wall clock)."""
 
-    def __init__(self, clock: Clock, prices: PriceTable = PRICES["none"]) -> None:
+    def __init__(self, clock: Clock, prices: PriceTable = FREE) -> None:
         self._clock = clock
         self.since_ms = clock.wall_ms()
         self.prices = prices

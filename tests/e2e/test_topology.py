@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 from osqueue import OsqueueClient
 from osqueue_cli.cli import SECTIONS
 from osqueue_cli.commands.gateway import VARIABLES
-from osqueue_service.config import Settings
+from osqueue_service.config import known_settings
 from tests import servers
 
 pytestmark = pytest.mark.e2e
@@ -96,7 +95,7 @@ FOREIGN = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "MINIO_ROOT_USER", "MIN
 
 def test_the_containers_are_given_settings_that_exist() -> None:
     given = set(re.findall(r"^\s+([A-Z][A-Z0-9_]+):", COMPOSE, re.MULTILINE))
-    known = {each.metadata["name"] for each in fields(Settings)} | set(VARIABLES.values()) | {"LOG_FORMAT"} | FOREIGN
+    known = set(known_settings()) | set(VARIABLES.values()) | {"LOG_FORMAT"} | FOREIGN
     assert {"S3_ENDPOINT_URL", "BROKER_GRPC_ADDRESSES"} <= given
     assert given <= known
 

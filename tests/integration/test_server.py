@@ -47,7 +47,12 @@ class TestThePort:
             port = probe.getsockname()[1]
         with pytest.raises(ConfigError):
             await build(
-                Settings(host="127.0.0.1", grpc_port=port, storage_backend="file", data_dir=str(tmp_path / "file"))
+                Settings(
+                    host="127.0.0.1",
+                    grpc_port=port,
+                    storage_backend="file",
+                    store={"OSQUEUE_DATA_DIR": str(tmp_path / "file")},
+                )
             )
         async with broker_in_process(settings={"BROKER_GRPC_PORT": str(port)}) as app:
             assert app.server.port == port
@@ -90,7 +95,7 @@ class TestHealth:
 
     async def test_a_standby_lives_and_does_not_lead_until_it_does(self):
         bucket = MemoryBucket()
-        shared = {"storage_backend": "s3", "s3_bucket": "b"}
+        shared = {"storage_backend": "s3", "store": {"S3_BUCKET": "b"}}
         async with (
             broker_over(MemoryStore(bucket), **shared) as leader,
             broker_over(MemoryStore(bucket), stand_by=True, **shared) as standby,

@@ -45,13 +45,9 @@ def test_flags_win_over_the_environment():
         ("BROKER_ADVERTISE_ADDRESS", "broker-1.internal:8081", "advertise_address", "broker-1.internal:8081"),
         ("BROKER_HTTP_ADDRESS", "[::1]:80", "http_address", "[::1]:80"),
         ("STORAGE_BACKEND", "FILE", "storage_backend", "file"),
-        ("OSQUEUE_DATA_DIR", "/var/lib/osqueue", "data_dir", "/var/lib/osqueue"),
         ("S3_MAX_WRITES_PER_DAY", "20000", "max_writes_per_day", 20_000),
         ("GROUP_COMMIT_INTERVAL_MS", "0", "group_commit_interval_ms", 0),
         ("COMMIT_SPACING_MS", "200", "commit_spacing_ms", 200),
-        ("S3_ENDPOINT_URL", "http://127.0.0.1:9000", "s3_endpoint_url", "http://127.0.0.1:9000"),
-        ("STORAGE_EMULATOR_HOST", "http://localhost:4443", "gcs_endpoint_url", "http://localhost:4443"),
-        ("STORAGE_EMULATOR_HOST", "localhost:4443", "gcs_endpoint_url", "http://localhost:4443"),
         ("BROKER_WARM_STANDBY", "0", "warm_standby", False),
         ("OSQUEUE_ALLOW_REMOTE", "1", "allow_remote", True),
         ("OSQUEUE_ALLOW_REMOTE", "false", "allow_remote", False),
@@ -63,6 +59,19 @@ def test_flags_win_over_the_environment():
 )
 def test_each_setting_is_read(name, value, field, read):
     assert getattr(Settings.read({name: value}), field) == read
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("OSQUEUE_DATA_DIR", "/var/lib/osqueue", "/var/lib/osqueue"),
+        ("S3_ENDPOINT_URL", "http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("STORAGE_EMULATOR_HOST", "http://localhost:4443", "http://localhost:4443"),
+        ("STORAGE_EMULATOR_HOST", "localhost:4443", "http://localhost:4443"),
+    ],
+)
+def test_each_setting_of_a_backend_is_read(name, value, read):
+    assert Settings.read({name: value}).store == {name: read}
 
 
 @pytest.mark.parametrize(
@@ -171,33 +180,33 @@ def test_credentials_in_an_address_are_refused_without_being_shown(name):
 
 class TestAddresses:
     def test_on_one_machine_they_need_not_be_said(self):
-        assert Settings(storage_backend="file").addresses(8081) == ("127.0.0.1:8080", "127.0.0.1:8081")
+        assert Settings(storage_backend="file").addresses(8081, shared=False) == ("127.0.0.1:8080", "127.0.0.1:8081")
 
     def test_a_host_that_others_can_dial_is_enough(self):
-        settings = Settings(host="10.0.0.7", storage_backend="s3", s3_bucket="b")
-        assert settings.addresses(8081) == ("10.0.0.7:8080", "10.0.0.7:8081")
+        settings = Settings(host="10.0.0.7", storage_backend="s3", store={"S3_BUCKET": "b"})
+        assert settings.addresses(8081, shared=True) == ("10.0.0.7:8080", "10.0.0.7:8081")
 
     def test_ipv6_is_bracketed(self):
-        assert Settings(host="fe80::7").addresses(1) == ("[fe80::7]:8080", "[fe80::7]:1")
+        assert Settings(host="fe80::7").addresses(1, shared=False) == ("[fe80::7]:8080", "[fe80::7]:1")
 
     @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
     def test_with_a_wildcard_and_a_shared_store_they_are_this_machines_own(self, host):
-        settings = Settings(host=host, storage_backend="gcs", gcs_bucket="b", http_address="a:1")
-        assert settings.addresses(8081, outward=lambda: "10.0.0.7") == ("a:1", "10.0.0.7:8081")
-        assert settings.guessed_addresses == ["BROKER_ADVERTISE_ADDRESS"]
+        settings = Settings(host=host, storage_backend="gcs", store={"GCS_BUCKET": "b"}, http_address="a:1")
+        assert settings.addresses(8081, shared=True, outward=lambda: "10.0.0.7") == ("a:1", "10.0.0.7:8081")
+        assert settings.guessed_addresses(shared=True) == ["BROKER_ADVERTISE_ADDRESS"]
 
     def test_a_machine_without_a_way_to_others_says_its_loopback(self):
-        settings = Settings(storage_backend="s3", s3_bucket="b")
-        assert settings.addresses(8081, outward=lambda: "") == ("127.0.0.1:8080", "127.0.0.1:8081")
+        settings = Settings(storage_backend="s3", store={"S3_BUCKET": "b"})
+        assert settings.addresses(8081, shared=True, outward=lambda: "") == ("127.0.0.1:8080", "127.0.0.1:8081")
 
     def test_the_first_osqueues_documented_environment_is_enough(self):
         settings = Settings.read({"STORAGE_BACKEND": "s3", "S3_BUCKET": "jobs", "S3_REGION": "eu-central-1"})
-        assert settings.addresses(8081, outward=lambda: "fd00::7") == ("[fd00::7]:8080", "[fd00::7]:8081")
+        assert settings.addresses(8081, shared=True, outward=lambda: "fd00::7") == ("[fd00::7]:8080", "[fd00::7]:8081")
 
-    @pytest.mark.parametrize("settings", [Settings(), Settings(host="h", storage_backend="s3", s3_bucket="b")])
-    def test_nothing_is_guessed_where_others_know_it_or_there_are_none(self, settings):
-        assert settings.guessed_addresses == []
+    def test_nothing_is_guessed_where_others_know_it_or_there_are_none(self):
+        assert Settings().guessed_addresses(shared=False) == []
+        assert Settings(host="h").guessed_addresses(shared=True) == []
 
     def test_what_is_said_wins(self):
         settings = Settings(advertise_address="a:1", http_address="b:2")
-        assert settings.addresses(8081) == ("b:2", "a:1")
+        assert settings.addresses(8081, shared=True) == ("b:2", "a:1")

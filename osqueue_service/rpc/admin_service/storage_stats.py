@@ -6,11 +6,10 @@ from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import durable_position
 from osqueue_service.storage.factory import OpenedStore
 from osqueue_service.storage.throttled import ThrottleStats
-from osqueue_service.storage.usage import PRICES, StoreUsage
+from osqueue_service.storage.usage import FREE, StoreUsage
 from osqueue_stubs.osqueue.v1 import admin_pb2
 
 _DAY_MS = 86_400_000
-_BACKENDS = {"gs": "gcs"}
 
 
 class StorageStats:
@@ -25,11 +24,9 @@ class StorageStats:
         self, request: admin_pb2.GetStorageStatsRequest, context: Context
     ) -> admin_pb2.GetStorageStatsResponse:
         storage, counters = self._storage, self._broker.counters
-        location = storage.store.description
-        scheme = location.partition(":")[0]
         response = admin_pb2.GetStorageStatsResponse(
-            backend=_BACKENDS.get(scheme, scheme),
-            location=location,
+            backend=storage.kind,
+            location=storage.store.description,
             commits=counters.segments,
             records=counters.records,
             segment_bytes=counters.segment_bytes,
@@ -42,7 +39,7 @@ class StorageStats:
         )
         if storage.throttle is not None:
             response.throttle.CopyFrom(_throttle(storage.throttle.stats))
-        if storage.usage.prices != PRICES["none"]:
+        if storage.usage.prices != FREE:
             completed = self._broker.engine.figures.completed if self._broker.is_leader else 0
             response.cost.CopyFrom(_cost(storage.usage, self._clock.wall_ms(), completed))
         if self._broker.is_leader:

@@ -6,11 +6,12 @@ import pytest
 
 from osqueue_service.errors import StoreDenied, StoreError, StoreFailed, StoreRefused, StoreUnavailable, StoreUnknown
 from osqueue_service.metrics import Registry
+from osqueue_service.storage.backends import price_tables
 from osqueue_service.storage.instrumented import InstrumentedStore
 from osqueue_service.storage.memory import MemoryStore
 from osqueue_service.storage.operations import Operation
 from osqueue_service.storage.store import StoredObject
-from osqueue_service.storage.usage import PRICES, PriceTable, RecentLatency, StoreUsage
+from osqueue_service.storage.usage import PriceTable, RecentLatency, StoreUsage
 from tests.unit.storage.manual_clock import ImpatientClock, ManualClock
 
 
@@ -98,12 +99,12 @@ async def test_costs_what_the_price_table_says_refusals_included() -> None:
     await store.delete("a")
     assert store.usage.cost == pytest.approx((2 * 5 + 0.4 + 6) / 1_000_000)
     assert StoreUsage(clock).cost == 0
-    assert PRICES["s3"].put == 5.00
+    assert price_tables()["s3"].put == 5.00
 
 
 async def test_shows_its_figures_as_metrics() -> None:
     clock = ImpatientClock()
-    store = InstrumentedStore(MemoryStore(clock=clock, put_ms=3), clock, StoreUsage(clock, PRICES["s3"]))
+    store = InstrumentedStore(MemoryStore(clock=clock, put_ms=3), clock, StoreUsage(clock, price_tables()["s3"]))
     await store.put_if_absent("a", b"12345")
     with pytest.raises(StoreRefused):
         await store.put_if_absent("a", b"67890")
