@@ -26,6 +26,11 @@ _SHOWN_JOBS_MAX = 1_000
 TAIL_COMMITS_MAX = 8_192
 """Commits behind the last checkpoint at which another is written however little they changed: a recovery reads each."""
 
+RETRY_MS = 1_000
+"""A checkpoint that failed is tried again with the first commit after this long, then twice as long, and so on,"""
+RETRY_MS_MAX = 300_000
+"""up to this."""
+
 
 def changes_of(state: State) -> int:
     """How often a job was changed since the queue began."""
@@ -46,6 +51,8 @@ class Checkpointer:
         self._changes_before: int | None = None
         """As of the last checkpoint of this term. How much earlier leaders changed since theirs is not known: the first
         one goes by the weight of the log alone."""
+        self._not_before_ms = float("-inf")
+        self._retry_ms = RETRY_MS
         self.written = 0
         """Checkpoints that became the recovery point in this term."""
 
@@ -55,7 +62,7 @@ class Checkpointer:
 
     def consider(self) -> None:
         """Begin a checkpoint if a recovery would have to read more log than state."""
-        if not self.running and self._is_due():
+        if not self.running and self._clock.monotonic_ms() >= self._not_before_ms and self._is_due():
             self._task = asyncio.get_running_loop().create_task(self._write(), name="checkpoint")
             self._task.add_done_callback(self._on_end)
 
@@ -89,7 +96,7 @@ class Checkpointer:
         # No await between these lines: the snapshot is of exactly this commit.
         sequence = self._term.appender.next_sequence - 1
         shown = seed_jobs(self._state) if self._state.live <= _SHOWN_JOBS_MAX else []
-        self._changes_before = changes_of(self._state)
+        changes_before, self._changes_before = self._changes_before, changes_of(self._state)
         snapshot = Snapshot(self._state)
         try:
             await self._term.publish_checkpoint(
@@ -99,9 +106,17 @@ class Checkpointer:
                 self._state.counters.completed,
             )
             self.written += 1
+            self._retry_ms = RETRY_MS
         except NotLeader as reason:
             # Safe: the state lives in the log all the same, and the next leader writes its own checkpoints.
             log.info("the checkpoint after commit %d was given up: %s", sequence, reason)
+        except Exception:
+            # Without it a recovery reads more log, and nothing else is wrong: no reason to lead no more.
+            self._changes_before = changes_before
+            if self._retry_ms == RETRY_MS:
+                log.exception("the checkpoint after commit %d failed; it is tried again with a later commit", sequence)
+            self._not_before_ms = self._clock.monotonic_ms() + self._retry_ms
+            self._retry_ms = min(2 * self._retry_ms, RETRY_MS_MAX)
         finally:
             snapshot.close()
 

@@ -11,6 +11,7 @@ from osqueue_service.leadership.takeover import Addresses, Takeover
 from osqueue_service.leadership.term import Term
 from osqueue_service.leadership.watch import Watch
 from osqueue_service.log import LogCounters, Replayer, Root, SeedQueue, Settler
+from osqueue_service.storage.steady import Denials, SteadyStore
 from osqueue_service.storage.store import ObjectStore
 from osqueue_service.storage.throttled import undelayed
 
@@ -46,8 +47,9 @@ class Elector:
         """
         self.counters = counters or LogCounters()
         # Commits and checkpoints wait for a throttle; watching, renewing, fencing and recovering never do.
-        self._paced = Settler(store, clock, ids, self.counters)
-        self._settler = Settler(undelayed(store), clock, ids, self.counters)
+        denials = Denials(clock)
+        self._paced = Settler(SteadyStore(store, denials), clock, ids, self.counters)
+        self._settler = Settler(SteadyStore(undelayed(store), denials), clock, ids, self.counters)
         self._heartbeat = heartbeat or Heartbeat()
         self._addresses = addresses
         self._depth = depth

@@ -1,11 +1,20 @@
 """A leader's term: what it may do with the queue until it is over."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 
-from osqueue_service.errors import CorruptObject, Deposed, NotLeader, StorageUnavailable, StoreUnavailable, StoreUnknown
+from osqueue_service.errors import (
+    CorruptObject,
+    Deposed,
+    NotLeader,
+    StorageUnavailable,
+    StoreFailed,
+    StoreUnavailable,
+    StoreUnknown,
+)
 from osqueue_service.leadership.takeover import Recovered, Victory
 from osqueue_service.log import (
     Appender,
@@ -21,11 +30,18 @@ from osqueue_service.log import (
 from osqueue_service.log.paths import ROOT
 from osqueue_service.log.root import INLINE_BYTES_MAX
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT_FLOOR_BYTES = 1024 * 1024
 """A log lighter than this is not worth a checkpoint, however small the state is."""
 SEGMENT_WEIGHT_BYTES = 4 * 1024
 TAIL_SEGMENTS_MAX = 8_192
 """Segments behind a checkpoint after which the next one is due, however large the state is."""
+
+CLEAN_UP_PAUSE_MS = 1_000
+"""A clean-up that could not delete everything tries again after this long, then twice as long, and so on,"""
+CLEAN_UP_PAUSE_MS_MAX = 600_000
+"""up to this."""
 
 
 class Term:
@@ -122,7 +138,8 @@ class Term:
         written while commits go on; the root changes once that segment is released. `seed_jobs`
         are the live jobs in the seed's shape, shown in the root if the checkpoint is small
         enough to lie there; pass None for a queue that is not small. Returns once the root is
-        known to vouch for the checkpoint; raises `NotLeader` if the term ends first.
+        known to vouch for the checkpoint; raises `NotLeader` if the term ends first. Any other error says that this
+        checkpoint failed and the term goes on: try again with a later one.
         """
         if self.lost.done():
             raise self._not_leader()
@@ -134,9 +151,12 @@ class Term:
             async with self._publishing:
                 superseded = self._seat.root.checkpoint
                 await self._publish(position, image, seed_jobs, completed_total)
-        except Exception as reason:
+        except (Deposed, CorruptObject, StoreFailed, NotLeader) as reason:
             self.end(reason)
             raise self._not_leader() from reason
+        except Exception:
+            self._settler.counters.checkpoints_failed += 1
+            raise
         self._checkpointed_bytes = position.log_bytes
         self._settler.counters.checkpoints += 1
         self._settler.counters.checkpoint_bytes += self._seat.root.checkpoint.size
@@ -194,11 +214,25 @@ class Term:
     async def _clean(self, before: asyncio.Task[None] | None, sequence: int, superseded: CheckpointRef) -> None:
         if before is not None:
             await asyncio.wait({before})
+        pause_ms, complete = CLEAN_UP_PAUSE_MS, await self._cleaned(self._cleanup.run(sequence, superseded))
+        # A later checkpoint has a clean-up of its own, which begins with what this one left.
+        while not complete and self._attempted == sequence and not self.lost.done():
+            await self._settler.clock.sleep_ms(pause_ms)
+            pause_ms = min(2 * pause_ms, CLEAN_UP_PAUSE_MS_MAX)
+            complete = await self._cleaned(self._cleanup.again(sequence))
+
+    async def _cleaned(self, work: Awaitable[bool]) -> bool:
+        """Whether everything went. What stays costs its storage and nothing else, so it ends no term."""
         try:
-            await self._cleanup.run(sequence, superseded)
-        except Exception as reason:  # noqa: BLE001
-            # Only what no delete may answer comes here: the store cannot be trusted any more, or this is a bug.
+            complete = await work
+        except StoreFailed as reason:
             self.end(reason)
+            return False
+        except Exception:
+            log.exception("the clean-up behind a checkpoint failed; it is tried again")
+            complete = False
+        self._settler.counters.cleanups_failed += not complete
+        return complete
 
     async def _confirm_after(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:

@@ -6,7 +6,7 @@ Deletes may fail, be repeated, or arrive years later: nothing depends on them.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from osqueue_service.errors import CorruptObject, StoreDenied, StoreUnavailable, StoreUnknown
+from osqueue_service.errors import CorruptObject, StoreFailed
 from osqueue_service.log.paths import (
     CHECKPOINTS_PREFIX,
     LOG_PREFIX,
@@ -43,16 +43,33 @@ class Cleanup:
         self._left: list[str] = []
         self._swept = False
 
-    async def run(self, sequence: int, superseded: CheckpointRef) -> None:
-        """Delete what the checkpoint at `sequence` of this leader's own lane supersedes, `superseded` among it."""
+    async def run(self, sequence: int, superseded: CheckpointRef) -> bool:
+        """Delete what the checkpoint at `sequence` of this leader's own lane supersedes, `superseded` among it.
+
+        Returns whether all of it went; what did not, `again` tries.
+        """
         # Up to a released sequence every slot of the own lane is known to hold a segment: no need to look.
         keys = self._left + [segment_key(self._epoch, own) for own in range(self._own_from, sequence + 1)]
         if self._swept and superseded.sequence < sequence:
             keys += [checkpoint_key(superseded.sequence, superseded.epoch, part) for part in range(superseded.parts)]
         self._own_from, self._left = sequence + 1, []
         await _in_parallel(keys, self._delete_known)
+        return await self._finish(sequence)
+
+    async def again(self, sequence: int) -> bool:
+        """Delete what the clean-up up to `sequence` could not; whether all of it went. A store that still refuses is
+        asked once."""
+        keys, self._left = self._left, []
+        if keys and not await self._delete(keys[0]):
+            self._left = keys
+            return False
+        await _in_parallel(keys[1:], self._delete_known)
+        return await self._finish(sequence)
+
+    async def _finish(self, sequence: int) -> bool:
         if not self._swept:
             self._swept = await self._sweep_what_others_left(sequence)
+        return self._swept and not self._left
 
     async def _sweep_what_others_left(self, sequence: int) -> bool:
         def below(key: str) -> bool:
@@ -88,8 +105,10 @@ class Cleanup:
     async def _delete(self, key: str) -> bool:
         try:
             await self._settler.store.delete(key)
-        except (StoreUnknown, StoreUnavailable, StoreDenied):
-            # What stays costs its storage and nothing else; a later clean-up tries it again.
+        except StoreFailed:
+            raise
+        except Exception:  # noqa: BLE001
+            # What stays costs its storage and nothing else, whatever the reason; a later try deletes it.
             self._settler.counters.deletes_failed += 1
             return False
         self._settler.counters.deletes += 1

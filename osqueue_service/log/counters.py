@@ -44,6 +44,10 @@ class LogCounters:
     attendances_failed: int = 0
     """Times a standby could not attend its leader; it watches the root alone then."""
     checkpoints: int = 0
+    checkpoints_failed: int = 0
+    """Checkpoints given up though the term goes on; each is tried again, with the state as it is by then."""
+    cleanups_failed: int = 0
+    """Clean-ups that did not delete all they should have; each is tried again."""
     deletes: int = 0
     deletes_failed: int = 0
     """Deletes given up; the objects stay until the next clean-up."""

@@ -36,7 +36,7 @@ from osqueue_service.ids import IdSource, SystemIds
 from osqueue_service.storage.bodies import read_all, write_all
 from osqueue_service.storage.directory import DataDirectory
 from osqueue_service.storage.folders import Folders, keys_in
-from osqueue_service.storage.keys import check_key, check_prefix
+from osqueue_service.storage.keys import InvalidKey, check_key, check_prefix
 from osqueue_service.storage.store import ExclusiveStore, StoredObject
 from osqueue_service.storage.threads import StoreThreads
 
@@ -202,7 +202,7 @@ class FileStore(ExclusiveStore):
                 os.link(temporary, name, src_dir_fd=self._temporary_fd, dst_dir_fd=folder)
             except FileExistsError:
                 if (self._directory.objects / key).is_dir():
-                    raise ValueError(f"object key {key!r}: is the folder of other objects") from None
+                    raise InvalidKey(f"object key {key!r}: is the folder of other objects") from None
                 raise StoreRefused(f"{key}: exists already") from None
             except FileNotFoundError as error:
                 raise StoreUnavailable(f"{key}: its folder, or {temporary}, was removed by another process") from error
@@ -311,7 +311,7 @@ class FileStore(ExclusiveStore):
             try:
                 folder = stack.enter_context(self._folders.made(name))
             except NotADirectoryError:
-                raise ValueError(f"object key {key!r}: a part of its path is itself an object") from None
+                raise InvalidKey(f"object key {key!r}: a part of its path is itself an object") from None
             except OSError as error:
                 raise self._translated(error, key) from error
             yield folder

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import google.auth
-from google.api_core.exceptions import GoogleAPICallError, NotFound, PreconditionFailed
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, NotFound, PreconditionFailed
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.auth.transport.requests import AuthorizedSession
@@ -22,7 +22,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ConnectTimeout
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from osqueue_service.errors import (
     ConfigError,
@@ -43,7 +43,8 @@ SINGLE_UPLOAD_BYTES = 8 << 20
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _READ_TIMEOUT = (CONNECT_SECONDS, READ_SECONDS)
-_CALL_FAILED = (GoogleAPICallError, GoogleAuthError, InvalidResponse, DataCorruption, OSError)
+# A GoogleAPIError that is no answer says that the retries were in vain; an HTTPError, that a body broke off.
+_CALL_FAILED = (GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, HTTPError, OSError)
 
 
 class GcsStore:

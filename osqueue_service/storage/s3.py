@@ -26,6 +26,7 @@ from botocore.exceptions import (
     SSLError,
     TokenRetrievalError,
 )
+from urllib3.exceptions import HTTPError
 
 from osqueue_service.clock import Clock
 from osqueue_service.errors import (
@@ -54,6 +55,8 @@ _MAKING_CLIENTS = threading.Lock()
 
 # Where credentials are fetched from may be away for a moment, too.
 _NOT_SENT = (EndpointConnectionError, ConnectTimeoutError, CredentialRetrievalError, TokenRetrievalError)
+# The body of an answer may break off or stall where the SDK does not look for it: in an error's, above all.
+_UNANSWERED = (BotoCoreError, HTTPError, OSError)
 _NEVER_SENT = (NoCredentialsError, PartialCredentialsError, ParamValidationError)
 
 
@@ -128,7 +131,7 @@ class S3Store:
             if _status(error) == 404 and _code(error) == "NoSuchKey":
                 return None
             raise _failed_read(key, error) from error
-        except BotoCoreError as error:
+        except _UNANSWERED as error:
             raise _unanswered(key, error) from error
         length = response.get("ContentLength")
         if length is not None and length != len(body):
@@ -144,7 +147,7 @@ class S3Store:
             if _status(error) == 409:
                 return None
             raise _failed_put(key, error, replacing="IfMatch" in condition) from error
-        except BotoCoreError as error:
+        except _UNANSWERED as error:
             raise _unanswered(key, error) from error
         version = response.get("ETag")
         if not version:
@@ -177,7 +180,7 @@ class S3Store:
             return bool(
                 self._clients.reader.head_object(Bucket=self._bucket, Key=self._prefix + key)["ETag"] == version
             )
-        except (ClientError, BotoCoreError):
+        except (ClientError, *_UNANSWERED):
             # The refusal stands, and says no more than it did.
             return False
 
@@ -211,7 +214,7 @@ class S3Store:
             )
         except ClientError as error:
             raise _failed_read(prefix, error) from error
-        except BotoCoreError as error:
+        except _UNANSWERED as error:
             raise _unanswered(prefix, error) from error
         keys = [entry["Key"].removeprefix(self._prefix) for entry in response.get("Contents", ())]
         return keys, response.get("NextContinuationToken", "") if response.get("IsTruncated") else ""
@@ -222,7 +225,7 @@ class S3Store:
         except ClientError as error:
             if _status(error) != 404 or _code(error) == "NoSuchBucket":
                 raise _failed_read(key, error) from error
-        except BotoCoreError as error:
+        except _UNANSWERED as error:
             raise _unanswered(key, error) from error
 
 
@@ -299,7 +302,7 @@ def _failed_read(key: str, error: ClientError) -> StoreError:
     return StoreDenied(f"{key}: {error}")
 
 
-def _unanswered(key: str, error: BotoCoreError) -> StoreError:
+def _unanswered(key: str, error: Exception) -> StoreError:
     """A request without an answer is unknown, unless it was certainly not sent."""
     if isinstance(error, _NOT_SENT):
         return StoreUnavailable(f"{key}: {error}")
@@ -308,7 +311,7 @@ def _unanswered(key: str, error: BotoCoreError) -> StoreError:
     return StoreUnknown(f"{key}: {error}")
 
 
-def _distrusts(error: BotoCoreError) -> bool:
+def _distrusts(error: Exception) -> bool:
     """Whether the server's certificate was refused, which happens before anything is sent."""
     return isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
 

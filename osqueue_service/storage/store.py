@@ -1,7 +1,7 @@
 """The one small protocol that every object store implements.
 
 A key is a relative path of `[A-Za-z0-9._/-]`, no empty, `.` or `..` segment, and no key is
-the folder of another (`a` and `a/b`); anything else is a `ValueError`. A version is an
+the folder of another (`a` and `a/b`); anything else is an `InvalidKey`. A version is an
 opaque string that changes with every write of that object; it comes from the very response
 that read or wrote the object, never from a second request.
 

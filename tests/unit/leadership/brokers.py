@@ -80,9 +80,11 @@ class TestBroker:
         follow: bool = False,
         on_candidacy: Callable[[bool], None] = lambda begins: None,
         on_loaded: Callable[[], None] = lambda: None,
+        around: ObjectStore | None = None,
     ) -> None:
+        """`around`: a store over the bucket in place of the plain one."""
         clock = VirtualClock()
-        self.faulty = FaultyStore(MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5), clock, plan)
+        self.faulty = FaultyStore(around or MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5), clock, plan)
         self.store = HeldStore(self.faulty)
         self.state = Recording()
         self.elector = Elector(

@@ -20,7 +20,7 @@ class Seen(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What to send back. `claimed_length` above the body's own makes a body that ends too early;
+    """What to send back. `claimed_length` above the body's own makes a body that ends too early, or `stalls` there;
     `reset` closes the connection instead of answering, `silent` never answers."""
 
     status: int = 200
@@ -29,6 +29,7 @@ class Answer(NamedTuple):
     claimed_length: int | None = None
     reset: bool = False
     silent: bool = False
+    stalls: bool = False
 
 
 class ScriptedServer:
@@ -61,6 +62,8 @@ class ScriptedServer:
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(request)
         await response.write(answer.body)
+        if answer.stalls:
+            await self._closing.wait()
         assert request.transport is not None
         request.transport.close()
         return response

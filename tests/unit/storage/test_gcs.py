@@ -240,3 +240,17 @@ def test_missing_credentials_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("google.auth.default", none)
     with pytest.raises(ConfigError, match="gs://bucket/: Your default credentials were not found"):
         GcsStore("bucket")
+
+
+@pytest.mark.parametrize("call", ["list_after", "delete"])
+@pytest.mark.parametrize("answer", [error(503), Answer(silent=True), Answer(reset=True)])
+async def test_retries_that_were_in_vain_are_an_unknown_outcome(
+    store: GcsStore, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, call: str, answer: Answer
+) -> None:
+    """What the SDK raises then is not the last answer but an error of its own."""
+    monkeypatch.setattr(gcs, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(gcs, "_READ_TIMEOUT", (1, 0.1))
+    server.answer(answer)
+    with pytest.raises(StoreError) as raised:
+        await (store.delete("root") if call == "delete" else store.list_after("log/", "", 1))
+    assert isinstance(raised.value, StoreUnknown)

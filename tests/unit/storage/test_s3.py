@@ -269,6 +269,33 @@ async def test_a_failed_read_is_never_absence(
     await store.close()
 
 
+@pytest.mark.parametrize("call", ["read", "put_if_absent", "put_if_version", "list_after", "delete"])
+@pytest.mark.parametrize("status", [404, 500])
+@pytest.mark.parametrize("stalls", [False, True])
+async def test_an_error_whose_body_breaks_off_or_stalls_is_an_unknown_outcome(
+    server: ScriptedServer, aws_session: Any, monkeypatch: pytest.MonkeyPatch, call: str, status: int, stalls: bool
+) -> None:
+    """The SDK reads the body of an error where it guards against nothing: what comes out is urllib3's own."""
+    monkeypatch.setattr(s3, "READ_ATTEMPTS", 1)
+    monkeypatch.setattr(s3, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(s3, "put_seconds", lambda size: 0.2)
+    store = S3Store("bucket", clock=ImpatientClock(), endpoint_url=server.endpoint, session=aws_session)
+    server.answer(Answer(status, b"<Error><Code>NoSuch", claimed_length=500, stalls=stalls))
+    calls = {
+        "read": lambda: store.read("root"),
+        "put_if_absent": lambda: store.put_if_absent("root", b""),
+        "put_if_version": lambda: store.put_if_version("root", b"", '"1"'),
+        "list_after": lambda: store.list_after("log/", "", 1),
+        "delete": lambda: store.delete("root"),
+    }
+    if (call, status, stalls) == ("delete", 404, False):
+        await calls[call]()  # whatever the rest would have said: what is not there is deleted
+    else:
+        with pytest.raises(StoreUnknown):
+            await calls[call]()
+    await store.close()
+
+
 async def test_only_a_missing_key_is_absence(store: S3Store, server: ScriptedServer) -> None:
     server.answer(error(404, "NoSuchKey"))
     assert await store.read("root") is None
