@@ -7,6 +7,9 @@ async with osqueue.OsqueueClient("grpc://localhost:8081") as client:
     print(await job.result())
 """
 
+from osqueue.admin import Admin
+from osqueue.admin_messages import QueueRoot, WorkerInfo
+from osqueue.calls.steering import Changes
 from osqueue.client import ClientState, OsqueueClient
 from osqueue.context import JobContext
 from osqueue.errors import (
@@ -49,15 +52,17 @@ from osqueue.job import (
 from osqueue.messages import JobEvent, JobSpec, Resync, Settled, Stats
 from osqueue.registry import JobType, Registry
 from osqueue.submission import SubmitOptions, new_job
-from osqueue.sync import SyncClient, SyncJobHandle
+from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle
 from osqueue.worker import Worker, WorkerState
 
 __all__ = [
+    "Admin",
     "Attempt",
     "AuthError",
     "BrokerLeadershipError",
     "BrokerProtocolError",
     "CASConflictError",
+    "Changes",
     "ClaimedJob",
     "ClientState",
     "ConfigError",
@@ -83,6 +88,7 @@ __all__ = [
     "Position",
     "Progress",
     "QueueFullError",
+    "QueueRoot",
     "Registry",
     "Reject",
     "Resync",
@@ -92,6 +98,7 @@ __all__ = [
     "Stats",
     "StorageBackendError",
     "SubmitOptions",
+    "SyncAdmin",
     "SyncClient",
     "SyncJobHandle",
     "TransportConfigError",
@@ -100,6 +107,7 @@ __all__ = [
     "Violation",
     "Worker",
     "WorkerExecutionError",
+    "WorkerInfo",
     "WorkerState",
     "is_osqueue_error",
     "new_job",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from osqueue.errors import TransportConfigError, TransportConnectionError
 
 if TYPE_CHECKING:
+    from osqueue.admin import Admin
     from osqueue.client import OsqueueClient
     from osqueue.handle import JobHandle
     from osqueue.registry import Registry
@@ -111,6 +112,14 @@ class BackgroundClient(BackgroundCalls):
             self._closed = True
             self._loop.run(self._client.close())
             self._loop.close()
+
+
+class BackgroundAdmin:
+    """An asynchronous client's operator's calls, and the loop that runs them."""
+
+    def __init__(self, admin: "Admin", loop: BackgroundLoop) -> None:
+        self._admin = admin
+        self._loop = loop
 
 
 class BackgroundHandle(Generic[R]):

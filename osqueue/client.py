@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from osqueue.admin import Admin
 from osqueue.calls.leasing import LeaseCalls
 from osqueue.calls.reading import ReadCalls
 from osqueue.calls.steering import SteerCalls
@@ -46,6 +47,8 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
     finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is "grpc", "rest", "ws"
     or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
+    `registry` holds the job types that it knows, `admin` an operator's calls.
+
     It connects with its first call, and then belongs to that process and event loop. Concurrent `submit_job`,
     `complete_job` and `heartbeat` calls travel together in batches, unless `coalesce` is off. What may pass is retried,
     safely: `RetryOptions` gives the meaning of `timeout_ms`, `max_retries`, `retry_delay_ms` and `retry_deadline_ms`.
@@ -68,6 +71,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
     ) -> None:
         self.registry = registry if registry is not None else Registry()
         self.options = RetryOptions(timeout_ms, max_retries, retry_delay_ms, retry_deadline_ms)
+        self.admin = Admin(self._open)
         self._connector = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
         self._coalesce = coalesce
         self._session: Session | None = None

@@ -15,6 +15,8 @@ MODULES = (
     "osqueue.calls.reading",
     "osqueue.calls.steering",
     "osqueue.messages",
+    "osqueue.admin",
+    "osqueue.admin_messages",
     "osqueue.transports.protocol",
     "osqueue_testing",
     "osqueue_testing.plugin",

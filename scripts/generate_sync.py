@@ -45,6 +45,7 @@ TWINS = (
     Twin("osqueue/calls/leasing.py", "LeaseCalls", "leasing", "SyncLeaseCalls", "BackgroundCalls"),
     Twin("osqueue/calls/reading.py", "ReadCalls", "reading", "SyncReadCalls", "BackgroundCalls"),
     Twin("osqueue/calls/steering.py", "SteerCalls", "steering", "SyncSteerCalls", "BackgroundCalls"),
+    Twin("osqueue/admin.py", "Admin", "admin", "SyncAdmin", "BackgroundAdmin", "_admin"),
     Twin(
         "osqueue/client.py", "OsqueueClient", "client", "SyncClient", "BackgroundClient",
         skip=frozenset({"close", "new_transport"}),
@@ -52,7 +53,7 @@ TWINS = (
 )  # fmt: skip
 
 MODULE_OF = {twin.name: f"osqueue.sync.{twin.module}" for twin in TWINS}
-MODULE_OF |= dict.fromkeys(("BackgroundCalls", "BackgroundClient", "BackgroundHandle"), BACKGROUND)
+MODULE_OF |= dict.fromkeys(("BackgroundAdmin", "BackgroundCalls", "BackgroundClient", "BackgroundHandle"), BACKGROUND)
 RENAMED = {twin.original: twin.name for twin in TWINS} | {"AsyncIterator": "Iterator"}
 STANDARD = {"Iterator": "collections.abc", "cast": "typing"}
 
@@ -134,7 +135,8 @@ def members(twin: Twin, original: ast.ClassDef) -> Iterator[str]:
 
 def constructor(twin: Twin, function: Function) -> str:
     """`__init__` of the client: makes the original with the same options."""
-    return f"{signature(function)}\n    super().__init__({twin.original}({arguments(function)}))"
+    made = f"super().__init__({twin.original}({arguments(function)}))"
+    return f"{signature(function)}\n    {made}\n    self.admin = SyncAdmin(self._client.admin, self._loop)"
 
 
 def method(twin: Twin, function: Function, answers: list[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from osqueue import messages
+from osqueue import admin_messages, messages
 from osqueue.job import Attempt, ClaimedJob, Job, JobError, JobFilter, Lease, Position, Progress, RetryPolicy
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 
@@ -108,6 +108,34 @@ PAIRS = (
     ),
     Pair(messages.ChangePage, queue_pb2.CancelJobsResponse, paths={"changes": "results"}),
     Pair(messages.ChangePage, queue_pb2.RetryJobsResponse, paths={"changes": "results"}),
+    # Operating.
+    Pair(
+        messages.Change,
+        admin_pb2.PurgeResult,
+        paths={"status": "purged_status"},
+        own=frozenset({"cancel_requested", "commit"}),
+    ),
+    Pair(messages.ChangePage, admin_pb2.PurgeResponse, paths={"changes": "results"}),
+    Pair(admin_messages.WorkerInfo, admin_pb2.WorkerInfo),
+    Pair(admin_messages.WorkerPage, admin_pb2.ListWorkersResponse),
+    Pair(admin_messages.DeadGroup, admin_pb2.DeadGroup),
+    Pair(admin_messages.DeadGroups, admin_pb2.GroupDeadResponse),
+    Pair(admin_messages.Latency, admin_pb2.Latency),
+    Pair(admin_messages.HistoryPoint, admin_pb2.HistoryPoint),
+    Pair(admin_messages.HistoryRequest, admin_pb2.GetHistoryRequest),
+    Pair(admin_messages.History, admin_pb2.GetHistoryResponse),
+    Pair(admin_messages.ThrottleStats, admin_pb2.ThrottleStats),
+    Pair(admin_messages.StorageOperation, admin_pb2.StorageOperationStats),
+    Pair(admin_messages.StorageCost, admin_pb2.StorageCost),
+    Pair(admin_messages.StorageStats, admin_pb2.GetStorageStatsResponse),
+    Pair(admin_messages.Checkpoint, admin_pb2.CheckpointInfo),
+    Pair(admin_messages.QueueRoot, admin_pb2.StateHeader),
+    Pair(admin_messages.StatePart, admin_pb2.GetStateResponse),
+    Pair(admin_messages.TypesRequest, admin_pb2.PauseTypesRequest),
+    Pair(admin_messages.TypesRequest, admin_pb2.ResumeTypesRequest),
+    Pair(admin_messages.PausedTypes, admin_pb2.PauseTypesResponse),
+    Pair(admin_messages.PausedTypes, admin_pb2.ResumeTypesResponse),
+    Pair(admin_messages.SteppedDown, admin_pb2.StepDownResponse),
 )
 """Every type that carries a message."""
 
@@ -135,7 +163,6 @@ WORDS = {
 """The enums with words of their own; the others go by `Words()`."""
 
 _BATCH = "the SDK's calls travel in batches, of one if need be"
-_ADMIN = "operators' tools speak in messages"
 
 RPCS_LEFT_OUT = {
     "SubmitJob": _BATCH,
@@ -143,19 +170,5 @@ RPCS_LEFT_OUT = {
     "Heartbeat": _BATCH,
     "CompleteJob": _BATCH,
     "Work": "workers claim with ClaimJobs, which passes gateways too",
-    **dict.fromkeys(
-        (
-            "GetState",
-            "GetStorageStats",
-            "GetHistory",
-            "PauseTypes",
-            "ResumeTypes",
-            "ListWorkers",
-            "GroupDead",
-            "Purge",
-            "StepDown",
-        ),
-        _ADMIN,
-    ),
 }
 """The RPCs that the SDK's transports do not call, and why; their messages need no type."""

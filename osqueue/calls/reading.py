@@ -33,7 +33,7 @@ class ReadCalls(Calls):
         session = self._open()
         text("job_id", job_id)
         timeout_ms = self.options.timeout_ms
-        answer = await _read(
+        answer = await read(
             session,
             lambda: session.transport.get_job(job_id, linearizable=linearizable, timeout_ms=timeout_ms),
         )
@@ -53,7 +53,7 @@ class ReadCalls(Calls):
     async def _wait_slice(self, session: Session, job_id: str, left_ms: int | None) -> Job:
         wait_ms = WAIT_SLICE_MS if left_ms is None else min(left_ms, WAIT_SLICE_MS)
         timeout_ms = wait_ms + self.options.timeout_ms
-        answer = await _read(
+        answer = await read(
             session,
             lambda: session.transport.wait_job(job_id, wait_ms=wait_ms, timeout_ms=timeout_ms),
             None if left_ms is None else left_ms + self.options.timeout_ms,
@@ -91,7 +91,7 @@ class ReadCalls(Calls):
         request = ListRequest(None if wanted.is_empty else wanted, view, page_size, "", linearizable)
         timeout_ms = self.options.timeout_ms
         while True:
-            page = await _read(session, lambda: session.transport.list_jobs(request, timeout_ms=timeout_ms))
+            page = await read(session, lambda: session.transport.list_jobs(request, timeout_ms=timeout_ms))
             for job in page.jobs:
                 yield job
             if not page.next_page_token:
@@ -102,7 +102,7 @@ class ReadCalls(Calls):
         """How many jobs there are, how old the oldest ready one is, how fast they flow."""
         session = self._open()
         timeout_ms = self.options.timeout_ms
-        return await _read(
+        return await read(
             session, lambda: session.transport.get_stats(linearizable=linearizable, timeout_ms=timeout_ms)
         )
 
@@ -111,7 +111,7 @@ class ReadCalls(Calls):
         session = self._open()
         text("job_id", job_id)
         timeout_ms = self.options.timeout_ms
-        return await _read(session, lambda: session.transport.explain_job(job_id, timeout_ms=timeout_ms))
+        return await read(session, lambda: session.transport.explain_job(job_id, timeout_ms=timeout_ms))
 
     async def watch(
         self,
@@ -153,7 +153,9 @@ class ReadCalls(Calls):
                 yield Resync("gap", "the connection broke before there was a position to go on from")
 
 
-async def _read(session: Session, attempt: Callable[[], Awaitable[A]], deadline_ms: float | None = None) -> A:
+async def read(session: Session, attempt: Callable[[], Awaitable[A]], deadline_ms: float | None = None) -> A:
+    """The call's answer, never one that shows less than an earlier answer did."""
+
     async def fresh() -> A:
         answer = await attempt()
         session.read(answer.position)

@@ -1,7 +1,7 @@
 """An operator's calls: cancelling jobs and reviving dead ones."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from osqueue.session import Session
 from osqueue.submission import text
 
 SELECTION_ITEMS = 1_000
-"""As many ids as one CancelJobs or RetryJobs takes."""
+"""As many ids as one CancelJobs, RetryJobs or Purge takes."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,9 @@ class Changes:
         return Counter(change.status or "" for change in self.changed)
 
 
-class _Select(Protocol):
+class Select(Protocol):
+    """A transport's call that changes one page of the selected jobs."""
+
     def __call__(self, selection: Selection, *, timeout_ms: int) -> Awaitable[ChangePage]: ...
 
 
@@ -55,40 +57,42 @@ class SteerCalls(Calls):
     ) -> Changes:
         """Cancel these jobs, or all live ones that match. With `dry_run`, say what would happen and change nothing."""
         session = self._open()
-        return await self._change(session, session.transport.cancel_jobs, job_ids, matching, dry_run)
+        return await change_each(session, session.transport.cancel_jobs, job_ids, matching, dry_run)
 
     async def retry_jobs(
         self, job_ids: Iterable[str] = (), *, matching: JobFilter | None = None, dry_run: bool = False
     ) -> Changes:
         """Make these dead jobs, or all that match, ready again, each with a new budget of attempts."""
         session = self._open()
-        return await self._change(session, session.transport.retry_jobs, job_ids, matching, dry_run)
+        return await change_each(session, session.transport.retry_jobs, job_ids, matching, dry_run)
 
-    async def _change(
-        self, session: Session, select: _Select, job_ids: Iterable[str], matching: JobFilter | None, dry_run: bool
-    ) -> Changes:
-        ids = [text("job_ids", job_id) for job_id in job_ids]
-        if bool(ids) == (matching is not None):
-            raise invalid("job_ids", "give either ids or a filter; an empty JobFilter() selects all")
-        chunks = [ids[start : start + SELECTION_ITEMS] for start in range(0, len(ids), SELECTION_ITEMS)] or [[]]
-        changes = Changes()
-        for chunk in chunks:
-            page_token = ""
-            while True:
-                page = await self._page(session, select, Selection(chunk, matching, dry_run, page_token))
-                for change in page.changes:
-                    if change.error is None:
-                        changes.changed.append(change)
-                    else:
-                        changes.refused[change.job_id] = change.error
-                page_token = page.next_page_token
-                if not page_token:
-                    break
-        return changes
 
-    async def _page(self, session: Session, select: _Select, selection: Selection) -> ChangePage:
-        selection.request_id = session.request_id()
-        attempt: Callable[[], Awaitable[ChangePage]] = lambda: select(selection, timeout_ms=self.options.timeout_ms)  # noqa: E731
-        page = await session.run(attempt)
-        session.wrote(page.commit)
-        return page
+async def change_each(
+    session: Session, select: Select, job_ids: Iterable[str], matching: JobFilter | None, dry_run: bool
+) -> Changes:
+    """What became of all the jobs, by ids or by filter, as many calls as that takes."""
+    ids = [text("job_ids", job_id) for job_id in job_ids]
+    if bool(ids) == (matching is not None):
+        raise invalid("job_ids", "give either ids or a filter; an empty JobFilter() selects all")
+    chunks = [ids[start : start + SELECTION_ITEMS] for start in range(0, len(ids), SELECTION_ITEMS)] or [[]]
+    changes = Changes()
+    for chunk in chunks:
+        page_token = ""
+        while True:
+            page = await _page(session, select, Selection(chunk, matching, dry_run, page_token))
+            for change in page.changes:
+                if change.error is None:
+                    changes.changed.append(change)
+                else:
+                    changes.refused[change.job_id] = change.error
+            page_token = page.next_page_token
+            if not page_token:
+                break
+    return changes
+
+
+async def _page(session: Session, select: Select, selection: Selection) -> ChangePage:
+    selection.request_id = session.request_id()
+    page = await session.run(lambda: select(selection, timeout_ms=session.timeout_ms))
+    session.wrote(page.commit)
+    return page

@@ -11,7 +11,8 @@ It runs an `OsqueueClient` in a loop of its own, in a background thread, and may
 what they submit at the same time travels together.
 """
 
+from osqueue.sync.admin import SyncAdmin
 from osqueue.sync.client import SyncClient
 from osqueue.sync.handle import SyncJobHandle
 
-__all__ = ["SyncClient", "SyncJobHandle"]
+__all__ = ["SyncAdmin", "SyncClient", "SyncJobHandle"]

@@ -7,6 +7,7 @@ from osqueue.background import BackgroundClient
 from osqueue.client import ClientState, OsqueueClient
 from osqueue.discovery import RootReader
 from osqueue.registry import Registry
+from osqueue.sync.admin import SyncAdmin
 from osqueue.sync.leasing import SyncLeaseCalls
 from osqueue.sync.reading import SyncReadCalls
 from osqueue.sync.steering import SyncSteerCalls
@@ -25,6 +26,8 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
     gateway); without one, BROKER_URL, or a broker on this machine. `storage`, anything with `async read(key) ->
     bytes | None`, finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is
     "grpc", "rest", "ws" or an object of your own. `token` defaults to OSQUEUE_TOKEN.
+
+    `registry` holds the job types that it knows, `admin` an operator's calls.
 
     It runs in an event loop of its own, in a background thread, which its first call starts, and may be used from
     any number of threads of that process. Concurrent `submit_job`, `complete_job` and `heartbeat` calls travel
@@ -62,6 +65,7 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
                 coalesce=coalesce,
             )
         )
+        self.admin = SyncAdmin(self._client.admin, self._loop)
 
     def state(self) -> ClientState:
         """What the client is doing."""

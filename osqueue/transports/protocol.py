@@ -6,8 +6,19 @@ so a transport need not. `timeout_ms` is how long the attempt may take.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from osqueue.admin_messages import (
+    DeadGroups,
+    History,
+    HistoryRequest,
+    PausedTypes,
+    StatePart,
+    SteppedDown,
+    StorageStats,
+    TypesRequest,
+    WorkerPage,
+)
 from osqueue.errors import OsqueueError
 from osqueue.job import Position
 from osqueue.messages import (
@@ -119,4 +130,50 @@ class Transport(Protocol):
 
     def watch_jobs(self, request: WatchRequest) -> AsyncIterator[WatchFrame]:
         """Events as they become durable. Ends with an error when the connection breaks; the client watches again."""
+        ...
+
+
+@runtime_checkable
+class AdminTransport(Protocol):
+    """What `client.admin` needs beside `Transport`, which serves producers and workers all the same without it."""
+
+    @property
+    def address(self) -> str:
+        """Where it leads at the moment, for people and error messages."""
+        ...
+
+    async def list_workers(self, *, page_size: int, page_token: str, timeout_ms: int) -> WorkerPage:
+        """One page of the workers seen lately."""
+        ...
+
+    async def group_dead(self, types: Sequence[str], *, max_groups: int, timeout_ms: int) -> DeadGroups:
+        """Dead letters counted by type and error."""
+        ...
+
+    async def get_history(self, request: HistoryRequest, *, timeout_ms: int) -> History:
+        """The leader's figures, step by step."""
+        ...
+
+    async def get_storage_stats(self, *, timeout_ms: int) -> StorageStats:
+        """What the object store was asked for."""
+        ...
+
+    def get_state(self) -> AsyncIterator[StatePart]:
+        """The root, then every live job, in chunks."""
+        ...
+
+    async def pause_types(self, request: TypesRequest, *, timeout_ms: int) -> PausedTypes:
+        """Hand out no more jobs of these types."""
+        ...
+
+    async def resume_types(self, request: TypesRequest, *, timeout_ms: int) -> PausedTypes:
+        """Hand out jobs of these types again."""
+        ...
+
+    async def purge(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
+        """Remove up to 1,000 of the selected finished jobs; a change's status is the one that the job had."""
+        ...
+
+    async def step_down(self, reason: str, *, timeout_ms: int) -> SteppedDown:
+        """Let the leader hand over, once: a second call would reach the next one. It may take half a minute."""
         ...

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 from osqueue.errors import OsqueueError, TransportRequestError
 from osqueue.transports.addresses import Endpoint
+from osqueue.transports.connect_stream import connect_stream
 from osqueue.transports.http import Gateways, import_aiohttp
 from osqueue.transports.json_errors import from_tagged, too_late
 from osqueue.transports.json_shapes import RESPONSES, read, to_json, to_query, watch_response
@@ -32,6 +33,14 @@ ROUTES = {
     "RetryJobs": (POST, "/v1/batch/retry"),
     "ExplainJob": (GET, "/v1/jobs/{}/explain"),
     "WatchJobs": (GET, "/v1/events"),
+    "GetStorageStats": (GET, "/v1/admin/storage"),
+    "GetHistory": (GET, "/v1/admin/history"),
+    "PauseTypes": (POST, "/v1/admin/pause"),
+    "ResumeTypes": (POST, "/v1/admin/resume"),
+    "ListWorkers": (GET, "/v1/admin/workers"),
+    "GroupDead": (GET, "/v1/admin/dead"),
+    "Purge": (POST, "/v1/admin/purge"),
+    "StepDown": (POST, "/v1/admin/step-down"),
 }
 """RPC → method and path; {} takes the job's id."""
 
@@ -90,7 +99,11 @@ class RestLink:
         return answer
 
     async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
-        """The messages of WatchJobs, from server-sent events."""
+        """The messages of WatchJobs, from server-sent events; those of GetState by Connect."""
+        if name != "WatchJobs":
+            async for message in connect_stream(self._gateways, name, request):
+                yield message
+            return
         aiohttp = import_aiohttp()
         endpoint = self._gateways.endpoint
         method, path, _ = _http(name, request)

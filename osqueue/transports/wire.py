@@ -28,6 +28,7 @@ from osqueue.messages import (
     WatchFrame,
     WatchRequest,
 )
+from osqueue.transports.wire_admin import WireAdmin
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 
@@ -56,7 +57,7 @@ class Link(Protocol):
         ...
 
 
-class WireTransport:
+class WireTransport(WireAdmin):
     """The SDK's protocol over a link."""
 
     def __init__(self, name: str, link: Link) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from osqueue.errors import OsqueueError, TransportConnectionError, TransportRequestError
 from osqueue.transports.addresses import Endpoint
+from osqueue.transports.connect_stream import connect_stream
 from osqueue.transports.http import Gateways, import_aiohttp
 from osqueue.transports.json_errors import from_tagged, too_late
 from osqueue.transports.json_shapes import RESPONSES, read, to_json, watch_response
@@ -162,7 +163,11 @@ class WsLink:
         return answer
 
     async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
-        """The messages of WatchJobs, on a socket of their own."""
+        """The messages of WatchJobs, on a socket of their own; those of GetState by Connect, beside the sockets."""
+        if name != "WatchJobs":
+            async for message in connect_stream(self._gateways, name, request):
+                yield message
+            return
         socket = await self._open()
         try:
             await socket.call(name[0].lower() + name[1:], to_json(request))

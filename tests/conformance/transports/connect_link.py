@@ -9,10 +9,9 @@ from typing import Any
 import aiohttp
 from google.rpc import error_details_pb2
 
+from osqueue.api.descriptors import RPCS
 from osqueue.errors import DEADLINE_EXCEEDED, OsqueueError, TransportConnectionError, Violation, from_reason
-from osqueue.transports.json_shapes import RESPONSES
 
-SERVICE = "osqueue.v1.QueueService"
 END_OF_STREAM = 2
 
 
@@ -45,12 +44,14 @@ class ConnectLink:
             raise TransportConnectionError(str(error)) from error
         if http.status != 200:
             raise _error(json.loads(content))
-        return RESPONSES[name].FromString(content)
+        return RPCS[name].response.FromString(content)
 
     async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
         body = request.SerializeToString()
         headers = {"Content-Type": "application/connect+proto"}
         async with self._post(name, b"\0" + len(body).to_bytes(4, "big") + body, headers) as http:
+            if http.status != 200:
+                raise _error(json.loads(await http.read()))
             while True:
                 flags, *size = await http.content.readexactly(5)
                 message = await http.content.readexactly(int.from_bytes(bytes(size), "big"))
@@ -59,13 +60,13 @@ class ConnectLink:
                     if "error" in end:
                         raise _error(end["error"])
                     return
-                yield RESPONSES[name].FromString(message)
+                yield RPCS[name].response.FromString(message)
 
     def _post(self, name: str, body: bytes, headers: dict[str, str]) -> Any:
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         headers |= {"Authorization": f"Bearer {self._token}", "Connect-Protocol-Version": "1"}
-        return self._session.post(f"http://{self.address}/{SERVICE}/{name}", data=body, headers=headers)
+        return self._session.post(f"http://{self.address}{RPCS[name].path}", data=body, headers=headers)
 
 
 def _error(found: dict[str, Any]) -> OsqueueError:

@@ -12,14 +12,14 @@ from osqueue.api import mapping
 from osqueue.api.descriptors import RPCS, is_map, messages, part_of
 from osqueue.api.pairs import OUTCOMES, PAIRS, RPCS_LEFT_OUT, WORDS, Pair
 from osqueue.errors import OsqueueError
-from osqueue.transports.protocol import Transport
+from osqueue.transports.protocol import AdminTransport, Transport
 from osqueue.transports.wire import WireTransport
 from osqueue_stubs.osqueue.v1 import job_pb2
 from tests.filling import fill, filled
 
 CALLS = {
     name: method
-    for name, method in vars(Transport).items()
+    for name, method in (vars(Transport) | vars(AdminTransport)).items()
     if inspect.isfunction(method) and name not in ("clone", "close") and not name.startswith("_")
 }
 
