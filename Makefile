@@ -72,7 +72,8 @@ sim: $(STAMP) ## Simulate SEEDS clusters on a virtual clock.
 chaos: $(STAMP) ## Break real processes on purpose.
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 
-proof: $(STAMP) ## The long runs: many simulated clusters, chaos, the dashboard kept open for long.
+proof: $(STAMP) ## The long runs: models, many simulated clusters, chaos, the dashboard kept open for long.
+	$(BIN)/python -m tests.model
 	$(BIN)/python -m tests.simulation --seeds 20000 $(ARGS)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 	$(BIN)/python -m tests.browser.endurance
