@@ -140,6 +140,11 @@ class Job:
     effective_max_attempts: int = 0
 
     @property
+    def max_attempts_set(self) -> bool:
+        """The producer asked for a limit of attempts itself."""
+        return self.max_attempts > 0
+
+    @property
     def finished(self) -> bool:
         """Completed, dead or cancelled: it will not run again by itself."""
         return self.status in FINISHED_STATUSES

@@ -13,6 +13,8 @@ from osqueue.registry import JobType
 
 JobView = Literal["", "basic", "full"]
 
+_INT32_MAX = 2**31 - 1
+
 
 @dataclass(slots=True)
 class JobSpec:
@@ -251,6 +253,41 @@ class Stats:
     bytes: int = 0
     position: Position | None = None
     commit_lag_ms: int = 0
+
+    @property
+    def total(self) -> int:
+        """Live jobs. This and the next two stop at 2,147,483,647, as the API's do."""
+        return min(self.counts.total, _INT32_MAX)
+
+    @property
+    def unclaimed(self) -> int:
+        """Jobs ready to be claimed."""
+        return min(self.counts.unclaimed, _INT32_MAX)
+
+    @property
+    def in_progress(self) -> int:
+        """Leased jobs."""
+        return min(self.counts.in_progress, _INT32_MAX)
+
+    @property
+    def completed_total(self) -> int:
+        """Jobs ever completed."""
+        return self.counts.completed_total
+
+    @property
+    def scheduled(self) -> int:
+        """Delayed jobs and jobs backing off."""
+        return self.counts.scheduled
+
+    @property
+    def dead(self) -> int:
+        """Dead letters still kept."""
+        return self.counts.dead
+
+    @property
+    def cancelled(self) -> int:
+        """Cancelled jobs still kept."""
+        return self.counts.cancelled
 
 
 @dataclass(slots=True)

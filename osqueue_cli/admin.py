@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from osqueue_cli.connection import Connection
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
-from osqueue_cli.shapes import camel
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -62,17 +61,3 @@ def run(connection: Connection, work: "Callable[[Admin], Awaitable[T]]") -> T:
             await admin.close()
 
     return asyncio.run(session())
-
-
-def to_json(message: "Message") -> dict[str, Any]:
-    """The message in the form of the gateway's REST answers: camelCase, numbers as numbers, zero values present."""
-    shaped: dict[str, Any] = {}
-    for field in message.DESCRIPTOR.fields:
-        value = getattr(message, field.name)
-        if field.message_type is None:
-            shaped[camel(field.name)] = list(value) if field.is_repeated else value
-        elif field.is_repeated:
-            shaped[camel(field.name)] = [to_json(item) for item in value]
-        elif message.HasField(field.name):
-            shaped[camel(field.name)] = to_json(value)
-    return shaped

@@ -4,7 +4,6 @@ Standard output carries the answer and nothing else; notes and progress go to st
 Nothing here is imported from rich: most commands print a few lines, and should start at once.
 """
 
-import json
 import shutil
 import sys
 import time
@@ -26,13 +25,23 @@ GAP = "  "
 
 def print_json(value: Any) -> None:
     """One JSON value on one line; in a terminal, indented."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    click.echo(_json_text(value, indent=2 if sys.stdout.isatty() else 0))
 
 
 def print_json_line(value: Any) -> None:
     """One line of a stream of JSON values, written out at once."""
-    click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    click.echo(_json_text(value, indent=-1))
     sys.stdout.flush()
+
+
+def _json_text(value: Any, *, indent: int) -> str:
+    """Laid out in lines; on one line with spaces (0), or without (-1). Payloads that are JSON lose their own layout and
+    nothing else: their numbers stay as they were written."""
+    import msgspec
+
+    from osqueue.api.json_text import encode
+
+    return msgspec.json.format(encode(value), indent=indent).decode()
 
 
 def note(text: str) -> None:

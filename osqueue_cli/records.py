@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from osqueue_cli.shapes import bytes_field, camel
+from osqueue_cli.shapes import bytes_members, camel
 from osqueue_service.engine.codec import decode_commit
 from osqueue_service.log import Fence, Segment
 from osqueue_service.log.segment import Decoded
@@ -46,7 +46,7 @@ def struct_json(struct: msgspec.Struct) -> dict[str, Any]:
     for name in struct.__struct_fields__:
         value = getattr(struct, name)
         if isinstance(value, bytes):
-            shaped |= bytes_field(camel(name), value)
+            shaped |= bytes_members(camel(name), value)
         elif value is not None:
             shaped[camel(name)] = _value(value)
     return shaped

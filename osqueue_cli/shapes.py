@@ -1,18 +1,25 @@
-"""What the SDK answers, as JSON: the names and forms of the gateway's REST answers.
+"""What commands answer, as JSON: messages of the API in the very form of the gateway's answers, the command line's own
+figures likewise in camelCase.
 
-Fields are camelCase. A payload or result that is JSON text stands as the value it is; any other
-stands as base64 under `payloadBase64` or `resultBase64`.
+A payload or result that is JSON text stands as the text it is; any other stands as base64 under `payloadBase64` or
+`resultBase64`.
 """
 
-import base64
 import dataclasses
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
 def to_json(value: Any) -> Any:
-    """The value with dataclasses and named tuples as objects; absent (None) fields are left out."""
+    """The value with what carries a message as that message; of others, absent (None) fields are left out."""
+    from osqueue.api import mapping
+
+    message = mapping.message_of(type(value))
+    if message is not None:
+        return message_json(mapping.to_message(value, message))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _object({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -24,24 +31,28 @@ def to_json(value: Any) -> Any:
     return value
 
 
+def message_json(message: "Message") -> dict[str, Any]:
+    """A message as the gateway answers it."""
+    from osqueue.api.json_shapes import shape
+
+    return shape(message.DESCRIPTOR).write(message)
+
+
+def bytes_members(key: str, data: bytes) -> dict[str, Any]:
+    """The bytes under `key` as the JSON that they are, or under `keyBase64`."""
+    from osqueue.api import json_writers
+
+    return json_writers.bytes_members(key, data)
+
+
 def _object(fields: Mapping[str, Any]) -> dict[str, Any]:
     shaped: dict[str, Any] = {}
     for name, value in fields.items():
-        if value is None:
-            continue
         if isinstance(value, bytes):
-            shaped.update(bytes_field(camel(name), value))
-        else:
+            shaped.update(bytes_members(camel(name), value))
+        elif value is not None:
             shaped[camel(name)] = to_json(value)
     return shaped
-
-
-def bytes_field(name: str, data: bytes) -> dict[str, Any]:
-    """The bytes under `name` as the JSON value they hold, or under `nameBase64`."""
-    try:
-        return {name: json.loads(data, parse_constant=_refuse)}
-    except (ValueError, RecursionError):  # not JSON: that is what base64 is for
-        return {f"{name}Base64": base64.b64encode(data).decode()}
 
 
 def camel(name: str) -> str:
@@ -57,7 +68,3 @@ def preview(data: bytes, chars: int = 200) -> str:
     except UnicodeDecodeError:
         return f"({len(data):,} bytes)"
     return text[:chars]
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")

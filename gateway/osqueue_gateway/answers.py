@@ -9,7 +9,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from osqueue.api.item_errors import from_item_error
-from osqueue_gateway.shapes import shape
+from osqueue.api.json_shapes import shape
 
 NOTHING: Final[dict[str, Any]] = {}
 

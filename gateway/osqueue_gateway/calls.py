@@ -17,6 +17,9 @@ from osqueue_gateway.rpcs import Rpc
 WAIT_MS_MAX = 60_000
 """The broker waits no longer, whatever was asked for."""
 
+FIRST_FRAME_MS = 200
+"""How long the answer to a watch is held back for its first frame, or its refusal: a quiet queue sends neither."""
+
 CHECKED_BYTES = 1 * MIB
 """Smaller requests cannot be too large as protobuf: its form is never three times as long as JSON's."""
 

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
+from osqueue.api.json_text import encode
 from osqueue.errors import (
     DEADLINE_EXCEEDED,
     INVALID_REQUEST,
@@ -26,7 +27,6 @@ from osqueue_gateway.errors import CONNECT_STATUS, Problem, Refusal, problem_of
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.routes import mutates
 from osqueue_gateway.rpcs import Rpc
-from osqueue_gateway.shapes import encode
 from osqueue_gateway.wire import JSON, headers_of
 
 UNARY = {JSON: "json", "application/proto": "proto"}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2
 
+from osqueue.api.json_writers import json_path
 from osqueue.errors import (
     DEADLINE_EXCEEDED,
     INVALID_REQUEST,
@@ -22,7 +23,6 @@ from osqueue.errors import (
     TransportRequestError,
     Violation,
 )
-from osqueue_gateway.shapes import json_path
 
 log = logging.getLogger("osqueue.gateway")
 

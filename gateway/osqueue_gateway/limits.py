@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from osqueue.api.json_text import JSON_DEPTH
+from osqueue.api.queries import PARAMETERS_MAX
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -15,9 +18,9 @@ class Limits:
     """As protobuf; the broker's own limit, so that its callers hear the same everywhere."""
     body_bytes: int = 6 * MIB
     """As JSON text: a full message in base64 and its keys."""
-    json_depth: int = 64
+    json_depth: int = JSON_DEPTH
     """Of a payload or result."""
-    query_parameters: int = 1_000
+    query_parameters: int = PARAMETERS_MAX
 
     # Time. Beyond: 408, or the connection is closed.
     head_ms: int = 10_000

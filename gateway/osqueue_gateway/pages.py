@@ -5,6 +5,7 @@ from functools import cache
 
 from aiohttp import web
 
+from osqueue.api.json_text import encode
 from osqueue.errors import OsqueueError
 from osqueue_gateway.broker import Broker
 from osqueue_gateway.calls import Calls
@@ -14,7 +15,6 @@ from osqueue_gateway.metrics import Metrics
 from osqueue_gateway.openapi import document
 from osqueue_gateway.rest import error_response
 from osqueue_gateway.rpcs import RPCS
-from osqueue_gateway.shapes import encode
 from osqueue_gateway.wire import JSON, headers_of
 
 READY_MS = 2_000

@@ -8,8 +8,11 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from osqueue.api.descriptors import is_map, short_names
+from osqueue.api.json_readers import BASE64, INT_RANGES
+from osqueue.api.json_shapes import ABSENT_WITHOUT
+from osqueue.api.json_writers import ABSENT_WHEN_EMPTY
 from osqueue_gateway import constraints
-from osqueue_gateway.shapes import ABSENT_WHEN_EMPTY, ABSENT_WITHOUT, BASE64, INT_RANGES, is_map, short_names
 
 Schema = dict[str, Any]
 

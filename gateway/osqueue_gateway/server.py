@@ -14,10 +14,10 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from osqueue.api.json_text import encode
 from osqueue_gateway.errors import Refusal, problem_of
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.metrics import Metrics
-from osqueue_gateway.shapes import encode
 from osqueue_gateway.wire import JSON, headers_of
 
 log = logging.getLogger("osqueue.gateway")

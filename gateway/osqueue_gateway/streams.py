@@ -6,14 +6,15 @@ from typing import Any
 from aiohttp import hdrs, web
 from google.protobuf.message import Message
 
-from osqueue_gateway.calls import Calls, Feed, FeedEnded
+from osqueue.api.events import events_of
+from osqueue.api.json_shapes import shape
+from osqueue.api.json_text import encode
+from osqueue.api.queries import query_shape, read_position
+from osqueue_gateway.calls import FIRST_FRAME_MS, Calls, Feed, FeedEnded
 from osqueue_gateway.errors import problem_of
-from osqueue_gateway.events import FIRST_FRAME_MS, events_of
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.metrics import Metrics
-from osqueue_gateway.queries import query_shape, read_position
 from osqueue_gateway.routes import Route
-from osqueue_gateway.shapes import encode, shape
 from osqueue_gateway.wire import headers_of
 
 LAST_EVENT_ID = "Last-Event-ID"

@@ -10,19 +10,20 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
+from osqueue.api.events import events_of
+from osqueue.api.json_readers import ShapeError, read_string
+from osqueue.api.json_shapes import shape
+from osqueue.api.json_text import JsonError, Raw, encode, members
 from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, Violation
 from osqueue_gateway.answers import NOTHING
 from osqueue_gateway.bodies import Budget
-from osqueue_gateway.calls import Calls, Feed, FeedEnded
+from osqueue_gateway.calls import FIRST_FRAME_MS, Calls, Feed, FeedEnded
 from osqueue_gateway.errors import Refusal, overloaded, problem_of
-from osqueue_gateway.events import FIRST_FRAME_MS, events_of
-from osqueue_gateway.json_text import JsonError, Raw, members
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.metrics import Metrics
 from osqueue_gateway.protection import SOCKET_PROTOCOL
 from osqueue_gateway.routes import WS_METHODS, Route
 from osqueue_gateway.rpcs import RPCS
-from osqueue_gateway.shapes import ShapeError, encode, read_string, shape
 
 ENVELOPE_KEYS = {"id", "method", "params", "jsonrpc"}
 ID_BYTES_MAX = 256

@@ -49,9 +49,10 @@ def to_message(value: Any, message: type[T]) -> T:
     return into
 
 
-def pair_of(sdk: type[Any]) -> Pair:
-    """The first pair of a type: the message that it stands for."""
-    return next(pair for pair in PAIRS if pair.sdk is sdk)
+def message_of(sdk: type[Any]) -> type[Any] | None:
+    """The one message that a type carries; None for a type that carries none, or parts of several."""
+    found = [pair.message for pair in PAIRS if pair.sdk is sdk]
+    return found[0] if len(found) == 1 else None
 
 
 @cache

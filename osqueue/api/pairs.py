@@ -32,7 +32,6 @@ class Pair:
 
 _BATCH_COMMIT = {"commit": "a batch has its own"}
 _CALL_NAME = {"request_id": "the batch names the call"}
-_IN_COUNTS = "the same as in counts, which is wider"
 
 PAIRS = (
     Pair(Position, job_pb2.CommitPosition),
@@ -41,7 +40,7 @@ PAIRS = (
     Pair(RetryPolicy, job_pb2.RetryPolicy),
     Pair(Progress, job_pb2.Progress),
     Pair(Attempt, job_pb2.Attempt),
-    Pair(Job, job_pb2.JobInfo, left_out={"max_attempts_set": "max_attempts is 0 without it"}),
+    Pair(Job, job_pb2.JobInfo),
     Pair(ClaimedJob, job_pb2.ClaimedJob, given=("worker_id",)),
     Pair(JobFilter, job_pb2.JobFilter),
     Pair(messages.Counts, job_pb2.JobCounts),
@@ -51,9 +50,6 @@ PAIRS = (
         messages.Stats,
         queue_pb2.GetStatsResponse,
         paths={"commit_lag_ms": "position.commit_lag_ms"},
-        left_out=dict.fromkeys(
-            ("total", "unclaimed", "in_progress", "completed_total", "scheduled", "dead", "cancelled"), _IN_COUNTS
-        ),
     ),
     # Submitting.
     Pair(messages.JobSpec, queue_pb2.SubmitJobRequest, own=frozenset({"job_type"}), left_out=_CALL_NAME),

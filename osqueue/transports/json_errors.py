@@ -1,8 +1,8 @@
 """The gateway's tagged JSON errors, and what is none, as the SDK's exceptions."""
 
-import re
 from typing import Any
 
+from osqueue.api.json_readers import snake_path
 from osqueue.errors import (
     DEADLINE_EXCEEDED,
     BrokerLeadershipError,
@@ -12,8 +12,6 @@ from osqueue.errors import (
     Violation,
     from_tag,
 )
-
-_capital = re.compile("(?<=[a-z0-9])[A-Z]")
 
 
 def from_tagged(found: Any, *, method: str, path: str, status: int | str) -> OsqueueError:
@@ -52,8 +50,3 @@ def _violations(found: Any) -> list[Violation]:
         for item in found
         if isinstance(item, dict)
     ]
-
-
-def snake_path(path: str) -> str:
-    """A field as this API calls it: JSON says maxAttempts."""
-    return _capital.sub(lambda match: "_" + match[0].lower(), path)

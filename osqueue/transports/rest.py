@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from osqueue.api.descriptors import RPCS
+from osqueue.api.events import frame_of
+from osqueue.api.json_shapes import read_answer, shape
+from osqueue.api.json_text import JsonError, encode
+from osqueue.api.queries import query_of
 from osqueue.errors import OsqueueError, TransportRequestError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.connect_stream import connect_stream
 from osqueue.transports.http import Gateways, import_aiohttp
 from osqueue.transports.json_errors import from_tagged, too_late
-from osqueue.transports.json_shapes import RESPONSES, read, to_json, to_query, watch_response
-from osqueue.transports.json_text import JsonTextError
 from osqueue.transports.wire import WireTransport
 
 GET, POST = "GET", "POST"
@@ -45,8 +48,6 @@ ROUTES = {
 """RPC → method and path; {} takes the job's id."""
 
 JSON_HEADERS = {"Content-Type": "application/json"}
-
-_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class RestLink:
@@ -88,11 +89,11 @@ class RestLink:
         try:
             if status != 200:
                 raise _error(content, method, path, status)
-            answer = read(content.decode(), RESPONSES[name]())
+            answer = read_answer(content, RPCS[name].response())
         except TransportRequestError:
             self._gateways.move_on(endpoint)
             raise
-        except (JsonTextError, UnicodeDecodeError) as error:
+        except JsonError as error:
             self._gateways.move_on(endpoint)
             raise _not_understood(method, path, status, error) from error
         self._gateways.heard = True
@@ -117,14 +118,14 @@ class RestLink:
                 async for event, data, identifier in _events(response.content):
                     if event == "error":
                         raise _error(data.encode(), method, path, response.status)
-                    message = watch_response(event, data)
+                    message = frame_of(event, data.encode())
                     if message is None:
                         continue
                     if identifier:
                         epoch, _, sequence = identifier.partition(".")
                         message.position.epoch, message.position.sequence = int(epoch), int(sequence)
                     yield message
-        except (JsonTextError, UnicodeDecodeError, ValueError) as error:
+        except ValueError as error:
             raise _not_understood(method, path, 200, error) from error
         except aiohttp.ClientError as error:
             self._gateways.move_on(endpoint)
@@ -148,8 +149,8 @@ def _http(name: str, request: Any) -> tuple[str, str, bytes | None]:
         rest.ClearField("job_id")
         request = rest
     if method == POST:
-        return method, path, _dumps(to_json(request)).encode()
-    query = urlencode(list(to_query(request)))
+        return method, path, encode(shape(request.DESCRIPTOR).write_request(request))
+    query = urlencode(list(query_of(request)))
     return method, f"{path}?{query}" if query else path, None
 
 

@@ -11,13 +11,15 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from osqueue.api.descriptors import RPCS
+from osqueue.api.events import frame_of
+from osqueue.api.json_shapes import read_answer, shape
+from osqueue.api.json_text import JsonError, encode, spaced_members
 from osqueue.errors import OsqueueError, TransportConnectionError, TransportRequestError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.connect_stream import connect_stream
 from osqueue.transports.http import Gateways, import_aiohttp
 from osqueue.transports.json_errors import from_tagged, too_late
-from osqueue.transports.json_shapes import RESPONSES, read, to_json, watch_response
-from osqueue.transports.json_text import JsonTextError, members
 from osqueue.transports.wire import WireTransport
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ EVENTS_MAX = 1_000
 
 CLOSED = TransportConnectionError("the socket to the gateway was closed")
 
-_dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-
 
 class _Socket:
     """One open socket: frames out, answers and events in."""
@@ -45,8 +45,8 @@ class _Socket:
         self.calls = 0
         self._ws = ws
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[str]] = {}
-        self._events: asyncio.Queue[tuple[str, str] | None] = asyncio.Queue(EVENTS_MAX)
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._events: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(EVENTS_MAX)
         self._problem: OsqueueError | None = None
         self._reader = asyncio.ensure_future(self._read())
 
@@ -54,19 +54,19 @@ class _Socket:
     def closed(self) -> bool:
         return self._ws.closed or self._reader.done()
 
-    async def call(self, method: str, params: dict[str, Any]) -> str:
+    async def call(self, method: str, params: dict[str, Any]) -> bytes:
         """The text of the call's result."""
         number = next(self._ids)
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
-            await self._ws.send_str(_dumps({"id": number, "method": method, "params": params}))
+            await self._ws.send_str(encode({"id": number, "method": method, "params": params}).decode())
             return await answer
         finally:
             self.calls -= 1
             self._waiting.pop(number, None)
 
-    async def event(self) -> tuple[str, str]:
+    async def event(self) -> tuple[str, bytes]:
         """The next event's name and data."""
         if self._problem is not None and self._events.empty():
             raise self._problem
@@ -86,14 +86,13 @@ class _Socket:
         try:
             async for message in self._ws:
                 if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                    text = message.data if isinstance(message.data, str) else message.data.decode()
-                    await self._take(dict(members(text)))
-        except (JsonTextError, UnicodeDecodeError, KeyError, ValueError) as error:
+                    await self._take(spaced_members(message.data))
+        except (KeyError, ValueError) as error:
             problem = TransportRequestError(f"{self.endpoint.authority} sent what is not understood: {error}")
         finally:
             self._end(problem)
 
-    async def _take(self, frame: dict[str, str]) -> None:
+    async def _take(self, frame: dict[str, bytes]) -> None:
         if "event" in frame:
             await self._events.put((json.loads(frame["event"]), frame["data"]))
             return
@@ -144,14 +143,14 @@ class WsLink:
         try:
             async with asyncio.timeout(timeout_ms / 1_000):
                 socket = await self._socket(purpose)
-                text = await socket.call(name[0].lower() + name[1:], to_json(request))
-            answer = read(text, RESPONSES[name]())
+                text = await socket.call(name[0].lower() + name[1:], shape(request.DESCRIPTOR).write_request(request))
+            answer = read_answer(text, RPCS[name].response())
         except TimeoutError as error:
             self._gateways.move_on(endpoint)
             if purpose == "claim":
                 await self._drop(socket)
             raise too_late(endpoint.authority, name, timeout_ms) from error
-        except JsonTextError as error:
+        except JsonError as error:
             raise TransportRequestError(f"the answer to {name} is not understood: {error}") from error
         except ConnectionError as error:
             raise self._gateways.unreachable(endpoint, error) from error
@@ -170,14 +169,14 @@ class WsLink:
             return
         socket = await self._open()
         try:
-            await socket.call(name[0].lower() + name[1:], to_json(request))
+            await socket.call(name[0].lower() + name[1:], shape(request.DESCRIPTOR).write_request(request))
             while True:
                 event, data = await socket.event()
                 if event == "end":
                     return
                 if event == "error":
                     raise from_tagged(json.loads(data), method="WS", path=PATH, status="error")
-                message = watch_response(event, data)
+                message = frame_of(event, data)
                 if message is not None:
                     yield message
         except (ConnectionError, ValueError) as error:
@@ -205,7 +204,7 @@ class WsLink:
         endpoint = self._gateways.endpoint
         try:
             ws = await self._gateways.session().ws_connect(
-                self._gateways.url(endpoint, "ws", PATH), max_msg_size=0, heartbeat=PING_S
+                self._gateways.url(endpoint, "ws", PATH), max_msg_size=0, heartbeat=PING_S, decode_text=False
             )
         except aiohttp.WSServerHandshakeError as error:
             self._gateways.move_on(endpoint)

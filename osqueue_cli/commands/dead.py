@@ -8,7 +8,7 @@ from osqueue_cli import admin, asking, output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
-from osqueue_cli.shapes import to_json
+from osqueue_cli.shapes import message_json, to_json
 
 if TYPE_CHECKING:
     from osqueue import OsqueueClient
@@ -137,7 +137,7 @@ def _list_groups(connection: Connection, as_json: bool, types: tuple[str, ...], 
     request = GroupDeadRequest(types=types, max_groups=min(1_000, limit))
     answer = admin.run(connection, lambda calls: calls.call("GroupDead", request))
     if as_json:
-        output.print_json(admin.to_json(answer))
+        output.print_json(message_json(answer))
     elif answer.groups:
         rows = [
             [f"{group.count:,}", group.type, group.error_type, output.since(group.newest_at), group.sample_message]

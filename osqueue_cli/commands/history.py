@@ -7,6 +7,7 @@ import click
 from osqueue_cli import admin, output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.params import DURATION, PAST
+from osqueue_cli.shapes import message_json
 
 if TYPE_CHECKING:
     from osqueue_stubs.osqueue.v1.admin_pb2 import HistoryPoint, Latency
@@ -44,7 +45,7 @@ def history(connection: Connection, as_json: bool, since: int, step_ms: int, lim
     points = admin.run(connection, lambda calls: calls.call("GetHistory", request)).points
     if as_json:
         for point in points:
-            output.print_json_line(admin.to_json(point))
+            output.print_json_line(message_json(point))
     elif points:
         output.print_table(HEAD, [_row(point) for point in points])
     else:

@@ -12,7 +12,7 @@ from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 from osqueue_cli.records import object_json, struct_json
 from osqueue_cli.settings import settings_options, storage_flags
-from osqueue_cli.shapes import bytes_field
+from osqueue_cli.shapes import bytes_members
 from osqueue_cli.storage import look
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.errors import CorruptObject
@@ -93,12 +93,12 @@ async def _object(settler: Settler, key: str) -> dict[str, Any]:
         raise Failure(f"there is no object {key!r} in {settler.store.description}", Exit.NOT_FOUND)
     body = found.body
     if key == ROOT:
-        return {"key": key, "bytes": len(body), **bytes_field("root", body)}
+        return {"key": key, "bytes": len(body), **bytes_members("root", body)}
     if parse_segment_key(key) is not None:
         return object_json(key, len(body), decode(key, body))
     part = parse_checkpoint_key(key)
     if part is None:
-        return {"key": key, "bytes": len(body), **bytes_field("content", body)}
+        return {"key": key, "bytes": len(body), **bytes_members("content", body)}
     root = await Reader(settler).root()
     ref = root.checkpoint if isinstance(root, Root) else None
     vouched = ref is not None and (ref.sequence, ref.epoch) == (part.sequence, part.epoch)
@@ -197,5 +197,5 @@ def _job_json(state: State, job: Job) -> dict[str, Any]:
     if job.lease is not None:
         shaped["lease"] = struct_json(job.lease)
     if job.result is not None:
-        shaped |= bytes_field("result", job.result)
+        shaped |= bytes_members("result", job.result)
     return shaped

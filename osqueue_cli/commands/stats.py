@@ -6,7 +6,7 @@ import click
 
 from osqueue_cli import admin, output
 from osqueue_cli.connection import Connection, connection_options
-from osqueue_cli.shapes import to_json
+from osqueue_cli.shapes import message_json, to_json
 
 if TYPE_CHECKING:
     from osqueue.messages import Stats, TypeStats
@@ -32,7 +32,7 @@ def stats(connection: Connection, as_json: bool, storage: bool) -> None:
 
         answer = admin.run(connection, lambda calls: calls.call("GetStorageStats", GetStorageStatsRequest()))
         if as_json:
-            output.print_json(admin.to_json(answer))
+            output.print_json(message_json(answer))
         else:
             _print_storage(answer)
         return

@@ -10,7 +10,7 @@ from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 from osqueue_cli.params import DURATION, FUTURE, LABEL, labels
-from osqueue_cli.shapes import bytes_field, to_json
+from osqueue_cli.shapes import bytes_members, to_json
 
 if TYPE_CHECKING:
     from osqueue import OsqueueClient, RetryPolicy
@@ -119,7 +119,7 @@ def print_end(job: "Job", *, as_json: bool) -> None:
     if as_json:
         body: dict[str, Any] = {"jobId": job.id, "status": job.status, "attempts": job.attempts}
         if job.result is not None:
-            body.update(bytes_field("result", job.result))
+            body.update(bytes_members("result", job.result))
         if job.error is not None:
             body["error"] = to_json(job.error)
         output.print_json(body)

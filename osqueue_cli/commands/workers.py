@@ -6,6 +6,7 @@ import click
 
 from osqueue_cli import admin, output
 from osqueue_cli.connection import Connection, connection_options
+from osqueue_cli.shapes import message_json
 
 if TYPE_CHECKING:
     from osqueue_stubs.osqueue.v1.admin_pb2 import WorkerInfo
@@ -23,7 +24,7 @@ def workers(connection: Connection, as_json: bool) -> None:
     found = admin.run(connection, seen)
     if as_json:
         for worker in found:
-            output.print_json_line(admin.to_json(worker))
+            output.print_json_line(message_json(worker))
     elif found:
         output.print_table(HEAD, [row(worker) for worker in found])
     else:

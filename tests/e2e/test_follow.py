@@ -61,7 +61,7 @@ def test_following_jobs(start):
         while not told.done():
             submitted.append(submit(start, "followed"))
     event = json.loads(told.result())
-    assert event["kind"] == "submitted"
+    assert event["kind"] == "SUBMITTED"
     assert event["jobId"] in submitted
     assert interrupted(follow) == 130
 

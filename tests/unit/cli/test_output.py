@@ -1,10 +1,16 @@
 """Quantities, tables and JSON as the command line writes them."""
 
+import json
+
 import pytest
 
+from osqueue.api import mapping
+from osqueue.api.json_shapes import shape
 from osqueue.job import Job, JobError, Progress
 from osqueue_cli import output
-from osqueue_cli.shapes import bytes_field, preview, to_json
+from osqueue_cli.shapes import bytes_members, preview, to_json
+from osqueue_stubs.osqueue.v1.job_pb2 import JobInfo
+from tests.filling import filled
 
 
 @pytest.mark.parametrize(
@@ -61,7 +67,7 @@ def test_empty_fields_are_left_out_and_long_ones_indented(capsys):
 def test_a_job_as_json():
     job = Job("1", "dead", b'{"n": 1}', result=b"\xff", progress=Progress(0.5, "half"), error=JobError("T", "m"))
     shaped = to_json(job)
-    assert (shaped["payload"], shaped["resultBase64"]) == ({"n": 1}, "/w==")
+    assert (bytes(shaped["payload"]), shaped["resultBase64"]) == (b'{"n": 1}', "/w==")
     assert shaped["progress"] == {"fraction": 0.5, "message": "half", "updatedAt": 0}
     assert shaped["error"] == {"type": "T", "message": "m"}
     assert "retryPolicy" not in shaped
@@ -70,7 +76,26 @@ def test_a_job_as_json():
 
 @pytest.mark.parametrize("data", [b"NaN", b"", b"{", b"\xff", b"[" * 100_000])
 def test_what_is_no_json_is_base64(data):
-    assert list(bytes_field("payload", data)) == ["payloadBase64"]
+    assert list(bytes_members("payload", data)) == ["payloadBase64"]
+
+
+def test_a_job_is_printed_as_the_gateway_answers_it():
+    message = filled(JobInfo)
+    job = mapping.reader(Job, JobInfo)(message)
+    assert to_json(job) == shape(message.DESCRIPTOR).write(message)
+
+
+def test_numbers_of_a_payload_are_printed_as_they_were_written(capsys):
+    payload = b'{"large": 1e999, "exact": 12345678901234567890.10,\n "nan": "NaN"}'
+    output.print_json_line(to_json(Job("1", "dead", payload)))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert '"payload":{"large":1e999,"exact":12345678901234567890.10,"nan":"NaN"}' in line
+
+
+@pytest.mark.parametrize("figure", [float("inf"), float("nan")])
+def test_a_figure_that_is_no_number_is_null(figure, capsys):
+    output.print_json({"rate": figure})
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {"rate": None}
 
 
 def test_a_preview_is_short():

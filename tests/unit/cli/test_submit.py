@@ -52,7 +52,7 @@ def test_a_delayed_job_is_scheduled(osqueue, job_type):
     job_id = osqueue("submit", job_type, "{}", "--delay", "1h").out.strip()
     assert osqueue("job", "show", job_id, "--json").json["status"] == "scheduled"
     explained = osqueue("job", "explain", job_id, "--json").json
-    assert "delayed" in explained["reasons"]
+    assert "DELAYED" in explained["reasons"]
 
 
 def test_the_same_key_is_the_same_job(osqueue, job_type):

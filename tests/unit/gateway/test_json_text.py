@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osqueue_gateway.json_text import JsonError, is_json, items, members, too_deep
+from osqueue.api.json_text import JsonError, is_json, items, members, too_deep
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -1,8 +1,8 @@
 import pytest
 
-from osqueue_gateway.queries import query_shape
+from osqueue.api.json_readers import ShapeError
+from osqueue.api.queries import query_shape
 from osqueue_gateway.routes import ROUTES
-from osqueue_gateway.shapes import ShapeError
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 LIST = query_shape(queue_pb2.ListJobsRequest.DESCRIPTOR)

@@ -4,19 +4,24 @@ A payload's big integers, order of keys and spacing survive because its text is 
 """
 
 import re
+from typing import Any
 
 import msgspec
 
-from osqueue_gateway.limits import DEFAULT_LIMITS
-
 Raw = msgspec.Raw
+
+SPACE = b" \t\r\n"
+"""What JSON allows between its tokens."""
+
+JSON_DEPTH = 64
+"""Levels of a payload or result that stands as JSON inside a message; beyond, it travels as base64."""
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
 _ARRAY = msgspec.json.Decoder(list[Raw])
 _ANY = msgspec.json.Decoder(Raw)
 _STRING = msgspec.json.Decoder(str)
 
-_KEY = re.compile(rb'[\s,{]*("(?:[^"\\]|\\.)*")\s*:\s*', re.DOTALL)
+_KEY = re.compile(rb'[\s,{]*("(?:[^"\\]|\\.)*")\s*:(\s*)', re.DOTALL)
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
@@ -28,25 +33,30 @@ class JsonError(ValueError):
 def members(text: bytes | Raw) -> dict[str, Raw]:
     """The members of a JSON object, their values unread. Text that is not UTF-8 and repeated keys are refused."""
     data = bytes(text)
-    require_utf8(data)
-    try:
-        found = _OBJECT.decode(data)
-    except RecursionError:
-        raise JsonError(f"the JSON is nested deeper than {DEFAULT_LIMITS.json_depth} levels") from None
-    except msgspec.ValidationError:
-        raise JsonError("must be a JSON object") from None
-    except msgspec.DecodeError as error:
-        raise JsonError(_plainly(error)) from None
-    _refuse_repeated(data, found)
+    found = _decoded(data)
+    _places(data, found)
     return found
 
 
-def items(text: Raw) -> list[Raw]:
+def spaced_members(text: bytes | Raw) -> dict[str, bytes]:
+    """The same, each value with the space around it: in an answer that is the payload's own."""
+    data = bytes(text)
+    spaced = {}
+    for name, start, end in _places(data, _decoded(data)):
+        while data[end] in SPACE:
+            end += 1
+        spaced[name] = data[start:end]
+    return spaced
+
+
+def items(text: bytes | Raw) -> list[Raw]:
     """The elements of a JSON array, unread."""
     try:
         return _ARRAY.decode(text)
     except msgspec.ValidationError:
         raise JsonError("must be a JSON array") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise JsonError(_plainly(error)) from None
 
 
 def is_json(data: bytes) -> bool:
@@ -56,7 +66,7 @@ def is_json(data: bytes) -> bool:
         _ANY.decode(data)
     except (JsonError, msgspec.DecodeError, RecursionError):
         return False
-    return not too_deep(data, DEFAULT_LIMITS.json_depth)
+    return not too_deep(data, JSON_DEPTH)
 
 
 def require_utf8(data: bytes) -> None:
@@ -82,29 +92,50 @@ def too_deep(text: bytes, depth: int) -> bool:
     return bool(brackets)
 
 
-def _refuse_repeated(data: bytes, found: dict[str, Raw]) -> None:
-    """Walk over the members again: the parser keeps the last of two equal keys, and other readers the first.
+def _decoded(data: bytes) -> dict[str, Raw]:
+    require_utf8(data)
+    try:
+        return _OBJECT.decode(data)
+    except RecursionError:
+        raise JsonError(f"the JSON is nested deeper than {JSON_DEPTH} levels") from None
+    except msgspec.ValidationError:
+        raise JsonError("must be a JSON object") from None
+    except msgspec.DecodeError as error:
+        raise JsonError(_plainly(error)) from None
 
-    Every value is already known to be JSON, so skipping is comparing with what was kept: a member that differs, or that
-    comes twice, is a repetition.
+
+def _places(data: bytes, found: dict[str, Raw]) -> list[tuple[str, int, int]]:
+    """Each member's name, where the space before its value starts, and where its value ends; refuses repeated keys.
+
+    The parser keeps the last of two equal keys, and other readers the first. Every value is already known to be JSON,
+    so skipping is comparing with what was kept: a member that differs, or that comes twice, is a repetition.
     """
+    places: list[tuple[str, int, int]] = []
     position = 0
-    seen = 0
     while (key := _KEY.match(data, position)) is not None:
         name = _STRING.decode(key[1])
         value = bytes(found[name])
-        seen += 1
-        if not data.startswith(value, key.end()) or seen > len(found):
-            raise JsonError(f"the key {name!r} is given twice")
         position = key.end() + len(value)
+        places.append((name, key.start(2), position))
+        if not data.startswith(value, key.end()) or len(places) > len(found):
+            raise JsonError(f"the key {name!r} is given twice")
         # A number may begin like the one that was kept: 12 and 1.
         if data[position : position + 1] not in _AFTER_VALUE:
             raise JsonError(f"the key {name!r} is given twice")
+    return places
 
 
 _AFTER_VALUE = (b",", b"}", b" ", b"\t", b"\n", b"\r")
 
 
-def _plainly(error: msgspec.DecodeError) -> str:
+def _plainly(error: Exception) -> str:
     text = str(error).removeprefix("JSON is malformed: ")
     return f"not JSON: {text[:1].lower()}{text[1:]}"
+
+
+def encode(value: Any) -> bytes:
+    """The JSON text of plain values and of `Raw` text among them."""
+    return _encode(value)
+
+
+_encode = msgspec.json.Encoder().encode

@@ -1,11 +1,11 @@
-"""Query strings of GET routes as messages: one parameter per field, under its JSON key.
+"""Query strings of GET routes as messages, and back: one parameter per field, under its JSON key.
 
 A filter's fields are parameters of their own, a repeated field is a repeated parameter, labels are
 `metadata=key=value`, and a position is `after=epoch.sequence`.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,13 +14,15 @@ from urllib.parse import parse_qsl
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from osqueue.api.descriptors import is_map, message_class, part_of, short_names, short_numbers
+from osqueue.api.json_readers import INT_RANGES, ShapeError
 from osqueue.errors import Violation
-from osqueue_gateway.limits import DEFAULT_LIMITS
-from osqueue_gateway.rpcs import message_class
-from osqueue_gateway.shapes import INT_RANGES, ShapeError, is_map, short_names
 
 POSITION = "osqueue.v1.CommitPosition"
 INLINED = "osqueue.v1.JobFilter"
+
+PARAMETERS_MAX = 1_000
+"""Parameters of one query string; a longer one is refused."""
 
 Reader = Callable[[str], Any]
 
@@ -44,8 +46,8 @@ class QueryShape:
 
     def _add(self, descriptor: Descriptor, parent: str) -> None:
         for field in descriptor.fields:
-            if field.message_type is not None and field.message_type.full_name == INLINED:
-                self._add(field.message_type, field.name)
+            if _is(field, INLINED):
+                self._add(part_of(field), field.name)
             else:
                 self.parameters[field.json_name] = Parameter(field, parent, _reader(field))
 
@@ -89,13 +91,35 @@ def query_shape(descriptor: Descriptor) -> QueryShape:
     return QueryShape(descriptor)
 
 
+def query_of(message: Message) -> Iterator[tuple[str, str]]:
+    """What is set in a request, as parameters."""
+    for field, value in message.ListFields():
+        key = field.json_name
+        if _is(field, INLINED):
+            yield from query_of(value)
+        elif _is(field, POSITION):
+            yield key, f"{value.epoch}.{value.sequence}"
+        elif is_map(field):
+            yield from ((key, f"{name}={label}") for name, label in value.items())
+        elif field.enum_type is not None:
+            yield key, short_names(field.enum_type)[value]
+        elif field.is_repeated:
+            yield from ((key, str(item)) for item in value)
+        else:
+            yield key, str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is(field: FieldDescriptor, message: str) -> bool:
+    return field.message_type is not None and field.message_type.full_name == message
+
+
 def _pairs(query: str) -> list[tuple[str, str]]:
     try:
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=DEFAULT_LIMITS.query_parameters)
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
     except UnicodeDecodeError:
         raise ShapeError([Violation("", "the query string is not UTF-8")]) from None
     except ValueError:
-        most = DEFAULT_LIMITS.query_parameters
+        most = PARAMETERS_MAX
         raise ShapeError([Violation("", f"the query string has more than {most} parameters")]) from None
 
 
@@ -114,10 +138,10 @@ def read_position(text: str) -> dict[str, int]:
 def _reader(field: FieldDescriptor) -> Reader:
     if is_map(field):
         return _read_label
-    if field.message_type is not None:
-        if field.message_type.full_name != POSITION:
-            raise LookupError(f"{field.full_name} has no form in a query string")
+    if _is(field, POSITION):
         return read_position
+    if field.message_type is not None:
+        raise LookupError(f"{field.full_name} has no form in a query string")
     if field.enum_type is not None:
         return _enum_reader(field.enum_type)
     if field.cpp_type in INT_RANGES:
@@ -149,7 +173,7 @@ def _int_reader(low: int, high: int) -> Reader:
 
 
 def _enum_reader(enum: EnumDescriptor) -> Reader:
-    numbers = {name: number for number, name in short_names(enum).items()}
+    numbers = short_numbers(enum)
     choice = ", ".join(name for name, number in numbers.items() if number)
 
     def read(text: str) -> int:
