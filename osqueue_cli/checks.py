@@ -18,7 +18,7 @@ from osqueue_cli.connection import Connection
 from osqueue_service.app import store_settings
 from osqueue_service.clock import SystemClock
 from osqueue_service.config import Settings
-from osqueue_service.errors import BrokerLeadershipError, ConfigError, StoreError
+from osqueue_service.errors import BrokerLeadershipError, ConfigError, StoreDenied, StoreError
 from osqueue_service.ids import SystemIds
 from osqueue_service.log import LogCounters, Root, Settler
 from osqueue_service.log.reader import Reader
@@ -127,16 +127,23 @@ async def check_storage(settings: Settings, may_write: bool) -> list[Check]:
             if backend.shared and may_write:
                 await prove_conditions(store, clock, ids)
             root = await Reader(Settler(store, clock, ids, LogCounters())).root()
-    except ConfigError as error:
-        return [Check("storage", Verdict.PROBLEM, str(error), "use a store that keeps conditions of puts")]
-    except (StoreError, TimeoutError) as error:
+    except (ConfigError, StoreError, TimeoutError) as error:
         problem = str(error) or f"no answer within {ANSWER_S:.0f} s"
-        fix = "check bucket, region, endpoint, credentials and the network"
-        return [Check("storage", Verdict.PROBLEM, f"{store.description}: {problem}", fix)]
+        named = problem if store.description in problem else f"{store.description}: {problem}"
+        return [Check("storage", Verdict.PROBLEM, named, mend_storage(error))]
     finally:
         await store.close()
     proved = "; it keeps the conditions of puts" if backend.shared and may_write else ""
     return [Check("storage", Verdict.OK, f"{store.description}{proved}"), *check_root(root, settings)]
+
+
+def mend_storage(error: Exception) -> str:
+    """What to do about a store, by the way in which it failed."""
+    if isinstance(error, StoreDenied) or isinstance(error.__cause__, StoreDenied):
+        return "correct the credentials, the bucket's name, or what they may do there: read, write, list and delete"
+    if isinstance(error, ConfigError):
+        return "use a store that keeps conditions of puts"
+    return "check endpoint, region and network: the store did not answer"
 
 
 def check_directory(path: Path) -> list[Check]:

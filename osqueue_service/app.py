@@ -53,8 +53,9 @@ class App:
         leave_open: bool = False,
     ) -> None:
         """`leave_open`: whoever gave the store closes it."""
-        shared = opened.exclusive is None
-        http, grpc = settings.addresses(server.port, shared=shared)
+        self.shared = opened.exclusive is None
+        """Whether other brokers can use the store as well."""
+        http, grpc = settings.addresses(server.port, shared=self.shared)
         self.settings = settings
         self.server = server
         self.storage = opened
@@ -67,7 +68,7 @@ class App:
             heartbeat=_heartbeat(settings, poll_ms),
             settings=EngineSettings(settings.group_commit_interval_ms, settings.commit_spacing_ms),
             limits=settings.limits,
-            sole_owner=not shared,
+            sole_owner=not self.shared,
             follow=settings.warm_standby,
             on_loaded=on_loaded,
             on_role=self._on_role,
@@ -88,6 +89,7 @@ class App:
         self._clock = clock
         self._ids = ids
         self._leave_open = leave_open
+        self._proved = False
         if opened.exclusive is not None:
             opened.exclusive.own(grpc)
 
@@ -96,17 +98,34 @@ class App:
         """host:port at which others reach this broker over gRPC."""
         return self.broker.addresses.grpc
 
+    @property
+    def doing(self) -> str:
+        """What this broker is at until it leads, for people."""
+        unanswered = sum(kind.unavailable + kind.unknown for kind in self.storage.usage.operations.values())
+        trouble = f" ({unanswered} requests failed so far: check endpoint and network)" if unanswered else ""
+        leader = self.broker.leader_address
+        if not self._proved:
+            return f"asking {self._location} whether it can hold a queue{trouble}"
+        if self.broker.role is Role.RECOVERING:
+            return f"reading the queue from {self._location}{trouble}"
+        if self.broker.role is Role.STANDBY and leader:
+            return (
+                f"standing by: {leader} leads, and this broker takes over when that one stops or falls silent{trouble}"
+            )
+        return f"looking for who leads in {self._location}{trouble}"
+
     async def start(self, *, stand_by: bool = True) -> None:
         """Serve; then lead as soon as nobody else does. Without `stand_by`, return once this broker leads, or raise
         `BrokerLeadershipError` when another one is active."""
-        shared = self.storage.exclusive is None
-        if shared:
+        if self.shared:
+            log.info("asking %s whether it can hold a queue", self._location)
             await prove_conditions(self.storage.store, self._clock, self._ids)
         if self._page is not None:
             await self._page.start()
         await self.server.start(self.broker, self.storage)
+        self._proved = True
         log.info("listening on %s:%d; the queue is in %s", self.server.host, self.server.port, self._location)
-        if guessed := self.settings.guessed_addresses(shared=shared):
+        if guessed := self.settings.guessed_addresses(shared=self.shared):
             addresses = self.broker.addresses
             log.info(
                 "others are told to dial %s (gRPC) and %s (HTTP); if they cannot, set %s",
@@ -160,19 +179,21 @@ async def build(
     ids: IdSource | None = None,
     on_loaded: Callable[[], None] = settle_memory,
     poll_ms: float = POLL_MS,
+    own_socket: str = "",
 ) -> App:
     """Bind the port, open the store, and put the broker together; nothing is served yet.
 
     `store`: a store that is open already and stays so, instead of the one that the settings name. `queue_clock` gives
     the queue's own time, by default the `clock`'s. `on_loaded` is called when a state has just been built; the default
     takes it out of the garbage collector's sight, which suits a process that is only a broker. `poll_ms` is how often a
-    standby looks at the root; more often when the heartbeat's timeout is short.
+    standby looks at the root; more often when the heartbeat's timeout is short. `own_socket` is the path of a socket on
+    which the broker serves its own process, too, without TLS.
 
     `ConfigError` names the setting that is wrong, the port that is taken or the store that cannot be opened;
     `BrokerLeadershipError` the live owner of a store that has one broker at a time.
     """
     clock, ids = clock or SystemClock(), ids or SystemIds()
-    server = Server(_server_settings(settings), settings.limits, clock=clock, ids=ids)
+    server = Server(_server_settings(settings, own_socket), settings.limits, clock=clock, ids=ids)
     try:
         opened = _opened(settings, store, clock, ids)
         try:
@@ -226,12 +247,13 @@ def _heartbeat(settings: Settings, poll_ms: float) -> Heartbeat:
     return Heartbeat(settings.heartbeat_interval_ms, timeout_ms, min(poll_ms, timeout_ms / 4))
 
 
-def _server_settings(settings: Settings) -> ServerSettings:
+def _server_settings(settings: Settings, own_socket: str) -> ServerSettings:
     return ServerSettings(
         host=settings.host,
         port=settings.grpc_port,
         token=settings.token,
         allow_remote=settings.allow_remote,
+        own_socket=own_socket,
         certificate=_read_pem("OSQUEUE_TLS_CERT_FILE", settings.tls_cert_file),
         private_key=_read_pem("OSQUEUE_TLS_KEY_FILE", settings.tls_key_file),
     )

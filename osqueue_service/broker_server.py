@@ -62,6 +62,7 @@ class BrokerServer:
         self.settings = Settings(
             host=host,
             grpc_port=port,
+            http_port=0,
             heartbeat_interval_ms=heartbeat_interval_ms,
             heartbeat_timeout_ms=heartbeat_timeout_ms,
             group_commit_interval_ms=group_commit_interval_ms,
@@ -106,14 +107,15 @@ class BrokerServer:
         """
         if self._app is not None:
             raise RuntimeError("the broker runs already")
-        self._app = await build(
-            self.settings, store=self._storage, on_loaded=_spare_the_collector, poll_ms=self._poll_ms
-        )
+        self._app = await self._compose()
         try:
             await self._app.start(stand_by=stand_by)
         except BaseException:
             await self.stop()
             raise
+
+    async def _compose(self) -> App:
+        return await build(self.settings, store=self._storage, on_loaded=spare_the_collector, poll_ms=self._poll_ms)
 
     async def stop(self) -> None:
         """Hand over, give every call its answer, and release the port. The storage stays open. Idempotent."""
@@ -122,5 +124,5 @@ class BrokerServer:
             await app.stop()
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """The garbage collector is the process's own: a library leaves it as it is."""

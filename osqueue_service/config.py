@@ -183,12 +183,14 @@ class Settings:
 
     def addresses(self, grpc_port: int, *, shared: bool, outward: Callable[[], str] = outward_host) -> tuple[str, str]:
         """Where others reach this broker, over HTTP and over gRPC, given the port that it listens on. Where the host
-        does not say it and machines share the store (`shared`), it is this machine's `outward` address."""
+        does not say it and machines share the store (`shared`), it is this machine's `outward` address. Without a port
+        for HTTP there is but one."""
         host = self.host
         if host in _WILDCARDS:
             host = (outward() if shared else "") or "127.0.0.1"
         host = f"[{host}]" if ":" in host else host
-        return self.http_address or f"{host}:{self.http_port}", self.advertise_address or f"{host}:{grpc_port}"
+        grpc = self.advertise_address or f"{host}:{grpc_port}"
+        return self.http_address or (f"{host}:{self.http_port}" if self.http_port else grpc), grpc
 
     def guessed_addresses(self, *, shared: bool) -> list[str]:
         """Names of the settings that are not set although others depend on what they say."""

@@ -20,6 +20,7 @@ MODULES = (
     "osqueue.transports.protocol",
     "osqueue_testing",
     "osqueue_testing.plugin",
+    "osqueue_server.broker_server",
     "osqueue_service.broker_server",
     "osqueue_service.storage.store",
     "osqueue_service.testing.store_conformance",

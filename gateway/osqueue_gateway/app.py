@@ -86,7 +86,10 @@ class Gateway:
         except OSError as error:
             await self._runner.cleanup()
             await self.broker.close()
-            raise ConfigError(f"cannot listen on {self.config.host}:{self.config.port}: {error.strerror}") from error
+            raise ConfigError(
+                f"BROKER_HOST, BROKER_PORT: cannot listen on {self.config.host}:{self.config.port}: {error.strerror}; "
+                "choose another port, or stop what has it"
+            ) from error
         self._sites = [site]
         self.port = self._runner.addresses[0][1]
         log.info("gateway listens on http://%s:%s, broker at %s", self.config.host, self.port, self.broker.address)

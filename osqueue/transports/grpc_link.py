@@ -32,6 +32,9 @@ GONE_S = 1.0
 """How long an address that could not be reached is passed over where there is another: a standby may name a leader that
 has just left until it next looks at the root."""
 
+OWN_SOCKET = "unix:"
+"""What the address of a broker in the same process begins with; TLS is for the way to others."""
+
 PEERS_MAX = 8
 """Channels kept open. Leaders that moved on leave one behind each."""
 
@@ -221,7 +224,7 @@ class BrokerLink:
             if len(self._peers) >= PEERS_MAX:
                 self._drop_idle()
             options = [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address) else CHANNEL_OPTIONS
-            if self._secure:
+            if self._secure and not address.startswith(OWN_SOCKET):
                 channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
             else:
                 channel = grpc.aio.insecure_channel(address, options=options)

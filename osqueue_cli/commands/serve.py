@@ -3,20 +3,20 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import click
 
-from osqueue_cli.exits import Exit
-from osqueue_cli.failing import Failure
 from osqueue_cli.settings import settings_options
-from osqueue_gateway.app import Gateway
-from osqueue_gateway.config import GatewayConfig
-from osqueue_service.app import App, build
+from osqueue_server.service import Service
+from osqueue_service.app import App
 from osqueue_service.config import Settings
 from osqueue_service.log_output import write_logs
+
+DEFAULT_URL = "grpc://localhost:8081"
+TELL_EVERY_S = 1.0
 
 
 @click.command()
@@ -37,41 +37,42 @@ def serve(cors_origins: str | None, overrides: Mapping[str, str]) -> None:
     """
     settings = Settings.read(os.environ, overrides)
     write_logs(settings.log_level, settings.log_format)
-    if settings.tls_cert_file:
-        raise Failure("serve speaks no TLS: run `osqueue broker` and `osqueue gateway` instead", Exit.CONFIG)
-    asyncio.run(_run(settings, os.environ.get("CORS_ORIGINS", "") if cors_origins is None else cors_origins))
+    listed = os.environ.get("CORS_ORIGINS", "") if cors_origins is None else cors_origins
+    origins = [origin.strip() for origin in listed.split(",") if origin.strip()]
+    asyncio.run(_run(settings, origins))
 
 
-async def _run(settings: Settings, cors_origins: str) -> None:
-    app = await build(settings)
-    gateway = Gateway(_gateway_config(settings, app.server.port, cors_origins))
-    gateway.metrics.beside(app.metrics.render)
+async def _run(settings: Settings, origins: Sequence[str]) -> None:
+    service = Service(settings, origins=origins)
     over = _end_on_signals()
+    app = await service.open()
+    telling = asyncio.ensure_future(_tell(app))
     try:
-        await app.start()
-        await gateway.start()
-        await _first(app.broker.leading(), over.wait())
+        await _first(_lead(app), over.wait())
+        telling.cancel()
         if not over.is_set():
-            _welcome(app, gateway)
+            _welcome(app)
             await _first(app.broker.failed, over.wait())
     finally:
-        await gateway.stop()
-        await app.stop()
+        telling.cancel()
+        await service.stop()
     if app.broker.failed.done():
         raise app.broker.failed.result()
 
 
-def _gateway_config(settings: Settings, grpc_port: int, cors_origins: str) -> GatewayConfig:
-    host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"
-    return GatewayConfig(
-        host=settings.host,
-        port=settings.http_port,
-        brokers=(f"[{host}]:{grpc_port}" if ":" in host else f"{host}:{grpc_port}",),
-        advertised=settings.http_address,
-        token=settings.token,
-        allow_remote=settings.allow_remote,
-        origins=tuple(origin.strip() for origin in cors_origins.split(",") if origin.strip()),
-    )
+async def _lead(app: App) -> None:
+    await app.start()
+    await app.broker.leading()
+
+
+async def _tell(app: App) -> None:
+    """Say what is waited for, whenever that changes: a start that takes long looks like one that hangs."""
+    told = ""
+    while True:
+        await asyncio.sleep(TELL_EVERY_S)
+        if app.doing != told:
+            told = app.doing
+            click.echo(f"  {told}", err=True)
 
 
 def _end_on_signals() -> asyncio.Event:
@@ -101,38 +102,48 @@ async def _first(*work: Any) -> None:
         await task
 
 
-def _welcome(app: App, gateway: Gateway) -> None:
+def _welcome(app: App) -> None:
     """Where things are, and what to try next."""
     settings = app.settings
-    http = f"http://localhost:{gateway.port}"
+    http = f"http://localhost:{settings.http_port}"
+    grpc = f"{'grpcs' if settings.tls_cert_file else 'grpc'}://localhost:{app.server.port}"
     engine = app.broker.engine
     bearer = f"Authorization: Bearer {'$OSQUEUE_TOKEN'}" if settings.token else ""
     curl = f"curl -H '{bearer}'".replace("'", '"') if bearer else "curl"
     grpcurl = f'grpcurl -H "{bearer}"' if bearer else "grpcurl"
+    grpcurl += "" if settings.tls_cert_file else " -plaintext"
     click.echo(
         f"""
   {click.style("osqueue is running.", bold=True)}  Ctrl-C stops it; nothing acknowledged is ever lost.
 
   queue    {app.storage.store.description}  ({engine.totals.live:,} live jobs, epoch {app.broker.epoch})
-  gRPC     grpc://localhost:{app.server.port}
+  gRPC     {grpc}{_told(app)}
   HTTP     {http}  (REST; {http}/docs explains it; WebSocket at /v1/ws)
   access   {_access(settings)}
 
   Try next, in another terminal:
 
     {curl} {http}/v1/jobs -H 'content-type: application/json' -d '{{"type": "hello", "payload": {{"name": "you"}}}}'
-    {grpcurl} -plaintext localhost:{app.server.port} osqueue.v1.QueueService/GetStats
-    osqueue stats{"" if app.server.port == 8081 else f" --broker grpc://localhost:{app.server.port}"}
+    {grpcurl} localhost:{app.server.port} osqueue.v1.QueueService/GetStats
+    osqueue stats{"" if grpc == DEFAULT_URL else f" --broker {grpc}"}
 
     python - <<'END'
     import asyncio, osqueue
     async def main():
-        async with osqueue.OsqueueClient("grpc://localhost:{app.server.port}") as client:
+        async with osqueue.OsqueueClient("{grpc}") as client:
             print((await client.submit_job("hello", {{"name": "you"}})).id)
     asyncio.run(main())
     END
 """
     )
+
+
+def _told(app: App) -> str:
+    """Where the others are told that this broker is, when that is not what the host says."""
+    if not app.settings.guessed_addresses(shared=app.shared):
+        return ""
+    addresses = app.broker.addresses
+    return f"  (others are told {addresses.grpc}, and {addresses.broker} for HTTP)"
 
 
 def _access(settings: Settings) -> str:

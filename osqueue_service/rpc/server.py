@@ -30,6 +30,7 @@ class ServerSettings:
     """Where to listen, and whom to serve. Port 0: any free one.
 
     `certificate` and `private_key` are PEM; both or neither. `token` and `allow_remote` are those of `Guard`.
+    `own_socket` is the path of a socket for callers in this process, to whom it speaks without TLS.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +39,7 @@ class ServerSettings:
     allow_remote: bool = False
     certificate: bytes = b""
     private_key: bytes = b""
+    own_socket: str = ""
 
 
 class Server:
@@ -63,6 +65,8 @@ class Server:
         self._server = grpc.aio.server(options=_options(limits))
         self.host = settings.host
         self.port = _bind(self._server, settings)
+        if settings.own_socket:
+            self._server.add_insecure_port(f"unix:{settings.own_socket}")
 
     async def start(self, broker: Broker, storage: OpenedStore) -> None:
         """Serve the broker. While it does not lead, calls answer NOT_LEADER, and it attends whoever does."""

@@ -17,7 +17,15 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
 UV = Path(sys.executable).parent / "uv"
 
-PACKAGES = {"osqueue_gateway", "osqueue", "osqueue_cli", "osqueue_service", "osqueue_stubs", "osqueue_testing"}
+PACKAGES = {
+    "osqueue",
+    "osqueue_cli",
+    "osqueue_gateway",
+    "osqueue_server",
+    "osqueue_service",
+    "osqueue_stubs",
+    "osqueue_testing",
+}
 
 # A producer or worker installs none of these.
 NOT_FOR_CLIENTS = [
@@ -68,7 +76,8 @@ EXTRAS = {
     "server": """
 import osqueue
 from osqueue_service.testing.in_process import BrokerThread
-import osqueue_gateway.app, osqueue_cli.cli
+import osqueue_gateway.app, osqueue_cli.cli, osqueue_cli.commands.serve
+from osqueue_server import BrokerServer
 
 with BrokerThread() as broker, osqueue.SyncClient(broker.address) as client:
     client.submit_job("email", {"to": "ada"})

@@ -93,3 +93,29 @@ def test_a_wrong_setting_stops_the_start_and_is_named(arguments, text):
     assert process.returncode == 8
     assert text in err
     assert "Traceback" not in err
+
+
+def test_serve_says_what_it_waits_for_and_stops_when_told_to():
+    grpc, http = free_ports(2)
+    process = osqueue(
+        "serve", "--storage-backend", "s3", "--s3-bucket", "jobs", "--s3-endpoint-url", "http://127.0.0.1:9",
+        "--grpc-port", str(grpc), "--http-port", str(http),
+        AWS_ACCESS_KEY_ID="nobody", AWS_SECRET_ACCESS_KEY="nothing",
+    )  # fmt: skip
+    assert process.stderr is not None
+    said = read_until(process.stderr, "asking s3://jobs/")
+    assert "http://127.0.0.1:9" in said
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["serve", "broker"])
+def test_credentials_in_an_address_are_not_printed(command):
+    process = osqueue(
+        command, "--storage-backend", "s3", "--s3-bucket", "jobs", "--s3-endpoint-url", "http://key:hunter2@127.0.0.1:9"
+    )
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 8
+    assert "S3_ENDPOINT_URL" in err and "hunter2" not in out + err

@@ -9,10 +9,17 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from osqueue_service.app import build
+from osqueue_service.app import App, build
+from osqueue_service.clock import SystemClock
 from osqueue_service.config import Settings
-from osqueue_service.errors import BrokerLeadershipError, ConfigError
+from osqueue_service.errors import BrokerLeadershipError, ConfigError, StoreUnavailable
+from osqueue_service.ids import SystemIds
+from osqueue_service.limits import DEFAULT_LIMITS
+from osqueue_service.rpc.server import Server, ServerSettings
+from osqueue_service.storage.factory import OpenedStore
+from osqueue_service.storage.instrumented import InstrumentedStore
 from osqueue_service.storage.memory import MemoryBucket, MemoryStore
+from osqueue_service.storage.usage import StoreUsage
 from osqueue_service.testing.in_process import BrokerThread, broker_in_process
 from osqueue_stubs.osqueue.v1 import queue_pb2, queue_pb2_grpc
 from tests.calls import broker_over, refused, submit, until
@@ -113,6 +120,47 @@ class TestHealth:
             await leader.stop()
             assert (await watching.read()).status == Response.SERVING
             await submit(queue)
+
+
+class TestWhatItIsDoing:
+    async def test_a_standby_names_the_leader(self):
+        bucket = MemoryBucket()
+        async with (
+            broker_over(MemoryStore(bucket)) as leader,
+            broker_over(MemoryStore(bucket), stand_by=True) as standby,
+        ):
+            await until(lambda: standby.broker.leader_address == leader.address)
+            assert f"standing by: {leader.address} leads" in standby.doing
+
+    async def test_a_store_that_does_not_answer_is_named_with_what_failed_so_far(self):
+        clock = SystemClock()
+        usage = StoreUsage(clock)
+        store = InstrumentedStore(NobodyThere(), clock, usage)
+        app = App(
+            Settings(host="127.0.0.1", grpc_port=0),
+            OpenedStore(store, usage),
+            Server(ServerSettings(), DEFAULT_LIMITS, clock=clock, ids=SystemIds()),
+            clock=clock,
+            ids=SystemIds(),
+            on_loaded=lambda: None,
+        )
+        starting = asyncio.ensure_future(app.start())
+        await until(lambda: usage.requests > 0)
+        assert "asking nobody://there whether it can hold a queue" in app.doing
+        await until(lambda: "requests failed so far: check endpoint and network" in app.doing)
+        starting.cancel()
+        await app.stop()
+
+
+class NobodyThere(MemoryStore):
+    """A store behind an endpoint that nobody listens at."""
+
+    @property
+    def description(self) -> str:
+        return "nobody://there"
+
+    async def put_if_absent(self, key: str, body: bytes) -> str:
+        raise StoreUnavailable("connection refused")
 
 
 class TestReflection:

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
+from osqueue_cli.checks import mend_storage
 from osqueue_cli.exits import Exit
+from osqueue_service.errors import ConfigError, StoreDenied, StoreUnavailable
 
 
 @pytest.fixture
@@ -48,6 +50,25 @@ def test_a_foreign_directory_is_a_problem(examine, tmp_path):
     answer, found = examine()
     assert answer.exit_code == Exit.FAILED
     assert found["storage"]["verdict"] == "problem"
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (StoreDenied("InvalidAccessKeyId"), "correct the credentials"),
+        (StoreUnavailable("connection refused"), "check endpoint, region and network"),
+        (TimeoutError(), "check endpoint, region and network"),
+        (ConfigError("accepted a put-if-absent of an object that exists"), "keeps conditions of puts"),
+    ],
+)
+def test_the_way_out_of_trouble_with_the_store_fits_the_trouble(error, hint):
+    assert hint in mend_storage(error)
+
+
+def test_credentials_that_the_self_test_met_are_credentials_still():
+    refused = ConfigError("s3://jobs/: InvalidAccessKeyId")
+    refused.__cause__ = StoreDenied("InvalidAccessKeyId")
+    assert "correct the credentials" in mend_storage(refused)
 
 
 def test_no_broker_is_a_warning(examine):
