@@ -21,7 +21,7 @@ from osqueue_gateway.metrics import Metrics
 from osqueue_gateway.pages import Pages
 from osqueue_gateway.protection import ORIGIN_KEY, Guard, preflight
 from osqueue_gateway.rest import Rest, error_response
-from osqueue_gateway.routes import CONNECT_PATHS, find, mutates
+from osqueue_gateway.routes import CONNECT_PATHS, find
 from osqueue_gateway.server import Server, allow_connections
 from osqueue_gateway.streams import Streams
 from osqueue_gateway.ws import Sockets
@@ -154,7 +154,7 @@ class Gateway:
         rpc = CONNECT_PATHS.get(path)
         if rpc is not None:
             respond = partial(self._connect.answer, request, rpc)
-            return _Target("connect", rpc.name, respond, mutates(rpc), timed=not rpc.server_streaming)
+            return _Target("connect", rpc.name, respond, rpc.mutates, timed=not rpc.server_streaming)
         routes, identifier = find(path)
         if not routes:
             raise Refusal(404, f"there is no {path[:200]}; /docs lists what there is")

@@ -17,8 +17,7 @@ from osqueue.errors import (
     TransportConnectionError,
 )
 from osqueue_gateway.limits import DEFAULT_LIMITS, Limits
-from osqueue_gateway.routes import mutates
-from osqueue_gateway.rpcs import RPCS, Rpc
+from osqueue_protocol.rpcs import RPCS, Rpc
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 PAUSE_MS = 50
@@ -91,13 +90,9 @@ class Broker:
         await self._link.close()
 
     async def _persist(self, rpc: Rpc, request: Any, timeout_ms: int) -> Any:
-        safe = not mutates(rpc)
-        if not safe and "request_id" in rpc.request.DESCRIPTOR.fields_by_name:
-            if not request.request_id:
-                request.request_id = secrets.token_urlsafe(16)
-            safe = True
-        elif not safe:
-            safe = bool(getattr(request, "claim_key", ""))
+        if "request_id" in rpc.once_by and not request.request_id:
+            request.request_id = secrets.token_urlsafe(16)
+        safe = rpc.may_repeat(request)
         return await self._through_outage(lambda: self._link.call(rpc.name, request, timeout_ms), safe)
 
     async def _through_outage(self, attempt: Callable[[], Awaitable[Any]], safe: bool) -> Any:

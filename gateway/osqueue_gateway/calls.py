@@ -11,8 +11,7 @@ from osqueue.errors import BrokerProtocolError
 from osqueue_gateway.broker import Broker
 from osqueue_gateway.errors import overloaded
 from osqueue_gateway.limits import MIB, Limits
-from osqueue_gateway.routes import mutates
-from osqueue_gateway.rpcs import Rpc
+from osqueue_protocol.rpcs import Rpc
 
 WAIT_MS_MAX = 60_000
 """The broker waits no longer, whatever was asked for."""
@@ -103,7 +102,7 @@ class Calls:
             await asyncio.wait({call, self._stopping}, return_when=asyncio.FIRST_COMPLETED)
             if call.done():
                 return call.result()
-            if mutates(rpc):
+            if rpc.mutates:
                 return rpc.response()  # an empty claim; whoever asks again finds another gateway
             request.wait_ms = 0
             return await self._broker.call(rpc, request, self._limits.call_ms)

@@ -25,9 +25,8 @@ from osqueue_gateway.bodies import Budget, read_body
 from osqueue_gateway.calls import Calls, FeedEnded
 from osqueue_gateway.errors import CONNECT_STATUS, Problem, Refusal, problem_of
 from osqueue_gateway.limits import Limits
-from osqueue_gateway.routes import mutates
-from osqueue_gateway.rpcs import Rpc
 from osqueue_gateway.wire import JSON, headers_of
+from osqueue_protocol.rpcs import Rpc
 
 UNARY = {JSON: "json", "application/proto": "proto"}
 STREAMING = {"application/connect+json": "json", "application/connect+proto": "proto"}
@@ -190,5 +189,5 @@ def _unimplemented(message: str) -> BrokerProtocolError:
 
 
 def _too_late(rpc: Rpc, timeout_ms: int) -> OsqueueError:
-    outcome = "; it may or may not have happened" if mutates(rpc) else ""
+    outcome = "; it may or may not have happened" if rpc.mutates else ""
     return OsqueueError(f"{rpc.name} was not answered within {timeout_ms} ms{outcome}", reason=DEADLINE_EXCEEDED)

@@ -11,7 +11,8 @@ from osqueue.api.queries import POSITION, Parameter, query_shape
 from osqueue_gateway.answers import job_id, nothing_without_token, only_result, throttling
 from osqueue_gateway.errors import FAULTS
 from osqueue_gateway.routes import ROUTES, Route
-from osqueue_gateway.schemas import Form, Schema, Schemas, comment, comments
+from osqueue_gateway.schemas import Form, Schema, Schemas, comment
+from osqueue_protocol.comments import comments
 from osqueue_stubs.osqueue.v1.job_pb2 import JobInfo
 
 JSON = "application/json"

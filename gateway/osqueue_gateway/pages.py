@@ -14,8 +14,8 @@ from osqueue_gateway.errors import Fault, Problem, problem_of
 from osqueue_gateway.metrics import Metrics
 from osqueue_gateway.openapi import document
 from osqueue_gateway.rest import error_response
-from osqueue_gateway.rpcs import RPCS
 from osqueue_gateway.wire import JSON, headers_of
+from osqueue_protocol.rpcs import RPCS
 
 READY_MS = 2_000
 """How long the leader may take to answer a health check."""

@@ -1,9 +1,6 @@
 """JSON schemas of the API's messages, as `shapes` reads and writes them. Descriptions are the proto's comments."""
 
-import json
 from enum import StrEnum
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -13,20 +10,13 @@ from osqueue.api.json_readers import BASE64, INT_RANGES
 from osqueue.api.json_shapes import ABSENT_WITHOUT
 from osqueue.api.json_writers import ABSENT_WHEN_EMPTY
 from osqueue_gateway import constraints
+from osqueue_protocol.comments import comments
 
 Schema = dict[str, Any]
 
 
-@cache
-def comments() -> dict[str, str]:
-    """The proto's comments by full name."""
-    text = resources.files("osqueue_gateway").joinpath("api_comments.json").read_text(encoding="utf-8")
-    found: dict[str, str] = json.loads(text)
-    return found
-
-
 def comment(full_name: str) -> str:
-    """One of them, its lines joined to paragraphs."""
+    """A comment of the proto, its lines joined to paragraphs."""
     return comments().get(full_name, "").replace("\n", " ")
 
 

@@ -23,7 +23,7 @@ from osqueue_gateway.limits import Limits
 from osqueue_gateway.metrics import Metrics
 from osqueue_gateway.protection import SOCKET_PROTOCOL
 from osqueue_gateway.routes import WS_METHODS, Route
-from osqueue_gateway.rpcs import RPCS
+from osqueue_protocol.rpcs import RPCS
 
 ENVELOPE_KEYS = {"id", "method", "params", "jsonrpc"}
 ID_BYTES_MAX = 256

@@ -1,49 +1,18 @@
 """The messages, enums and RPCs of osqueue.v1 as the generated stubs describe them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
-from google.protobuf.message import Message
 
+from osqueue_protocol.rpcs import CLIENT_RPCS, Rpc, message_class
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
+
+__all__ = ["MODULES", "RPCS", "Rpc", "is_map", "message_class", "messages", "part_of", "short_names", "short_numbers"]
 
 MODULES: tuple[Any, ...] = (queue_pb2, job_pb2, admin_pb2)
 """The stubs of everything that clients may call or be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rpc:
-    """One method of a service."""
-
-    service: str
-    """The full name, such as "osqueue.v1.QueueService"."""
-    name: str
-    request: type[Message]
-    response: type[Message]
-    client_streaming: bool
-    server_streaming: bool
-
-    @property
-    def path(self) -> str:
-        """Where gRPC and Connect find it."""
-        return f"/{self.service}/{self.name}"
-
-    @property
-    def waits(self) -> bool:
-        """Its caller may ask it to wait for something to happen."""
-        return "wait_ms" in self.request.DESCRIPTOR.fields_by_name
-
-
-def message_class(descriptor: Descriptor) -> type[Message]:
-    """The generated class of one of the API's messages."""
-    for module in MODULES:
-        if descriptor.file.name == module.DESCRIPTOR.name:
-            found: type[Message] = getattr(module, descriptor.name)
-            return found
-    raise LookupError(f"{descriptor.full_name} is not a message of osqueue.v1")
 
 
 def messages() -> Iterator[Descriptor]:
@@ -76,21 +45,5 @@ def short_numbers(enum: EnumDescriptor) -> dict[str, int]:
     return {name: number for number, name in short_names(enum).items()}
 
 
-def _rpcs() -> dict[str, Rpc]:
-    rpcs = {}
-    for module in MODULES:
-        for service in module.DESCRIPTOR.services_by_name.values():
-            for method in service.methods:
-                rpcs[method.name] = Rpc(
-                    service=service.full_name,
-                    name=method.name,
-                    request=message_class(method.input_type),
-                    response=message_class(method.output_type),
-                    client_streaming=method.client_streaming,
-                    server_streaming=method.server_streaming,
-                )
-    return rpcs
-
-
-RPCS = _rpcs()
+RPCS = CLIENT_RPCS
 """Every RPC that clients may call, by name."""

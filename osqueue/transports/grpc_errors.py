@@ -18,6 +18,7 @@ from osqueue.errors import (
     from_reason,
 )
 from osqueue.transports.causes import as_error, of_grpc
+from osqueue_protocol.rpcs import CLIENT_RPCS
 
 if TYPE_CHECKING:
     from grpc.aio import AioRpcError
@@ -99,5 +100,5 @@ def _from_status(code: grpc.StatusCode, message: str, method: str, address: str,
     error = TransportRequestError(
         f"{address} answered {method} with {code.name}, which is no answer of a broker: {message}", reason=code.name
     )
-    error.method, error.path, error.status = method, f"/osqueue.v1.QueueService/{method}", code.name
+    error.method, error.path, error.status = method, CLIENT_RPCS[method].path, code.name
     return error

@@ -23,7 +23,7 @@ from osqueue.errors import (
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.causes import is_loopback
 from osqueue.transports.grpc_errors import from_rpc_error
-from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2
+from osqueue_protocol.rpcs import CLIENT_RPCS
 
 LeaderFinder = Callable[[], Awaitable[str]]
 """Finds the leader's gRPC address, host:port; raises `DiscoveryError` when there is none."""
@@ -60,18 +60,10 @@ CHANNEL_OPTIONS = [
 ]
 
 
-def _methods() -> dict[str, tuple[str, Any, bool]]:
-    """Method name → (path, response class, streaming), for both services."""
-    methods = {}
-    for module in (queue_pb2, admin_pb2):
-        for service in module.DESCRIPTOR.services_by_name.values():
-            for method in service.methods:
-                answer = getattr(module, method.output_type.name)
-                methods[method.name] = (f"/{service.full_name}/{method.name}", answer, method.server_streaming)
-    return methods
-
-
-METHODS = _methods()
+METHODS: dict[str, tuple[str, Any, bool]] = {
+    name: (rpc.path, rpc.response, rpc.server_streaming) for name, rpc in CLIENT_RPCS.items()
+}
+"""Method name → (path, response class, streaming)."""
 
 
 class _Peer:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from osqueue.api.descriptors import RPCS
 from osqueue.api.events import frame_of
 from osqueue.api.json_shapes import read_answer, shape
 from osqueue.api.json_text import JsonError, encode
@@ -17,35 +16,10 @@ from osqueue.transports.connect_stream import connect_stream
 from osqueue.transports.http import Gateways, import_aiohttp
 from osqueue.transports.json_errors import from_tagged, too_late
 from osqueue.transports.wire import WireTransport
+from osqueue_protocol.rpcs import CLIENT_RPCS
 
-GET, POST = "GET", "POST"
-
-ROUTES = {
-    "SubmitJobs": (POST, "/v1/batch/submit"),
-    "ClaimJobs": (POST, "/v1/batch/claim"),
-    "HeartbeatJobs": (POST, "/v1/batch/heartbeat"),
-    "CompleteJobs": (POST, "/v1/batch/complete"),
-    "FailJob": (POST, "/v1/jobs/{}/fail"),
-    "ReleaseJob": (POST, "/v1/jobs/{}/release"),
-    "GetJob": (GET, "/v1/jobs/{}"),
-    "WaitJob": (GET, "/v1/jobs/{}/wait"),
-    "ListJobs": (GET, "/v1/jobs"),
-    "GetStats": (GET, "/v1/stats"),
-    "CancelJob": (POST, "/v1/jobs/{}/cancel"),
-    "CancelJobs": (POST, "/v1/batch/cancel"),
-    "RetryJobs": (POST, "/v1/batch/retry"),
-    "ExplainJob": (GET, "/v1/jobs/{}/explain"),
-    "WatchJobs": (GET, "/v1/events"),
-    "GetStorageStats": (GET, "/v1/admin/storage"),
-    "GetHistory": (GET, "/v1/admin/history"),
-    "PauseTypes": (POST, "/v1/admin/pause"),
-    "ResumeTypes": (POST, "/v1/admin/resume"),
-    "ListWorkers": (GET, "/v1/admin/workers"),
-    "GroupDead": (GET, "/v1/admin/dead"),
-    "Purge": (POST, "/v1/admin/purge"),
-    "StepDown": (POST, "/v1/admin/step-down"),
-}
-"""RPC → method and path; {} takes the job's id."""
+ROUTES = {name: rpc.routes[0] for name, rpc in CLIENT_RPCS.items() if rpc.routes}
+"""The main route of each RPC."""
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -89,7 +63,7 @@ class RestLink:
         try:
             if status != 200:
                 raise _error(content, method, path, status)
-            answer = read_answer(content, RPCS[name].response())
+            answer = read_answer(content, CLIENT_RPCS[name].response())
         except TransportRequestError:
             self._gateways.move_on(endpoint)
             raise
@@ -141,14 +115,15 @@ class RestTransport(WireTransport):
 
 def _http(name: str, request: Any) -> tuple[str, str, bytes | None]:
     """(method, path with query, body)."""
-    method, path = ROUTES[name]
-    if "{}" in path:
-        path = path.format(quote(request.job_id, safe=""))
+    route = ROUTES[name]
+    method, path = route.method, route.path
+    if route.path_field:
+        path = path.replace("{id}", quote(getattr(request, route.path_field), safe=""))
         rest = type(request)()
         rest.CopyFrom(request)
-        rest.ClearField("job_id")
+        rest.ClearField(route.path_field)
         request = rest
-    if method == POST:
+    if method == "POST":
         return method, path, encode(shape(request.DESCRIPTOR).write_request(request))
     query = urlencode(list(query_of(request)))
     return method, f"{path}?{query}" if query else path, None

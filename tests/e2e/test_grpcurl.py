@@ -43,6 +43,12 @@ def test_the_services_are_listed(broker):
     assert {"osqueue.v1.QueueService", "osqueue.v1.AdminService", "grpc.health.v1.Health"} <= set(listed)
 
 
+def test_a_method_is_described_with_its_comment(broker):
+    shown = grpcurl(broker, "describe", "osqueue.v1.QueueService.SubmitJob")
+    assert "// Puts one job into the queue; answers once it is durable." in shown
+    assert "rpc SubmitJob ( .osqueue.v1.SubmitJobRequest ) returns ( .osqueue.v1.SubmitJobResponse )" in shown
+
+
 def test_a_message_is_described(broker):
     assert "bytes payload = 1;" in grpcurl(broker, "describe", "osqueue.v1.SubmitJobRequest")
 

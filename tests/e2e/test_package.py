@@ -21,6 +21,7 @@ PACKAGES = {
     "osqueue",
     "osqueue_cli",
     "osqueue_gateway",
+    "osqueue_protocol",
     "osqueue_server",
     "osqueue_service",
     "osqueue_stubs",
@@ -173,6 +174,13 @@ class TestWheel:
         assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == PACKAGES
         assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
         assert "osqueue_stubs/osqueue/v1/queue_pb2_grpc.pyi" in names
+
+    def test_it_brings_the_proto_files_for_other_languages_and_tools(self, wheel: Path) -> None:
+        packed = zipfile.ZipFile(wheel)
+        sources = {path.name: path.read_text() for path in (ROOT / "proto" / "osqueue" / "v1").glob("*.proto")}
+        assert sources
+        for name, text in sources.items():
+            assert packed.read(f"osqueue_stubs/proto/osqueue/v1/{name}").decode() == text
 
     def test_a_client_installs_only_what_it_needs_and_the_stubs_load(self, clean_python: Path) -> None:
         probe = json.loads(run(clean_python, "-c", PROBE, cwd=clean_python.parent))

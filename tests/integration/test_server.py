@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -178,6 +179,32 @@ class TestReflection:
             await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
             assert (await call.read()).file_descriptor_response.file_descriptor_proto
         await call.done_writing()
+
+    async def described(self, channel: grpc.aio.Channel, symbol: str) -> dict[str, FileDescriptorProto]:
+        call = channel.stream_stream(
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )()
+        await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
+        answer = await call.read()
+        await call.done_writing()
+        files = map(FileDescriptorProto.FromString, answer.file_descriptor_response.file_descriptor_proto)
+        return {file.name: file for file in files}
+
+    @pytest.mark.parametrize("symbol", ["osqueue.v1.QueueService.SubmitJob", "osqueue.v1.SubmitJobRequest.payload"])
+    async def test_a_method_or_field_is_described_by_its_own_name(self, channel, symbol):
+        files = await self.described(channel, symbol)
+        assert {"osqueue/v1/queue.proto", "osqueue/v1/job.proto", "osqueue/v1/options.proto"} <= files.keys()
+
+    @pytest.mark.parametrize("symbol", ["osqueue.v1.QueueService.Nonsense", "nonsense", ""])
+    async def test_what_does_not_exist_is_not_found(self, channel, symbol):
+        assert await self.described(channel, symbol) == {}
+
+    async def test_comments_come_along(self, channel):
+        queue = (await self.described(channel, "osqueue.v1.QueueService"))["osqueue/v1/queue.proto"]
+        (of_submit,) = [each for each in queue.source_code_info.location if list(each.path) == [6, 0, 2, 0]]
+        assert of_submit.leading_comments.startswith(" Puts one job into the queue; answers once it is durable.\n")
 
 
 class TestStopping:

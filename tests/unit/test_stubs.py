@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
+from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, options_pb2, queue_pb2, standby_pb2
 from tests import wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,12 +117,24 @@ def test_methods_keep_their_names():
 
 @pytest.mark.parametrize("module", [queue_pb2, admin_pb2], ids=lambda module: module.__name__.rpartition(".")[2])
 def test_every_request_keeps_a_number_for_a_queue(module):
+    """Kept by a comment and by this test: a reserved number could never be used without breaking the released API."""
     file = FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
     requests = [message for message in file.message_type if message.name.endswith("Request")]
     assert requests
     for message in requests:
-        assert "queue" in message.reserved_name, message.name
-        assert any(reserved.start <= 100 < reserved.end for reserved in message.reserved_range), message.name
+        assert not message.reserved_range and not message.reserved_name, message.name
+        assert all((field.number == 100) == (field.name == "queue") for field in message.field), message.name
+
+
+@pytest.mark.parametrize(
+    "module", [queue_pb2, admin_pb2, job_pb2, options_pb2, standby_pb2], ids=lambda module: module.DESCRIPTOR.name
+)
+def test_every_file_says_where_other_languages_put_it(module):
+    options = module.DESCRIPTOR.GetOptions()
+    assert options.go_package.endswith("/osqueue/v1;osqueuev1")
+    assert (options.java_package, options.java_multiple_files) == ("io.osqueue.v1", True)
+    assert (options.csharp_namespace, options.php_namespace) == ("Osqueue.V1", "Osqueue\\V1")
+    assert (options.ruby_package, options.objc_class_prefix) == ("Osqueue::V1", "OSQ")
 
 
 def test_enums_start_unspecified():

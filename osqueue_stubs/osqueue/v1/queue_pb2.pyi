@@ -12,6 +12,8 @@ repeat it with the same request_id, idempotency_key, claim_key or lease_token an
 
 A call cut short by its deadline (DEADLINE_EXCEEDED) may have happened all the same: treat it like OUTCOME_UNKNOWN. A
 waiting claim ends before its deadline.
+
+Field 100 of every request is kept for the name of a queue.
 """
 
 from collections import abc as _abc
@@ -827,7 +829,9 @@ class CompleteJobRequest(_message.Message):
     result: _builtins.bytes
     """What came of it, kept for the job's retention; at most 1 MiB. Absent: nothing."""
     request_id: _builtins.str
-    """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters. Empty inside a batch."""
+    """Set by SDKs. Not remembered: a completion repeated with its token is answered as before.
+    At most 128 characters. Empty inside a batch.
+    """
     def __init__(
         self,
         *,
@@ -880,7 +884,9 @@ class CompleteJobsRequest(_message.Message):
     COMPLETIONS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
+    """Set by SDKs. Not remembered: a completion repeated with its token is answered as before.
+    At most 128 characters.
+    """
     @_builtins.property
     def completions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CompleteJobRequest]:
         """1 to 1,000 completions; together at most 4 MiB."""
@@ -985,7 +991,9 @@ class FailJobRequest(_message.Message):
     retry_delay_ms: _builtins.int
     """When to try again, instead of what the retry policy says. Absent: as the policy says."""
     request_id: _builtins.str
-    """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters. Empty in a Work stream."""
+    """Set by SDKs. Not remembered: a failure repeated with its token is answered as before.
+    At most 128 characters. Empty in a Work stream.
+    """
     @_builtins.property
     def error(self) -> _job_pb2.JobError:
         """What went wrong."""
@@ -1065,7 +1073,9 @@ class ReleaseJobRequest(_message.Message):
     lease_token: _builtins.str
     """The token of the claim. Callers that never showed it for this lease may leave it empty and are matched by worker_id."""
     request_id: _builtins.str
-    """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters. Empty in a Work stream."""
+    """Set by SDKs. Not remembered: a release repeated with its token is answered as before.
+    At most 128 characters. Empty in a Work stream.
+    """
     def __init__(
         self,
         *,
@@ -1855,7 +1865,9 @@ class CancelJobRequest(_message.Message):
     job_id: _builtins.str
     """The job."""
     request_id: _builtins.str
-    """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
+    """Set by SDKs. Not remembered: a repeated call finds the job cancelled, and says so.
+    At most 128 characters.
+    """
     def __init__(
         self,
         *,
@@ -1918,7 +1930,9 @@ class CancelJobsRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of the answer before, with the same filter. Empty: start."""
     request_id: _builtins.str
-    """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
+    """Set by SDKs. Not remembered: a repeated call finds its jobs cancelled, and says so.
+    At most 128 characters.
+    """
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These jobs, at most 1,000. Exactly one of job_ids and filter."""

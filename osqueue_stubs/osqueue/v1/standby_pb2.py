@@ -22,19 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from osqueue_stubs.osqueue.v1 import options_pb2 as osqueue_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18osqueue/v1/standby.proto\x12\nosqueue.v1\"R\n\rAttendRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08\x66ollowed\x18\x02 \x01(\x03R\x08\x66ollowedJ\x04\x08\x64\x10\x65R\x05queue\"\\\n\x0e\x41ttendResponse\x12\x18\n\x07leaving\x18\x01 \x01(\x08R\x07leaving\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x14\n\x05yours\x18\x03 \x01(\x08R\x05yours2U\n\x0eStandbyService\x12\x43\n\x06\x41ttend\x12\x19.osqueue.v1.AttendRequest\x1a\x1a.osqueue.v1.AttendResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18osqueue/v1/standby.proto\x12\nosqueue.v1\x1a\x18osqueue/v1/options.proto\"E\n\rAttendRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08\x66ollowed\x18\x02 \x01(\x03R\x08\x66ollowed\"\\\n\x0e\x41ttendResponse\x12\x18\n\x07leaving\x18\x01 \x01(\x08R\x07leaving\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x14\n\x05yours\x18\x03 \x01(\x08R\x05yours2]\n\x0eStandbyService\x12K\n\x06\x41ttend\x12\x19.osqueue.v1.AttendRequest\x1a\x1a.osqueue.v1.AttendResponse\"\x06\xca\xa1\x19\x02\x08\x06(\x01\x30\x01\x42t\n\rio.osqueue.v1P\x01Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\xa2\x02\x03OSQ\xaa\x02\nOsqueue.V1\xca\x02\nOsqueue\\V1\xea\x02\x0bOsqueue::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'osqueue_stubs.osqueue.v1.standby_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_ATTENDREQUEST']._serialized_start=40
-  _globals['_ATTENDREQUEST']._serialized_end=122
-  _globals['_ATTENDRESPONSE']._serialized_start=124
-  _globals['_ATTENDRESPONSE']._serialized_end=216
-  _globals['_STANDBYSERVICE']._serialized_start=218
-  _globals['_STANDBYSERVICE']._serialized_end=303
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\rio.osqueue.v1P\001Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\242\002\003OSQ\252\002\nOsqueue.V1\312\002\nOsqueue\\V1\352\002\013Osqueue::V1'
+  _globals['_STANDBYSERVICE'].methods_by_name['Attend']._loaded_options = None
+  _globals['_STANDBYSERVICE'].methods_by_name['Attend']._serialized_options = b'\312\241\031\002\010\006'
+  _globals['_ATTENDREQUEST']._serialized_start=66
+  _globals['_ATTENDREQUEST']._serialized_end=135
+  _globals['_ATTENDRESPONSE']._serialized_start=137
+  _globals['_ATTENDRESPONSE']._serialized_end=229
+  _globals['_STANDBYSERVICE']._serialized_start=231
+  _globals['_STANDBYSERVICE']._serialized_end=324
 # @@protoc_insertion_point(module_scope)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from osqueue.errors import OsqueueError
-from osqueue_gateway.rpcs import RPCS
+from osqueue_protocol.rpcs import RPCS
 
 
 class ScriptedLink:

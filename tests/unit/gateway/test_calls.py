@@ -9,7 +9,7 @@ from osqueue.errors import BrokerProtocolError
 from osqueue_gateway.broker import Broker
 from osqueue_gateway.calls import Calls
 from osqueue_gateway.limits import Limits
-from osqueue_gateway.rpcs import RPCS
+from osqueue_protocol.rpcs import RPCS
 from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests.integration.gateway.scripted import ScriptedLink, until
 

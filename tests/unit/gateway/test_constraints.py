@@ -2,7 +2,7 @@
 
 from osqueue_gateway import constraints
 from osqueue_gateway.constraints import BY_FIELD, BY_NAME, DELAY, LEASE, NAME, PAGE, TYPE
-from osqueue_gateway.rpcs import RPCS
+from osqueue_protocol.rpcs import CLIENT_RPCS as RPCS
 from osqueue_service.limits import DEFAULT_LIMITS as LIMITS
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 

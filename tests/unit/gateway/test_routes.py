@@ -1,7 +1,7 @@
 import pytest
 
 from osqueue_gateway.routes import CONNECT_PATHS, ROUTES, WS_METHODS, find
-from osqueue_gateway.rpcs import RPCS
+from osqueue_protocol.rpcs import CLIENT_RPCS as RPCS
 
 
 def test_every_rpc_but_the_worker_stream_has_a_route():

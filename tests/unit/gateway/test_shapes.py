@@ -12,7 +12,7 @@ from osqueue.api.json_readers import ShapeError
 from osqueue.api.json_shapes import ABSENT_WITHOUT, shape
 from osqueue.api.json_text import encode
 from osqueue.api.json_writers import ABSENT_WHEN_EMPTY
-from osqueue_gateway.rpcs import RPCS
+from osqueue_protocol.rpcs import RPCS
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 
 REQUESTS = sorted({rpc.request.DESCRIPTOR.name for rpc in RPCS.values() if not rpc.client_streaming})
