@@ -26,7 +26,7 @@ from osqueue_service.rpc.server import Server, ServerSettings
 from osqueue_service.storage import ObjectStore
 from osqueue_service.storage.backends import price_table_named
 from osqueue_service.storage.factory import OpenedStore, StoreSettings, open_store, surround
-from osqueue_service.storage.selftest import prove_conditions
+from osqueue_service.storage.selftest import prove_conditions, watch_conditions
 from osqueue_service.storage.throttled import ThrottleLimits
 from osqueue_service.storage.usage import FREE, PriceTable
 
@@ -73,6 +73,7 @@ class App:
             on_loaded=on_loaded,
             on_role=self._on_role,
             storage_requests=lambda: opened.usage.requests,
+            watch=(lambda: watch_conditions(opened.store, clock, ids)) if opened.exclusive is None else None,
         )
         self.metrics = Registry()
         self.metrics.add(lambda: broker_families(self.broker))

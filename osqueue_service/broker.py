@@ -7,7 +7,7 @@ trusted: then `failed` says why.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any
 
@@ -55,7 +55,8 @@ class Broker:
     directory), so that a takeover need not wait for anyone's silence. `follow`: read the log while standing by, which
     makes a takeover quick and costs a request for each commit. `on_loaded` is called when a large state has just
     been built: before it serves or, for a standby that follows, long before. `storage_requests` tells how many requests
-    the store has had, for the figures.
+    the store has had, for the figures. `watch` runs while this broker leads: it returns never, or raises what makes the
+    store unfit, which stops the broker.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Broker:
         on_loaded: Callable[[], None] = lambda: None,
         on_role: Callable[[Role], None] = lambda role: None,
         storage_requests: Callable[[], int] = lambda: 0,
+        watch: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.store = store
         self.addresses = addresses
@@ -92,6 +94,7 @@ class Broker:
         self._on_loaded = on_loaded
         self._on_role = on_role
         self._storage_requests = storage_requests
+        self._watch = watch
         self._elector = Elector(
             store,
             clock,
@@ -255,9 +258,11 @@ class Broker:
             term.recovered.segments,
             f" behind commit {followed}, up to which it had followed the log" if followed else "",
         )
+        watching = asyncio.get_running_loop().create_task(self._keep_watch(term), name="watch over the store")
         try:
             return await term.lost
         finally:
+            watching.cancel()
             self._engine = self._term = self._standbys = None
             self._leading.clear()
             engine.lose(leader_address=self.leader_address)
@@ -265,6 +270,14 @@ class Broker:
                 standbys.end()
             rebuild.begin()
             self._enter(Role.STANDBY)
+
+    async def _keep_watch(self, term: Term) -> None:
+        if self._watch is None:
+            return
+        try:
+            await self._watch()
+        except Exception as unfit:  # noqa: BLE001
+            term.end(unfit)
 
     async def _hand_over(self) -> None:
         if self._handing_over is None or self._handing_over.done():

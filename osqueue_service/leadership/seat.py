@@ -106,6 +106,12 @@ class Seat:
         root = decode_root(found.body)
         if isinstance(root, SeedQueue):
             raise CorruptObject(ROOT, "it was overwritten by a broker that does not know this format: stop that broker")
+        if root.epoch == self.root.epoch and root.incarnation != self.root.incarnation:
+            raise CorruptObject(
+                ROOT,
+                f"the store let two brokers take epoch {root.epoch}, so it does not honour If-Match in a race and "
+                "cannot hold a queue: stop all brokers, and use another store (or a newer version of it)",
+            )
         if not root.is_of(self.root.epoch, self.root.incarnation):
             raise Deposed(f"epoch {root.epoch} holds the root", epoch=root.epoch, leader=root.leader)
         return root, found.version

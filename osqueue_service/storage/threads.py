@@ -12,14 +12,15 @@ T = TypeVar("T")
 # takes a thread from the commits.
 BULK_BYTES = 1 << 20
 
-# The root is swapped by one writer at a time; a second thread lets a stuck swap be overtaken.
-_SWAP_THREADS = 2
+# The root is swapped by one writer at a time, and a stuck swap shall be overtaken. That many are only ever used at once
+# by the self-test, whose races need puts that really travel together; a thread begins when it is first needed.
+_RACING_THREADS = 8
 
 
 class StoreThreads:
     """Three lanes of threads, so that no kind of call waits behind another kind.
 
-    `puts` creates objects, as many at once as the commit pipeline is deep. `swaps` replaces
+    `puts` creates objects, at least as many at once as the commit pipeline is deep. `swaps` replaces
     them: a renewal of the root must not wait behind commits, nor behind a recovery's reads.
     `others` does the rest. What waits for a thread is bounded by the callers.
     """
@@ -27,10 +28,10 @@ class StoreThreads:
     def __init__(self, name: str, depth: int) -> None:
         if depth < 1:
             raise ValueError(f"store threads: depth must be at least 1, not {depth}")
-        self._puts = ThreadPoolExecutor(depth, f"osqueue-{name}-put")
-        self._swaps = ThreadPoolExecutor(_SWAP_THREADS, f"osqueue-{name}-swap")
+        self._puts = ThreadPoolExecutor(max(depth, _RACING_THREADS), f"osqueue-{name}-put")
+        self._swaps = ThreadPoolExecutor(_RACING_THREADS, f"osqueue-{name}-swap")
         self._others = ThreadPoolExecutor(depth, f"osqueue-{name}")
-        self.count = 2 * depth + _SWAP_THREADS
+        self.count = max(depth, _RACING_THREADS) + _RACING_THREADS + depth
 
     async def put(self, size: int, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call that creates an object of `size` bytes."""

@@ -1,5 +1,7 @@
 """A whole broker without a network, on a clock of its own."""
 
+from collections.abc import Awaitable, Callable
+
 from osqueue_service.broker import Broker, Role
 from osqueue_service.leadership import Addresses
 from osqueue_service.state.commands import Submit
@@ -21,6 +23,7 @@ class Life:
         sole_owner: bool = False,
         follow: bool = True,
         throttle: ThrottleLimits | None = None,
+        watch: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         clock = VirtualClock()
         self.store = HeldStore(MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5))
@@ -35,6 +38,7 @@ class Life:
             sole_owner=sole_owner,
             follow=follow,
             on_role=self.roles.append,
+            watch=watch,
         )
 
     async def lead(self) -> "Life":

@@ -7,7 +7,7 @@ import pytest
 
 from osqueue_service.broker import Role
 from osqueue_service.broker_metrics import broker_families
-from osqueue_service.errors import BrokerLeadershipError, CorruptObject, Deposed, NotLeader, OutcomeUnknown
+from osqueue_service.errors import BrokerLeadershipError, ConfigError, CorruptObject, Deposed, NotLeader, OutcomeUnknown
 from osqueue_service.log.paths import ROOT, segment_key
 from osqueue_service.metrics import Registry
 from osqueue_service.state.commands import Submit
@@ -40,6 +40,22 @@ def test_a_broker_recovers_before_it_leads() -> None:
         assert first.broker.root.grpc_address == "a:8081"
         assert await first.submit()
         assert first.roles == [STANDBY, RECOVERING, LEADER]
+
+    run(scenario())
+
+
+def test_a_leader_whose_store_turns_out_unfit_stops_and_says_why() -> None:
+    async def scenario() -> None:
+        async def watch() -> None:
+            await pass_ms(30_000)
+            raise ConfigError("this store cannot hold a queue")
+
+        broker = Life(MemoryBucket(), "a", watch=watch)
+        await broker.lead()
+        await pass_ms(20_000)
+        assert broker.broker.is_leader
+        assert isinstance(await broker.broker.failed, ConfigError)
+        assert broker.broker.role is STOPPED
 
     run(scenario())
 

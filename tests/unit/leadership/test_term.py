@@ -3,6 +3,7 @@
 import asyncio
 import os
 
+import msgspec
 import pytest
 
 from osqueue_service.errors import (
@@ -149,6 +150,19 @@ def test_a_leader_that_finds_another_in_the_root_steps_down() -> None:
         assert caught.value.leader_address == "b:8081"
         assert answer.done()
         assert successor.is_live()
+
+    run(scenario())
+
+
+def test_a_second_winner_of_one_epoch_is_the_stores_fault_and_halts_the_leader() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        _, leader = await lead(bucket)
+        other = msgspec.structs.replace(root_of(bucket), incarnation="another", nonce="another")
+        bucket.overwrite(ROOT, other.encode())
+        reason = await leader.lost
+        assert isinstance(reason, CorruptObject)
+        assert "let two brokers take epoch 1" in str(reason)
 
     run(scenario())
 
