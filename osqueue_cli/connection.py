@@ -68,7 +68,7 @@ def connection_options(command: Command) -> Command:
         envvar="BROKER_URL",
         show_envvar=True,
         metavar="URL",
-        help="grpc://host:port of a broker, or http://host:port of a gateway.  [default: grpc://localhost:8081]",
+        help="grpc://host:port of a broker; http:// or ws://host:port of a gateway.  [default: grpc://localhost:8081]",
     )
     @click.option("--token", envvar="OSQUEUE_TOKEN", show_envvar=True, help="What the broker asks for.")
     @click.option(

@@ -7,10 +7,7 @@ A payload or result that is JSON text stands as the text it is; any other stands
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
+from typing import Any
 
 
 def to_json(value: Any) -> Any:
@@ -19,7 +16,9 @@ def to_json(value: Any) -> Any:
 
     message = mapping.message_of(type(value))
     if message is not None:
-        return message_json(mapping.to_message(value, message))
+        from osqueue.api.json_shapes import shape
+
+        return shape(message.DESCRIPTOR).write(mapping.to_message(value, message))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _object({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -29,13 +28,6 @@ def to_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     return value
-
-
-def message_json(message: "Message") -> dict[str, Any]:
-    """A message as the gateway answers it."""
-    from osqueue.api.json_shapes import shape
-
-    return shape(message.DESCRIPTOR).write(message)
 
 
 def bytes_members(key: str, data: bytes) -> dict[str, Any]:

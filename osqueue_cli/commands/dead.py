@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from osqueue_cli import admin, asking, output
+from osqueue_cli import asking, output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
-from osqueue_cli.shapes import message_json, to_json
+from osqueue_cli.shapes import to_json
 
 if TYPE_CHECKING:
     from osqueue import OsqueueClient
@@ -132,12 +132,9 @@ def _row(job: "Job") -> list[str]:
 
 
 def _list_groups(connection: Connection, as_json: bool, types: tuple[str, ...], limit: int) -> None:
-    from osqueue_stubs.osqueue.v1.admin_pb2 import GroupDeadRequest
-
-    request = GroupDeadRequest(types=types, max_groups=min(1_000, limit))
-    answer = admin.run(connection, lambda calls: calls.call("GroupDead", request))
+    answer = connection.run(lambda client: client.admin.dead_groups(types, max_groups=min(1_000, limit)))
     if as_json:
-        output.print_json(message_json(answer))
+        output.print_json(to_json(answer))
     elif answer.groups:
         rows = [
             [f"{group.count:,}", group.type, group.error_type, output.since(group.newest_at), group.sample_message]

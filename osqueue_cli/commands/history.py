@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from osqueue_cli import admin, output
+from osqueue_cli import output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.params import DURATION, PAST
-from osqueue_cli.shapes import message_json
+from osqueue_cli.shapes import to_json
 
 if TYPE_CHECKING:
-    from osqueue_stubs.osqueue.v1.admin_pb2 import HistoryPoint, Latency
+    from osqueue.admin_messages import HistoryPoint, Latency
 
 HEAD = [
     "FROM", "SUBMITTED", "STARTED", "COMPLETED", "FAILED", "DIED", "WAITING", "SCHEDULED", "RUNNING",
@@ -39,13 +39,10 @@ def history(connection: Connection, as_json: bool, since: int, step_ms: int, lim
       osqueue history --since 1h --step 5m
       osqueue history --since 1m --step 1s --json | jq .commitLatency.p99Ms
     """
-    from osqueue_stubs.osqueue.v1.admin_pb2 import GetHistoryRequest
-
-    request = GetHistoryRequest(since=since, step_ms=step_ms, max_points=limit)
-    points = admin.run(connection, lambda calls: calls.call("GetHistory", request)).points
+    points = connection.run(lambda client: client.admin.history(since=since, step_ms=step_ms, max_points=limit)).points
     if as_json:
         for point in points:
-            output.print_json_line(message_json(point))
+            output.print_json_line(to_json(point))
     elif points:
         output.print_table(HEAD, [_row(point) for point in points])
     else:

@@ -1,10 +1,8 @@
 """`osqueue pause` and `osqueue resume`: types that are not handed out."""
 
-from typing import Any
-
 import click
 
-from osqueue_cli import admin, output
+from osqueue_cli import output
 from osqueue_cli.connection import Connection, connection_options
 
 
@@ -21,9 +19,7 @@ def pause(connection: Connection, as_json: bool, types: tuple[str, ...]) -> None
     Example:
       osqueue pause email report
     """
-    from osqueue_stubs.osqueue.v1.admin_pb2 import PauseTypesRequest
-
-    _change(connection, as_json, "PauseTypes", PauseTypesRequest(types=types))
+    _print(connection.run(lambda client: client.admin.pause(types)), as_json)
 
 
 @click.command(no_args_is_help=True)
@@ -31,14 +27,10 @@ def pause(connection: Connection, as_json: bool, types: tuple[str, ...]) -> None
 @connection_options
 def resume(connection: Connection, as_json: bool, types: tuple[str, ...]) -> None:
     """Hand out jobs of these types again."""
-    from osqueue_stubs.osqueue.v1.admin_pb2 import ResumeTypesRequest
-
-    _change(connection, as_json, "ResumeTypes", ResumeTypesRequest(types=types))
+    _print(connection.run(lambda client: client.admin.resume(types)), as_json)
 
 
-def _change(connection: Connection, as_json: bool, name: str, request: Any) -> None:
-    answer = admin.run(connection, lambda calls: calls.call(name, request))
-    paused = list(answer.paused_types)
+def _print(paused: list[str], as_json: bool) -> None:
     if as_json:
         output.print_json({"pausedTypes": paused})
     elif paused:

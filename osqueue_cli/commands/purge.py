@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from osqueue_cli import admin, asking, output
+from osqueue_cli import asking, output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.exits import exit_of
 from osqueue_cli.failing import Failure
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from osqueue.job import JobFilter
 
 STATUSES = ("completed", "dead", "cancelled")
-IDS_PER_CALL = 1_000
-"""As many as one Purge takes."""
 REFUSALS_SHOWN = 10
 
 
@@ -89,34 +87,11 @@ def purge(
 
 
 def _run(connection: Connection, which: "JobFilter | Sequence[str]", *, dry_run: bool = False) -> Purged:
-    return admin.run(connection, lambda calls: _purge(calls, which, dry_run))
-
-
-async def _purge(calls: admin.Admin, which: "JobFilter | Sequence[str]", dry_run: bool) -> Purged:
-    from osqueue.api.item_errors import from_item_error
-    from osqueue.api.mapping import to_message
     from osqueue.job import JobFilter
-    from osqueue.messages import Selection
-    from osqueue_stubs.osqueue.v1.admin_pb2 import PurgeRequest
 
-    if isinstance(which, JobFilter):
-        requests = [to_message(Selection(filter=which, dry_run=dry_run), PurgeRequest)]
-    else:
-        chunks = [which[start : start + IDS_PER_CALL] for start in range(0, len(which), IDS_PER_CALL)]
-        requests = [to_message(Selection(chunk, dry_run=dry_run), PurgeRequest) for chunk in chunks]
-    purged = Purged()
-    for request in requests:
-        while True:
-            answer = await calls.call("Purge", request)
-            for result in answer.results:
-                if result.HasField("error"):
-                    purged.refused[result.job_id] = from_item_error(result.error, "Purge")
-                else:
-                    purged.jobs[result.job_id] = result.purged_status
-            request.page_token = answer.next_page_token
-            if not request.page_token:
-                break
-    return purged
+    ids, matching = ((), which) if isinstance(which, JobFilter) else (which, None)
+    done = connection.run(lambda client: client.admin.purge(ids, matching=matching, dry_run=dry_run))
+    return Purged({change.job_id: change.status or "" for change in done.changed}, done.refused)
 
 
 def _report(purged: Purged, *, dry_run: bool = False, as_json: bool = False) -> None:

@@ -1,14 +1,15 @@
 """`osqueue stats`: the queue in numbers."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from osqueue_cli import admin, output
+from osqueue_cli import output
 from osqueue_cli.connection import Connection, connection_options
-from osqueue_cli.shapes import message_json, to_json
+from osqueue_cli.shapes import to_json
 
 if TYPE_CHECKING:
+    from osqueue.admin_messages import StorageStats
     from osqueue.messages import Stats, TypeStats
 
 HEAD = ["TYPE", "WAITING", "SCHEDULED", "RUNNING", "DONE/S", "DEAD", "OLDEST", "WORKERS", ""]
@@ -28,11 +29,9 @@ def stats(connection: Connection, as_json: bool, storage: bool) -> None:
       osqueue stats --storage
     """
     if storage:
-        from osqueue_stubs.osqueue.v1.admin_pb2 import GetStorageStatsRequest
-
-        answer = admin.run(connection, lambda calls: calls.call("GetStorageStats", GetStorageStatsRequest()))
+        answer = connection.run(lambda client: client.admin.storage())
         if as_json:
-            output.print_json(message_json(answer))
+            output.print_json(to_json(answer))
         else:
             _print_storage(answer)
         return
@@ -81,9 +80,8 @@ def _oldest(age_ms: int) -> str:
     return f" (the oldest for {output.duration(age_ms)})" if age_ms else ""
 
 
-def _print_storage(answer: Any) -> None:
+def _print_storage(answer: "StorageStats") -> None:
     throttle, cost = answer.throttle, answer.cost
-    delayed = f"{throttle.throttled_writes:,} writes waited {output.duration(throttle.total_write_delay_ms)} in all"
     output.print_fields(
         {
             "store": f"{answer.backend}: {answer.location}",
@@ -93,10 +91,13 @@ def _print_storage(answer: Any) -> None:
             "last commit": output.ago(answer.last_commit_at),
             "checkpoints": f"{answer.checkpoints:,}, {output.size(answer.checkpoint_bytes)}",
             "unknown outcomes": f"{answer.unknown_outcomes:,}, each settled by reading",
-            "throttled": delayed if answer.HasField("throttle") else "",
+            "throttled": f"{throttle.throttled_writes:,} writes waited "
+            f"{output.duration(throttle.total_write_delay_ms)} in all"
+            if throttle is not None
+            else "",
             "cost": f"{cost.requests:,.4f} {cost.currency}; {cost.per_day:,.4f} per day, "
             f"{cost.per_million_jobs:,.4f} per million jobs"
-            if answer.HasField("cost")
+            if cost is not None
             else "",
         }
     )

@@ -5,17 +5,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from osqueue_cli import admin, asking, output
+from osqueue_cli import asking, output
 from osqueue_cli.connection import Connection, connection_options
-from osqueue_cli.exits import Exit
+from osqueue_cli.exits import Exit, exit_of
 from osqueue_cli.failing import Failure
 from osqueue_cli.params import DURATION
 
 if TYPE_CHECKING:
-    from osqueue_stubs.osqueue.v1.job_pb2 import CommitPosition
+    from osqueue import OsqueueClient, Position
 
-HAND_OVER_MS = 30_000
-"""A leader serves on until a standby is near, 20 s at most, and has 5 s to finish."""
 ASK_EVERY_S = 0.05
 
 
@@ -44,16 +42,16 @@ def step_down(connection: Connection, as_json: bool, reason: str, limit: int, ye
     Example:
       osqueue step-down --reason "new disks"
     """
-    before = admin.run(connection, _leader)
+    before = connection.run(_leader)
     if not (yes or as_json) and asking.is_somebody_there():
         asking.confirm(f"let {before.address} hand over, the leader of epoch {before.epoch}?")
-    commit = admin.run(connection, lambda calls: _hand_over(calls, before, reason))
+    commit = connection.run(lambda client: _hand_over(client, before, reason))
     if not as_json:
         output.note(
             f"{before.address} has handed over after epoch {commit.epoch}, commit {commit.sequence:,}; "
             "waiting for the next leader (Ctrl-C stops the waiting only)"
         )
-    after = admin.run(connection, lambda calls: _next_leader(calls, before.epoch, limit))
+    after = connection.run(lambda client: _next_leader(client, before.epoch, limit))
     if as_json:
         last = {"epoch": commit.epoch, "sequence": commit.sequence}
         output.print_json({"commit": last, "leader": after.address, "epoch": after.epoch})
@@ -61,24 +59,20 @@ def step_down(connection: Connection, as_json: bool, reason: str, limit: int, ye
         click.echo(f"{after.address} leads epoch {after.epoch}")
 
 
-async def _leader(calls: admin.Admin) -> Leader:
-    from osqueue_stubs.osqueue.v1.queue_pb2 import GetStatsRequest
-
-    found = await calls.call("GetStats", GetStatsRequest())
-    return Leader(calls.address, found.position.epoch)
+async def _leader(client: "OsqueueClient") -> Leader:
+    root = await client.admin.root()
+    return Leader(root.grpc_address, root.epoch)
 
 
-async def _hand_over(calls: admin.Admin, before: Leader, reason: str) -> "CommitPosition":
-    from osqueue import TransportConnectionError
-    from osqueue_stubs.osqueue.v1.admin_pb2 import StepDownRequest
+async def _hand_over(client: "OsqueueClient", before: Leader, reason: str) -> "Position":
+    from osqueue import EngineStateError, Position, TransportConnectionError
 
     # Finds the leader, since the call itself is made once only: a second one could depose the next leader, too.
-    if (await _leader(calls)).epoch != before.epoch:
+    if (await _leader(client)).epoch != before.epoch:
         raise Failure("another leader has taken over in the meantime; nothing was changed", Exit.CONFLICT)
-    request = StepDownRequest(reason=reason)
     try:
-        commit: CommitPosition = (await calls.once("StepDown", request, HAND_OVER_MS)).commit
-    except TransportConnectionError as error:
+        commit = await client.admin.step_down(reason=reason)
+    except (EngineStateError, TransportConnectionError) as error:
         raise Failure(
             f"{before.address} may have handed over, or not: {error}",
             Exit.UNKNOWN,
@@ -86,20 +80,19 @@ async def _hand_over(calls: admin.Admin, before: Leader, reason: str) -> "Commit
             reason=error.reason,
             hint=f"`osqueue stats` names the epoch, which was {before.epoch}",
         ) from error
-    return commit
+    return commit or Position(before.epoch, 0)
 
 
-async def _next_leader(calls: admin.Admin, epoch: int, limit_ms: int) -> Leader:
+async def _next_leader(client: "OsqueueClient", epoch: int, limit_ms: int) -> Leader:
     from osqueue import OsqueueError
-    from osqueue.retrying import is_outage
 
     try:
         async with asyncio.timeout(limit_ms / 1_000):
             while True:
                 try:
-                    found = await _leader(calls)
+                    found = await _leader(client)
                 except OsqueueError as error:
-                    if not is_outage(error):
+                    if exit_of(error.tag, error.reason) not in (Exit.UNREACHABLE, Exit.UNKNOWN):
                         raise
                     continue  # nobody leads yet; the call has taken its time already
                 if found.epoch > epoch:

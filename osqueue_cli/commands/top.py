@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from osqueue_cli import admin, output
+from osqueue_cli import output
 from osqueue_cli.commands.stats import HEAD, type_row
 from osqueue_cli.commands.workers import HEAD as WORKER_HEAD
 from osqueue_cli.commands.workers import row as worker_row
@@ -121,16 +121,13 @@ async def _keep_watching(connection: Connection, board: _Board, interval_ms: int
 async def _keep_asking_for_workers(connection: Connection, board: _Board) -> None:
     from osqueue import OsqueueError
 
-    calls = admin.Admin(connection)
-    try:
+    async with connection.client() as client:
         while True:
             try:
-                board.workers = await seen(calls)
+                board.workers = await seen(client)
             except OsqueueError as error:
                 board.trouble = error.message
             await asyncio.sleep(WORKERS_EVERY_S)
-    finally:
-        await calls.close()
 
 
 def _frame(board: _Board, width: int, height: int) -> Any:

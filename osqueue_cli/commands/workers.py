@@ -1,15 +1,15 @@
 """`osqueue workers`: who takes jobs."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from osqueue_cli import admin, output
+from osqueue_cli import output
 from osqueue_cli.connection import Connection, connection_options
-from osqueue_cli.shapes import message_json
+from osqueue_cli.shapes import to_json
 
 if TYPE_CHECKING:
-    from osqueue_stubs.osqueue.v1.admin_pb2 import WorkerInfo
+    from osqueue import OsqueueClient, WorkerInfo
 
 HEAD = ["WORKER", "RUNNING", "SLOTS", "DONE", "FAILED", "SEEN", "VERSION", "TYPES"]
 
@@ -21,28 +21,19 @@ def workers(connection: Connection, as_json: bool) -> None:
 
     The leader remembers workers in memory: after a failover it learns of each one with its next call.
     """
-    found = admin.run(connection, seen)
+    found = connection.run(seen)
     if as_json:
         for worker in found:
-            output.print_json_line(message_json(worker))
+            output.print_json_line(to_json(worker))
     elif found:
         output.print_table(HEAD, [row(worker) for worker in found])
     else:
         output.note("no worker was seen lately")
 
 
-async def seen(calls: admin.Admin) -> "list[WorkerInfo]":
-    """All workers, page by page."""
-    from osqueue_stubs.osqueue.v1.admin_pb2 import ListWorkersRequest
-
-    found: list[Any] = []
-    page_token = ""
-    while True:
-        page = await calls.call("ListWorkers", ListWorkersRequest(page_token=page_token))
-        found += page.workers
-        page_token = page.next_page_token
-        if not page_token:
-            return found
+async def seen(client: "OsqueueClient") -> "list[WorkerInfo]":
+    """All of them."""
+    return [worker async for worker in client.admin.workers()]
 
 
 def row(worker: "WorkerInfo") -> list[str]:

@@ -131,12 +131,6 @@ def test_pausing(osqueue, job_type, with_client):
     assert with_client(lambda client: client.claim_job("w", [job_type])) is not None
 
 
-def test_operators_calls_need_grpc(osqueue):
-    answer = osqueue("workers", "--broker", "http://127.0.0.1:8080")
-    assert answer.exit_code == Exit.USAGE
-    assert "gRPC" in answer.err
-
-
 @pytest.fixture
 def dead_jobs(osqueue, job_type, with_client):
     """Three dead letters: two died of A, one of B."""

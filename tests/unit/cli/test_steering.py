@@ -206,15 +206,15 @@ def test_nobody_takes_over_in_time():
 
 def test_a_leader_that_does_not_answer_may_have_handed_over(monkeypatch):
     from osqueue import TransportConnectionError
-    from osqueue_cli.admin import Admin
+    from osqueue.transports.wire import WireTransport
 
     asked = []
 
-    async def broken(self, name, request, timeout_ms):
-        asked.append(name)
+    async def broken(self, reason, *, timeout_ms):
+        asked.append("StepDown")
         raise TransportConnectionError("the connection broke")
 
-    monkeypatch.setattr(Admin, "once", broken)
+    monkeypatch.setattr(WireTransport, "step_down", broken)
     with BrokerThread(settings=TIMING) as broker:
         answer = call_cli("step-down", "--broker", f"grpc://{broker.address}")
     assert answer.exit_code == Exit.UNKNOWN

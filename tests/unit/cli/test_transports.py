@@ -1,0 +1,175 @@
+"""Every command that talks to a broker does the same over gRPC, over a gateway's REST and over its WebSocket."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from osqueue import JobError, OsqueueClient
+from osqueue_cli.cli import cli
+from osqueue_cli.exits import Exit
+from osqueue_gateway.app import Gateway
+from osqueue_gateway.config import GatewayConfig
+from osqueue_service.testing.in_process import BrokerThread
+from tests.unit.cli.conftest import Answer, call_cli
+
+TIMING = {"BROKER_HEARTBEAT_INTERVAL_MS": "50", "BROKER_HEARTBEAT_TIMEOUT_MS": "500"}
+SCHEMES = ("grpc", "http", "ws")
+
+
+class Site:
+    """A broker and a gateway before it, and the command line at either."""
+
+    def __init__(self, broker: BrokerThread, gateway_port: int) -> None:
+        self.urls = {
+            "grpc": f"grpc://{broker.address}",
+            "http": f"http://127.0.0.1:{gateway_port}",
+            "ws": f"ws://127.0.0.1:{gateway_port}",
+        }
+
+    def call(self, scheme: str, *arguments: str) -> Answer:
+        return call_cli(*arguments, env={"BROKER_URL": self.urls[scheme], "OSQUEUE_TOKEN": ""})
+
+    def prepare(self, name: str) -> None:
+        """Five jobs of a type of this name: one waits, one runs, one is completed, two are dead of different errors."""
+
+        async def work() -> None:
+            async with OsqueueClient(self.urls["grpc"]) as client:
+                for n in range(5):
+                    await client.submit_job(name, {"n": n}, max_attempts=1, metadata={"n": str(n)})
+                jobs = await client.claim_jobs("worker-1", [name], max_jobs=4)
+                await client.complete_job(jobs[1], {"done": True})
+                await client.fail_job(jobs[2], JobError("SmtpError", "no luck"))
+                await client.fail_job(jobs[3], JobError("KeyError", "'to'"))
+
+        asyncio.run(work())
+
+    def ids(self, name: str) -> list[str]:
+        statuses = [f"--status={each}" for each in ("unclaimed", "in_progress", "completed", "dead")]
+        return [job["id"] for job in self.call("grpc", "jobs", "-t", name, *statuses, "--json").json_lines]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with BrokerThread(settings=TIMING) as broker:
+
+        async def start(app: object) -> Gateway:
+            gateway = Gateway(GatewayConfig("127.0.0.1", 0, (broker.address,)))
+            await gateway.start()
+            return gateway
+
+        gateway = broker.run(start)
+        try:
+            yield Site(broker, gateway.port)
+        finally:
+            broker.run(lambda app: gateway.stop())
+
+
+READING = {
+    "stats": ["stats"],
+    "storage": ["stats", "--storage"],
+    "jobs": ["jobs", "--type", "reading", "-s", "dead", "-s", "completed", "-s", "unclaimed", "-s", "in_progress"],
+    "job show": ["job", "show", "{dead}"],
+    "job explain": ["job", "explain", "{waiting}"],
+    "job wait": ["job", "wait", "{done}"],
+    "dead list": ["dead", "list", "--type", "reading"],
+    "dead list --by-error": ["dead", "list", "--by-error", "--type", "reading"],
+    "workers": ["workers"],
+    "history": ["history", "--since", "1h", "--step", "1h"],
+    "nothing found": ["job", "show", "nope"],
+}
+"""What asks, and changes nothing."""
+
+MOVING = re.compile(
+    r'("(oldestReadyAgeMs|brokerHeartbeat|p50Ms|p99Ms|latencyMsP50|latencyMsP99|submitted|claimed|completed|failed|at'
+    r'|requests|errors|bytes|commits|storageRequests|leaseExpiresAt)": ?)[-0-9.e]+'
+)
+"""Figures of the moment: the calls themselves change some, and a lease's end is told by the clock to a millisecond."""
+
+
+@pytest.fixture(scope="module")
+def reading(site: Site) -> dict[str, str]:
+    site.prepare("reading")
+    names = ("running", "done", "dead", "other", "waiting")
+    return dict(zip(names, site.ids("reading"), strict=True))
+
+
+@pytest.mark.parametrize("name", READING)
+def test_what_is_read_is_the_same(site, reading, name):
+    arguments = [each.format(**reading) for each in READING[name]]
+    answers = {scheme: site.call(scheme, *arguments, "--json") for scheme in SCHEMES}
+    told = {
+        scheme: (answer.exit_code, MOVING.sub(r"\1", answer.out), MOVING.sub(r"\1", answer.err))
+        for scheme, answer in answers.items()
+    }
+    assert told["grpc"][1] or told["grpc"][2]
+    assert told["http"] == told["grpc"]
+    assert told["ws"] == told["grpc"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_queue_is_steered(site, scheme):
+    name = f"steering-{scheme}"
+    site.prepare(name)
+    running, done, dead, other, waiting = site.ids(name)
+    call = lambda *arguments: site.call(scheme, *arguments, "--json")  # noqa: E731
+    assert name in call("pause", name).json["pausedTypes"]
+    assert name not in call("resume", name).json["pausedTypes"]
+    assert call("job", "cancel", waiting, running).json_lines == [
+        {"jobId": waiting, "status": "cancelled", "cancelRequested": False},
+        {"jobId": running, "status": "in_progress", "cancelRequested": True},
+    ]
+    assert call("job", "retry", dead).json_lines[0]["status"] == "unclaimed"
+    assert call("dead", "retry", "--type", name, "--yes").json == {"dryRun": False, "retried": [other], "refused": {}}
+    assert call("purge", "--type", name, "--status", "completed", "--dry-run").json["purged"] == [done]
+    assert call("purge", done, "--yes").json == {"dryRun": False, "purged": [done], "refused": {}}
+    assert call("job", "show", done).exit_code == Exit.NOT_FOUND
+    submitted = call("submit", name, "1").json["jobId"]
+    assert call("job", "show", submitted).json["status"] == "unclaimed"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_leader_hands_over(site, scheme):
+    before = site.call(scheme, "stats", "--json").json["position"]["epoch"]
+    answer = site.call(scheme, "step-down", "--reason", "new disks", "--yes")
+    assert (answer.exit_code, answer.out) == (
+        0,
+        f"{site.urls['grpc'].removeprefix('grpc://')} leads epoch {before + 1}\n",
+    )
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_doctor_finds_it(site, scheme):
+    checks = {each["check"]: each for each in site.call(scheme, "doctor", "--no-write", "--json").json}
+    assert checks["broker"]["verdict"] == "ok"
+
+
+WITHOUT = {
+    "top": "it never ends; a stream and `workers`, which is here",
+    "bench": "it submits and claims",
+    "work": "it",
+}
+
+
+def test_every_command_that_takes_a_broker_is_here():
+    """A new one finds its place above, so that it is tried over every transport."""
+    tried = {" ".join(part for part in arguments[:2] if part.isalpha()) for arguments in READING.values()}
+    tried |= {"pause", "resume", "job cancel", "job retry", "dead retry", "purge", "submit", "step-down", "doctor"}
+    assert {name for name, command in commands(cli) if takes_broker(command)} - set(WITHOUT) <= tried
+
+
+def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
+
+
+def takes_broker(command: click.Command) -> bool:
+    return any("--broker" in parameter.opts for parameter in command.params)
