@@ -1,7 +1,7 @@
 """The pure core with a log beside it: what tests drive it through.
 
-Every command goes through the bytes that a real commit has, and after each one the
-state's invariants are checked. `rebuilt` replays those bytes, as a recovery does.
+Every command goes through the bytes that a real commit has, and after each of its records
+the state's invariants are checked. `rebuilt` replays those bytes, as a recovery does.
 """
 
 import itertools
@@ -34,7 +34,7 @@ from osqueue_service.state.commands import (
     Sweep,
 )
 from osqueue_service.state.invariants import check
-from osqueue_service.state.machine import execute
+from osqueue_service.state.machine import decide
 from osqueue_service.state.model import Job, JobSpec, Status
 from osqueue_service.state.records import Founded
 from osqueue_service.state.state import State
@@ -64,10 +64,12 @@ class Core:
 
     def do(self, command: Command) -> Any:
         """Execute one command as a commit of its own; its answer, or the error that refuses it."""
-        records, answer = execute(self.state, command, self.now_ms, self.limits)
+        records, answer = decide(self.state, command, self.now_ms, self.limits)
+        for record in records:
+            apply(self.state, record, self.now_ms)
+            check(self.state)
         if records:
             self.log.append(encode_commit(self.now_ms, records))
-        check(self.state)
         return answer
 
     def advance(self, by_ms: int) -> None:

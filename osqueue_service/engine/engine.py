@@ -19,19 +19,18 @@ from osqueue_service.engine.dispatch import Dispatcher
 from osqueue_service.engine.events import JobEvent, Subscription, progressed
 from osqueue_service.engine.execution import Execution
 from osqueue_service.engine.figures import Figures
+from osqueue_service.engine.followers import Followers
 from osqueue_service.engine.inbox import Entry, Inbox
 from osqueue_service.engine.leases import LiveLease, Progress
 from osqueue_service.engine.notices import LeaseNotices
 from osqueue_service.engine.pacing import Pacing
 from osqueue_service.engine.pipeline import Batch, PendingCommit, Pipeline, Reply, give
-from osqueue_service.engine.projections import Projections
 from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.engine.staleness import Vigil, check_live
 from osqueue_service.engine.statistics import Statistics
 from osqueue_service.engine.term import Term
 from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
-from osqueue_service.engine.waiting import FinishWaiters
 from osqueue_service.engine.workers import Worker, WorkerTable
 from osqueue_service.errors import NotLeader, OsqueueError
 from osqueue_service.ids import IdSource
@@ -72,17 +71,17 @@ class Engine:
         self._ids = ids
         self._time = QueueTime(clock, state.stamp_ms)
         self._inbox = Inbox(limits)
-        self._finishing = FinishWaiters(limits.waiting_reads)
         self._pipeline = Pipeline(self._released)
         self._pacing = Pacing(clock, term.appender, settings)
         self._checkpointer = Checkpointer(term, state, clock, self._ended)
-        self._beside = Projections(state, limits, storage_requests)
-        self._beside.start(int(clock.monotonic_ms()), self._time.now_ms())
-        self._leases = self._beside.leases
+        self._followers = Followers(state, limits, storage_requests)
+        self._followers.start(int(clock.monotonic_ms()), self._time.now_ms())
+        self._leases = self._followers.leases
+        self._finishing = self._followers.finishing
         self._dispatcher = Dispatcher(state.ready, self._callers_clock, ids, self.give_back)
         self._vigil = Vigil(term, self._callers_clock, self._anybody_waits, self._send_away)
         self._execution = Execution(
-            state, self._beside, self._dispatcher, clock=clock, limits=limits, on_wait=self._vigil.begin
+            state, self._followers, self._dispatcher, clock=clock, limits=limits, on_wait=self._vigil.begin
         )
         self._wake = asyncio.Event()
         self._alarm = Alarm(clock, self._wake.set)
@@ -101,7 +100,7 @@ class Engine:
         self._statistics = Statistics(state, clock)
         self.closed: asyncio.Future[NotLeader] = asyncio.get_running_loop().create_future()
         """Resolves, with what callers hear from then on, when this engine takes no more calls."""
-        self.notices = LeaseNotices()
+        self.notices: LeaseNotices = self._followers.notices
         """Where holders of leases listen for what happens to them."""
         self.sequence = term.appender.next_sequence - 1
         """The last durable commit."""
@@ -113,8 +112,9 @@ class Engine:
         if not self._state.salt:
             now_ms = self._time.now_ms()
             founded = Founded(self._ids.salt())
-            self._beside.apply(founded, int(self._clock.monotonic_ms()), now_ms, [])
-            self._put(Batch(now_ms, [founded]))
+            batch = Batch(now_ms, [founded])
+            self._followers.apply(founded, int(self._clock.monotonic_ms()), batch)
+            self._put(batch)
         self._checkpointer.consider()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
         self._task.add_done_callback(self._ended)
@@ -149,7 +149,7 @@ class Engine:
             give(Reply(entry.answer, refusal, False))
         self._send_away(refusal)
         self._vigil.end()
-        self._beside.hub.close(refusal)
+        self._followers.hub.close(refusal)
         self._alarm.cancel()
         self._wake.set()
 
@@ -206,22 +206,22 @@ class Engine:
         now_ms = self._time.now_ms()
         said = Progress(*progress, now_ms) if progress is not None else None
         lease = self._leases.renew(job.number, int(self._clock.monotonic_ms()), now_ms, said)
-        self._beside.workers.seen(lease.worker_id, now_ms)
-        if said is not None and self._beside.hub.watched:
-            self._beside.hub.publish([progressed(self._state, job, lease, said)])
+        self._followers.workers.seen(lease.worker_id, now_ms)
+        if said is not None and self._followers.hub.watched:
+            self._followers.hub.publish([progressed(self._state, job, lease, said)])
         return lease, job.cancel_requested
 
     def watch(self, wanted: Callable[[JobEvent], bool]) -> Subscription:
         """Events from the next commit on, each told once it is durable. End it with `unwatch`."""
         self._check_live()
-        return self._beside.hub.subscribe(wanted, self.term.appender.next_sequence - 1)
+        return self._followers.hub.subscribe(wanted, self.term.appender.next_sequence - 1)
 
     def unwatch(self, subscription: Subscription) -> None:
-        self._beside.hub.unsubscribe(subscription)
+        self._followers.hub.unsubscribe(subscription)
 
     def worker_seen(self, worker_id: str, types: Sequence[str], version: str = "", slots: int = 0) -> Worker:
         """A worker said what it takes."""
-        return self._beside.workers.describe(worker_id, self._time.now_ms(), types, version, slots)
+        return self._followers.workers.describe(worker_id, self._time.now_ms(), types, version, slots)
 
     async def read(self, view: Callable[[State], T], *, linearizable: bool = False) -> T:
         """What `view` makes of the state, once every change that it may have seen is durable.
@@ -286,19 +286,19 @@ class Engine:
 
     def leases_of(self, worker_id: str) -> list[str]:
         """The ids of the jobs that the worker holds."""
-        worker = self._beside.workers.get(worker_id)
+        worker = self._followers.workers.get(worker_id)
         jobs = self._state.jobs
         return [self._state.job_id(jobs[number]) for number in worker.numbers if number in jobs] if worker else []
 
     @property
     def workers(self) -> WorkerTable:
         """What this leader heard of each worker."""
-        return self._beside.workers
+        return self._followers.workers
 
     @property
     def figures(self) -> Figures:
         """The recent past, second by second."""
-        return self._beside.figures
+        return self._followers.figures
 
     @property
     def checkpointing(self) -> bool:
@@ -399,9 +399,9 @@ class Engine:
             types=types,
             put_at=self._clock.monotonic_ms(),
             size=len(body),
-            finished=self._finishing.finished_by(batch.records),
+            finished=batch.finished,
             events=batch.events,
-            notices=self.notices.raised_by(batch.records),
+            notices=batch.notices,
         )
         self._pipeline.push(commit, lane.append(body, len(batch.records)))
         self._pacing.put()
@@ -410,9 +410,9 @@ class Engine:
         self._statistics.durable(commit.totals, commit.types)
         self.sequence = commit.sequence
         took_ms = self._clock.monotonic_ms() - commit.put_at
-        self._beside.figures.committed(commit.totals, self._time.now_ms(), took_ms, commit.size)
+        self._followers.figures.committed(commit.totals, self._time.now_ms(), took_ms, commit.size)
         self._finishing.notify(commit.finished)
-        self._beside.hub.publish(commit.events, commit.sequence)
+        self._followers.hub.publish(commit.events, commit.sequence)
         self.notices.tell(commit.notices)
         if self._closed is None:
             self._checkpointer.consider()

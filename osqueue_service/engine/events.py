@@ -9,20 +9,8 @@ from msgspec import Struct
 
 from osqueue_service.engine.leases import LiveLease, Progress
 from osqueue_service.errors import TooManyRequests
-from osqueue_service.state.model import Attempt, Ending, Job, Status
-from osqueue_service.state.records import (
-    AnyRecord,
-    AttemptsEnded,
-    Cancelled,
-    CancelRequested,
-    Claimed,
-    Completed,
-    Evicted,
-    Promoted,
-    Purged,
-    Retried,
-    Submitted,
-)
+from osqueue_service.state.model import CANCELLED, DEAD, Attempt, Job, Status
+from osqueue_service.state.moves import Cause, Moves
 from osqueue_service.state.state import State
 
 
@@ -43,15 +31,6 @@ class EventKind(IntEnum):
     CANCELLED = 12
     RETRIED = 13
     REMOVED = 14
-
-
-_ENDINGS = {
-    Ending.FAILED: EventKind.FAILED,
-    Ending.EXPIRED: EventKind.EXPIRED,
-    Ending.TIMED_OUT: EventKind.TIMED_OUT,
-    Ending.RELEASED: EventKind.RELEASED,
-}
-_FINISHES = {Status.DEAD: EventKind.DEAD, Status.CANCELLED: EventKind.CANCELLED}
 
 
 class JobEvent(Struct, frozen=True, gc=False):
@@ -163,34 +142,16 @@ class EventHub:
         self._watchers.clear()
 
 
-def before(state: State, record: AnyRecord, at: int) -> Iterator[JobEvent]:
-    """Events that must be described before the record is applied, because it removes their jobs."""
-    if isinstance(record, Evicted | Purged):
-        for number in record.numbers:
-            yield _event(state, EventKind.REMOVED, state.jobs[number], at)
-
-
-def after(state: State, record: AnyRecord, at: int) -> Iterator[JobEvent]:
-    """Events of a record that was just applied."""
-    jobs = state.jobs
-    if isinstance(record, Submitted):
-        for number in range(record.first, record.first + len(record.jobs)):
-            yield _event(state, EventKind.SUBMITTED, jobs[number], at)
-    elif isinstance(record, Claimed):
-        for grant in record.grants:
-            yield _event(state, EventKind.CLAIMED, jobs[grant.number], at)
-    elif isinstance(record, Completed):
-        for item in record.items:
-            yield _event(state, EventKind.COMPLETED, jobs[item.number], at)
-    elif isinstance(record, AttemptsEnded):
-        for end in record.items:
-            job = jobs[end.number]
-            yield _event(state, _ENDINGS[end.ending], job, at)
-            if end.status.finished:
-                yield _event(state, _FINISHES[end.status], job, at)
-    elif type(record) in _BY_NUMBER:
-        for number in record.numbers:  # type: ignore[union-attr]
-            yield _event(state, _BY_NUMBER[type(record)], jobs[number], at)
+def events_of(state: State, moves: Iterable[Moves], at: int) -> Iterator[JobEvent]:
+    """Events of moves that were just made: one for why the job moved, and one more when an attempt's end ended the job
+    too."""
+    for move in moves:
+        for job in move.jobs:
+            yield _event(state, KINDS[move.cause], job, at)
+            if move.frees and move.target is DEAD:
+                yield _event(state, EventKind.DEAD, job, at)
+            elif move.frees and move.target is CANCELLED:
+                yield _event(state, EventKind.CANCELLED, job, at)
 
 
 def progressed(state: State, job: Job, lease: LiveLease, said: Progress) -> JobEvent:
@@ -208,18 +169,37 @@ def progressed(state: State, job: Job, lease: LiveLease, said: Progress) -> JobE
     )
 
 
-_BY_NUMBER: dict[type, EventKind] = {
-    Promoted: EventKind.READY,
-    CancelRequested: EventKind.CANCEL_REQUESTED,
-    Cancelled: EventKind.CANCELLED,
-    Retried: EventKind.RETRIED,
+KINDS = {
+    Cause.SUBMITTED: EventKind.SUBMITTED,
+    Cause.PROMOTED: EventKind.READY,
+    Cause.CLAIMED: EventKind.CLAIMED,
+    Cause.COMPLETED: EventKind.COMPLETED,
+    Cause.FAILED: EventKind.FAILED,
+    Cause.EXPIRED: EventKind.EXPIRED,
+    Cause.TIMED_OUT: EventKind.TIMED_OUT,
+    Cause.RELEASED: EventKind.RELEASED,
+    Cause.CANCEL_REQUESTED: EventKind.CANCEL_REQUESTED,
+    Cause.CANCELLED: EventKind.CANCELLED,
+    Cause.RETRIED: EventKind.RETRIED,
+    Cause.EVICTED: EventKind.REMOVED,
+    Cause.PURGED: EventKind.REMOVED,
 }
+"""What watchers are told of each cause."""
+
+_TELL_OF_THE_ATTEMPT = (
+    EventKind.COMPLETED,
+    EventKind.FAILED,
+    EventKind.EXPIRED,
+    EventKind.TIMED_OUT,
+    EventKind.RELEASED,
+    EventKind.DEAD,
+)
 
 
 def _event(state: State, kind: EventKind, job: Job, at: int) -> JobEvent:
     lease = job.lease
     last: Attempt | None = job.history[-1] if job.history else None
-    ended = kind in _ENDINGS.values() or kind in (EventKind.COMPLETED, EventKind.DEAD)
+    ended = kind in _TELL_OF_THE_ATTEMPT
     return JobEvent(
         kind=kind,
         job_id=state.job_id(job),

@@ -6,9 +6,9 @@ from typing import Any
 
 from osqueue_service.clock import Clock
 from osqueue_service.engine.dispatch import Dispatcher
+from osqueue_service.engine.followers import Followers
 from osqueue_service.engine.inbox import Entry
 from osqueue_service.engine.pipeline import Batch, Reply
-from osqueue_service.engine.projections import Projections
 from osqueue_service.errors import OsqueueError, TooManyRequests, kept
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Command
@@ -22,7 +22,7 @@ class Execution:
     def __init__(
         self,
         state: State,
-        beside: Projections,
+        followers: Followers,
         dispatcher: Dispatcher,
         *,
         clock: Clock,
@@ -30,7 +30,7 @@ class Execution:
         on_wait: Callable[[], None],
     ) -> None:
         self._state = state
-        self._beside = beside
+        self._followers = followers
         self._dispatcher = dispatcher
         self._clock = clock
         self._limits = limits
@@ -60,7 +60,7 @@ class Execution:
         if records:
             monotonic = int(self._clock.monotonic_ms())
             for record in records:
-                self._beside.apply(record, monotonic, batch.at_ms, batch.events)
+                self._followers.apply(record, monotonic, batch)
             batch.records += records
         return answer
 

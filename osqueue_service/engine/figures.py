@@ -5,20 +5,21 @@ here is durable: a new leader begins with an empty account.
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import exp
 
 from msgspec import Struct
 
 from osqueue_service.engine.histogram import Histogram
 from osqueue_service.engine.totals import Totals
-from osqueue_service.state.model import Ending, Status
-from osqueue_service.state.records import AnyRecord, AttemptsEnded, Claimed, Completed, Submitted
-from osqueue_service.state.state import State
+from osqueue_service.state.model import COMPLETED, DEAD, Job
+from osqueue_service.state.moves import Cause, Moves
 
 SECONDS_KEPT = 3_600
 RATE_WINDOW_MS = 60_000
 TYPES_KEPT = 10_000
+
+_FAILURES = (Cause.FAILED, Cause.EXPIRED, Cause.TIMED_OUT)
 
 
 class Second:
@@ -94,39 +95,39 @@ class Figures:
         rates.fade(now_ms)
         return rates
 
-    def follow(self, state: State, record: AnyRecord, now_ms: int) -> None:
-        """Count a record that was just applied."""
+    def follow(self, moves: Iterable[Moves], now_ms: int) -> None:
+        """Count moves that were just made."""
         second = self._second(now_ms)
-        jobs = state.jobs
-        if isinstance(record, Submitted):
-            second.submitted += len(record.jobs)
-            for rates, count in self._by_type([spec.type for spec in record.jobs], now_ms):
+        for move in moves:
+            self._count(move, second, now_ms)
+            if move.claims:
+                for job in move.jobs:
+                    second.wait.add(now_ms - job.ready_since)
+            elif move.target is COMPLETED:
+                for job in move.jobs:
+                    second.run.add(now_ms - job.history[-1].started_at)
+            elif move.target is DEAD:
+                second.dead += len(move.jobs)
+
+    def _count(self, move: Moves, second: Second, now_ms: int) -> None:
+        jobs = move.jobs
+        if move.source is None:
+            second.submitted += len(jobs)
+            for rates, count in self._rates_of(jobs, now_ms):
                 rates.submitted += _PER_SECOND * count
-            self._total(now_ms).submitted += _PER_SECOND * len(record.jobs)
-        elif isinstance(record, Claimed):
-            second.claimed += len(record.grants)
-            claimed = [jobs[grant.number] for grant in record.grants]
-            for job in claimed:
-                second.wait.add(now_ms - job.ready_since)
-            for rates, count in self._by_type([job.spec.type for job in claimed], now_ms):
+        elif move.claims:
+            second.claimed += len(jobs)
+            for rates, count in self._rates_of(jobs, now_ms):
                 rates.claimed += _PER_SECOND * count
-            self._total(now_ms).claimed += _PER_SECOND * len(record.grants)
-        elif isinstance(record, Completed):
-            second.completed += len(record.items)
-            self.completed += len(record.items)
-            completed = [jobs[item.number] for item in record.items]
-            for job in completed:
-                second.run.add(now_ms - job.history[-1].started_at)
-            for rates, count in self._by_type([job.spec.type for job in completed], now_ms):
+        elif move.target is COMPLETED:
+            second.completed += len(jobs)
+            self.completed += len(jobs)
+            for rates, count in self._rates_of(jobs, now_ms):
                 rates.completed += _PER_SECOND * count
-            self._total(now_ms).completed += _PER_SECOND * len(record.items)
-        elif isinstance(record, AttemptsEnded):
-            for end in record.items:
-                if end.ending is not Ending.RELEASED:
-                    second.failed += 1
-                    self._of(jobs[end.number].spec.type, now_ms).failed += _PER_SECOND
-                    self._total(now_ms).failed += _PER_SECOND
-                second.dead += end.status is Status.DEAD
+        elif move.cause in _FAILURES:
+            second.failed += len(jobs)
+            for rates, count in self._rates_of(jobs, now_ms):
+                rates.failed += _PER_SECOND * count
 
     def committed(self, totals: Totals, now_ms: int, took_ms: float, size: int) -> None:
         """A commit became durable."""
@@ -150,9 +151,12 @@ class Figures:
             self._all.fade(now_ms)
         return self._all
 
-    def _by_type(self, names: list[str], now_ms: int) -> Iterator[tuple[Rates, int]]:
-        """The rates of each type named, and how often it is: batches are mostly of one type."""
-        return ((self._of(name, now_ms), count) for name, count in Counter(names).items())
+    def _rates_of(self, jobs: list[Job], now_ms: int) -> Iterator[tuple[Rates, int]]:
+        """The rates of all, and those of each type among the jobs, with how many jobs each: batches are mostly of one
+        type."""
+        yield self._total(now_ms), len(jobs)
+        for name, count in Counter([job.spec.type for job in jobs]).items():
+            yield self._of(name, now_ms), count
 
     def _of(self, type_name: str, now_ms: int) -> Rates:
         rates = self._types.get(type_name)

@@ -4,12 +4,14 @@ beside the state: a new leader starts every live lease anew at full length.
 All moments here are of the leader's monotonic clock; only answers speak in wall time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from msgspec import Struct
 
 from osqueue_service.state.deadlines import Deadlines
+from osqueue_service.state.model import Lease
+from osqueue_service.state.moves import Moves
 
 
 class Progress(Struct, frozen=True, gc=False):
@@ -50,18 +52,23 @@ class LeaseTable:
     def get(self, number: int) -> LiveLease | None:
         return self._leases.get(number)
 
-    def start(self, number: int, token: str, worker_id: str, lease_ms: int, monotonic: int, now_ms: int) -> None:
-        """A lease begins, or begins anew after a takeover: it lives for its full length from now."""
-        expires = monotonic + lease_ms
-        self._leases[number] = LiveLease(number, token, worker_id, lease_ms, expires, expires, now_ms)
-        self._deadlines.add(expires, number)
+    def follow(self, moves: Iterable[Moves], monotonic: int, now_ms: int) -> None:
+        """A job that is claimed has a lease from then on, until it is anything but in progress."""
+        for move in moves:
+            if move.claims:
+                for job in move.jobs:
+                    assert job.lease is not None
+                    self.start(job.number, job.lease, monotonic, now_ms)
+            elif move.frees:
+                for job in move.jobs:
+                    number = job.number
+                    self._deadlines.remove(self._leases.pop(number).filed, number)
 
-    def end(self, number: int) -> LiveLease | None:
-        """The lease is over, if there was one."""
-        lease = self._leases.pop(number, None)
-        if lease is not None:
-            self._deadlines.remove(lease.filed, number)
-        return lease
+    def start(self, number: int, lease: Lease, monotonic: int, now_ms: int) -> None:
+        """A lease begins, or begins anew after a takeover: it lives for its full length from now."""
+        expires = monotonic + lease.lease_ms
+        self._leases[number] = LiveLease(number, lease.token, lease.worker_id, lease.lease_ms, expires, expires, now_ms)
+        self._deadlines.add(expires, number)
 
     def renew(self, number: int, monotonic: int, now_ms: int, progress: Progress | None) -> LiveLease:
         """A heartbeat: the lease lives for its full length from now."""

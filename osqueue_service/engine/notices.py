@@ -1,11 +1,11 @@
 """Telling workers what happened to leases they hold without their doing."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from osqueue_service.state.model import Ending
-from osqueue_service.state.records import AnyRecord, AttemptsEnded, CancelRequested, Purged
+from osqueue_service.state.model import IN_PROGRESS
+from osqueue_service.state.moves import Moves, holders_doing
 
 
 class Notice(Struct, frozen=True, gc=False):
@@ -33,11 +33,21 @@ class LeaseNotices:
         if self._listeners.get(number) is listener:
             del self._listeners[number]
 
-    def raised_by(self, records: Iterable[AnyRecord]) -> list[Notice]:
-        """The notices in these records, of those that somebody wants to hear."""
-        if not self._listeners:
-            return []
-        return [notice for record in records for notice in _notices(record) if notice.number in self._listeners]
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
+    def raised_by(self, moves: Iterable[Moves]) -> list[Notice]:
+        """The notices in these moves, of those that somebody wants to hear: what holders did themselves is no news to
+        them."""
+        return [
+            Notice(job.number, move.frees)
+            for move in moves
+            if move.source is IN_PROGRESS and not holders_doing(move.cause)
+            for job in move.jobs
+            if job.number in self._listeners
+        ]
 
     def tell(self, notices: Iterable[Notice]) -> None:
         """These are durable."""
@@ -47,17 +57,3 @@ class LeaseNotices:
                 if notice.lost:
                     del self._listeners[notice.number]
                 listener(notice)
-
-
-def _notices(record: AnyRecord) -> Iterator[Notice]:
-    if isinstance(record, AttemptsEnded):
-        # Failures and releases are the holder's own doing, and it has their answer.
-        for end in record.items:
-            if end.ending in (Ending.EXPIRED, Ending.TIMED_OUT):
-                yield Notice(end.number, True)
-    elif isinstance(record, CancelRequested):
-        for number in record.numbers:
-            yield Notice(number, False)
-    elif isinstance(record, Purged):
-        for number in record.numbers:
-            yield Notice(number, True)

@@ -29,13 +29,15 @@ class Reply(Struct):
 class Batch:
     """The commit that is being put together, all of it at one stamped time."""
 
-    __slots__ = ("at_ms", "events", "records", "replies")
+    __slots__ = ("at_ms", "events", "finished", "notices", "records", "replies")
 
     def __init__(self, at_ms: int, records: list[AnyRecord] | None = None) -> None:
         self.at_ms = at_ms
         self.records = records or []
         self.replies: list[Reply] = []
         self.events: list[JobEvent] = []
+        self.finished: list[int] = []
+        self.notices: list[Notice] = []
 
 
 class PendingCommit(Struct):

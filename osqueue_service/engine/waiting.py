@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from osqueue_service.errors import TooManyRequests
 from osqueue_service.state.commands import Claim, Granted
+from osqueue_service.state.moves import Moves
 from osqueue_service.state.ready import ReadyOrder
-from osqueue_service.state.records import AnyRecord, AttemptsEnded, Cancelled, Completed, Evicted, Purged
 
 
 class WaitingClaim(Struct, eq=False):
@@ -162,11 +162,15 @@ class FinishWaiters:
         if not waiters:
             del self._waiters[waiter.number]
 
-    def finished_by(self, records: Iterable[AnyRecord]) -> list[int]:
-        """The jobs that these records finish or remove, of those that somebody waits for."""
-        if not self._waiters:
-            return []
-        return [number for record in records for number in _finished(record) if number in self._waiters]
+    def finished_by(self, moves: Iterable[Moves]) -> list[int]:
+        """The jobs that finish or are removed by these moves, of those that somebody waits for."""
+        return [
+            job.number
+            for move in moves
+            if move.target is None or move.target.finished
+            for job in move.jobs
+            if job.number in self._waiters
+        ]
 
     def notify(self, numbers: Iterable[int]) -> None:
         """These jobs are finished, durably."""
@@ -180,13 +184,3 @@ class FinishWaiters:
             for waiter in waiters:
                 if not waiter.future.done():
                     waiter.future.set_exception(error)
-
-
-def _finished(record: AnyRecord) -> list[int]:
-    if isinstance(record, Completed):
-        return [item.number for item in record.items]
-    if isinstance(record, AttemptsEnded):
-        return [item.number for item in record.items if item.status.finished]
-    if isinstance(record, Cancelled | Purged | Evicted):
-        return list(record.numbers)
-    return []

@@ -1,12 +1,17 @@
 """Who works: what this leader has heard of each worker since it began to lead."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct, field
 
+from osqueue_service.state.model import COMPLETED, Job
+from osqueue_service.state.moves import Cause, Moves
+
 IDLE_MS_MAX = 3_600_000
 """A worker that holds no lease and was not heard of for an hour is forgotten."""
+
+_FAILURES = (Cause.FAILED, Cause.EXPIRED, Cause.TIMED_OUT)
 
 
 class Worker(Struct):
@@ -61,6 +66,35 @@ class WorkerTable:
             worker.last_seen = now_ms
             self._workers.move_to_end(worker_id)
         return worker
+
+    def follow(self, moves: Iterable[Moves], now_ms: int) -> None:
+        """Who claims a job was just heard of; who lets one go may have ended it well or badly."""
+        for move in moves:
+            if move.claims:
+                self._claimed(move.jobs, now_ms)
+            elif move.frees:
+                completed, failed = move.target is COMPLETED, move.cause in _FAILURES
+                for job in move.jobs:
+                    # A job that was removed keeps its lease; of any other the last attempt says who had it.
+                    worker = self._workers.get((job.lease or job.history[-1]).worker_id)
+                    if worker is not None:
+                        worker.numbers.pop(job.number, None)
+                        worker.completed += completed
+                        worker.failed += failed
+
+    def _claimed(self, jobs: Iterable[Job], now_ms: int) -> None:
+        worker: Worker | None = None
+        for job in jobs:
+            lease = job.lease
+            assert lease is not None
+            if worker is None or worker.id != lease.worker_id:
+                worker = self.seen(lease.worker_id, now_ms)
+            worker.numbers[job.number] = None
+            worker.claimed += 1
+
+    def holds(self, worker_id: str, number: int, now_ms: int) -> None:
+        """The worker holds the lease of this job since before this leader began."""
+        self.seen(worker_id, now_ms).numbers[number] = None
 
     def describe(self, worker_id: str, now_ms: int, types: Sequence[str], version: str = "", slots: int = 0) -> Worker:
         """The worker has just said what it takes."""

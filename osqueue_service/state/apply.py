@@ -2,10 +2,15 @@
 
 A record has been decided already, so nothing here can refuse. What does not fit the state
 is a broken log or a bug: `BrokenRecord`, and the broker stops.
+
+Each job that a record concerns takes the same three steps: it leaves the indexes of the
+status it has (a checkpoint that is being written copies it in that moment, so nothing may
+change before), it changes, and it enters those of the status it has then. Entering is what
+tells the followers, so a change that forgets them would forget the indexes, too.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, assert_never
 
 from osqueue_service.state.fingerprint import of_job
 from osqueue_service.state.model import (
@@ -16,6 +21,7 @@ from osqueue_service.state.model import (
     SCHEDULED,
     UNCLAIMED,
     Attempt,
+    Counters,
     Ending,
     Job,
     KeyEntry,
@@ -25,7 +31,8 @@ from osqueue_service.state.model import (
     Status,
     one_type_string,
 )
-from osqueue_service.state.placement import changing, enter, leave
+from osqueue_service.state.moves import Cause
+from osqueue_service.state.placement import changing, enter, leave, moving
 from osqueue_service.state.records import (
     AnyRecord,
     AttemptsEnded,
@@ -66,13 +73,17 @@ def _submitted(state: State, record: Submitted, at_ms: int) -> None:
     first = record.first
     _require(first == state.next_number, "jobs are numbered out of order")
     number = first
+    status, moved = UNCLAIMED, moving(state, None, UNCLAIMED, Cause.SUBMITTED)
     for spec in record.jobs:
         delayed = spec.run_at > at_ms
-        job = Job(one_type_string(spec), number, at_ms, number, SCHEDULED if delayed else UNCLAIMED)
+        if delayed is not (status is SCHEDULED):
+            status = SCHEDULED if delayed else UNCLAIMED
+            moved = moving(state, None, status, Cause.SUBMITTED)
+        job = Job(one_type_string(spec), number, at_ms, number, status)
         if delayed:
             job.due_at = spec.run_at
         state.jobs[number] = job
-        enter(state, job)
+        enter(state, job, moved)
         state.live_bytes += spec.size
         if spec.retention_ms:
             state.promised_jobs += 1
@@ -91,6 +102,7 @@ def _submitted(state: State, record: Submitted, at_ms: int) -> None:
 
 def _claimed(state: State, record: Claimed, at_ms: int) -> None:
     worker_id, claim_key = record.worker_id, record.claim_key
+    moved = moving(state, UNCLAIMED, IN_PROGRESS, Cause.CLAIMED)
     for grant in record.grants:
         job = _job(state, grant.number, UNCLAIMED)
         leave(state, job)
@@ -98,18 +110,19 @@ def _claimed(state: State, record: Claimed, at_ms: int) -> None:
         job.claims += 1
         job.lease = Lease(grant.token, worker_id, job.claims, at_ms, grant.lease_ms, claim_key)
         job.status = IN_PROGRESS
-        enter(state, job)
+        enter(state, job, moved)
     state.counters.claimed += len(record.grants)
 
 
 def _completed(state: State, record: Completed, at_ms: int) -> None:
     done = Ending.COMPLETED
+    moved = moving(state, IN_PROGRESS, COMPLETED, Cause.COMPLETED)
     for item in record.items:
         job = _job(state, item.number, IN_PROGRESS)
         leave(state, job)
         _end_attempt(state, job, at_ms, done, COMPLETED)
         job.result = item.result
-        _finish(state, job, COMPLETED, at_ms, record.retention_ms)
+        _finish(state, job, COMPLETED, at_ms, record.retention_ms, moved)
     state.counters.completed += len(record.items)
 
 
@@ -119,53 +132,72 @@ def _attempts_ended(state: State, record: AttemptsEnded, at_ms: int) -> None:
         job = _job(state, item.number, IN_PROGRESS)
         leave(state, job)
         _end_attempt(state, job, at_ms, item.ending, item.status, item.next_at, item.error_type, item.error_message)
-        match item.ending:
-            case Ending.FAILED:
-                counters.failed += 1
-            case Ending.EXPIRED:
-                counters.expired += 1
-            case Ending.TIMED_OUT:
-                counters.timed_out += 1
-            case _:
-                counters.released += 1
-                job.attempts -= 1
+        cause = _count_ending(counters, job, item.ending)
+        moved = moving(state, IN_PROGRESS, item.status, cause)
         if item.status is DEAD:
-            _finish(state, job, DEAD, at_ms, record.dead_retention_ms)
+            _finish(state, job, DEAD, at_ms, record.dead_retention_ms, moved)
             counters.died += 1
         elif item.status is CANCELLED:
-            _finish(state, job, CANCELLED, at_ms, record.retention_ms)
+            _finish(state, job, CANCELLED, at_ms, record.retention_ms, moved)
             counters.cancelled += 1
         else:
             job.status = item.status
             job.due_at = item.next_at
-            enter(state, job)
+            enter(state, job, moved)
+
+
+def _count_ending(counters: Counters, job: Job, ending: Ending) -> Cause:
+    """Count how an attempt ended without success; the cause of the job's move."""
+    match ending:
+        case Ending.FAILED:
+            counters.failed += 1
+            return Cause.FAILED
+        case Ending.EXPIRED:
+            counters.expired += 1
+            return Cause.EXPIRED
+        case Ending.TIMED_OUT:
+            counters.timed_out += 1
+            return Cause.TIMED_OUT
+        case Ending.RELEASED:
+            counters.released += 1
+            job.attempts -= 1  # a job that was given back was not tried
+            return Cause.RELEASED
+        case Ending.COMPLETED | Ending.CANCELLED:
+            raise BrokenRecord(f"an attempt of job number {job.number} ended as {ending.name} without success")
+        case _:
+            assert_never(ending)
 
 
 def _promoted(state: State, record: Promoted, at_ms: int) -> None:
     _require(record.first == state.next_number, "places are given out of order")
+    moved = moving(state, SCHEDULED, UNCLAIMED, Cause.PROMOTED)
     for number in record.numbers:
         job = _job(state, number, SCHEDULED)
         leave(state, job)
-        _wait_again(state, job)
+        _wait_again(state, job, moved)
 
 
 def _cancel_requested(state: State, record: CancelRequested, at_ms: int) -> None:
+    asked = moving(state, IN_PROGRESS, IN_PROGRESS, Cause.CANCEL_REQUESTED)
     for number in record.numbers:
         job = _job(state, number, IN_PROGRESS)
         changing(state, job)
         job.cancel_requested = True
+        asked.append(job)
 
 
 def _cancelled(state: State, record: Cancelled, at_ms: int) -> None:
     for number in record.numbers:
         job = _job(state, number, UNCLAIMED, SCHEDULED)
+        moved = moving(state, job.status, CANCELLED, Cause.CANCELLED)
         leave(state, job)
-        _finish(state, job, CANCELLED, at_ms, record.retention_ms)
+        _finish(state, job, CANCELLED, at_ms, record.retention_ms, moved)
     state.counters.cancelled += len(record.numbers)
 
 
 def _retried(state: State, record: Retried, at_ms: int) -> None:
     _require(record.first == state.next_number, "places are given out of order")
+    moved = moving(state, DEAD, UNCLAIMED, Cause.RETRIED)
     for number in record.numbers:
         job = _job(state, number, DEAD)
         leave(state, job)
@@ -173,7 +205,7 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
         job.finished_at = job.keep_until = 0
         job.cancel_requested = False
         state.live_bytes += job.spec.size
-        _wait_again(state, job)
+        _wait_again(state, job, moved)
     state.counters.retried += len(record.numbers)
 
 
@@ -188,7 +220,7 @@ def _evicted(state: State, record: Evicted, at_ms: int) -> None:
         if job.status is DEAD:
             state.counters.dead_evicted += 1
         state.counters.evicted += 1
-        _remove(state, job)
+        _remove(state, job, Cause.EVICTED)
 
 
 def _forgotten(state: State, record: Forgotten, at_ms: int) -> None:
@@ -205,7 +237,7 @@ def _purged(state: State, record: Purged, at_ms: int) -> None:
         elif not job.status.finished:
             state.counters.live_purged += 1
             state.live_bytes -= job.spec.size
-        _remove(state, job)
+        _remove(state, job, Cause.PURGED)
     state.counters.purged += len(record.numbers)
 
 
@@ -279,24 +311,27 @@ def _end_attempt(
     job.lease = None
 
 
-def _finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: int) -> None:
+def _finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: int, moved: list[Job]) -> None:
     job.status = status
+    job.due_at = 0
     job.finished_at = at_ms
     job.keep_until = at_ms + (job.spec.retention_ms or retention_ms)
     state.live_bytes -= job.spec.size
-    enter(state, job)
+    enter(state, job, moved)
 
 
-def _wait_again(state: State, job: Job) -> None:
+def _wait_again(state: State, job: Job, moved: list[Job]) -> None:
     """The job waits behind all others of its priority."""
     job.status = UNCLAIMED
+    job.due_at = 0
     job.place = state.next_number
     state.next_number += 1
-    enter(state, job)
+    enter(state, job, moved)
 
 
-def _remove(state: State, job: Job) -> None:
+def _remove(state: State, job: Job, cause: Cause) -> None:
     """The job is no longer kept."""
+    moving(state, job.status, None, cause).append(job)
     leave(state, job)
     del state.jobs[job.number]
     if job.spec.id:

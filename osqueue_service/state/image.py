@@ -84,6 +84,15 @@ def image_of(job: Job) -> JobImage:
     )  # fmt: skip
 
 
+def job_of(image: JobImage) -> Job:
+    """A job in no index yet."""
+    return Job(
+        one_type_string(image.spec), image.number, image.created_at, image.place, image.status, image.attempts,
+        image.claims, image.due_at, image.cancel_requested, image.finished_at, image.keep_until, image.lease,
+        image.result, image.history,
+    )  # fmt: skip
+
+
 class Snapshot:
     """The parts of the state as it was when this was made.
 
@@ -193,12 +202,7 @@ def _load_head(state: State, raw: msgspec.Raw) -> None:
 
 def _load_jobs(state: State, raw: msgspec.Raw) -> None:
     for image in _JOBS.decode(raw):
-        spec = one_type_string(image.spec)
-        job = Job(
-            spec, image.number, image.created_at, image.place, image.status, image.attempts, image.claims, image.due_at,
-            image.cancel_requested, image.finished_at, image.keep_until, image.lease, image.result, image.history,
-        )  # fmt: skip
-        add_job(state, job)
+        add_job(state, job_of(image))
 
 
 def add_job(state: State, job: Job) -> None:
@@ -211,7 +215,7 @@ def add_job(state: State, job: Job) -> None:
         state.promised_jobs += 1
     if not job.status.finished:
         state.live_bytes += spec.size
-    enter(state, job)
+    enter(state, job, [])  # nobody follows what is being loaded
 
 
 def _load_keys(state: State, raw: msgspec.Raw) -> None:

@@ -1,7 +1,9 @@
 """What must hold in every state. Checked by tests and the simulator after every step."""
 
 from collections import Counter
+from typing import Any
 
+from osqueue_service.state.image import add_job, image_of, job_of
 from osqueue_service.state.model import Job, Lease, Status
 from osqueue_service.state.state import State
 
@@ -15,6 +17,7 @@ def check(state: State) -> None:
     check_conservation(state)
     _check_jobs(state)
     _check_indexes(state)
+    _check_derived(state)
 
 
 def check_conservation(state: State) -> None:
@@ -79,6 +82,44 @@ def _check_indexes(state: State) -> None:
     _check(state.promised_bytes == sizes["promised"], "promised bytes do not add up")
     promised = sum(1 for job in state.jobs.values() if job.spec.retention_ms)
     _check(state.promised_jobs == promised, "promised jobs do not add up")
+
+
+def _check_derived(state: State) -> None:
+    """Whatever follows from the jobs is what they give when nothing else is known of them."""
+    fresh = State(history_limit=state.history_limit)
+    for name in state.ready.paused:
+        fresh.ready.pause(name)
+    for job in state.jobs.values():
+        add_job(fresh, job_of(image_of(job)))
+    try:
+        kept = derived(state)
+        for name, recomputed in derived(fresh).items():
+            _check(kept[name] == recomputed, f"{name}: kept {kept[name]!r}, the jobs alone give {recomputed!r}")
+    finally:
+        fresh.take_apart()
+
+
+def derived(state: State) -> dict[str, Any]:
+    """All that is kept of a state beside its jobs and follows from them, in plain values."""
+    ready = state.ready
+    return {
+        "rosters": [[job.number for job in roster] for roster in state.rosters],
+        "counts by type": state.type_counts,
+        "the order of claims": [job.number for job in ready.in_order()],
+        "waiting jobs by type": {name: [job.number for job in ready.of_type(name)] for name in ready.types()},
+        "dead groups": {key: [job.number for job in group] for key, group in state.dead_groups.items()},
+        "claim keys": {key: sorted(numbers) for key, numbers in state.claims.items()},
+        "deadlines": [
+            list(table)
+            for table in (
+                state.scheduled, state.timeouts, state.retention, state.dead_retention, state.promised_retention
+            )
+        ],
+        "aliases": state.aliases,
+        "sizes": (
+            state.live_bytes, state.finished_bytes, state.dead_bytes, state.promised_bytes, state.promised_jobs
+        ),
+    }  # fmt: skip
 
 
 def _leases(state: State) -> list[Lease]:

@@ -1,15 +1,14 @@
-"""The state machine: (state, command, now) -> (records, answer), then the records applied.
+"""The state machine: (state, command, now) -> (records, answer).
 
-Deciding reads the state and changes nothing; a refusal is an `OsqueueError`. Applying is
-the same code that replays the log, so what a broker did and what a recovery rebuilds cannot
-drift apart.
+Deciding reads the state and changes nothing; a refusal is an `OsqueueError`. The records are
+then applied by the same code that replays the log, so what a broker did and what a recovery
+rebuilds cannot drift apart.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from osqueue_service.limits import Limits
-from osqueue_service.state.apply import apply
 from osqueue_service.state.claiming import decide_claim
 from osqueue_service.state.commands import (
     Cancel,
@@ -56,11 +55,3 @@ _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyR
 def decide(state: State, command: Command, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], Any]:
     """What the command changes, as records, and its answer. Raises `OsqueueError` when it is refused."""
     return _DECIDE[type(command)](state, command, now_ms, limits)
-
-
-def execute(state: State, command: Command, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], Any]:
-    """Decide the command and apply its records."""
-    records, answer = _DECIDE[type(command)](state, command, now_ms, limits)
-    for record in records:
-        apply(state, record, now_ms)
-    return records, answer

@@ -1,7 +1,7 @@
 """The whole queue as it stands after some commit, with every index that its operations need.
 
 Only `apply` changes a State. Everything here is either stored in a checkpoint or derived
-from what is, with two exceptions named `volatile`.
+from what is, with the exceptions named `volatile`.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from osqueue_service.state.deadlines import Deadlines
 from osqueue_service.state.index import Index
 from osqueue_service.state.memory import Memory
 from osqueue_service.state.model import Counters, Job, KeyEntry, RequestEntry, SettledEntry, Status
+from osqueue_service.state.moves import Moves
 from osqueue_service.state.ready import ReadyOrder
 
 SALT_CHARS = 6
@@ -57,6 +58,8 @@ class State:
         self.shown_tokens: set[str] = set()
         # volatile: told of a job just before it changes, while a checkpoint is being written.
         self.before_change: Callable[[Job], None] | None = None
+        # volatile: what has moved since a follower last took it; None while nobody follows, as in a replay.
+        self.moves: list[Moves] | None = None
 
     def take_apart(self) -> None:
         """Let every job go; nobody may use this state any more.

@@ -12,7 +12,10 @@ from unittest import mock
 
 from osqueue_service.engine import pipeline
 from osqueue_service.engine.checkpointing import Checkpointer
+from osqueue_service.engine.leases import LeaseTable
 from osqueue_service.engine.pipeline import Pipeline, give
+from osqueue_service.engine.waiting import FinishWaiters
+from osqueue_service.engine.workers import WorkerTable
 from osqueue_service.errors import Deposed, NotLeader, StoreRefused, StoreUnavailable, StoreUnknown
 from osqueue_service.leadership.term import Term
 from osqueue_service.log.appender import Appender
@@ -26,6 +29,7 @@ from osqueue_service.rpc.queue_service.work_session import WorkSession
 from osqueue_service.state import apply, settling
 from osqueue_service.state.image import Kind, Snapshot
 from osqueue_service.state.model import Status
+from osqueue_service.state.moves import Cause, Moves
 from osqueue_service.storage.operations import Operation
 from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests.simulation.store import ROOT, SimStore
@@ -275,6 +279,35 @@ def _early_watch(patch: Any) -> None:
     patch(watches, "view_position", watches.durable_position)
 
 
+# --- followers -------------------------------------------------------------------------------------------------------
+
+
+def _without(follower: type, method: str, forgotten: Callable[[Moves], bool]) -> Callable[..., Any]:
+    """The follower's method as it is, but deaf to some moves."""
+    follow = getattr(follower, method)
+
+    def deaf(self: Any, moves: Any, *rest: Any) -> Any:
+        return follow(self, [move for move in moves if not forgotten(move)], *rest)
+
+    return deaf
+
+
+@bug("forgotten move: waiting callers")
+def _waiters_forgotten(patch: Any) -> None:
+    deaf = _without(FinishWaiters, "finished_by", lambda move: move.target is Status.CANCELLED)
+    patch(FinishWaiters, "finished_by", deaf)
+
+
+@bug("forgotten move: leases")
+def _leases_forgotten(patch: Any) -> None:
+    patch(LeaseTable, "follow", _without(LeaseTable, "follow", lambda move: move.cause is Cause.RELEASED))
+
+
+@bug("forgotten move: workers")
+def _holders_forgotten(patch: Any) -> None:
+    patch(WorkerTable, "follow", _without(WorkerTable, "follow", lambda move: move.cause is Cause.TIMED_OUT))
+
+
 # --- the core --------------------------------------------------------------------------------------------------------
 
 
@@ -287,9 +320,9 @@ def _token_ignored(patch: Any) -> None:
 def _dead_dropped(patch: Any) -> None:
     finish = apply._finish
 
-    def drop(state: Any, job: Any, status: Status, at_ms: int, retention_ms: int) -> None:
+    def drop(state: Any, job: Any, status: Status, *rest: Any) -> None:
         if status is not Status.DEAD:
-            finish(state, job, status, at_ms, retention_ms)
+            finish(state, job, status, *rest)
             return
         state.live_bytes -= job.spec.size
         del state.jobs[job.number]

@@ -37,6 +37,7 @@ from osqueue_service.state.state import State
 from osqueue_service.storage.operations import Operation
 from osqueue_service.storage.throttled import Throttle, ThrottledStore
 from tests.checkers.history import Event, History
+from tests.followers import behind
 from tests.simulation.clock import SimClock, SimIds
 from tests.simulation.inherited import OldBroker, adopted
 from tests.simulation.loop import Node, SimLoop
@@ -237,6 +238,8 @@ class World:
                 check(state)
         except InvariantBroken as broken:
             self.failed(f"rule 12: after commit {commit.sequence}: {broken}")
+        for problem in behind(engine):
+            self.failed(f"rule 12: after commit {commit.sequence}: {problem}")
         for name, size, cap in (
             ("waiting_claims", engine.waiting_claims, limits.waiting_claims),
             ("jobs", state.live, limits.jobs + limits.dead_jobs),

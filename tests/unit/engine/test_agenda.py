@@ -8,6 +8,7 @@ from osqueue_service.engine.leases import LeaseTable
 from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.limits import DEFAULT_LIMITS
+from osqueue_service.state.model import Lease
 from osqueue_service.state.state import State
 from tests.unit.log.virtual import SeededIds
 from tests.unit.storage.manual_clock import ManualClock
@@ -38,7 +39,8 @@ class Bench:
         self.rung += 1
 
     def lease(self, number: int = 1) -> None:
-        self.leases.start(number, f"token-{number}", "w", LEASE_MS, int(self.clock.monotonic_ms()), 0)
+        lease = Lease(f"token-{number}", "w", 1, 0, LEASE_MS)
+        self.leases.start(number, lease, int(self.clock.monotonic_ms()), 0)
 
     def expired(self) -> list[int]:
         """The leases that a sweep would expire now; none when nothing presses."""
