@@ -1,8 +1,10 @@
 """Keeping leases alive: a thread with its own connection, which no handler can hold up.
 
 It renews each lease when a third of its length has passed, many in one message, carries
-progress along, and tells the worker what it learns: a job is cancelled, a lease is lost. It
-also notices a handler that blocks the worker's event loop, and names it.
+progress along, and tells the worker what it learns: a job is cancelled, a lease is lost. A
+renewal that is not answered holds up no other: the next goes its own way, over another
+connection once one was silent. The keeper also notices a handler that blocks the worker's
+event loop, and names it.
 """
 
 import asyncio
@@ -10,12 +12,12 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from osqueue.errors import JobNotFoundError, LeaseLostError, OsqueueError
 from osqueue.job import ClaimedJob, Position, Progress
-from osqueue.messages import Heartbeat
+from osqueue.messages import Heartbeat, Renewal
 from osqueue.transports.protocol import Transport
 
 log = logging.getLogger("osqueue.worker")
@@ -30,6 +32,9 @@ BATCH_LEASES = 1_000
 TICK_MAX_S = 0.25
 TICK_MIN_S = 0.01
 CALL_TIMEOUT_MS = 5_000
+"""Also where leases are shorter: their renewals do not wait for one another."""
+AGAIN_AFTER = 1 / 10
+"""Part of a lease after which a renewal that failed is tried again, if that is less than TICK_MAX_S."""
 PROGRESS_SPACING_S = 1.0
 """A job's progress is sent at most this often."""
 
@@ -46,21 +51,30 @@ class Holder(Protocol):
 class KeptLease:
     """One lease under care."""
 
-    __slots__ = ("holder", "job", "length_s", "progress", "renew_at", "renewed_at", "told_cancelled")
+    __slots__ = ("asked_at", "holder", "job", "length_s", "progress", "renew_at", "told_cancelled")
 
     def __init__(self, holder: Holder) -> None:
         self.holder = holder
         self.job = holder.job
         self.length_s = (self.job.lease_ms or DEFAULT_LEASE_MS) / 1_000
-        self.renewed_at = time.monotonic()
-        self.renew_at = self.renewed_at + self.length_s * RENEW_AFTER
+        self.asked_at = time.monotonic()
+        self.renew_at = self.asked_at + self.length_s * RENEW_AFTER
         self.progress: Progress | None = None
         self.told_cancelled = False
 
     def report(self, progress: Progress) -> None:
         """Send it along soon; only the latest counts."""
         self.progress = progress
-        self.renew_at = min(self.renew_at, self.renewed_at + PROGRESS_SPACING_S)
+        self.renew_at = min(self.renew_at, self.asked_at + PROGRESS_SPACING_S)
+
+    def asked(self, now: float) -> None:
+        """A renewal has been sent."""
+        self.asked_at = now
+        self.renew_at = now + self.length_s * RENEW_AFTER
+
+    def failed(self, now: float) -> None:
+        """A renewal came to nothing."""
+        self.renew_at = min(self.renew_at, now + min(self.length_s * AGAIN_AFTER, TICK_MAX_S))
 
 
 class LeaseKeeper:
@@ -76,10 +90,11 @@ class LeaseKeeper:
         self._check_heard = check_heard
         self._on_tick = on_tick
         self._leases: dict[str, KeptLease] = {}
-        self._shortest_s = DEFAULT_LEASE_MS / 1_000
         self._worker_loop = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
+        self._sleeps_until = float("inf")
+        self._calls: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._failing = False
@@ -101,8 +116,7 @@ class LeaseKeeper:
     def keep(self, holder: Holder) -> KeptLease:
         """Take a lease into care, until `forget`."""
         kept = self._leases[holder.job.lease_token or holder.job.job_id] = KeptLease(holder)
-        if kept.length_s < self._shortest_s:
-            self._shortest_s = kept.length_s
+        if kept.renew_at < self._sleeps_until:
             self._alarm()
         return kept
 
@@ -129,15 +143,21 @@ class LeaseKeeper:
             while not self._stopping:
                 self._on_tick()
                 for batch in self._due():
-                    await self._renew(transport, batch)
+                    call = self._loop.create_task(self._renew(transport, batch))
+                    self._calls.add(call)
+                    call.add_done_callback(self._calls.discard)
                 self._wake.clear()
-                tick_s = min(max(self._shortest_s / 10, TICK_MIN_S), TICK_MAX_S)
+                tick_s = self._tick_s()
+                self._sleeps_until = time.monotonic() + tick_s
                 try:
                     async with asyncio.timeout(tick_s):
                         await self._wake.wait()
                 except TimeoutError:  # the tick is over: that is what we waited for
                     pass
         finally:
+            for call in self._calls:
+                call.cancel()
+            await asyncio.gather(*self._calls, return_exceptions=True)
             await transport.close()
 
     def _due(self) -> Iterator[list[KeptLease]]:
@@ -146,36 +166,40 @@ class LeaseKeeper:
         for start in range(0, len(due), BATCH_LEASES):
             yield due[start : start + BATCH_LEASES]
 
+    def _tick_s(self) -> float:
+        """Until the next lease is due, or the watchdog."""
+        now = time.monotonic()
+        next_s = min((kept.renew_at for kept in list(self._leases.values())), default=float("inf")) - now
+        return min(max(next_s, TICK_MIN_S), TICK_MAX_S)
+
     async def _renew(self, transport: Transport, batch: list[KeptLease]) -> None:
-        sent = [kept.progress for kept in batch]
+        now = time.monotonic()
+        for kept in batch:
+            kept.asked(now)  # before its progress is read: what is reported from now on is sent in a second
         heartbeats = [
-            Heartbeat(kept.job.job_id, kept.job.worker_id, kept.job.lease_token, progress)
-            for kept, progress in zip(batch, sent, strict=True)
+            Heartbeat(kept.job.job_id, kept.job.worker_id, kept.job.lease_token, kept.progress) for kept in batch
         ]
-        timeout_ms = min(CALL_TIMEOUT_MS, max(200, round(self._shortest_s * RENEW_AFTER * 1_000)))
-        started = time.monotonic()
         try:
-            answers, position = await transport.heartbeat_jobs(heartbeats, timeout_ms=timeout_ms)
+            answers, position = await transport.heartbeat_jobs(heartbeats, timeout_ms=CALL_TIMEOUT_MS)
             self._check_heard(position)
-        except OsqueueError as error:  # they are still due: the next tick tries again, and the leases have time left
-            self._failed(f"cannot renew {len(batch)} leases, trying on: {error}")
+        except OsqueueError as error:  # they are tried again soon, and the leases have time left
+            self._failed(batch, f"cannot renew {len(batch)} leases, trying on: {error}")
             return
         except Exception:
             log.exception("cannot renew %d leases, trying on", len(batch))
-            self.failures += 1
+            self._failed(batch, "")
             return
+        self._heard(batch, answers)
+
+    def _heard(self, batch: list[KeptLease], answers: Sequence[Renewal | OsqueueError]) -> None:
         if self._failing:
             log.info("leases are renewed again")
         self._failing = False
-        for kept, progress, answer in zip(batch, sent, answers, strict=True):
+        for kept, answer in zip(batch, answers, strict=True):
             if isinstance(answer, (LeaseLostError, JobNotFoundError)):
                 self.forget(kept)
                 self._tell(kept.holder.lease_lost)
                 continue
-            kept.renewed_at = started
-            kept.renew_at = started + kept.length_s * RENEW_AFTER
-            if kept.progress is not progress:  # reported while the message was under way
-                kept.renew_at = min(kept.renew_at, started + PROGRESS_SPACING_S)
             if isinstance(answer, OsqueueError):
                 self.failures += 1
                 log.warning("cannot renew the lease of job %s: %s", kept.job.job_id, answer)
@@ -185,9 +209,12 @@ class LeaseKeeper:
                 kept.told_cancelled = True
                 self._tell(kept.holder.cancel_requested)
 
-    def _failed(self, message: str) -> None:
+    def _failed(self, batch: list[KeptLease], message: str) -> None:
+        now = time.monotonic()
+        for kept in batch:
+            kept.failed(now)
         self.failures += 1
-        if not self._failing:
+        if message and not self._failing:
             log.warning(message)
         self._failing = True
 

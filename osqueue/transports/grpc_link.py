@@ -42,9 +42,12 @@ CHANNEL_OPTIONS = [
     # How large a message may be is the broker's to say; a limit here would fail every claim that a larger job is in.
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # The broker allows a ping every 10 s, also without calls: a dead connection is noticed before a call needs it.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A connection that went dead without a word is noticed within 5 s, with calls or without. The broker allows a ping
+    # every 2 s; where something between allows fewer, the library pings less often by itself. Newer libraries heed
+    # ping_timeout_ms, older ones keepalive_timeout_ms.
+    ("grpc.keepalive_time_ms", 3_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     # A restarted broker is found again within a failover's time.
@@ -69,11 +72,13 @@ METHODS: dict[str, tuple[str, Any, bool]] = {
 class _Peer:
     """A channel to one address and its prepared calls."""
 
-    __slots__ = ("_calls", "busy", "channel")
+    __slots__ = ("_calls", "busy", "channel", "heard_at", "retired")
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.busy = 0
+        self.heard_at = float("-inf")
+        self.retired = False
         self._calls: dict[str, Any] = {}
 
     def method(self, name: str) -> Any:
@@ -131,12 +136,16 @@ class BrokerLink:
         address = self._address or await self._discover()
         peer = self._peer(address)
         peer.busy += 1
+        asked_at = time.monotonic()
         try:
             answer = await peer.method(name)(request, timeout=timeout_ms / 1_000, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and peer.heard_at < asked_at:
+                self._retire(address, peer)
             raise await self._failed(self._error(error, name, address, timeout_ms), address) from error
         finally:
-            peer.busy -= 1
+            self._let_go(peer)
+        peer.heard_at = time.monotonic()
         self._hops = 0
         self._heard = True
         return answer
@@ -149,12 +158,13 @@ class BrokerLink:
         call = peer.method(name)(request, metadata=self._metadata)
         try:
             async for message in call:
+                peer.heard_at = time.monotonic()
                 self._hops = 0
                 yield message
         except grpc.aio.AioRpcError as error:
             raise await self._failed(self._error(error, name, address, 0), address) from error
         finally:
-            peer.busy -= 1
+            self._let_go(peer)
             call.cancel()
 
     def _error(self, error: grpc.aio.AioRpcError, name: str, address: str, timeout_ms: int) -> OsqueueError:
@@ -223,11 +233,26 @@ class BrokerLink:
             peer = self._peers[address] = _Peer(channel)
         return peer
 
+    def _retire(self, address: str, peer: _Peer) -> None:
+        """Nothing was heard on this connection for as long as a call took: the next call opens another. What still
+        waits here may yet be answered."""
+        if self._peers.get(address) is peer:
+            del self._peers[address]
+        peer.retired = True
+
+    def _let_go(self, peer: _Peer) -> None:
+        peer.busy -= 1
+        if peer.retired and not peer.busy:
+            self._close(peer)
+
+    def _close(self, peer: _Peer) -> None:
+        closing = asyncio.ensure_future(peer.channel.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
     def _drop_idle(self) -> None:
         for address, peer in list(self._peers.items()):
             if address != self._address and not peer.busy:
                 del self._peers[address]
-                closing = asyncio.ensure_future(peer.channel.close())
-                self._closing.add(closing)
-                closing.add_done_callback(self._closing.discard)
+                self._close(peer)
                 return

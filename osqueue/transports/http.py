@@ -1,5 +1,6 @@
 """What the transports to a gateway share: its addresses, the token, and aiohttp, which is imported only here."""
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 60.0
 """Below the gateway's 75 s, so that it never closes a connection that we are about to use."""
 
-CONNECT_S = 5.0
+CONNECT_S = 2.5
+"""How long one attempt to connect may take, a second or two to the far side of the earth included."""
 
 
 class Gateways:
@@ -24,6 +26,7 @@ class Gateways:
         self.token = token
         self.heard = False
         """A gateway has answered."""
+        self.heard_at = float("-inf")
         self._current = 0
         self._session: aiohttp.ClientSession | None = None
 
@@ -40,6 +43,17 @@ class Gateways:
         """`endpoint` cannot be reached; if calls still go there, send them to the next one."""
         if self.endpoint is endpoint:
             self._current = (self._current + 1) % len(self.endpoints)
+
+    def hear(self) -> None:
+        """A gateway has answered, or said something: its connections live."""
+        self.heard = True
+        self.heard_at = time.monotonic()
+
+    async def silent_since(self, asked_at: float) -> None:
+        """A call made then had no answer in time. If nothing else was heard either, the connections are dead, whatever
+        they look like: the next call opens others."""
+        if self.heard_at < asked_at:
+            await self.close()
 
     def unreachable(self, endpoint: Endpoint, error: BaseException) -> OsqueueError:
         """What it means that `endpoint` could not be reached, or the connection broke."""

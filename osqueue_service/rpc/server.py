@@ -110,12 +110,13 @@ def _options(limits: Limits) -> list[tuple[str, Any]]:
         # Above our own limit, so that our error answers, which says what to do, and not the library's.
         ("grpc.max_receive_message_length", limits.message_bytes + MIB),
         ("grpc.max_send_message_length", -1),
-        # Clients may ping every 10 s, calls or not, to notice a dead connection; a little less for uneven clocks.
-        ("grpc.http2.min_ping_interval_without_data_ms", 9 * SECOND_MS),
+        # Clients may ping every 2 s, calls or not, to notice a dead connection within 5.
+        ("grpc.http2.min_ping_interval_without_data_ms", 2 * SECOND_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         # A client that vanished without a word should not keep its long poll.
-        ("grpc.keepalive_time_ms", 30 * SECOND_MS),
-        ("grpc.keepalive_timeout_ms", 10 * SECOND_MS),
+        ("grpc.keepalive_time_ms", 10 * SECOND_MS),
+        ("grpc.keepalive_timeout_ms", 5 * SECOND_MS),
+        ("grpc.http2.ping_timeout_ms", 5 * SECOND_MS),
     ]
 
 

@@ -28,9 +28,10 @@ AGAIN_MAX_MS = 30_000
 """A leader that cannot be attended is tried again after twice as long each time, up to this."""
 
 _OPTIONS = [
-    # A leader whose machine is gone is noticed, though it never hangs up. The broker allows a ping every 10 s.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # A leader whose machine is gone is noticed, though it never hangs up. The broker allows a ping every 2 s.
+    ("grpc.keepalive_time_ms", 3_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
     # A channel for each try: the library's own waiting between tries must not be added to ours.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),

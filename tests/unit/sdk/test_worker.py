@@ -27,6 +27,7 @@ from osqueue import (
     Worker,
     new_job,
 )
+from osqueue.leases import CALL_TIMEOUT_MS
 from tests.unit.sdk.memory_transport import MemoryTransport
 
 
@@ -480,6 +481,29 @@ async def test_renewals_that_fail_are_tried_again(client, queue, caplog, monkeyp
         async with Running(client, {"t": lambda payload: renewed.wait(30)}):
             await handle.result()
     assert caplog.text.count("cannot renew 1 leases") == 1
+
+
+async def test_a_short_lease_leaves_the_calls_that_renew_others_their_time(client, queue, monkeypatch):
+    """And a renewal that is not answered holds up none that follows."""
+    renew = MemoryTransport.heartbeat_jobs
+    renewed, timeouts = threading.Event(), []
+    hanging = iter([True])
+
+    async def far_away(self, heartbeats, *, timeout_ms):
+        timeouts.append(timeout_ms)
+        if next(hanging, False):
+            await asyncio.Event().wait()
+        answers = await renew(self, heartbeats, timeout_ms=timeout_ms)
+        renewed.set()
+        return answers
+
+    monkeypatch.setattr(MemoryTransport, "heartbeat_jobs", far_away)
+    queue.lease_ms = 60
+    short = await client.submit_job("t", 1)
+    async with Running(client, {"t": lambda payload: renewed.wait(30)}):
+        await short.result()
+    assert set(timeouts) == {CALL_TIMEOUT_MS}
+    assert len(timeouts) >= 2
 
 
 async def test_a_leader_of_the_past_cannot_end_an_attempt(client, queue, monkeypatch):
