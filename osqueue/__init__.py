@@ -40,18 +40,21 @@ from osqueue.handlers import Handler
 from osqueue.job import (
     Attempt,
     ClaimedJob,
+    FilterOptions,
     Job,
     JobError,
     JobFilter,
+    JobSpec,
     JobStatus,
     Lease,
     Position,
     Progress,
     RetryPolicy,
+    SubmitOptions,
 )
-from osqueue.messages import JobEvent, JobSpec, Resync, Settled, Stats
+from osqueue.messages import JobEvent, Resync, Settled, Stats
 from osqueue.registry import JobType, Registry
-from osqueue.submission import SubmitOptions, new_job
+from osqueue.submission import new_job
 from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle
 from osqueue.worker import Worker, WorkerState
 
@@ -68,6 +71,7 @@ __all__ = [
     "ConfigError",
     "DiscoveryError",
     "EngineStateError",
+    "FilterOptions",
     "Handler",
     "IdempotencyConflictError",
     "Job",

@@ -4,11 +4,13 @@ Times ending in `_at` are milliseconds since the Unix epoch by the leader's cloc
 there is none; durations end in `_ms`. Payloads and results are bytes, by convention JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 
 from osqueue.encoding import from_bytes
+from osqueue.registry import JobType
 
 JobStatus = Literal["unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled"]
 
@@ -158,6 +160,58 @@ class Job:
         return None if self.result is None else from_bytes(self.result)
 
 
+class SubmitOptions(TypedDict, total=False):
+    """What a producer may ask for beside type and payload; absent means the broker's default."""
+
+    max_attempts: int
+    """How many attempts may fail, expire or time out before the job is dead: 1 to 1,000, default 3."""
+    priority: int
+    """Higher is claimed first, −1,000 to 1,000, default 0."""
+    run_at: datetime | int
+    """Not to be claimed before: a datetime, or milliseconds since the epoch."""
+    delay_ms: int
+    """Not to be claimed before this much time has passed."""
+    lease_ms: int
+    """Length of the job's leases, default 30,000."""
+    timeout_ms: int
+    """Limit of one attempt, heartbeats or not."""
+    retry_policy: RetryPolicy
+    """How the job backs off after a failure."""
+    idempotency_key: str
+    """A repeated submission with the same key and content within 24 hours yields the same job."""
+    metadata: Mapping[str, str]
+    """Labels, at most 8 KiB."""
+    retention_ms: int
+    """A promise: the finished job is readable at least this long."""
+
+
+@dataclass(slots=True)
+class JobSpec:
+    """A job to submit, encoded; `new_job` builds it. `job_type` stays here: it tells how to read the result."""
+
+    payload: bytes
+    type: str = ""
+    max_attempts: int | None = None
+    priority: int = 0
+    run_at: int = 0
+    delay_ms: int = 0
+    lease_ms: int = 0
+    timeout_ms: int = 0
+    retry_policy: RetryPolicy | None = None
+    idempotency_key: str = ""
+    metadata: Mapping[str, str] | None = None
+    retention_ms: int | None = None
+    job_type: JobType[Any, Any] | None = None
+
+    @property
+    def wire_bytes(self) -> int:
+        """About how much of a message it takes."""
+        size = 128 + len(self.payload)
+        if self.metadata:
+            size += sum(3 * (len(key) + len(value)) + 16 for key, value in self.metadata.items())
+        return size
+
+
 @dataclass(slots=True)
 class JobFilter:
     """Which jobs: those that match every field that is set. `statuses` empty means live ones."""
@@ -174,3 +228,22 @@ class JobFilter:
     def is_empty(self) -> bool:
         """Nothing is set: it matches all live jobs."""
         return self == JobFilter()
+
+
+class FilterOptions(TypedDict, total=False):
+    """A `JobFilter` as a caller writes it; absent means any."""
+
+    statuses: Iterable[JobStatus]
+    """Any of these. Absent: the live ones."""
+    types: Iterable[str | JobType[Any, Any]]
+    """Any of these."""
+    worker_id: str
+    """Held by this worker, or last held by it."""
+    created_from: datetime | int
+    """Submitted at this time or after it: a datetime, or milliseconds since the epoch."""
+    created_before: datetime | int
+    """Submitted before this time."""
+    metadata: Mapping[str, str]
+    """All of these labels, with exactly these values."""
+    error_type: str
+    """The last error has exactly this type."""

@@ -3,44 +3,16 @@
 A batch is answered item by item, in order: the item's value, or the error that refused it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from osqueue.errors import OsqueueError
-from osqueue.job import ClaimedJob, Job, JobError, JobFilter, JobStatus, Position, Progress, RetryPolicy
-from osqueue.registry import JobType
+from osqueue.job import ClaimedJob, Job, JobError, JobFilter, JobStatus, Position, Progress
 
 JobView = Literal["", "basic", "full"]
 
 _INT32_MAX = 2**31 - 1
-
-
-@dataclass(slots=True)
-class JobSpec:
-    """A job to submit, encoded; `new_job` builds it. `job_type` stays here: it tells how to read the result."""
-
-    payload: bytes
-    type: str = ""
-    max_attempts: int | None = None
-    priority: int = 0
-    run_at: int = 0
-    delay_ms: int = 0
-    lease_ms: int = 0
-    timeout_ms: int = 0
-    retry_policy: RetryPolicy | None = None
-    idempotency_key: str = ""
-    metadata: Mapping[str, str] | None = None
-    retention_ms: int | None = None
-    job_type: JobType[Any, Any] | None = None
-
-    @property
-    def wire_bytes(self) -> int:
-        """About how much of a message it takes."""
-        size = 128 + len(self.payload)
-        if self.metadata:
-            size += sum(3 * (len(key) + len(value)) + 16 for key, value in self.metadata.items())
-        return size
 
 
 class Submitted(NamedTuple):

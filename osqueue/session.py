@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from osqueue.coalescing import BATCH_BYTES, BATCH_ITEMS, FLIGHTS, SPACING_MS, Coalescer
 from osqueue.errors import BrokerLeadershipError, OsqueueError
-from osqueue.job import Position
-from osqueue.messages import Completion, Heartbeat, JobSpec, Renewal, Submitted
+from osqueue.job import JobSpec, Position
+from osqueue.messages import Completion, Heartbeat, Renewal, Submitted
 from osqueue.retrying import Retrying, RetryOptions
 from osqueue.transports.protocol import Transport
 

@@ -4,55 +4,21 @@ Everything is checked here, one job at a time: what is wrong with one caller's j
 surface in the batch that carries it together with others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from functools import cache, partial
+from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints, overload
 
 from osqueue.encoding import invalid, to_bytes
-from osqueue.job import RetryPolicy
-from osqueue.messages import JobSpec
+from osqueue.job import FilterOptions, JobFilter, JobSpec, RetryPolicy, SubmitOptions
 from osqueue.registry import JobType
 
 P = TypeVar("P")
 R = TypeVar("R")
 
 
-class SubmitOptions(TypedDict, total=False):
-    """What a producer may ask for beside type and payload; absent means the broker's default."""
-
-    max_attempts: int
-    """How many attempts may fail, expire or time out before the job is dead: 1 to 1,000, default 3."""
-    priority: int
-    """Higher is claimed first, −1,000 to 1,000, default 0."""
-    run_at: datetime | int
-    """Not to be claimed before: a datetime, or milliseconds since the epoch."""
-    delay_ms: int
-    """Not to be claimed before this much time has passed."""
-    lease_ms: int
-    """Length of the job's leases, default 30,000."""
-    timeout_ms: int
-    """Limit of one attempt, heartbeats or not."""
-    retry_policy: RetryPolicy
-    """How the job backs off after a failure."""
-    idempotency_key: str
-    """A repeated submission with the same key and content within 24 hours yields the same job."""
-    metadata: Mapping[str, str]
-    """Labels, at most 8 KiB."""
-    retention_ms: int
-    """A promise: the finished job is readable at least this long."""
-
-
 _INT32 = 2**31 - 1
 _INT64 = 2**63 - 1
-
-_INTEGERS = {
-    "max_attempts": _INT32,
-    "priority": _INT32,
-    "delay_ms": _INT64,
-    "lease_ms": _INT64,
-    "timeout_ms": _INT64,
-    "retention_ms": _INT64,
-}
 
 
 @overload
@@ -65,30 +31,49 @@ def new_job(job_type: "JobType[Any, Any] | str", payload: object, **options: Unp
         spec = JobSpec(to_bytes(payload, "payload"), text("type", job_type))
     else:
         spec = JobSpec(job_type.encode_payload(payload), text("type", job_type.name), job_type=job_type)
-    if options:
-        _apply(spec, options)
+    for name, value in checked(options, SubmitOptions).items():
+        setattr(spec, name, value)
     return spec
 
 
-def _apply(spec: JobSpec, options: SubmitOptions) -> None:
+def job_filter(options: FilterOptions) -> JobFilter:
+    """The filter that a caller wrote."""
+    return JobFilter(**checked(options, FilterOptions))
+
+
+def checked(options: Mapping[str, Any], kinds: Any) -> dict[str, Any]:
+    """The options as they travel, without those that are None. `kinds` lists them with their annotations, which say how
+    each is checked."""
+    checks = _checks(kinds) if options else {}
+    found = {}
     for name, value in options.items():
-        if value is None:
-            continue
-        if name in _INTEGERS:
-            value = integer(name, value, _INTEGERS[name])
-        elif name == "run_at":
-            value = to_epoch_ms("run_at", value)
-        elif name == "idempotency_key":
-            value = text(name, value)
-        elif name == "metadata":
-            value = _labels(value)
-        elif name == "retry_policy":
-            if not isinstance(value, RetryPolicy):
-                raise invalid(name, f"must be a RetryPolicy, got {type(value).__name__}")
-            _check_policy(value)
+        if name not in checks:
+            raise TypeError(f"there is no option {name!r}; there are: {', '.join(checks)}")
+        if value is not None:
+            found[name] = checks[name](name, value)
+    return found
+
+
+Check = Callable[[str, Any], Any]
+
+
+@cache
+def _checks(kinds: Any) -> dict[str, Check]:
+    from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
+
+    message: Any = queue_pb2.SubmitJobRequest if kinds is SubmitOptions else job_pb2.JobFilter
+    fields = message.DESCRIPTOR.fields_by_name
+    by_kind: dict[Any, Check] = {str: text, bool: _flag, RetryPolicy: _policy, Mapping: _labels, Iterable: names}
+    checks: dict[str, Check] = {}
+    for name, hint in get_type_hints(kinds).items():
+        if hint is int:
+            largest = _INT32 if fields[name].cpp_type == fields[name].CPPTYPE_INT32 else _INT64
+            checks[name] = partial(integer, largest=largest)
+        elif datetime in get_args(hint):
+            checks[name] = to_epoch_ms
         else:
-            raise TypeError(f"{name!r} is no option of a job; there are: {', '.join(SubmitOptions.__annotations__)}")
-        setattr(spec, name, value)
+            checks[name] = by_kind[get_origin(hint) or hint]
+    return checks
 
 
 def text(field: str, value: object) -> str:
@@ -121,16 +106,32 @@ def to_epoch_ms(field: str, value: object) -> int:
     return integer(field, value)
 
 
-def _labels(value: object) -> dict[str, str]:
+def names(field: str, values: Iterable[str | JobType[Any, Any]]) -> tuple[str, ...]:
+    """Several names; a job type stands for its own."""
+    if isinstance(values, str):  # a string is iterable too, but nobody means its characters
+        values = (values,)
+    return tuple(text(field, value.name if isinstance(value, JobType) else value) for value in values)
+
+
+def _flag(field: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise invalid(field, f"must be True or False, got {type(value).__name__}")
+    return value
+
+
+def _labels(field: str, value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise invalid("metadata", f"must be a mapping of strings, got {type(value).__name__}")
-    return {text("metadata", key): text(f"metadata[{key!r}]", label) for key, label in value.items()}
+        raise invalid(field, f"must be a mapping of strings, got {type(value).__name__}")
+    return {text(field, key): text(f"{field}[{key!r}]", label) for key, label in value.items()}
 
 
-def _check_policy(policy: RetryPolicy) -> None:
-    integer("retry_policy.initial_ms", policy.initial_ms)
-    integer("retry_policy.max_ms", policy.max_ms)
-    for field in ("multiplier", "jitter"):
-        number = getattr(policy, field)
+def _policy(field: str, policy: object) -> RetryPolicy:
+    if not isinstance(policy, RetryPolicy):
+        raise invalid(field, f"must be a RetryPolicy, got {type(policy).__name__}")
+    integer(f"{field}.initial_ms", policy.initial_ms)
+    integer(f"{field}.max_ms", policy.max_ms)
+    for part in ("multiplier", "jitter"):
+        number = getattr(policy, part)
         if not isinstance(number, (int, float)):
-            raise invalid(f"retry_policy.{field}", f"must be a number, got {type(number).__name__}")
+            raise invalid(f"{field}.{part}", f"must be a number, got {type(number).__name__}")
+    return policy

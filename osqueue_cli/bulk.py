@@ -17,7 +17,7 @@ from osqueue_cli.failing import Failure
 if TYPE_CHECKING:
     from osqueue import OsqueueClient
     from osqueue.errors import OsqueueError
-    from osqueue.messages import JobSpec
+    from osqueue.job import JobSpec
 
 BATCH_LINES = 1_000
 LINE_BYTES_MAX = 8 << 20

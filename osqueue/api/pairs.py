@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from osqueue import admin_messages, messages
-from osqueue.job import Attempt, ClaimedJob, Job, JobError, JobFilter, Lease, Position, Progress, RetryPolicy
+from osqueue.job import Attempt, ClaimedJob, Job, JobError, JobFilter, JobSpec, Lease, Position, Progress, RetryPolicy
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 
 
@@ -52,7 +52,7 @@ PAIRS = (
         paths={"commit_lag_ms": "position.commit_lag_ms"},
     ),
     # Submitting.
-    Pair(messages.JobSpec, queue_pb2.SubmitJobRequest, own=frozenset({"job_type"}), left_out=_CALL_NAME),
+    Pair(JobSpec, queue_pb2.SubmitJobRequest, own=frozenset({"job_type"}), left_out=_CALL_NAME),
     Pair(messages.Submitted, queue_pb2.SubmitJobResponse, left_out=_BATCH_COMMIT),
     # Working.
     Pair(messages.ClaimRequest, queue_pb2.ClaimJobsRequest),

@@ -7,7 +7,7 @@ from osqueue.job import HoldsLease
 from osqueue.registry import JobType, Registry
 from osqueue.retrying import RetryOptions
 from osqueue.session import Session
-from osqueue.submission import text
+from osqueue.submission import names, text
 
 
 class Calls:
@@ -28,6 +28,4 @@ def lease_of(job: HoldsLease) -> tuple[str, str, str]:
 
 def names_of(types: Iterable[str | JobType[Any, Any]]) -> tuple[str, ...]:
     """The names of job types."""
-    if isinstance(types, str):  # a string is iterable too, but nobody means its characters
-        types = (types,)
-    return tuple(text("types", kind.name if isinstance(kind, JobType) else kind) for kind in types)
+    return names("types", types)

@@ -1,17 +1,16 @@
 """An observer's calls. They never show less than an earlier answer did."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Protocol, TypeVar, Unpack
 
 from osqueue.calls.base import Calls, names_of
 from osqueue.errors import OsqueueError
-from osqueue.job import Job, JobFilter, JobStatus, Position
+from osqueue.job import FilterOptions, Job, Position
 from osqueue.messages import Explanation, JobEvent, JobView, ListRequest, Resync, Stats, WatchRequest
 from osqueue.registry import JobType
 from osqueue.session import Session
-from osqueue.submission import text, to_epoch_ms
+from osqueue.submission import job_filter, text
 
 WAIT_SLICE_MS = 30_000
 """One WaitJob call waits this long; a longer wait is several of them."""
@@ -63,30 +62,16 @@ class ReadCalls(Calls):
     async def list_jobs(
         self,
         *,
-        statuses: Iterable[JobStatus] = (),
-        types: Iterable[str | JobType[Any, Any]] = (),
-        worker_id: str = "",
-        created_from: datetime | int = 0,
-        created_before: datetime | int = 0,
-        metadata: Mapping[str, str] | None = None,
-        error_type: str = "",
         view: JobView = "",
         page_size: int = 0,
         linearizable: bool = False,
+        **filters: Unpack[FilterOptions],
     ) -> AsyncIterator[Job]:
         """All jobs that match (by default the live ones), oldest first, read page by page as you iterate.
 
         `view` "basic" leaves out payload, result and history, "full" has them all, "" all but result and history.
         """
-        wanted = JobFilter(
-            statuses=tuple(statuses),
-            types=names_of(types),
-            worker_id=worker_id,
-            created_from=to_epoch_ms("created_from", created_from),
-            created_before=to_epoch_ms("created_before", created_before),
-            metadata=metadata or {},
-            error_type=error_type,
-        )
+        wanted = job_filter(filters)
         session = self._open()
         request = ListRequest(None if wanted.is_empty else wanted, view, page_size, "", linearizable)
         timeout_ms = self.options.timeout_ms

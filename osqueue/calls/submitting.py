@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
 from osqueue.calls.base import Calls
 from osqueue.errors import OsqueueError
 from osqueue.handle import JobHandle
-from osqueue.messages import JobSpec
+from osqueue.job import JobSpec, SubmitOptions
 from osqueue.registry import JobType
-from osqueue.submission import SubmitOptions, new_job
+from osqueue.submission import new_job
 
 if TYPE_CHECKING:
     from osqueue.client import OsqueueClient

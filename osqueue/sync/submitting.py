@@ -8,9 +8,8 @@ from osqueue.background import BackgroundCalls
 from osqueue.calls.submitting import P, R
 from osqueue.errors import OsqueueError
 from osqueue.handle import JobHandle
-from osqueue.messages import JobSpec
+from osqueue.job import JobSpec, SubmitOptions
 from osqueue.registry import JobType
-from osqueue.submission import SubmitOptions
 from osqueue.sync.handle import SyncJobHandle
 
 

@@ -20,7 +20,7 @@ from osqueue.admin_messages import (
     WorkerPage,
 )
 from osqueue.errors import OsqueueError
-from osqueue.job import Position
+from osqueue.job import JobSpec, Position
 from osqueue.messages import (
     Change,
     ChangePage,
@@ -32,7 +32,6 @@ from osqueue.messages import (
     Heartbeat,
     JobAnswer,
     JobPage,
-    JobSpec,
     ListRequest,
     Release,
     Renewal,

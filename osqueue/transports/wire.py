@@ -5,7 +5,7 @@ from typing import Any, Protocol, Self
 
 from osqueue.api.mapping import outcome_reader, reader, to_message, writer
 from osqueue.errors import OsqueueError
-from osqueue.job import Position
+from osqueue.job import JobSpec, Position
 from osqueue.messages import (
     Change,
     ChangePage,
@@ -17,7 +17,6 @@ from osqueue.messages import (
     Heartbeat,
     JobAnswer,
     JobPage,
-    JobSpec,
     ListRequest,
     Release,
     Renewal,

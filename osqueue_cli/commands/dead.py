@@ -8,6 +8,7 @@ from osqueue_cli import asking, output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
+from osqueue_cli.filters import filter_options, given
 from osqueue_cli.shapes import to_json
 
 if TYPE_CHECKING:
@@ -31,34 +32,30 @@ def dead() -> None:
 
 
 @dead.command("list")
-@click.option("-t", "--type", "types", multiple=True, metavar="TYPE", help="Only these types; repeatable.")
-@click.option("--error", "error_type", default="", metavar="TYPE", help="Only those that died of this error.")
+@filter_options()
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @click.option("--by-error", is_flag=True, help="Count them by type and error, the most frequent first.")
 @connection_options
-def list_dead(
-    connection: Connection, as_json: bool, types: tuple[str, ...], error_type: str, limit: int, by_error: bool
-) -> None:
+def list_dead(connection: Connection, as_json: bool, limit: int, by_error: bool, **filters: Any) -> None:
     """List dead letters with their last errors."""
     if by_error:
-        if error_type:
-            raise click.UsageError("--by-error shows every error; leave --error out")
-        _list_groups(connection, as_json, types, limit)
+        if given(filters).keys() - {"types"}:
+            raise click.UsageError("--by-error goes together with --type only: it shows every error")
+        _list_groups(connection, as_json, filters["types"], limit)
     else:
-        connection.run(lambda client: _list(client, as_json, types, error_type, limit))
+        connection.run(lambda client: _list(client, as_json, limit, **given(filters)))
 
 
 @dead.command()
 @click.argument("job_ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All of them.")
-@click.option("-t", "--type", "types", multiple=True, metavar="TYPE", help="Those of these types; repeatable.")
-@click.option("--error", "error_type", default="", metavar="TYPE", help="Those that died of this error.")
+@filter_options()
 @click.option("--dry-run", is_flag=True, help="Say which, and change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @connection_options
 def retry(
-    connection: Connection, as_json: bool, job_ids: tuple[str, ...], everything: bool, types: tuple[str, ...],
-    error_type: str, dry_run: bool, yes: bool,
+    connection: Connection, as_json: bool, job_ids: tuple[str, ...], everything: bool, dry_run: bool, yes: bool,
+    **filters: Any,
 ) -> None:  # fmt: skip
     """Make dead letters ready again, each with a new budget of attempts.
 
@@ -68,12 +65,12 @@ def retry(
       osqueue dead retry --type email --error SmtpError --dry-run
       osqueue dead retry --all --yes
     """
-    from osqueue.job import JobFilter
+    from osqueue.submission import job_filter
 
-    by_filter = bool(everything or types or error_type)
+    by_filter = everything or bool(given(filters))
     if bool(job_ids) == by_filter:
-        raise click.UsageError("say which: ids, or --type and --error, or --all")
-    matching = JobFilter(statuses=("dead",), types=types, error_type=error_type) if by_filter else None
+        raise click.UsageError("say which: ids, or options such as --type and --error, or --all")
+    matching = job_filter({"statuses": ("dead",), **given(filters)}) if by_filter else None
 
     async def change(client: "OsqueueClient", only_look: bool) -> Any:
         return await client.retry_jobs(job_ids, matching=matching, dry_run=only_look)
@@ -106,11 +103,9 @@ def _report(changes: Any, dry_run: bool, as_json: bool) -> None:
         raise Failure(f"{output.plural(len(refused), 'job')} unchanged", Exit.CONFLICT)
 
 
-async def _list(client: "OsqueueClient", as_json: bool, types: tuple[str, ...], error_type: str, limit: int) -> None:
+async def _list(client: "OsqueueClient", as_json: bool, limit: int, **filters: Any) -> None:
     found: list[Job] = []
-    async for job in client.list_jobs(
-        statuses=["dead"], types=types, error_type=error_type, page_size=min(1_000, limit + 1)
-    ):
+    async for job in client.list_jobs(statuses=["dead"], page_size=min(1_000, limit + 1), **filters):
         found.append(job)
         if len(found) > limit:
             break

@@ -6,7 +6,7 @@ import click
 
 from osqueue_cli import output
 from osqueue_cli.connection import Connection, connection_options
-from osqueue_cli.params import LABEL, PAST, labels
+from osqueue_cli.filters import STATUSES, filter_options, given
 from osqueue_cli.shapes import preview, to_json
 
 if TYPE_CHECKING:
@@ -14,28 +14,16 @@ if TYPE_CHECKING:
     from osqueue.job import Job
     from osqueue.messages import JobEvent
 
-STATUSES = ("unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled")
 HEAD = ["ID", "TYPE", "STATUS", "TRIES", "SUBMITTED", "WORKER", "PAYLOAD"]
 
 
 @click.command()
-@click.option(
-    "-s", "--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Repeatable.  [default: live]"
-)  # fmt: skip
-@click.option("-t", "--type", "types", multiple=True, metavar="TYPE", help="Only these types; repeatable.")
-@click.option("-w", "--worker", "worker_id", default="", help="Only those that this worker holds or held last.")
-@click.option("-m", "--meta", type=LABEL, multiple=True, metavar="KEY=VALUE", help="Only with this label; repeatable.")
-@click.option("--error", "error_type", default="", metavar="TYPE", help="Only those whose last error is of this type.")
-@click.option("--since", "created_from", type=PAST, default=0, help="Submitted since: 1h, 2025-01-31T09:00.")
-@click.option("--before", "created_before", type=PAST, default=0, help="Submitted before.")
+@filter_options(STATUSES, help="Repeatable.  [default: live]")
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @click.option("--all", "everything", is_flag=True, help="No limit.")
 @click.option("-f", "--follow", is_flag=True, help="Show what happens to jobs, as it happens, until Ctrl-C.")
 @connection_options
-def jobs(
-    connection: Connection, as_json: bool, follow: bool, limit: int, everything: bool,
-    meta: tuple[tuple[str, str], ...], **filters: Any,
-) -> None:  # fmt: skip
+def jobs(connection: Connection, as_json: bool, follow: bool, limit: int, everything: bool, **filters: Any) -> None:
     """List jobs, or follow what happens to them.
 
     \b
@@ -47,14 +35,11 @@ def jobs(
       osqueue jobs --all --json | jq -r .id
     """
     if follow:
-        others = [name for name, value in filters.items() if value and name != "types"]
-        if others or meta:
+        if given(filters).keys() - {"types"}:
             raise click.UsageError("--follow goes together with --type only")
         connection.run(lambda client: _follow(client, filters["types"], as_json))
         return
-    connection.run(
-        lambda client: _list(client, None if everything else limit, as_json, metadata=labels(meta), **filters)
-    )
+    connection.run(lambda client: _list(client, None if everything else limit, as_json, **given(filters)))
 
 
 async def _list(client: "OsqueueClient", limit: int | None, as_json: bool, **filters: Any) -> None:

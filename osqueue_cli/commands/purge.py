@@ -11,7 +11,7 @@ from osqueue_cli import asking, output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.exits import exit_of
 from osqueue_cli.failing import Failure
-from osqueue_cli.params import LABEL, PAST, labels
+from osqueue_cli.filters import FINISHED, filter_options, given
 
 if TYPE_CHECKING:
     from osqueue import OsqueueError
@@ -32,26 +32,20 @@ class Purged:
     def in_words(self) -> str:
         """How many, by status."""
         statuses = Counter(self.jobs.values())
-        told = ", ".join(f"{statuses[status]:,} {status}" for status in STATUSES if statuses[status])
+        told = ", ".join(f"{statuses[status]:,} {status}" for status in FINISHED if statuses[status])
         return output.plural(len(self.jobs), "job") + (f" ({told})" if told else "")
 
 
 @click.command(no_args_is_help=True)
 @click.argument("job_ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every finished job.")
-@click.option("-s", "--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Those that ended so.")
-@click.option("-t", "--type", "types", multiple=True, metavar="TYPE", help="Those of these types; repeatable.")
-@click.option("-w", "--worker", "worker_id", default="", help="Those that this worker held last.")
-@click.option("-m", "--meta", type=LABEL, multiple=True, metavar="KEY=VALUE", help="Those with this label; repeatable.")
-@click.option("--error", "error_type", default="", metavar="TYPE", help="Those whose last error is of this type.")
-@click.option("--since", "created_from", type=PAST, default=0, help="Submitted since: 1h, 2025-01-31T09:00.")
-@click.option("--before", "created_before", type=PAST, default=0, help="Submitted before.")
+@filter_options(FINISHED, help="Only those that ended like this; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Say which, and change nothing; so it is, too, when nobody can be asked.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @connection_options
 def purge(
     connection: Connection, as_json: bool, job_ids: tuple[str, ...], everything: bool, dry_run: bool, yes: bool,
-    meta: tuple[tuple[str, str], ...], **filters: Any,
+    **filters: Any,
 ) -> None:  # fmt: skip
     """Remove finished jobs for good, with payload, result and history.
 
@@ -65,12 +59,12 @@ def purge(
       osqueue purge --status completed --before 7d --yes
       osqueue purge --all --dry-run
     """
-    from osqueue.job import JobFilter
+    from osqueue.submission import job_filter
 
-    by_filter = bool(everything or meta or any(filters.values()))
+    by_filter = everything or bool(given(filters))
     if bool(job_ids) == by_filter:
         raise click.UsageError("say which: ids, or options such as --status and --before, or --all")
-    which = JobFilter(metadata=labels(meta), **filters) if by_filter else job_ids
+    which = job_filter(given(filters)) if by_filter else job_ids
     if yes and not dry_run:
         _report(_run(connection, which), as_json=as_json)
         return

@@ -17,7 +17,7 @@ from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 
 if TYPE_CHECKING:
-    from osqueue.messages import JobSpec
+    from osqueue.job import JobSpec
 
 ANSWER_S = 30.0
 AGAIN_S = 0.25

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from osqueue_cli.demo.picture import Grid
 
 if TYPE_CHECKING:
-    from osqueue.messages import JobSpec
+    from osqueue.job import JobSpec
 
 WORKERS = 2
 LEASE_MS = 3_000

@@ -22,7 +22,8 @@ from osqueue_cli.processes import Child, Children, ended_early, free_ports, list
 
 if TYPE_CHECKING:
     from osqueue import OsqueueClient
-    from osqueue.messages import JobSpec, Stats
+    from osqueue.job import JobSpec
+    from osqueue.messages import Stats
 
 COUNT_EVERY_S = 0.1
 AWAY_S = 1.0

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 
 from osqueue import OsqueueClient, RetryPolicy, new_job
-from osqueue.messages import JobSpec
+from osqueue.job import JobSpec
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2, queue_pb2_grpc
 
 BACKING_OFF = RetryPolicy(initial_ms=4_000, max_ms=60_000, jitter=0.3)

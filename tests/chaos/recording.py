@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from osqueue.errors import OsqueueError
-from osqueue.job import Position
-from osqueue.messages import ClaimRequest, Claims, Completion, Failure, JobSpec, Release, Settled, Stats, Submitted
+from osqueue.job import JobSpec, Position
+from osqueue.messages import ClaimRequest, Claims, Completion, Failure, Release, Settled, Stats, Submitted
 from osqueue.transports.addresses import parse
 from osqueue.transports.grpc import GrpcTransport
 from tests.checkers.history import OK, Event, History, outcome_of

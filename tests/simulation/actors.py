@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from osqueue import OsqueueClient
 from osqueue.errors import OsqueueError
-from osqueue.job import ClaimedJob, JobFilter, RetryPolicy
-from osqueue.messages import JobSpec
+from osqueue.job import ClaimedJob, JobFilter, JobSpec, RetryPolicy
 from osqueue.submission import new_job
 from osqueue_stubs.osqueue.v1 import admin_pb2
 from tests.simulation.loop import Node

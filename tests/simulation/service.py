@@ -9,7 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from osqueue.messages import Completion, Failure, JobSpec, ListRequest, Release
+from osqueue.job import JobSpec
+from osqueue.messages import Completion, Failure, ListRequest, Release
 from osqueue_service.broker import Broker
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.totals import Totals, totals_of

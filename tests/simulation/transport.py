@@ -13,7 +13,7 @@ from osqueue.errors import (
     TransportConnectionError,
     from_reason,
 )
-from osqueue.job import ClaimedJob, Job, Position
+from osqueue.job import ClaimedJob, Job, JobSpec, Position
 from osqueue.messages import (
     Change,
     ChangePage,
@@ -26,7 +26,6 @@ from osqueue.messages import (
     Heartbeat,
     JobAnswer,
     JobPage,
-    JobSpec,
     ListRequest,
     Release,
     Renewal,

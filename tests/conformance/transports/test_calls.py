@@ -21,7 +21,7 @@ from osqueue import (
     WorkerExecutionError,
     new_job,
 )
-from osqueue.messages import JobSpec
+from osqueue.job import JobSpec
 
 PAYLOADS = [
     b'{"b": 1,  "a" :[1,2]}',

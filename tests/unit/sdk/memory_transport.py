@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 from osqueue.errors import BrokerProtocolError, JobNotFoundError, LeaseLostError, OsqueueError, from_reason
-from osqueue.job import Attempt, ClaimedJob, Job, Position
+from osqueue.job import Attempt, ClaimedJob, Job, JobSpec, Position
 from osqueue.messages import (
     Change,
     ChangePage,
@@ -24,7 +24,6 @@ from osqueue.messages import (
     JobAnswer,
     JobEvent,
     JobPage,
-    JobSpec,
     ListRequest,
     Release,
     Renewal,

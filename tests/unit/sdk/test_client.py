@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from datetime import datetime
 
 import pytest
 from pydantic import BaseModel
@@ -255,6 +256,15 @@ async def test_lists_are_walked_page_by_page(client, queue):
     await client.submit_jobs([new_job("t", n) for n in range(5)])
     assert [job.value() async for job in client.list_jobs(page_size=2)] == [0, 1, 2, 3, 4]
     assert queue.calls.count("list_jobs") == 3
+
+
+async def test_a_filter_is_checked_before_it_travels(client):
+    with pytest.raises(BrokerProtocolError, match="created_from: the datetime has no time zone"):
+        [job async for job in client.list_jobs(created_from=datetime(2030, 1, 1))]
+    with pytest.raises(BrokerProtocolError, match="metadata"):
+        [job async for job in client.list_jobs(metadata={"k": 1})]
+    with pytest.raises(TypeError, match="there is no option 'status'; there are: statuses, types"):
+        [job async for job in client.list_jobs(status="dead")]
 
 
 async def test_a_job_that_is_not_there(client):

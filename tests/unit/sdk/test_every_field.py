@@ -12,6 +12,7 @@ from osqueue.api import mapping
 from osqueue.api.descriptors import RPCS, is_map, messages, part_of
 from osqueue.api.pairs import OUTCOMES, PAIRS, RPCS_LEFT_OUT, WORDS, Pair
 from osqueue.errors import OsqueueError
+from osqueue.job import FilterOptions, JobFilter, JobSpec, SubmitOptions
 from osqueue.transports.protocol import AdminTransport, Transport
 from osqueue.transports.wire import WireTransport
 from osqueue_stubs.osqueue.v1 import job_pb2
@@ -135,6 +136,15 @@ async def test_every_field_of_an_answer_is_told(method):
         answer.ClearField(field.name)
         if field.name not in left_out:
             assert await called(method, Recorder(answer)) != whole, f"{field.full_name} makes no difference"
+
+
+def test_a_producer_may_ask_for_everything_that_a_job_can_have():
+    required = {"payload", "type", "job_type"}
+    assert get_type_hints(SubmitOptions).keys() == mapping.constructed(JobSpec).keys() - required
+
+
+def test_a_listing_may_ask_for_everything_that_a_filter_can_say():
+    assert get_type_hints(FilterOptions).keys() == mapping.constructed(JobFilter).keys()
 
 
 @pytest.mark.parametrize("result", OUTCOMES, ids=lambda result: result.DESCRIPTOR.name)

@@ -63,7 +63,7 @@ def test_a_wrong_option_is_named(options, field):
 
 
 def test_an_unknown_option_is_a_mistake_in_the_program():
-    with pytest.raises(TypeError, match="'prioritty' is no option of a job; there are: max_attempts, priority"):
+    with pytest.raises(TypeError, match="there is no option 'prioritty'; there are: max_attempts, priority"):
         new_job("t", 1, prioritty=3)
 
 
