@@ -275,8 +275,8 @@ class Engine:
         return self._leases.get(number)
 
     def expires_at(self, lease: LiveLease) -> int:
-        """When the lease expires, in queue time."""
-        return self._time.now_ms() + lease.expires - int(self._clock.monotonic_ms())
+        """When the lease expires, in queue time. What is told never goes back while heartbeats arrive."""
+        return lease.heard_at + lease.lease_ms
 
     @property
     def commit_lag_ms(self) -> int:

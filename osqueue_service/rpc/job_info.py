@@ -3,7 +3,7 @@
 from typing import TypeAlias
 
 from osqueue_service.engine.engine import Engine
-from osqueue_service.engine.leases import LiveLease, Progress
+from osqueue_service.engine.leases import Progress
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Granted
 from osqueue_service.state.model import Attempt, Ending, Job, RetryPolicy
@@ -108,7 +108,6 @@ def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.Claimed
     """The jobs as their worker receives them."""
     if not granted:
         return []
-    clock = _LeaseClock(engine)
     jobs = []
     for grant in granted:
         spec = grant.spec
@@ -117,7 +116,11 @@ def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.Claimed
         job.payload = spec.payload
         job.lease_token = grant.token
         job.attempt = grant.attempt
-        job.lease_expires_at = clock.expires_at(engine.lease_of(grant.number), grant)
+        lease = engine.lease_of(grant.number)
+        if lease is not None and lease.token == grant.token:
+            job.lease_expires_at = engine.expires_at(lease)
+        else:  # it ended while the answer was on its way
+            job.lease_expires_at = engine.now_ms()
         job.max_attempts = grant.max_attempts
         job.created_at = grant.created_at
         job.lease_ms = grant.lease_ms
@@ -133,22 +136,6 @@ def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.Claimed
             job.cancel_requested = True
         jobs.append(job)
     return jobs
-
-
-class _LeaseClock:
-    """Turns the ends of many leases into queue time, reading the clock once."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._now_ms = engine.now_ms()
-        self._offset: int | None = None
-
-    def expires_at(self, lease: LiveLease | None, grant: Granted) -> int:
-        if lease is None or lease.token != grant.token:
-            return self._now_ms  # it ended while the answer was on its way
-        if self._offset is None:
-            self._offset = self._engine.expires_at(lease) - lease.expires
-        return self._offset + lease.expires
 
 
 def _attempt(end: Attempt) -> job_pb2.Attempt:

@@ -298,6 +298,24 @@ class TestLeases:
 
         on_bench(test)
 
+    def test_the_end_that_is_told_of_a_lease_never_goes_back(self):
+        """Whatever fractions of a millisecond the clocks show, and wherever queue time is slewed to."""
+
+        async def test(bench: Bench) -> None:
+            await bench.submit(lease_ms=1_000)
+            await bench.pass_ms(0.7)
+            (granted,) = await bench.claim()
+            told = [bench.engine.expires_at(bench.engine.lease_of(1))]
+            for step in range(3_000):
+                bench.loop.world.wall_shift_ms += (-900.0, 0.3, 400.0)[step % 3]
+                await bench.pass_ms((0.1, 0.37, 0.9, 0.01)[step % 4])
+                told.append(bench.engine.expires_at(bench.engine.lease_of(1)))
+                lease, _ = await bench.engine.heartbeat(granted.job_id, "w", granted.token)
+                told.append(bench.engine.expires_at(lease))
+            assert told == sorted(told)
+
+        on_bench(test)
+
     def test_a_refused_heartbeat_waits_for_what_it_rests_on(self):
         async def test(bench: Bench) -> None:
             await bench.submit()
