@@ -34,7 +34,7 @@ from osqueue.errors import (
     WorkerExecutionError,
     is_osqueue_error,
 )
-from osqueue.failures import Reject, Retry
+from osqueue.failures import Failed, Reject, Retry
 from osqueue.handle import JobHandle
 from osqueue.handlers import Handler
 from osqueue.job import (
@@ -71,6 +71,7 @@ __all__ = [
     "ConfigError",
     "DiscoveryError",
     "EngineStateError",
+    "Failed",
     "FilterOptions",
     "Handler",
     "IdempotencyConflictError",

@@ -21,10 +21,21 @@ class Reject(Exception):
     """Raise it in a handler: trying again cannot help; the job becomes a dead letter."""
 
 
+class Failed(Exception):
+    """Raise it in a handler: the attempt failed as `error` says, for code that runs others' code and knows more of its
+    failure than a class's name and a text."""
+
+    def __init__(self, error: JobError) -> None:
+        super().__init__(f"{error.type}: {error.message}")
+        self.error = error
+
+
 def describe(error: JobError | BaseException | str) -> JobError:
     """The error as the queue keeps it: an exception's class, its text and where it was raised."""
     if isinstance(error, str):
         error = JobError("", error)
+    elif isinstance(error, Failed):
+        error = error.error
     elif isinstance(error, BaseException):
         error = JobError(type(error).__name__, _message(error))
     return JobError(_cut(error.type, ERROR_TYPE_BYTES), _cut(error.message, ERROR_MESSAGE_BYTES))

@@ -10,8 +10,10 @@ import pytest
 
 from osqueue_service.testing.in_process import broker_in_process
 
-GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDES = DOCS / "guides"
 PAGES = sorted(page for page in GUIDES.glob("*.md") if page.name != "README.md")
+MOVING = sorted(DOCS.glob("from-*.md"))
 _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -26,7 +28,7 @@ def program(page: Path) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES + MOVING, ids=lambda page: page.stem)
 async def test_the_guide_works(page: Path) -> None:
     async with broker_in_process() as broker:
         source = program(page).replace("localhost:8081", broker.address)
@@ -40,3 +42,4 @@ async def test_the_guide_works(page: Path) -> None:
 def test_the_index_names_every_guide() -> None:
     index = (GUIDES / "README.md").read_text()
     assert [page.name for page in PAGES if f"({page.name})" not in index] == []
+    assert [page.name for page in MOVING if f"(../{page.name})" not in index] == []

@@ -86,6 +86,8 @@ with BrokerThread() as broker, osqueue.SyncClient(broker.address) as client:
 """,
     "server,s3": "import osqueue_service.storage.s3",
     "server,gcs": "import osqueue_service.storage.gcs",
+    "django": "import osqueue.contrib.django.tasks_api",
+    "flask": "import osqueue.contrib.flask",
     "testing": """
 import pytest
 import osqueue_testing.plugin
