@@ -1,8 +1,12 @@
-"""Questions before harm is done, where somebody is there to answer."""
+"""Questions before harm is done. Where nobody is there to answer, the command wants --yes."""
 
 import sys
 
 import click
+
+from osqueue_cli.exits import Exit
+from osqueue_cli.failing import Failure
+from osqueue_cli.output import printable
 
 TYPED_FROM = 10
 """From so many jobs on, the number must be typed and not just a yes."""
@@ -13,9 +17,19 @@ def is_somebody_there() -> bool:
     return sys.stdin.isatty()
 
 
+def require_somebody(what: str, advice: str) -> None:
+    """Go on where a question can be asked; elsewhere the command ends, naming what --yes would do."""
+    if not is_somebody_there():
+        raise Failure(
+            f"nothing was changed: standard input is not a terminal, so nobody can be asked; --yes {what}",
+            Exit.USAGE,
+            hint=advice,
+        )
+
+
 def confirm(question: str) -> None:
     """Return on a yes; on anything else the command ends."""
-    click.confirm(question, abort=True, err=True)
+    click.confirm(printable(question), abort=True, err=True)
 
 
 def confirm_many(question: str, count: int) -> None:
@@ -23,6 +37,6 @@ def confirm_many(question: str, count: int) -> None:
     if count < TYPED_FROM:
         confirm(question)
         return
-    typed = click.prompt(f"{question} Type {count} to do so", default="", show_default=False, err=True)
+    typed = click.prompt(f"{printable(question)} Type {count} to do so", default="", show_default=False, err=True)
     if typed.replace(",", "").strip() != str(count):
         raise click.Abort

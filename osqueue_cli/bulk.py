@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-import click
-
 from osqueue_cli import output
 from osqueue_cli.exits import Exit, exit_of
 from osqueue_cli.failing import Failure
@@ -100,7 +98,7 @@ class Bulk:
             if self._as_json:
                 output.print_json_line({"line": number, "jobId": job_id, "deduplicated": deduplicated})
             else:
-                click.echo(job_id)
+                output.say(job_id)
 
     def _refuse(self, number: int, error: "OsqueueError") -> None:
         self.refused += 1

@@ -70,7 +70,12 @@ def connection_options(command: Command) -> Command:
         metavar="URL",
         help="grpc://host:port of a broker; http:// or ws://host:port of a gateway.  [default: grpc://localhost:8081]",
     )
-    @click.option("--token", envvar="OSQUEUE_TOKEN", show_envvar=True, help="What the broker asks for.")
+    @click.option(
+        "--token",
+        envvar="OSQUEUE_TOKEN",
+        show_envvar=True,
+        help="What the broker asks for; the variable keeps it out of process lists.",
+    )
     @click.option(
         "--timeout", "timeout_s", type=click.FloatRange(0.001, 86_400), default=DEFAULT_TIMEOUT_S, show_default=True,
         metavar="SECONDS", help="How long to try to reach a broker.",

@@ -8,6 +8,7 @@ from typing import IO, Any
 import click
 
 from osqueue_cli.exits import Exit, exit_of
+from osqueue_cli.output import json_line, printable_lines
 
 JSON_KEY = "osqueue.json"
 """Key of the context's `meta` that says whether this call speaks JSON."""
@@ -44,11 +45,11 @@ class Failure(click.ClickException):
                 body["reason"] = self.reason
             if self.violations:
                 body["violations"] = [{"field": f, "description": d} for f, d in self.violations]
-            click.echo(json.dumps({"error": body}, ensure_ascii=False), file=stream)
+            click.echo(json_line(json.dumps({"error": body}, ensure_ascii=False)), file=stream)
             return
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {self.message}", file=stream)
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {printable_lines(self.message)}", file=stream)
         if self.hint:
-            click.echo(f"{click.style('hint:', fg='cyan')} {self.hint}", file=stream)
+            click.echo(f"{click.style('hint:', fg='cyan')} {printable_lines(self.hint)}", file=stream)
 
 
 def failure_of(error: Exception, *, as_json: bool) -> Failure | None:
@@ -91,5 +92,5 @@ def _hint(tag: str) -> str:
     if tag == "TransportConnectionError":
         return "is a broker running there? `osqueue serve` starts one; --broker or BROKER_URL names another"
     if tag == "AuthError":
-        return "set OSQUEUE_TOKEN, or pass --token"
+        return "set OSQUEUE_TOKEN"
     return ""

@@ -2,8 +2,12 @@
 
 Standard output carries the answer and nothing else; notes and progress go to standard error.
 Nothing here is imported from rich: most commands print a few lines, and should start at once.
+
+What a queue holds was written by others, and must not steer the operator's terminal: everything is escaped on its way
+out, here and nowhere else. Only `Styled` text passes as it is; `styled` escapes what it colours.
 """
 
+import re
 import shutil
 import sys
 import time
@@ -23,6 +27,50 @@ STATUS_COLOURS = {
 GAP = "  "
 
 
+class Styled(str):
+    """Text with colours of our own, in which everything of others' is escaped."""
+
+    __slots__ = ()
+
+
+def styled(text: str, **style: Any) -> Styled:
+    """The text, escaped, in a style."""
+    return Styled(click.style(printable(text), **style))
+
+
+def coloured(status: str) -> Styled:
+    """The status in its colour."""
+    return styled(status, fg=STATUS_COLOURS.get(status))
+
+
+def joined(*parts: str) -> Styled:
+    """Parts of a line: what is not styled is escaped."""
+    return Styled("".join(part if isinstance(part, Styled) else printable(part) for part in parts))
+
+
+def say(*parts: str, err: bool = False) -> None:
+    """One line of the answer, or an empty one."""
+    click.echo(joined(*parts), err=err)
+
+
+def say_lines(text: str, *, err: bool = False) -> None:
+    """Text that may have several lines."""
+    click.echo(printable_lines(text), err=err)
+
+
+def note(text: str) -> None:
+    """A remark for the person at the terminal, which is no part of the answer."""
+    say_lines(text, err=True)
+
+
+def write_bytes(data: bytes) -> None:
+    """A job's result: to a program as it is, to a terminal as text."""
+    if sys.stdout.isatty():
+        say_lines(data.decode(errors="backslashreplace"))
+    else:
+        sys.stdout.buffer.write(data)
+
+
 def print_json(value: Any) -> None:
     """One JSON value on one line; in a terminal, indented."""
     click.echo(_json_text(value, indent=2 if sys.stdout.isatty() else 0))
@@ -34,6 +82,20 @@ def print_json_line(value: Any) -> None:
     sys.stdout.flush()
 
 
+_UNPRINTABLE_JSON = re.compile("[^\x00-\x7e\xa0-\xff]|[\x7f-\x9f\xad]")
+"""What JSON may hold as it is: DEL, the C1 controls, the soft hyphen, and all beyond Latin-1, printable or not."""
+
+
+def json_line(text: str) -> str:
+    """The JSON text with the same meaning, and nothing in it that a terminal obeys."""
+    return _UNPRINTABLE_JSON.sub(lambda found: found[0] if found[0].isprintable() else _json_escape(found[0]), text)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
+
+
 def _json_text(value: Any, *, indent: int) -> str:
     """Laid out in lines; on one line with spaces (0), or without (-1). Payloads that are JSON lose their own layout and
     nothing else: their numbers stay as they were written."""
@@ -41,23 +103,18 @@ def _json_text(value: Any, *, indent: int) -> str:
 
     from osqueue.api.json_text import encode
 
-    return msgspec.json.format(encode(value), indent=indent).decode()
-
-
-def note(text: str) -> None:
-    """A remark for the person at the terminal, which is no part of the answer."""
-    click.echo(text, err=True)
+    return json_line(msgspec.json.format(encode(value), indent=indent).decode())
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:
     """Name and value, one a line; empty values are left out."""
-    shown = {name: str(value) for name, value in fields.items() if value not in (None, "")}
+    shown = {name: value for name, value in fields.items() if value not in (None, "")}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
-        first, *more = value.splitlines() or [""]
-        click.echo(f"{click.style(name.ljust(width), dim=True)}{GAP}{first}")
-        for line in more:
-            click.echo(f"{' ' * width}{GAP}{line}")
+        lines = [value] if isinstance(value, Styled) else str(value).split("\n")
+        say(styled(name.ljust(width), dim=True), GAP, lines[0])
+        for line in lines[1:]:
+            say(" " * width, GAP, line)
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, status_column: int | None = None) -> None:
@@ -71,12 +128,13 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, status_co
     if room:
         before = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
         widths[-1] = min(widths[-1], max(12, room - before))
-    click.echo(click.style(_line(head, widths), bold=True))
+    say(styled(_line(head, widths), bold=True))
     for row in rows:
-        click.echo(_line(row, widths, status_column))
+        say(_line(row, widths, status_column))
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], status_column: int | None = None) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], status_column: int | None = None) -> Styled:
+    """The cells, which are printable, under each other's columns."""
     shown = []
     for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
         text = cell if len(cell) <= width else cell[: width - 1] + "…"
@@ -85,7 +143,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], status_column: int | None
         if i == status_column:
             text = click.style(text, fg=STATUS_COLOURS.get(cell))
         shown.append(text)
-    return GAP.join(shown).rstrip()
+    return Styled(GAP.join(shown).rstrip())
 
 
 def printable(text: str) -> str:
@@ -93,15 +151,15 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """The same for text that may have several lines, which it keeps."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def first_line(text: str) -> str:
     """The first line of a text, printable, with a mark when there are more."""
     first, newline, _ = text.partition("\n")
     return printable(first.rstrip()) + (" …" if newline else "")
-
-
-def coloured(status: str) -> str:
-    """The status in its colour."""
-    return click.style(status, fg=STATUS_COLOURS.get(status))
 
 
 # --- quantities -----------------------------------------------------------------------------------------------------

@@ -100,6 +100,13 @@ def _both(ours: Callable[..., None], theirs: Callable[..., Any] | None) -> Calla
     return hook
 
 
+class _Escaping(logging.Formatter):
+    """What handlers and jobs say must not steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return output.printable_lines(super().format(record))
+
+
 class JsonLines:
     """A line for the start, for every attempt that ends, and for the end. The log goes to standard error."""
 
@@ -107,7 +114,9 @@ class JsonLines:
         self._worker = worker
 
     def start(self) -> None:
-        logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Escaping(_LOG_FORMAT))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
         output.print_json_line({"event": "started", "workerId": self._worker.worker_id, "at": output.now_ms()})
 
     def claimed(self, job: ClaimedJob) -> None:
@@ -153,7 +162,8 @@ class Screen:
         from rich.logging import RichHandler
 
         handler = RichHandler(console=self._console, show_path=False, markup=False)
-        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+        handler.setFormatter(_Escaping("%(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
         self._live.start()
 
     def claimed(self, job: ClaimedJob) -> None:
@@ -183,11 +193,11 @@ class Screen:
         from rich.text import Text
 
         state = self._worker.state()
-        types = ", ".join(state.types) or "any type"
+        types = output.printable(", ".join(state.types)) or "any type"
         counters = f"{state.completed:,} completed  {state.failed:,} failed  {state.released:,} given back"
         colour = "green" if state.status == "running" else "yellow"
         return Text.assemble(
-            (state.worker_id, "bold"),
+            (output.printable(state.worker_id), "bold"),
             f"  {types}  ",
             (state.status, colour),
             f"\n{state.busy} of {state.slots} slots  {counters}  {self._rate():,.0f}/s",

@@ -20,11 +20,28 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=False)
+        return _escaped(json.dumps(event, ensure_ascii=False))
+
+
+class TextLines(logging.Formatter):
+    """One line per event, and the lines of its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(_escaped(line) for line in super().format(record).split("\n"))
+
+
+def _escaped(text: str) -> str:
+    """What callers sent must not steer the terminal that shows the log; \\u escapes are JSON's, too."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
 
 
 def write_logs(level: str, format: str) -> None:
     """Write the log of this process to stderr: "text" or "json", from this level on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if format == "json" else logging.Formatter(_TEXT))
+    handler.setFormatter(JsonLines() if format == "json" else TextLines(_TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -46,6 +46,12 @@ def _parse_one(url: str) -> Endpoint:
             f"{url!r}: unknown scheme {scheme!r}; use grpc:// for a broker, http:// or ws:// for a gateway"
         )
     split = urlsplit(url)
+    if "@" in split.netloc or split.query:
+        # Not shown: addresses stand in logs and messages, and this one seems to hold a secret.
+        raise TransportConfigError(
+            "the address of a broker or gateway must hold no credentials and no query: the token is given with "
+            "OSQUEUE_TOKEN or token="
+        )
     try:
         port = split.port
     except ValueError as error:

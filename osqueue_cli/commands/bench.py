@@ -15,7 +15,12 @@ START_LIMIT_S = 30.0
 
 @click.command()
 @click.option("--broker", metavar="URL", help="Load this broker, instead of one of its own in a temporary directory.")
-@click.option("--token", envvar="OSQUEUE_TOKEN", show_envvar=True, help="What the broker asks for.")
+@click.option(
+    "--token",
+    envvar="OSQUEUE_TOKEN",
+    show_envvar=True,
+    help="What the broker asks for; the variable keeps it out of process lists.",
+)
 @click.option("--jobs", type=click.IntRange(BATCH_JOBS, 1_000_000), default=10_000, show_default=True, help="How many.")
 @click.option("--bytes", "size", type=click.IntRange(2, 1_000_000), default=200, show_default=True, help="Per payload.")
 @json_option

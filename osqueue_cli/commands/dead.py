@@ -59,6 +59,8 @@ def retry(
 ) -> None:  # fmt: skip
     """Make dead letters ready again, each with a new budget of attempts.
 
+    Those chosen by a filter are counted first, and then asked about; a script must say --yes.
+
     \b
     Examples:
       osqueue dead retry 01J8... 01J9...
@@ -75,12 +77,11 @@ def retry(
     async def change(client: "OsqueueClient", only_look: bool) -> Any:
         return await client.retry_jobs(job_ids, matching=matching, dry_run=only_look)
 
-    if by_filter and not (dry_run or yes or as_json) and asking.is_somebody_there():
+    if by_filter and not (dry_run or yes):
+        asking.require_somebody("makes them ready again", "--dry-run says which")
         found = connection.run(lambda client: change(client, True))
-        if not found.changed:
-            output.note("no dead letter matches")
-            return
-        asking.confirm(f"make {output.plural(len(found.changed), 'dead job')} ready again?")
+        if found.changed:
+            asking.confirm(f"make {output.plural(len(found.changed), 'dead job')} ready again?")
     _report(connection.run(lambda client: change(client, dry_run)), dry_run, as_json)
 
 
@@ -96,7 +97,7 @@ def _report(changes: Any, dry_run: bool, as_json: bool) -> None:
         )
     else:
         verb = "would be" if dry_run else "are"
-        click.echo(f"{output.plural(len(changed), 'job')} {verb} ready again")
+        output.say(f"{output.plural(len(changed), 'job')} {verb} ready again")
         for job_id, error in refused.items():
             output.note(f"{job_id}: {error.message}")
     if refused:

@@ -40,11 +40,11 @@ def doctor(connection: Connection, as_json: bool, no_write: bool, overrides: Map
     if problems:
         raise Failure(f"{output.plural(problems, 'thing')} to fix", Exit.FAILED)
     if not as_json:
-        click.echo("nothing must be fixed")
+        output.say("nothing must be fixed")
 
 
 def _print(check: Check) -> None:
     mark, colour = MARKS[check.verdict]
-    click.echo(f"{click.style(mark, fg=colour)} {check.name:<10} {check.found}")
+    output.say(output.styled(mark, fg=colour), f" {check.name:<10} {check.found}")
     if check.fix:
-        click.echo(f"  {'':<10} {click.style('→', fg=colour)} {check.fix}")
+        output.say(f"  {'':<10} ", output.styled("→", fg=colour), f" {check.fix}")

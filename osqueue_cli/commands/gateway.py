@@ -30,7 +30,11 @@ VARIABLES = {
     "[env: BROKER_GRPC_ADDRESSES, default: 127.0.0.1:8081]",
 )
 @click.option("--http-address", metavar="VALUE", help="host:port at which others reach it.  [env: BROKER_HTTP_ADDRESS]")
-@click.option("--token", metavar="VALUE", help="Bearer token of callers and broker.  [env: OSQUEUE_TOKEN]")
+@click.option(
+    "--token",
+    metavar="VALUE",
+    help="Bearer token of callers and broker; the variable keeps it out of process lists.  [env: OSQUEUE_TOKEN]",
+)
 @click.option("--allow-remote", metavar="VALUE", help="1: serve everyone without a token.  [env: OSQUEUE_ALLOW_REMOTE]")
 @click.option("--cors-origins", metavar="VALUE", help="Web pages that may call, by commas.  [env: CORS_ORIGINS]")
 @click.option(

@@ -76,7 +76,7 @@ def _full_key(key: str) -> str:
 
 async def _list(settler: Settler, prefix: str) -> None:
     async for key in _keys(settler, prefix):
-        click.echo(key)
+        output.say(key)
 
 
 async def _keys(settler: Settler, prefix: str) -> AsyncIterator[str]:

@@ -54,7 +54,7 @@ def explain(connection: Connection, as_json: bool, job_id: str) -> None:
     if as_json:
         output.print_json(to_json(why))
         return
-    click.echo(f"{output.coloured(why.status)}: {output.printable(why.message)}")
+    output.say(output.coloured(why.status), f": {why.message}")
     output.print_fields(
         {
             "because": ", ".join(why.reasons),
@@ -105,7 +105,7 @@ def print_changes(changed: "list[Change]", refused: "Mapping[str, OsqueueError]"
             output.print_json_line(to_json(change))
         else:
             asked = "; its worker is asked to stop" if change.cancel_requested else ""
-            click.echo(f"{change.job_id} is {output.coloured(change.status or '')}{asked}")
+            output.say(f"{change.job_id} is ", output.coloured(change.status or ""), asked)
     if not refused:
         return
     for job_id, error in refused.items():
@@ -125,9 +125,11 @@ def print_job(found: "Job") -> None:
     error = found.error
     output.print_fields(
         {
-            "job": click.style(found.id, bold=True),
+            "job": output.styled(found.id, bold=True),
             "type": found.type or "(none)",
-            "status": output.coloured(found.status) + (" (cancel requested)" if found.cancel_requested else ""),
+            "status": output.joined(
+                output.coloured(found.status), " (cancel requested)" if found.cancel_requested else ""
+            ),
             "submitted": f"{output.timestamp(found.created_at)} ({output.since(found.created_at)})",
             "runs": output.ago(found.run_at) if found.status == "scheduled" else "",
             "attempts": f"{found.attempts} of {limit}" if limit else str(found.attempts),
@@ -148,7 +150,7 @@ def print_job(found: "Job") -> None:
         }
     )
     if found.history:
-        click.echo()
+        output.say()
         output.print_table(
             ["ATTEMPT", "OUTCOME", "STARTED", "TOOK", "WORKER", "ERROR"], [_attempt_row(end) for end in found.history]
         )

@@ -80,12 +80,12 @@ async def _follow(client: "OsqueueClient", types: tuple[str, ...], as_json: bool
         if as_json:
             output.print_json_line(to_json(event))
         elif isinstance(event, JobEvent):
-            click.echo(_event_line(event))
+            output.say(_event_line(event))
         elif isinstance(event, Resync):
             output.note(f"events may have been missed: {event.message or event.reason}")
 
 
-def _event_line(event: "JobEvent") -> str:
+def _event_line(event: "JobEvent") -> output.Styled:
     details = [
         event.worker_id and f"by {event.worker_id}",
         event.attempt and f"attempt {event.attempt}",
@@ -93,6 +93,7 @@ def _event_line(event: "JobEvent") -> str:
         event.error and f"{event.error.type}: {event.error.message}",
         event.run_at and f"next {output.ago(event.run_at)}",
     ]
-    kind = click.style(f"{event.kind:<16}", fg=output.STATUS_COLOURS.get(event.status))
+    kind = output.styled(f"{event.kind:<16}", fg=output.STATUS_COLOURS.get(event.status))
     told = output.first_line(" · ".join(str(detail) for detail in details if detail))
-    return f"{output.timestamp(event.at)[11:]}  {kind}  {event.job_id}  {event.type:<12}  {told}".rstrip()
+    what = f"  {event.job_id}  {event.type:<12}  {told}".rstrip()
+    return output.joined(f"{output.timestamp(event.at)[11:]}  ", kind, what)

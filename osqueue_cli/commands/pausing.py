@@ -34,6 +34,6 @@ def _print(paused: list[str], as_json: bool) -> None:
     if as_json:
         output.print_json({"pausedTypes": paused})
     elif paused:
-        click.echo(f"paused: {', '.join(each or repr('') for each in paused)}")
+        output.say(f"paused: {', '.join(each or repr('') for each in paused)}")
     else:
-        click.echo("no type is paused")
+        output.say("no type is paused")

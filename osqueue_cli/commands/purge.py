@@ -40,7 +40,7 @@ class Purged:
 @click.argument("job_ids", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every finished job.")
 @filter_options(FINISHED, help="Only those that ended like this; repeatable.")
-@click.option("--dry-run", is_flag=True, help="Say which, and change nothing; so it is, too, when nobody can be asked.")
+@click.option("--dry-run", is_flag=True, help="Say which, and change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @connection_options
 def purge(
@@ -49,7 +49,7 @@ def purge(
 ) -> None:  # fmt: skip
     """Remove finished jobs for good, with payload, result and history.
 
-    What would be removed is counted first, and then asked about. In a script nothing is removed without --yes.
+    What would be removed is counted first, and then asked about; a script must say --yes.
     A promised retention does not protect from it. Jobs that are not finished stay.
 
     \b
@@ -69,15 +69,16 @@ def purge(
         _report(_run(connection, which), as_json=as_json)
         return
     found = _run(connection, which, dry_run=True)
-    if dry_run or as_json or not (found.jobs and asking.is_somebody_there()):
+    if dry_run or not found.jobs:
         _report(found, dry_run=True, as_json=as_json)
         return
+    asking.require_somebody(f"removes {found.in_words} for good", "--dry-run says which")
     asking.confirm_many(f"remove {found.in_words} for good?", len(found.jobs))
     done = _run(connection, list(found.jobs))  # what was shown, and not what has finished since
     gone = [job_id for job_id, error in done.refused.items() if error.reason == "JOB_NOT_FOUND"]
     for job_id in gone:  # evicted in the meantime, which is what was wanted
         del done.refused[job_id]
-    _report(Purged(done.jobs, {**found.refused, **done.refused}))
+    _report(Purged(done.jobs, {**found.refused, **done.refused}), as_json=as_json)
 
 
 def _run(connection: Connection, which: "JobFilter | Sequence[str]", *, dry_run: bool = False) -> Purged:
@@ -99,7 +100,7 @@ def _report(purged: Purged, *, dry_run: bool = False, as_json: bool = False) -> 
         )
     else:
         would = "would be removed" if dry_run else "removed"
-        click.echo(f"{purged.in_words} {would}")
+        output.say(f"{purged.in_words} {would}")
         if dry_run and purged.jobs:
             output.note("nothing was changed; --yes removes them")
         for job_id, error in list(purged.refused.items())[:REFUSALS_SHOWN]:

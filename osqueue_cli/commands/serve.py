@@ -26,12 +26,12 @@ def serve(cors_origins: str | None, overrides: Mapping[str, str]) -> None:
     """Run a queue on this machine: broker and gateway.
 
     Both run in one process. The queue is kept in ./osqueue-data unless told otherwise. Without a token, only
-    callers on this machine are served.
+    callers on this machine are served. Give it in the environment: every user of a machine can read command lines.
 
     \b
     Examples:
       osqueue serve
-      osqueue serve --data-dir /var/lib/osqueue --token "$(openssl rand -hex 16)"
+      OSQUEUE_TOKEN=... osqueue serve --data-dir /var/lib/osqueue
       osqueue serve --storage-backend s3 --s3-bucket jobs
       osqueue serve --storage-backend memory --grpc-port 9081 --http-port 9080
     """

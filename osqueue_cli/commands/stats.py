@@ -61,7 +61,7 @@ def print_stats(found: "Stats") -> None:
         }
     )
     if found.types:
-        click.echo()
+        output.say()
         output.print_table(HEAD, [type_row(each) for each in found.types])
 
 
@@ -101,7 +101,7 @@ def _print_storage(answer: "StorageStats") -> None:
             else "",
         }
     )
-    click.echo()
+    output.say()
     rows = [
         [
             each.operation, f"{each.requests:,}", f"{each.errors:,}", output.size(each.bytes),

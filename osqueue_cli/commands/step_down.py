@@ -39,11 +39,13 @@ def step_down(connection: Connection, as_json: bool, reason: str, limit: int, ye
     by afterwards. With a standby callers hardly notice; without one they wait until this broker's timeout is over.
 
     \b
-    Example:
+    Examples:
       osqueue step-down --reason "new disks"
+      osqueue step-down --yes                     in a script
     """
     before = connection.run(_leader)
-    if not (yes or as_json) and asking.is_somebody_there():
+    if not yes:
+        asking.require_somebody(f"lets {before.address} hand over", "`osqueue stats` names the epoch that it leads")
         asking.confirm(f"let {before.address} hand over, the leader of epoch {before.epoch}?")
     commit = connection.run(lambda client: _hand_over(client, before, reason))
     if not as_json:
@@ -56,7 +58,7 @@ def step_down(connection: Connection, as_json: bool, reason: str, limit: int, ye
         last = {"epoch": commit.epoch, "sequence": commit.sequence}
         output.print_json({"commit": last, "leader": after.address, "epoch": after.epoch})
     else:
-        click.echo(f"{after.address} leads epoch {after.epoch}")
+        output.say(f"{after.address} leads epoch {after.epoch}")
 
 
 async def _leader(client: "OsqueueClient") -> Leader:

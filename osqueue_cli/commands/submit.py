@@ -105,7 +105,7 @@ async def _one(
         if as_json:
             output.print_json({"jobId": handle.id, "deduplicated": handle.deduplicated})
         else:
-            click.echo(handle.id)
+            output.say(handle.id)
             if handle.deduplicated:
                 output.note("the key was used before: this is the job that it made then")
         return
@@ -124,7 +124,7 @@ def print_end(job: "Job", *, as_json: bool) -> None:
             body["error"] = to_json(job.error)
         output.print_json(body)
     elif job.status == "completed" and job.result is not None:
-        sys.stdout.buffer.write(job.result + (b"\n" if sys.stdout.isatty() else b""))
+        output.write_bytes(job.result)
     if job.status == "completed":
         return
     if not job.finished:

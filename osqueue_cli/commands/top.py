@@ -55,7 +55,7 @@ async def _lines(client: "OsqueueClient", interval_ms: int, as_json: bool) -> No
             output.print_json_line(to_json(event))
             continue
         counts, rates = event.counts, event.rates
-        click.echo(
+        output.say(
             f"{time.strftime('%H:%M:%S')}  waiting {counts.unclaimed:,}  scheduled {counts.scheduled:,}"
             f"  running {counts.in_progress:,}  dead {counts.dead:,}  completed {counts.completed_total:,}"
             f"  {rates.submitted:,.1f} in/s  {rates.completed:,.1f} out/s"
@@ -136,7 +136,7 @@ def _frame(board: _Board, width: int, height: int) -> Any:
 
     stats = board.stats
     if stats is None:
-        return Text(board.trouble or "looking …", "red" if board.trouble else "dim")
+        return Text(output.first_line(board.trouble) or "looking …", "red" if board.trouble else "dim")
     counts, rates = stats.counts, stats.rates
     head = Text.assemble(
         ("osqueue top  ", "bold"),
@@ -153,7 +153,7 @@ def _frame(board: _Board, width: int, height: int) -> Any:
     )  # fmt: skip
     parts: list[Any] = [head, curve]
     if board.trouble:
-        parts.append(Text(board.trouble, "bold red"))
+        parts.append(Text(output.first_line(board.trouble), "bold red"))
     types = sorted(stats.types, key=lambda each: each.counts.total, reverse=True)[:TYPES_SHOWN]
     parts += [Text(), _table(HEAD, [type_row(each) for each in types])]
     workers = sorted(board.workers, key=lambda each: (-each.leases, each.worker_id))[:WORKERS_SHOWN]

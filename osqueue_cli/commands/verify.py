@@ -83,11 +83,12 @@ def _json(report: Report, broken: str, where: str) -> dict[str, Any]:
 def _print(report: Report, broken: str, where: str) -> None:
     colours = {"error": "red", "warning": "yellow"}
     for found in report.findings:
-        click.echo(f"{click.style(found.severity, fg=colours[found.severity])}  {found.key}: {found.problem}")
+        output.say(output.styled(found.severity, fg=colours[found.severity]), f"  {found.key}: {found.problem}")
     if report.findings_dropped:
         output.note(f"and {report.findings_dropped:,} more")
     if broken:
-        click.echo(f"{click.style('error', fg='red')}  the state contradicts itself: {broken}; please report this bug")
+        told = f"  the state contradicts itself: {broken}; please report this bug"
+        output.say(output.styled("error", fg="red"), told)
     reading = report.reading
     fields = {"store": where, "objects": f"{report.objects:,} beside queue.json"}
     if reading is not None:
@@ -98,5 +99,5 @@ def _print(report: Report, broken: str, where: str) -> None:
     if report.leftovers:
         fields["leftovers"] = f"{report.leftovers:,} that a clean-up will remove; harmless"
     if report.sound and not broken:
-        fields["verdict"] = click.style("sound", fg="green", bold=True)
+        fields["verdict"] = output.styled("sound", fg="green", bold=True)
     output.print_fields(fields)

@@ -162,7 +162,7 @@ def test_dead_letters_are_retried(osqueue, job_type, dead_jobs):
     dry = osqueue("dead", "retry", "--type", job_type, "--error", "A", "--dry-run", "--json").json
     assert (dry["dryRun"], len(dry["retried"])) == (True, 2)
     assert len(osqueue("dead", "list", "--type", job_type, "--json").json_lines) == 3
-    assert "2 jobs are ready again" in osqueue("dead", "retry", "--type", job_type, "--error", "A").out
+    assert "2 jobs are ready again" in osqueue("dead", "retry", "--type", job_type, "--error", "A", "--yes").out
     left = osqueue("dead", "list", "--type", job_type, "--json").json_lines
     assert [job["error"]["type"] for job in left] == ["B"]
     assert osqueue("job", "retry", left[0]["id"], "--json").json["status"] == "unclaimed"

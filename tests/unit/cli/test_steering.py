@@ -46,7 +46,11 @@ def left(osqueue: Call, job_type: str) -> list[str]:
 
 def test_a_script_removes_nothing_without_yes(osqueue, job_type, finish):
     ids = finish(3, dead=2)
-    for extra in ((), ("--dry-run",), ("--dry-run", "--yes")):
+    for extra in ((), ("--json",)):
+        answer = osqueue("purge", "--type", job_type, *extra)
+        assert (answer.exit_code, answer.out) == (Exit.USAGE, "")
+        assert "nothing was changed" in answer.err and "--yes removes 3 jobs (1 completed, 2 dead)" in answer.err
+    for extra in (("--dry-run",), ("--dry-run", "--yes")):
         answer = osqueue("purge", "--type", job_type, *extra)
         assert (answer.exit_code, answer.out) == (0, "3 jobs (1 completed, 2 dead) would be removed\n")
         assert "--yes" in answer.err
@@ -65,9 +69,9 @@ def test_only_what_matches_is_removed(osqueue, job_type, finish):
     assert left(osqueue, job_type) == ids[3:]
 
 
-def test_json_is_a_dry_run_too(osqueue, job_type, finish):
+def test_a_dry_run_for_programs(osqueue, job_type, finish):
     ids = finish(1)
-    assert osqueue("purge", *ids, "--json").json == {"dryRun": True, "purged": ids, "refused": {}}
+    assert osqueue("purge", *ids, "--dry-run", "--json").json == {"dryRun": True, "purged": ids, "refused": {}}
     assert left(osqueue, job_type) == ids
 
 
@@ -135,7 +139,8 @@ def test_more_than_one_call_takes(osqueue, job_type, broker):
             await client.cancel_jobs(jobs)
 
     asyncio.run(finish_many())
-    assert osqueue("purge", "--type", job_type).out == "1,500 jobs (1,500 cancelled) would be removed\n"
+    would = osqueue("purge", "--type", job_type, "--dry-run")
+    assert would.out == "1,500 jobs (1,500 cancelled) would be removed\n"
     assert osqueue("purge", "--type", job_type, "--yes").out == "1,500 jobs (1,500 cancelled) removed\n"
 
 
@@ -179,11 +184,11 @@ TIMING = {"BROKER_HEARTBEAT_INTERVAL_MS": "50", "BROKER_HEARTBEAT_TIMEOUT_MS": "
 def test_the_leader_steps_down_and_the_next_one_is_named(caplog):
     with BrokerThread(settings=TIMING) as broker:
         url = f"grpc://{broker.address}"
-        answer = call_cli("step-down", "--broker", url, "--reason", "new disks")
+        answer = call_cli("step-down", "--broker", url, "--reason", "new disks", "--yes")
         assert (answer.exit_code, answer.out) == (0, f"{broker.address} leads epoch 2\n")
         assert f"{broker.address} has handed over after epoch 1" in answer.err
         assert "asked to step down: new disks" in caplog.text
-        told = call_cli("step-down", "--broker", url, "--json").json
+        told = call_cli("step-down", "--broker", url, "--yes", "--json").json
         assert (told["leader"], told["epoch"], told["commit"]["epoch"]) == (broker.address, 3, 2)
 
 
@@ -199,7 +204,7 @@ def test_stepping_down_is_asked_about(somebody_there):
 
 def test_nobody_takes_over_in_time():
     with BrokerThread(settings={"BROKER_HEARTBEAT_TIMEOUT_MS": "60000"}) as broker:
-        answer = call_cli("step-down", "--broker", f"grpc://{broker.address}", "--limit", "100ms")
+        answer = call_cli("step-down", "--broker", f"grpc://{broker.address}", "--limit", "100ms", "--yes")
         assert answer.exit_code == Exit.TIMEOUT
         assert "has handed over all the same" in answer.err
 
@@ -216,7 +221,36 @@ def test_a_leader_that_does_not_answer_may_have_handed_over(monkeypatch):
 
     monkeypatch.setattr(WireTransport, "step_down", broken)
     with BrokerThread(settings=TIMING) as broker:
-        answer = call_cli("step-down", "--broker", f"grpc://{broker.address}")
+        answer = call_cli("step-down", "--broker", f"grpc://{broker.address}", "--yes")
     assert answer.exit_code == Exit.UNKNOWN
     assert "epoch" in answer.err
     assert asked == ["StepDown"], "tried once: a second call could depose the next leader"
+
+
+# --- without anybody to ask -----------------------------------------------------------------------------------------
+
+WANTS_YES = {
+    "purge": ["purge", "--all"],
+    "dead retry": ["dead", "retry", "--all"],
+    "step-down": ["step-down"],
+}
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["people", "programs"])
+@pytest.mark.parametrize("name", WANTS_YES)
+def test_a_script_must_say_yes(osqueue, finish, name, more):
+    finish(2, dead=1)
+    before = osqueue("stats", "--json").json
+    answer = osqueue(*WANTS_YES[name], *more)
+    assert (answer.exit_code, answer.out) == (Exit.USAGE, "")
+    assert "nothing was changed" in answer.err and "--yes" in answer.err
+    after = osqueue("stats", "--json").json
+    assert (after["counts"], after["position"]["epoch"]) == (before["counts"], before["position"]["epoch"])
+
+
+def test_whatever_asks_is_here():
+    from osqueue_cli.cli import cli
+    from tests.unit.cli.test_transports import commands
+
+    asking = {name for name, command in commands(cli) if any("--yes" in each.opts for each in command.params)}
+    assert asking == set(WANTS_YES)
