@@ -60,11 +60,13 @@ class Checkpointer:
     def running(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    def consider(self) -> None:
-        """Begin a checkpoint if a recovery would have to read more log than state."""
-        if not self.running and self._clock.monotonic_ms() >= self._not_before_ms and self._is_due():
-            self._task = asyncio.get_running_loop().create_task(self._write(), name="checkpoint")
-            self._task.add_done_callback(self._on_end)
+    def consider(self) -> bool:
+        """Begin a checkpoint if a recovery would have to read more log than state; whether one has begun."""
+        if self.running or self._clock.monotonic_ms() < self._not_before_ms or not self._is_due():
+            return False
+        self._task = asyncio.get_running_loop().create_task(self._write(), name="checkpoint")
+        self._task.add_done_callback(self._on_end)
+        return True
 
     async def stop(self) -> None:
         """Give up a checkpoint under way: what it wrote is cleaned up after the next one."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from osqueue_service.clock import Clock
-from osqueue_service.engine.agenda import Agenda
 from osqueue_service.engine.alarm import Alarm
 from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.codec import encode_commit
 from osqueue_service.engine.dispatch import Dispatcher
+from osqueue_service.engine.due import Due
 from osqueue_service.engine.events import JobEvent, Subscription, progressed
 from osqueue_service.engine.execution import Execution
 from osqueue_service.engine.figures import Figures
@@ -87,9 +87,10 @@ class Engine:
         self._alarm = Alarm(clock, self._wake.set)
         self._closed: NotLeader | None = None
         self._task: asyncio.Task[None] | None = None
-        self._agenda = Agenda(
+        self._due = Due(
             state,
             self._leases,
+            term,
             clock=clock,
             time=self._time,
             ids=ids,
@@ -116,6 +117,7 @@ class Engine:
             self._followers.apply(founded, int(self._clock.monotonic_ms()), batch)
             self._put(batch)
         self._checkpointer.consider()
+        self._ask_due()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
         self._task.add_done_callback(self._ended)
         self._wake.set()
@@ -345,10 +347,13 @@ class Engine:
         """A bug must not leave a leader that renews its term and answers nobody: another broker shall have it."""
         if not task.cancelled() and (bug := task.exception()) is not None:
             self.term.end(bug if isinstance(bug, Exception) else RuntimeError(repr(bug)))
+        elif self._closed is None:
+            self._ask_due()  # a checkpoint is done: keys may be forgotten again
+            self._wake.set()
 
     async def _run(self) -> None:
         while self._closed is None:
-            if (self._inbox or self._agenda.is_pressing()) and self.term.appender.room:
+            if (self._inbox or self._due.is_pressing()) and self.term.appender.room:
                 delay_ms = self._pacing.company_ms(self._pipeline.calls)
                 if delay_ms <= 0:
                     self._commit()
@@ -380,13 +385,19 @@ class Engine:
 
     def _fill(self, batch: Batch, taken: list[Entry]) -> None:
         """Apply what is due, what was asked, and what those who wait can have now."""
-        sweep = self._agenda.sweep(batch.at_ms, forget=not self._checkpointer.running)
+        sweep = self._due.sweep(batch.at_ms, forget=not self._checkpointer.running)
         if sweep is not None:
             self._execution.change(sweep, batch)
+            self._due.check_progress(sweep, batch.at_ms, bool(batch.records))
         for entry in self._inbox.take(self.limits.commit_bytes):
             taken.append(entry)
             self._execution.execute(entry, batch)
         self._execution.serve_waiting(batch)
+        self._ask_due()
+
+    def _ask_due(self) -> None:
+        # A checkpoint that is being written has yet to read the keys: they are not due before it is done.
+        self._due.ask(forget=not self._checkpointer.running)
 
     def _put(self, batch: Batch) -> None:
         lane = self.term.appender
@@ -415,7 +426,8 @@ class Engine:
         self._followers.hub.publish(commit.events, commit.sequence)
         self.notices.tell(commit.notices)
         if self._closed is None:
-            self._checkpointer.consider()
+            if self._checkpointer.consider():
+                self._ask_due()
             self._wake.set()
 
 

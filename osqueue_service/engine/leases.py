@@ -45,12 +45,17 @@ class LeaseTable:
     def __init__(self) -> None:
         self._leases: dict[int, LiveLease] = {}
         self._deadlines = Deadlines()
+        self._anew_at: int | None = None
+        """When all leases of that moment began anew. Each is told when its turn comes: there may be a million."""
 
     def __len__(self) -> int:
         return len(self._leases)
 
     def get(self, number: int) -> LiveLease | None:
-        return self._leases.get(number)
+        lease = self._leases.get(number)
+        if lease is not None and self._anew_at is not None:
+            self._bring_up(lease)
+        return lease
 
     def follow(self, moves: Iterable[Moves], monotonic: int, now_ms: int) -> None:
         """A job that is claimed has a lease from then on, until it is anything but in progress."""
@@ -70,6 +75,10 @@ class LeaseTable:
         self._leases[number] = LiveLease(number, lease.token, lease.worker_id, lease.lease_ms, expires, expires, now_ms)
         self._deadlines.add(expires, number)
 
+    def begin_anew(self, monotonic: int) -> None:
+        """Every lease lives for its full length from now, as after a takeover. Costs the same for any number."""
+        self._anew_at = monotonic
+
     def renew(self, number: int, monotonic: int, now_ms: int, progress: Progress | None) -> LiveLease:
         """A heartbeat: the lease lives for its full length from now."""
         lease = self._leases[number]
@@ -79,25 +88,43 @@ class LeaseTable:
             lease.progress = progress
         return lease
 
-    def expired(self, monotonic: int, limit: int) -> list[tuple[int, str]]:
-        """Up to `limit` leases (number, token) that are over at this moment."""
-        while True:
-            due = list(islice(self._deadlines.due(monotonic), limit))
-            renewed = [number for number in due if self._leases[number].expires > monotonic]
-            if not renewed:
-                return [(number, self._leases[number].token) for number in due]
-            for number in renewed:
-                self._refile(number)
+    def file_anew(self, monotonic: int, limit: int) -> bool:
+        """File those at the head of the order that were renewed since under their new moments, up to `limit` of them;
+        whether there may be more."""
+        for number in list(islice(self._deadlines.due(monotonic), limit)):
+            lease = self._leases[number]
+            self._bring_up(lease)
+            if lease.expires <= monotonic:
+                return False
+            self._refile(lease)
+        at = self._deadlines.next_ms()
+        return at is not None and at <= monotonic
 
     def next_expiry(self) -> int | None:
         """A moment before which no lease expires; None without leases."""
         return self._deadlines.next_ms()
 
+    def expired(self, monotonic: int, limit: int) -> list[tuple[int, str]]:
+        """The leases (number, token) that are over at this moment, among the first `limit` that may be."""
+        ended: list[tuple[int, str]] = []
+        for number in list(islice(self._deadlines.due(monotonic), limit)):
+            lease = self._leases[number]
+            self._bring_up(lease)
+            if lease.expires <= monotonic:
+                ended.append((number, lease.token))
+            else:
+                self._refile(lease)
+        return ended
+
     def __iter__(self) -> Iterator[LiveLease]:
         return iter(self._leases.values())
 
-    def _refile(self, number: int) -> None:
-        lease = self._leases[number]
-        self._deadlines.remove(lease.filed, number)
+    def _bring_up(self, lease: LiveLease) -> None:
+        """Tell the lease that all began anew, if that was since it began or was renewed."""
+        if self._anew_at is not None:
+            lease.expires = max(lease.expires, self._anew_at + lease.lease_ms)
+
+    def _refile(self, lease: LiveLease) -> None:
+        self._deadlines.remove(lease.filed, lease.number)
         lease.filed = lease.expires
-        self._deadlines.add(lease.filed, number)
+        self._deadlines.add(lease.filed, lease.number)

@@ -51,6 +51,11 @@ class Term(Protocol):
         """For how long `is_live` holds without another renewal; 0 or less when it does not."""
         ...
 
+    @property
+    def lapses(self) -> int:
+        """How often `is_live` was false for a while and holds again."""
+        ...
+
     async def confirm(self) -> None:
         """Return once a read of the root that began after this call shows this term; raise NotLeader otherwise."""
         ...

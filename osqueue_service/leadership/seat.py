@@ -49,6 +49,8 @@ class Seat:
         """As last known to be mine."""
         self.lease_until_ms = sent_ms + heartbeat.lease_ms
         """Until then, by the monotonic clock, no standby can have seen this leader's silence for a full timeout."""
+        self.lapses = 0
+        """How often a renewal came after that moment: nobody had taken over, but somebody could have."""
         self._settler = settler
         self._heartbeat = heartbeat
         self._version = version
@@ -83,6 +85,8 @@ class Seat:
                 else:
                     self.root, self._version = root, version
                 settler.counters.root_swaps += 1
+                if settler.clock.monotonic_ms() >= self.lease_until_ms:
+                    self.lapses += 1
                 self.lease_until_ms = max(self.lease_until_ms, sent_ms + self._heartbeat.lease_ms)
                 return
 

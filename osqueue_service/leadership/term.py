@@ -106,6 +106,11 @@ class Term:
         """For how long that holds without another renewal; 0 or less when it does not."""
         return 0.0 if self.lost.done() else self._seat.lease_until_ms - self._settler.clock.monotonic_ms()
 
+    @property
+    def lapses(self) -> int:
+        """How often this term was not live for a while and is again."""
+        return self._seat.lapses
+
     async def confirm(self) -> None:
         """Return once a root read that began after this call has shown this term; callers share reads.
 

@@ -31,11 +31,11 @@ from osqueue_service.state.control import (
     decide_resume,
     decide_retry,
 )
+from osqueue_service.state.due import decide_sweep
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.settling import decide_complete, decide_fail, decide_release
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import decide_submit
-from osqueue_service.state.sweeping import decide_sweep
 
 _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyRecord], Any]]] = {
     Submit: decide_submit,

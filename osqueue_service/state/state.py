@@ -116,17 +116,3 @@ class State:
         """Jobs that wait, are scheduled or run."""
         rosters = self.rosters
         return rosters[Status.UNCLAIMED].count + rosters[Status.SCHEDULED].count + rosters[Status.IN_PROGRESS].count
-
-    def next_urgent_ms(self) -> int | None:
-        """When a sweep is next needed: a scheduled job is due or an attempt has run too long."""
-        moments = [at_ms for table in (self.scheduled, self.timeouts) if (at_ms := table.next_ms()) is not None]
-        return min(moments, default=None)
-
-    def next_lapse_ms(self) -> int | None:
-        """When something may next be let go: a finished job, a key. It can wait for a commit that happens anyway,
-        so that an idle queue does not pay for storage writes to forget things."""
-        tables = (self.retention, self.dead_retention, self.promised_retention)
-        moments = [at_ms for table in tables if (at_ms := table.next_ms()) is not None]
-        memories = (self.keys, self.requests, self.settled)
-        moments += [at_ms for memory in memories if (at_ms := memory.next_expiry_ms()) is not None]
-        return min(moments, default=None)

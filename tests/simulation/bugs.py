@@ -10,6 +10,9 @@ from contextlib import ExitStack, suppress
 from typing import Any
 from unittest import mock
 
+from msgspec.structs import replace
+
+from osqueue_service.engine import due as engine_due
 from osqueue_service.engine import pipeline
 from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.leases import LeaseTable
@@ -27,6 +30,7 @@ from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service import watches
 from osqueue_service.rpc.queue_service.work_session import WorkSession
 from osqueue_service.state import apply, settling
+from osqueue_service.state import due as state_due
 from osqueue_service.state.image import Kind, Snapshot
 from osqueue_service.state.model import Status
 from osqueue_service.state.moves import Cause, Moves
@@ -306,6 +310,21 @@ def _leases_forgotten(patch: Any) -> None:
 @bug("forgotten move: workers")
 def _holders_forgotten(patch: Any) -> None:
     patch(WorkerTable, "follow", _without(WorkerTable, "follow", lambda move: move.cause is Cause.TIMED_OUT))
+
+
+@bug("due row forgotten")
+def _row_forgotten(patch: Any) -> None:
+    """Jobs whose time has come wait for ever: their row is neither asked nor swept."""
+    rows = tuple(row for row in state_due.ROWS if row.name != "delayed")
+    patch(state_due, "ROWS", rows)
+    patch(engine_due, "ROWS", rows)
+
+
+@bug("due row without effect")
+def _row_without_effect(patch: Any) -> None:
+    """What is due is noticed, and nothing comes of it: the term must end, not spin."""
+    idle = tuple(replace(row, decide=lambda sweep: None) if row is state_due.LEASES else row for row in state_due.ROWS)
+    patch(state_due, "ROWS", idle)
 
 
 # --- the core --------------------------------------------------------------------------------------------------------

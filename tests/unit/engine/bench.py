@@ -91,6 +91,7 @@ class BenchTerm:
         self.root = SimpleNamespace(checkpoint=SimpleNamespace(form="empty", sequence=0))
         self.live_until_ms = float("inf")
         self.live = True
+        self.lapses = 0
         self.leads = True
         self.due = False
         self.published: list[tuple[int, list[bytes]]] = []

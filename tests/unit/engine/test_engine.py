@@ -5,6 +5,7 @@ import contextlib
 import gc
 import weakref
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from osqueue_service.errors import (
 from osqueue_service.limits import DEFAULT_LIMITS, HOUR_MS
 from osqueue_service.state import image
 from osqueue_service.state.commands import Complete, CompleteItem, Fail, FailItem, Purge, Submit
-from osqueue_service.state.model import JobSpec, Status
+from osqueue_service.state.model import JobSpec, Lease, Status
 from osqueue_service.state.state import State
 from tests.unit.engine.bench import Bench, on_bench
 
@@ -373,6 +374,64 @@ class TestLeases:
             assert 2_000 <= bench.loop.now_ms - began <= 2_050
 
         on_bench(test)
+
+
+class TestWhatIsDue:
+    def test_a_lease_that_the_state_does_not_have_ends_the_term_and_never_spins(self):
+        async def test(bench: Bench) -> None:
+            bench.engine._followers.leases.start(99, Lease("t", "w", 1, 0, 1_000), int(bench.clock.monotonic_ms()), 0)
+            bench.engine._wake.set()
+            await bench.pass_ms(2_000)
+            (bug,) = bench.term.ended
+            assert "leases of the jobs numbered [99]" in str(bug)
+            assert bench.lane.next_sequence == 2, "it was not even tried to commit"
+
+        on_bench(test)
+
+    def test_heartbeats_that_were_refused_while_the_bucket_was_away_cost_nobody_the_lease(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit()
+            (granted,) = await bench.claim(lease_ms=2_000)
+            bench.term.live = False
+            with pytest.raises(NotLeader):
+                await bench.engine.heartbeat(job_id, "w", granted.token)
+            commits = bench.lane.next_sequence
+            await bench.pass_ms(5_000)
+            assert bench.lane.next_sequence == commits, "an expiry put now would land when the bucket is back"
+            bench.term.live = True
+            bench.term.lapses += 1
+            await bench.pass_ms(1_900)
+            await bench.engine.heartbeat(job_id, "w", granted.token)
+            await bench.pass_ms(1_900)
+            assert bench.state.get(job_id).status is Status.IN_PROGRESS
+            await bench.pass_ms(200)
+            assert bench.state.get(job_id).status is Status.UNCLAIMED, "nobody sent a heartbeat since"
+
+        on_bench(test)
+
+    def test_keys_that_run_out_during_a_checkpoint_are_forgotten_after_it(self):
+        limits = replace(DEFAULT_LIMITS, idempotency_ttl_ms=500)
+
+        async def test(bench: Bench) -> None:
+            await bench.submit(idempotency_key="k")
+            bench.term.due = True
+            release = asyncio.Event()
+            publish = bench.term.publish_checkpoint
+
+            async def slowly(*args: Any) -> None:
+                await publish(*args)
+                await release.wait()
+
+            bench.term.publish_checkpoint = slowly
+            await bench.submit()
+            assert bench.engine.checkpointing
+            await bench.pass_ms(100_000)
+            assert len(bench.state.keys) == 1 and not bench.term.ended
+            release.set()
+            await bench.pass_ms(1_000)
+            assert len(bench.state.keys) == 0 and not bench.term.ended
+
+        on_bench(test, limits=limits)
 
 
 class TestReads:

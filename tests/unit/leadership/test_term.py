@@ -124,6 +124,21 @@ def test_the_lease_counts_from_when_a_renewal_was_sent() -> None:
     run(scenario())
 
 
+def test_a_leader_knows_that_somebody_could_have_taken_over() -> None:
+    async def scenario() -> None:
+        broker, leader = await lead(MemoryBucket())
+        await pass_ms(20_000)
+        assert leader.lapses == 0
+        broker.store.hold(lambda operation, key: True)
+        while leader.is_live():
+            await pass_ms(10)
+        broker.store.go.set()
+        await pass_ms(5_000)
+        assert leader.is_live() and leader.lapses == 1
+
+    run(scenario())
+
+
 def test_confirming_by_reading_does_not_lengthen_the_lease() -> None:
     async def scenario() -> None:
         broker, leader = await lead(MemoryBucket())

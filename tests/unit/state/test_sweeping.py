@@ -6,13 +6,16 @@ import pytest
 
 from osqueue_service.limits import DAY_MS, DEFAULT_LIMITS, HOUR_MS
 from osqueue_service.state.commands import Sweep
+from osqueue_service.state.due import ROWS
 from osqueue_service.state.model import Ending, RetryPolicy, Status
-from osqueue_service.state.sweeping import is_due
 from tests.core import Core, spec
 
 
 def due(core: Core) -> bool:
-    return is_due(core.state, core.now_ms, core.limits)
+    moments = [at for row in ROWS if (at := row.next_ms(core.state)) is not None]
+    return min(moments, default=core.now_ms + 1) <= core.now_ms or any(
+        row.over(core.state, core.limits) for row in ROWS
+    )
 
 
 class TestExpiry:

@@ -1,0 +1,150 @@
+"""When to sweep: the table of what is due (state/due.py), asked once after each commit.
+
+The state changes in commits only, so what the table said then holds until the next one, and
+whoever wants to know whether something is due compares the clock with it. Leases are the one
+row whose moments are not in the state: heartbeats move them.
+"""
+
+from osqueue_service.clock import Clock
+from osqueue_service.engine.alarm import Alarm
+from osqueue_service.engine.leases import LeaseTable
+from osqueue_service.engine.queue_time import QueueTime
+from osqueue_service.engine.settings import EngineSettings
+from osqueue_service.engine.term import Term
+from osqueue_service.ids import IdSource
+from osqueue_service.limits import Limits
+from osqueue_service.state.commands import Sweep
+from osqueue_service.state.due import LEASES, ROWS, Row, Urgency
+from osqueue_service.state.state import State
+
+STALL_MS = 500
+"""Leases that are over for longer than this were not noticed in time: the process was stopped, or very busy."""
+GRACE_MS = 1_000
+"""After a stall, leases live on for so long: the heartbeats that arrived meanwhile still wait to be read."""
+LOOK_AGAIN_MS = 500
+"""How often a leader that may be deposed looks whether it is live again, while leases wait to be judged by that."""
+
+REFILED_MAX = 1_000
+"""Renewed leases that are filed under their new moment in one step, which takes a few milliseconds: after a takeover or
+a lapse all of them may have to be, a million of them."""
+
+
+class FruitlessSweep(Exception):
+    """Something is due, and a sweep changed nothing: it would be due again at once, for ever. A bug."""
+
+
+class Due:
+    """Says when a sweep is needed, and sets the alarm for the next one."""
+
+    def __init__(
+        self,
+        state: State,
+        leases: LeaseTable,
+        term: Term,
+        *,
+        clock: Clock,
+        time: QueueTime,
+        ids: IdSource,
+        alarm: Alarm,
+        limits: Limits,
+        settings: EngineSettings,
+    ) -> None:
+        self._state = state
+        self._leases = leases
+        self._term = term
+        self._clock = clock
+        self._time = time
+        self._ids = ids
+        self._alarm = alarm
+        self._limits = limits
+        self._lapse_interval_ms = settings.lapse_interval_ms
+        self._swept_at = clock.monotonic_ms()
+        self._grace_until: float | None = None
+        self._lapses = term.lapses
+        self._moments: list[tuple[int, Row]] = []
+        """What the rows said: when each is next due, in queue time."""
+        self._over = False
+        self._at_once: int | None = None
+        self._in_a_while: int | None = None
+
+    def ask(self, *, forget: bool) -> None:
+        """Ask each row once; to be called after every change of the state. `forget`: keys may be forgotten."""
+        state, limits = self._state, self._limits
+        moments: list[tuple[int, Row]] = []
+        self._over = False
+        self._at_once = self._in_a_while = None
+        for row in ROWS:
+            if row.forgets and not forget:
+                continue
+            at_ms = row.next_ms(state)
+            if at_ms is not None:
+                moments.append((at_ms, row))
+                if row.urgency is Urgency.AT_ONCE:
+                    self._at_once = at_ms if self._at_once is None else min(self._at_once, at_ms)
+                else:
+                    self._in_a_while = at_ms if self._in_a_while is None else min(self._in_a_while, at_ms)
+            self._over = self._over or row.over(state, limits)
+        self._moments = moments
+
+    def is_pressing(self) -> bool:
+        """Whether something is due that is worth a commit of its own. If not, the alarm is set for when it will be."""
+        monotonic, now_ms = self._clock.monotonic_ms(), self._time.now_ms()
+        earliest = self._leases_end_at(monotonic)
+        if self._at_once is not None:
+            earliest = min(earliest, monotonic + (self._at_once - now_ms))
+        if self._in_a_while is not None:
+            # What can be let go waits for a commit that happens anyway, but not for ever.
+            at = max(monotonic + (self._in_a_while - now_ms), self._swept_at + self._lapse_interval_ms)
+            earliest = min(earliest, at)
+        if earliest <= monotonic:
+            return True
+        if earliest < float("inf"):
+            # One millisecond more: moments are whole milliseconds, and a timer that fires early finds nothing due.
+            self._alarm.set(earliest + 1)
+        return False
+
+    def sweep(self, now_ms: int, *, forget: bool) -> Sweep | None:
+        """The command that does what is due at this commit; None when nothing is. `forget`: keys may be forgotten."""
+        monotonic = self._clock.monotonic_ms()
+        limit = self._limits.sweep_jobs
+        expired: list[tuple[int, str]] = []
+        if self._leases_end_at(monotonic) <= monotonic:
+            expired = self._leases.expired(int(monotonic), limit)
+        due = [row for at_ms, row in self._moments if at_ms <= now_ms and (forget or not row.forgets)]
+        if not expired and not due and not self._over:
+            return None
+        self._swept_at = monotonic
+        overdue = limit if any(row.name == "timeouts" for row in due) else 0
+        jitters = [self._ids.jitter() for _ in range(len(expired) + overdue)]
+        return Sweep(expired, jitters, limit, forget)
+
+    def check_progress(self, sweep: Sweep, now_ms: int, changed: bool) -> None:
+        """Raise `FruitlessSweep` when a sweep changed nothing though a row said that it is due."""
+        if changed:
+            return
+        due = [row.name for at_ms, row in self._moments if at_ms <= now_ms and (sweep.forget or not row.forgets)]
+        if sweep.expired:
+            due.append(f"{LEASES.name} of the jobs numbered {[number for number, _ in sweep.expired][:10]}")
+        if due:
+            raise FruitlessSweep(
+                f"what is due stays due for ever: {', '.join(due)}. The sweep of it changed nothing, so this broker's "
+                "own tables differ from its state"
+            )
+
+    def _leases_end_at(self, monotonic: float) -> float:
+        """When to expire leases: when the first one is over, or after a stall a little later."""
+        if self._lapses != self._term.lapses:
+            # This leader could be deposed for a while, and refused heartbeats: like a successor it begins anew.
+            self._lapses = self._term.lapses
+            self._leases.begin_anew(int(monotonic))
+        if self._leases.file_anew(int(monotonic), REFILED_MAX):
+            return monotonic + 1  # there are more: others shall have their turn between two steps
+        expiry = self._leases.next_expiry()
+        if expiry is None or expiry > monotonic:
+            self._grace_until = None
+            return float("inf") if expiry is None else float(expiry)
+        if not self._term.is_live():
+            return monotonic + LOOK_AGAIN_MS
+        if self._grace_until is None and monotonic - expiry > STALL_MS:
+            self._grace_until = monotonic + GRACE_MS
+        return float(expiry) if self._grace_until is None else self._grace_until

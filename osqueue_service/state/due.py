@@ -1,0 +1,193 @@
+"""What is due without anybody asking: one row for each kind, which says when it is next due and what happens then.
+
+A new kind of thing that comes due is one more row; the sweep, the alarm that is set for it and
+the check that a sweep does something go by this table. Every row decides on the state as it
+was before the sweep, and a bounded number at a time, so that a million jobs that come due in
+the same second are handled over many commits.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from itertools import islice
+
+from msgspec import Struct
+
+from osqueue_service.limits import Limits
+from osqueue_service.state.commands import Sweep
+from osqueue_service.state.deadlines import Deadlines
+from osqueue_service.state.model import Ending, Job
+from osqueue_service.state.records import AnyRecord, AttemptEnd, AttemptsEnded, Evicted, Forgotten, Promoted
+from osqueue_service.state.retrying import next_step
+from osqueue_service.state.state import State
+
+# Expiry and timeout say in the job's history what a worker's error would have said.
+_EXPIRED = "no heartbeat arrived before the lease ended"
+_TIMED_OUT = "the attempt ran longer than its timeout_ms"
+
+
+class Urgency(Enum):
+    """How long what is due may wait for a commit that happens anyway."""
+
+    AT_ONCE = "at once"
+    A_WHILE = "a while"
+    """Letting go of what nobody needs any more: an idle queue does not pay for storage writes to forget things."""
+
+
+class Sweeping:
+    """One sweep: what its rows decide by."""
+
+    def __init__(self, state: State, command: Sweep, now_ms: int, limits: Limits) -> None:
+        self.state = state
+        self.command = command
+        self.now_ms = now_ms
+        self.limits = limits
+        self.jitters: Iterator[float] = iter(command.jitters)
+        self.ended: set[int] = set()
+        """Jobs whose attempt ends in this sweep: each ends once, whatever else is due for it."""
+
+
+class Row(Struct, frozen=True):
+    """One kind of thing that comes due.
+
+    `next_ms` is the queue time at which it is next due. `over` says whether more is kept than its cap, which is put
+    right with the next commit. `forgets`: it removes what a checkpoint that is being written has yet to read.
+    """
+
+    name: str
+    urgency: Urgency
+    next_ms: Callable[[State], int | None]
+    decide: Callable[[Sweeping], AnyRecord | None]
+    over: Callable[[State, Limits], bool] = lambda state, limits: False
+    forgets: bool = False
+
+
+def _timed_out(sweep: Sweeping) -> AnyRecord | None:
+    """Before the leases: an attempt that ran too long ended by that, even if its lease is over too."""
+    state = sweep.state
+    numbers = islice(state.timeouts.due(sweep.now_ms), sweep.command.limit)
+    return _ended(sweep, [state.jobs[number] for number in numbers], Ending.TIMED_OUT)
+
+
+def _expired(sweep: Sweeping) -> AnyRecord | None:
+    jobs = []
+    for number, token in sweep.command.expired:
+        job = sweep.state.jobs.get(number)
+        # The lease may have ended since its expiry was noticed: the token decides.
+        if job is not None and job.lease is not None and job.lease.token == token and number not in sweep.ended:
+            jobs.append(job)
+    return _ended(sweep, jobs, Ending.EXPIRED)
+
+
+def _ended(sweep: Sweeping, jobs: list[Job], ending: Ending) -> AnyRecord | None:
+    limits = sweep.limits
+    ends: dict[int, AttemptEnd] = {}
+    for job in jobs:
+        message = _EXPIRED if ending is Ending.EXPIRED else _TIMED_OUT
+        # Expiry requeues at once: its wait was the lease. A timeout is the job's doing and backs off like a failure.
+        delay_ms = 0 if ending is Ending.EXPIRED else -1
+        status, next_at = next_step(job, sweep.now_ms, limits, next(sweep.jitters, 0.5), delay_ms=delay_ms)
+        ends[job.number] = AttemptEnd(job.number, ending, status, next_at, ending.name, message)
+    sweep.ended.update(ends)
+    return AttemptsEnded(list(ends.values()), limits.default_retention_ms, limits.dead_retention_ms) if ends else None
+
+
+def _promoted(sweep: Sweeping) -> AnyRecord | None:
+    numbers = list(islice(sweep.state.scheduled.due(sweep.now_ms), sweep.command.limit))
+    return Promoted(sweep.state.next_number, numbers) if numbers else None
+
+
+def _promises(sweep: Sweeping) -> AnyRecord | None:
+    """Jobs that were promised a retention leave when it is over and never before, whatever the caps say."""
+    numbers = list(islice(sweep.state.promised_retention.due(sweep.now_ms), sweep.command.limit))
+    return _evicted(sweep, numbers)
+
+
+def _finished(sweep: Sweeping) -> AnyRecord | None:
+    state, limits = sweep.state, sweep.limits
+    surplus, excess = len(state.retention) - limits.finished_jobs, state.finished_bytes - limits.finished_bytes
+    return _evicted(sweep, _evictable(sweep, state.retention, surplus, excess))
+
+
+def _dead(sweep: Sweeping) -> AnyRecord | None:
+    state, limits = sweep.state, sweep.limits
+    surplus, excess = len(state.dead_retention) - limits.dead_jobs, state.dead_bytes - limits.dead_bytes
+    return _evicted(sweep, _evictable(sweep, state.dead_retention, surplus, excess))
+
+
+def _evictable(sweep: Sweeping, retention: Deadlines, surplus: int, excess: int) -> list[int]:
+    """Finished jobs past their retention, then the oldest of those above the caps."""
+    limit = sweep.command.limit
+    due = set(islice(retention.due(sweep.now_ms), limit))
+    numbers = []
+    for number in islice(retention, limit):
+        if number not in due and surplus <= 0 and excess <= 0:
+            break
+        numbers.append(number)
+        surplus -= 1
+        excess -= sweep.state.jobs[number].size
+    return numbers
+
+
+def _evicted(sweep: Sweeping, numbers: list[int]) -> AnyRecord | None:
+    return Evicted(numbers, sweep.limits.settled_ttl_ms) if numbers else None
+
+
+def _keys(sweep: Sweeping) -> AnyRecord | None:
+    count = sweep.state.keys.expired(sweep.now_ms, sweep.command.limit, sweep.limits.idempotency_keys)
+    return Forgotten(keys=count, requests=0, settled=0) if count else None
+
+
+def _requests(sweep: Sweeping) -> AnyRecord | None:
+    count = sweep.state.requests.expired(sweep.now_ms, sweep.command.limit, sweep.limits.request_ids)
+    return Forgotten(keys=0, requests=count, settled=0) if count else None
+
+
+def _tokens(sweep: Sweeping) -> AnyRecord | None:
+    count = sweep.state.settled.expired(sweep.now_ms, sweep.command.limit, sweep.limits.settled_tokens)
+    return Forgotten(keys=0, requests=0, settled=count) if count else None
+
+
+def _finished_over(state: State, limits: Limits) -> bool:
+    return len(state.retention) > limits.finished_jobs or state.finished_bytes > limits.finished_bytes
+
+
+def _dead_over(state: State, limits: Limits) -> bool:
+    return len(state.dead_retention) > limits.dead_jobs or state.dead_bytes > limits.dead_bytes
+
+
+LEASES = Row("leases", Urgency.AT_ONCE, lambda state: None, _expired)
+"""When a lease ends is not in the state: heartbeats move that moment without a commit. The leader that sweeps knows it,
+and names the leases that are over in its command."""
+
+ROWS = (
+    Row("timeouts", Urgency.AT_ONCE, lambda state: state.timeouts.next_ms(), _timed_out),
+    LEASES,
+    Row("delayed", Urgency.AT_ONCE, lambda state: state.scheduled.next_ms(), _promoted),
+    Row("promised retention", Urgency.A_WHILE, lambda state: state.promised_retention.next_ms(), _promises),
+    Row("retention", Urgency.A_WHILE, lambda state: state.retention.next_ms(), _finished, _finished_over),
+    Row("dead retention", Urgency.A_WHILE, lambda state: state.dead_retention.next_ms(), _dead, _dead_over),
+    Row("idempotency keys", Urgency.A_WHILE, lambda state: state.keys.next_expiry_ms(), _keys, forgets=True),
+    Row(
+        "request ids",
+        Urgency.A_WHILE,
+        lambda state: state.requests.next_expiry_ms(),
+        _requests,
+        lambda state, limits: len(state.requests) > limits.request_ids,
+        forgets=True,
+    ),
+    Row(
+        "settled tokens",
+        Urgency.A_WHILE,
+        lambda state: state.settled.next_expiry_ms(),
+        _tokens,
+        lambda state, limits: len(state.settled) > limits.settled_tokens,
+        forgets=True,
+    ),
+)
+
+
+def decide_sweep(state: State, command: Sweep, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], None]:
+    """What is due, as one record of each row that has something."""
+    sweep = Sweeping(state, command, now_ms, limits)
+    rows = [row for row in ROWS if command.forget or not row.forgets]
+    return [record for row in rows if (record := row.decide(sweep)) is not None], None
