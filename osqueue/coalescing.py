@@ -87,7 +87,12 @@ class Coalescer(Generic[Item, Answer]):
         self._waiting_bytes += size
         if self._scheduled is None or (self._full and isinstance(self._scheduled, asyncio.TimerHandle)):
             self._schedule()
-        return await future
+        try:
+            return await future
+        finally:
+            # An error refers to this frame, and the future to the error: together they would keep the item until the
+            # collector's next round.
+            del future
 
     async def drain(self) -> None:
         """Return when everything given so far is answered."""

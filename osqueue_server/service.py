@@ -67,7 +67,8 @@ class Service:
     async def _open(self, socket: str) -> App:
         settings = self._settings
         own = Endpoint("grpc", secure=bool(settings.tls_cert_file), authority=f"{OWN_SOCKET}{socket}")
-        gateway = self._gateway = Gateway(self._config, link=BrokerLink([own], token=settings.token))
+        link = BrokerLink([own], token=settings.token, silence_s=self._config.limits.silence_ms / 1_000)
+        gateway = self._gateway = Gateway(self._config, link=link)
         # It comes first, because the address of its port goes into the store with the broker's.
         await gateway.start()
         self._app = await build(

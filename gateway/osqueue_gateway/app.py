@@ -51,7 +51,7 @@ class Gateway:
         """Listen; raises `ConfigError` when that is not possible."""
         config, limits = self.config, self.config.limits
         self.budget = Budget(limits.body_bytes_total)
-        link = self._link or BrokerLink(config.endpoints(), token=config.token)
+        link = self._link or BrokerLink(config.endpoints(), token=config.token, silence_s=limits.silence_ms / 1_000)
         self.broker = Broker(link, limits)
         self.calls = Calls(self.broker, limits)
         self._guard = Guard(

@@ -1,11 +1,18 @@
 """Request bodies: read within bounds of size, time and memory."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 from aiohttp import StreamReader, hdrs, web
 
 from osqueue_gateway.errors import Refusal, overloaded
 from osqueue_gateway.limits import Limits
+
+T = TypeVar("T")
+
+APART_BYTES = 256 * 1024
+"""Taking apart what is larger may take longer than others should wait."""
 
 SMALL_BYTES = 16 * 1024
 """Bodies and answers up to here are bounded by the number of requests; only larger ones are counted."""
@@ -30,6 +37,11 @@ class Budget:
         """Return what was taken at once."""
         if size > SMALL_BYTES:
             self.used -= size
+
+
+async def apart(size: int, work: Callable[[], T]) -> T:
+    """The work on that many bytes; on many of them in a thread, so that other callers are served meanwhile."""
+    return await asyncio.to_thread(work) if size > APART_BYTES else work()
 
 
 async def read_body(request: web.BaseRequest, limits: Limits, budget: Budget) -> bytes:

@@ -109,6 +109,7 @@ class Calls:
         finally:
             self.waiting -= 1
             call.cancel()  # a claim under way is given back by the broker
+            del call  # its error refers to this frame, which would keep the request until the collector comes
             self._tell_finished()
 
 

@@ -21,7 +21,7 @@ from osqueue.errors import (
     TransportConnectionError,
 )
 from osqueue_gateway import wire
-from osqueue_gateway.bodies import Budget, read_body
+from osqueue_gateway.bodies import Budget, apart, read_body
 from osqueue_gateway.calls import Calls, FeedEnded
 from osqueue_gateway.errors import CONNECT_STATUS, Problem, Refusal, problem_of
 from osqueue_gateway.limits import Limits
@@ -33,6 +33,10 @@ STREAMING = {"application/connect+json": "json", "application/connect+proto": "p
 
 HTTP_STATUSES = (405, 408, 415)
 """Refusals that Connect leaves to HTTP; every other error has the status of its code."""
+
+JSON_VALUES_MAX = 100_000
+"""Commas and opening braces of a request in JSON, strings included: about as many values as it can hold. A batch of a
+thousand jobs with all their fields has a tenth of them."""
 
 COMPRESSED = 0b01
 END = 0b10
@@ -69,7 +73,7 @@ class Connect:
         self, http: web.BaseRequest, rpc: Rpc, body: bytes, media: str, timeout_ms: int | None
     ) -> web.StreamResponse:
         codec = UNARY[media]
-        request = _decode(body, rpc, codec)
+        request = await apart(len(body), lambda: _decode(body, rpc, codec))
         self._calls.require_size(request, len(body))
         response = await self._within(rpc, request, timeout_ms)
         return await wire.answer(http, _encode(response, codec), self._budget, media)
@@ -95,7 +99,7 @@ class Connect:
         await answer.prepare(http)
         end: dict[str, Any] = {}
         try:
-            request = _decode(_unwrapped(body), rpc, codec)
+            request = await apart(len(body), lambda: _decode(_unwrapped(body), rpc, codec))
             async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1_000):
                 await self._forward(answer, rpc, request, codec)
         except TimeoutError:
@@ -157,10 +161,18 @@ def _decode(body: bytes, rpc: Rpc, codec: str) -> Message:
     try:
         if codec == "proto":
             return rpc.request.FromString(body)
+        _require_few_values(body)
         return json_format.Parse(body, rpc.request(), ignore_unknown_fields=True)
     except (DecodeError, json_format.Error, UnicodeDecodeError, RecursionError, ValueError) as error:
         message = f"no {rpc.request.DESCRIPTOR.full_name} in {codec}: {str(error)[:500]}"
         raise BrokerProtocolError(message, reason=INVALID_REQUEST) from None
+
+
+def _require_few_values(body: bytes) -> None:
+    """Count before building: a value takes protobuf's JSON reader microseconds, and a body has room for millions."""
+    values = body.count(b",") + body.count(b"{")
+    if values > JSON_VALUES_MAX:
+        raise ValueError(f"some {values:,} values; at most {JSON_VALUES_MAX:,} are read. Split the batch, or use proto")
 
 
 def _encode(message: Message, codec: str) -> bytes:

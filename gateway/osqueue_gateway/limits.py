@@ -35,6 +35,9 @@ class Limits:
     """For the broker's answer; what a call may wait for by its own wish comes on top."""
     outage_ms: int = 2_000
     """For a broker to lead again: as long as a planned hand-over takes. Beyond: 503, and the caller tries again."""
+    silence_ms: int = 1_000
+    """Without a word from a broker that owes answers, until it is asked whether it lives. One that does not say so
+    within a second is passed over, and its calls go to others."""
     drain_ms: int = 10_000
     """For calls under way when the gateway stops."""
 

@@ -8,6 +8,7 @@ PREFIX = "osqueue_gateway_"
 
 EVENTS = {
     "connections_refused": "Connections closed because there were too many.",
+    "connections_given_up": "Connections without a request closed because others needed the room.",
     "heads_expired": "Connections closed because a request's head did not arrive in time.",
     "slow_readers_dropped": "Connections closed because the peer did not read its answers.",
     "malformed_requests": "Requests that were no HTTP.",

@@ -8,7 +8,7 @@ from osqueue.api.json_text import encode
 from osqueue.api.queries import query_shape
 from osqueue_gateway import wire
 from osqueue_gateway.answers import NOTHING
-from osqueue_gateway.bodies import Budget, read_body
+from osqueue_gateway.bodies import Budget, apart, read_body
 from osqueue_gateway.calls import Calls
 from osqueue_gateway.errors import Problem, Refusal
 from osqueue_gateway.limits import Limits
@@ -36,7 +36,8 @@ class Rest:
             raise Refusal(400, f"{route.path} takes no query parameters; put them into the JSON body")
         body = await read_body(http, self._limits, self._budget)
         try:
-            request = shape(route.rpc.request.DESCRIPTOR).read(body or b"{}", given=given)
+            reads = shape(route.rpc.request.DESCRIPTOR)
+            request = await apart(len(body), lambda: reads.read(body or b"{}", given=given))
             self._calls.require_size(request, len(body))
             return await self._respond(http, route, request)
         finally:

@@ -1,11 +1,13 @@
 """The HTTP server: aiohttp's own, with bounds on connections and on the time a peer may take.
 
 aiohttp bounds line and header sizes, the number of headers and of pipelined requests, and idle time. Added here: a cap
-on connections, a deadline for a request's head, an end to peers that do not read their answers, and tagged errors for
+on connections, of which those that ask for nothing give way, a deadline for a request's head, an end to peers that do
+not read their answers, and tagged errors for
 what is no HTTP.
 """
 
 import asyncio
+import heapq
 import logging
 import resource
 from collections.abc import Awaitable, Callable
@@ -24,6 +26,9 @@ log = logging.getLogger("osqueue.gateway")
 
 SWEEP_S = 1.0
 
+GIVE_WAY = 64
+"""One in so many connections gives way at once."""
+
 _FULL = encode(
     {
         "_tag": "QueueFullError",
@@ -40,7 +45,7 @@ _FULL_ANSWER = (
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_clock", "_head_since", "_server", "_stuck_since")
+    __slots__ = ("_clock", "_head_since", "_heard_at", "_server", "_stuck_since", "leaving")
 
     def __init__(self, server: "Server", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
@@ -48,9 +53,12 @@ class Connection(RequestHandler):
         self._clock = loop.time
         self._head_since: float | None = None
         self._stuck_since: float | None = None
+        self._heard_at = self._clock()
+        self.leaving = False
+        """It was told to give way to another."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._server.full:
+        if self._server.full and not self._server.make_room():
             self._server.metrics.count("connections_refused")
             self._force_close = True
             cast(asyncio.Transport, transport).write(_FULL_ANSWER)
@@ -61,10 +69,23 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        self._heard_at = self._clock()
         if self._messages or self._current_request is not None or self._upgraded:
             self._head_since = None
         elif self._head_since is None:
             self._head_since = self._clock()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self.leaving:
+            self._server.leaving -= 1
+        super().connection_lost(exc)
+
+    @property
+    def asks_for_nothing_since(self) -> float | None:
+        """Since when it has not brought a whole request, or none after the last; None while it has one under way."""
+        if self._messages or self._current_request is not None or self._upgraded or self.leaving:
+            return None
+        return self._heard_at if self._head_since is None else self._head_since
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -140,13 +161,30 @@ class Server(web.Server):
             lingering_time=1.0,
         )
         self.metrics = metrics
+        self.leaving = 0
+        """Connections that were told to give way, and are not gone yet."""
         self._limits = limits
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
     @property
     def full(self) -> bool:
         """No more connections are taken."""
-        return len(self._connections) >= self._limits.connections
+        return len(self._connections) - self.leaving >= self._limits.connections
+
+    def make_room(self) -> bool:
+        """Close some of the connections that have asked for nothing for longest; False when there are none. Several at
+        once, because finding them means looking at all."""
+        waiting = [
+            (since, number, connection)
+            for number, connection in enumerate(cast("list[Connection]", self.connections))
+            if (since := connection.asks_for_nothing_since) is not None
+        ]
+        for _, _, connection in heapq.nsmallest(max(1, self._limits.connections // GIVE_WAY), waiting):
+            self.leaving += 1
+            connection.leaving = True
+            connection.force_close()
+            self.metrics.count("connections_given_up")
+        return bool(waiting)
 
     @property
     def open(self) -> int:

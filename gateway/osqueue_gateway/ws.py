@@ -13,10 +13,10 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from osqueue.api.events import events_of
 from osqueue.api.json_readers import ShapeError, read_string
 from osqueue.api.json_shapes import shape
-from osqueue.api.json_text import JsonError, Raw, encode, members
+from osqueue.api.json_text import JsonError, Raw, encode, members, shortened
 from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, Violation
 from osqueue_gateway.answers import NOTHING
-from osqueue_gateway.bodies import Budget
+from osqueue_gateway.bodies import Budget, apart
 from osqueue_gateway.calls import FIRST_FRAME_MS, Calls, Feed, FeedEnded
 from osqueue_gateway.errors import Refusal, overloaded, problem_of
 from osqueue_gateway.limits import Limits
@@ -175,8 +175,9 @@ class Socket:
         self._metrics.answered("ws", name, status, self._clock() - started)
 
     async def _call(self, route: Route, params: Raw) -> dict[str, Any]:
-        request = shape(route.rpc.request.DESCRIPTOR).read(params)
-        self._calls.require_size(request, len(memoryview(params)))
+        size = len(memoryview(params))
+        request = await apart(size, lambda: shape(route.rpc.request.DESCRIPTOR).read(params))
+        self._calls.require_size(request, size)
         return route.answer(request, await self._calls.call(route.rpc, request))
 
     async def _send(self, message: dict[str, Any]) -> None:
@@ -231,7 +232,9 @@ class Socket:
         except JsonError as error:
             raise ShapeError([Violation("subscription", str(error))]) from None
         if given:
-            raise ShapeError([Violation(key, "is no key of this request; it knows subscription") for key in given])
+            raise ShapeError(
+                Violation(shortened(key), "is no key of this request; it knows subscription") for key in given
+            )
         if name not in self._watches:
             raise ShapeError([Violation("subscription", f"this socket has no watch {name[:100]!r}")])
         self._watches[name].cancel()
@@ -259,7 +262,7 @@ def _method(envelope: dict[str, Raw]) -> tuple[str, Raw]:
     unknown = envelope.keys() - ENVELOPE_KEYS
     if unknown:
         raise ShapeError(
-            [Violation(key, "is no key of a call; it knows id, method, params") for key in sorted(unknown)]
+            Violation(shortened(key), "is no key of a call; it knows id, method, params") for key in sorted(unknown)
         )
     try:
         method = read_string(envelope.get("method", NULL), "method")

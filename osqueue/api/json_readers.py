@@ -5,13 +5,24 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import msgspec
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from osqueue.api.descriptors import is_map, part_of, short_numbers
-from osqueue.api.json_text import JSON_DEPTH, JsonError, Raw, items, members, spaced_members, too_deep
+from osqueue.api.json_text import (
+    JSON_DEPTH,
+    PARTS_MAX,
+    JsonError,
+    Raw,
+    items,
+    members,
+    shortened,
+    spaced_members,
+    too_deep,
+)
 from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, Violation
 
 BASE64 = "Base64"
@@ -19,15 +30,18 @@ BASE64 = "Base64"
 
 VIOLATED_FIELD = "osqueue.v1.FieldViolation.field"
 
+VIOLATIONS_MAX = 20
+"""A thousand wrong keys or items need not be told one by one."""
+
 Reader = Callable[[Raw, str], Any]
 """(text, path of the key) → value."""
 
 
 class ShapeError(BrokerProtocolError):
-    """A request that does not have its shape; every wrong key is named."""
+    """A request that does not have its shape; every wrong key is named, up to `VIOLATIONS_MAX`."""
 
     def __init__(self, violations: Iterable[Violation]) -> None:
-        found = tuple(violations)
+        found = tuple(islice(violations, VIOLATIONS_MAX))
         message = "; ".join(f"{field}: {problem}" if field else problem for field, problem in found)
         super().__init__(message, reason=INVALID_REQUEST, violations=found)
 
@@ -101,7 +115,10 @@ def _list_reader(read_item: Reader) -> Reader:
     def read(raw: Raw, path: str) -> list[Any]:
         values: list[Any] = []
         wrong: list[Violation] = []
-        for index, item in enumerate(items(raw)):
+        found = items(raw)
+        if len(found) > PARTS_MAX:
+            raise JsonError(f"has {len(found):,} elements; at most {PARTS_MAX:,} are read. Split the batch")
+        for index, item in enumerate(found):
             where = f"{path}[{index}]"
             try:
                 values.append(read_item(item, where))
@@ -118,10 +135,6 @@ def _list_reader(read_item: Reader) -> Reader:
     return read
 
 
-VIOLATIONS_MAX = 20
-"""A thousand wrong items need not be told one by one."""
-
-
 def _read_labels(raw: Raw, path: str) -> dict[str, str]:
     wrong: list[Violation] = []
     labels: dict[str, str] = {}
@@ -129,9 +142,11 @@ def _read_labels(raw: Raw, path: str) -> dict[str, str]:
         try:
             labels[key] = read_string(value, path)
         except JsonError as error:
-            wrong.append(Violation(f"{path}.{key}", str(error)))
+            wrong.append(Violation(f"{path}.{shortened(key)}", str(error)))
+            if len(wrong) >= VIOLATIONS_MAX:
+                break
     if wrong:
-        raise ShapeError(wrong[:VIOLATIONS_MAX])
+        raise ShapeError(wrong)
     return labels
 
 

@@ -15,8 +15,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from osqueue.api.descriptors import message_class
-from osqueue.api.json_readers import Reader, ShapeError, answer_filler, bytes_readers, field_reader
-from osqueue.api.json_text import JsonError, Raw, members
+from osqueue.api.json_readers import VIOLATIONS_MAX, Reader, ShapeError, answer_filler, bytes_readers, field_reader
+from osqueue.api.json_text import JsonError, Raw, members, shortened
 from osqueue.api.json_writers import field_writer
 from osqueue.errors import Violation
 
@@ -55,9 +55,13 @@ class Shape:
         values: dict[str, Any] = dict(given) if given else {}
         wrong: list[Violation] = []
         for key, raw in found.items():
+            if len(wrong) >= VIOLATIONS_MAX:
+                break
             reader = self._readers.get(key)
             if reader is None:
-                wrong.append(Violation(prefix + key, f"is no key of this request; it knows {self.keys(given)}"))
+                wrong.append(
+                    Violation(prefix + shortened(key), f"is no key of this request; it knows {self.keys(given)}")
+                )
                 continue
             name, read = reader
             if name in values:

@@ -30,10 +30,20 @@ class JsonError(ValueError):
     """The text is no JSON, or not the JSON that was expected; the message says where and why."""
 
 
+PARTS_MAX = 10_000
+"""Members of one object and elements of one array that are read: ten times what the broker takes in a batch."""
+
+NAME_CHARACTERS = 100
+"""As much of a caller's own word as an error repeats."""
+
+
 def members(text: bytes | Raw) -> dict[str, Raw]:
-    """The members of a JSON object, their values unread. Text that is not UTF-8 and repeated keys are refused."""
+    """The members of a JSON object, their values unread. Text that is not UTF-8, repeated keys and more than
+    `PARTS_MAX` of them are refused."""
     data = bytes(text)
     found = _decoded(data)
+    if len(found) > PARTS_MAX:
+        raise JsonError(f"has {len(found):,} keys; at most {PARTS_MAX:,} are read")
     _places(data, found)
     return found
 
@@ -118,10 +128,10 @@ def _places(data: bytes, found: dict[str, Raw]) -> list[tuple[str, int, int]]:
         position = key.end() + len(value)
         places.append((name, key.start(2), position))
         if not data.startswith(value, key.end()) or len(places) > len(found):
-            raise JsonError(f"the key {name!r} is given twice")
+            raise JsonError(f"the key {shortened(name)!r} is given twice")
         # A number may begin like the one that was kept: 12 and 1.
         if data[position : position + 1] not in _AFTER_VALUE:
-            raise JsonError(f"the key {name!r} is given twice")
+            raise JsonError(f"the key {shortened(name)!r} is given twice")
     return places
 
 
@@ -139,3 +149,8 @@ def encode(value: Any) -> bytes:
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning where it is long: an error must not grow with what it refuses."""
+    return text if len(text) <= NAME_CHARACTERS else f"{text[:NAME_CHARACTERS]}…"

@@ -23,7 +23,7 @@ from osqueue.errors import (
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.causes import is_loopback
 from osqueue.transports.grpc_errors import from_rpc_error
-from osqueue_protocol.rpcs import CLIENT_RPCS
+from osqueue.transports.grpc_peer import FORGET_S, SILENCE_S, Peer
 
 LeaderFinder = Callable[[], Awaitable[str]]
 """Finds the leader's gRPC address, host:port; raises `DiscoveryError` when there is none."""
@@ -63,43 +63,18 @@ CHANNEL_OPTIONS = [
 ]
 
 
-METHODS: dict[str, tuple[str, Any, bool]] = {
-    name: (rpc.path, rpc.response, rpc.server_streaming) for name, rpc in CLIENT_RPCS.items()
-}
-"""Method name → (path, response class, streaming)."""
-
-
-class _Peer:
-    """A channel to one address and its prepared calls."""
-
-    __slots__ = ("_calls", "busy", "channel", "heard_at", "retired")
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
-        self.busy = 0
-        self.heard_at = float("-inf")
-        self.retired = False
-        self._calls: dict[str, Any] = {}
-
-    def method(self, name: str) -> Any:
-        call = self._calls.get(name)
-        if call is None:
-            path, answer, streaming = METHODS[name]
-            make = self.channel.unary_stream if streaming else self.channel.unary_unary
-            call = self._calls[name] = make(
-                path,
-                request_serializer=lambda request: request.SerializeToString(),
-                response_deserializer=answer.FromString,
-            )
-        return call
-
-
 class BrokerLink:
     """Calls by name on the current address, which moves to the leader as errors tell where it is."""
 
     def __init__(
-        self, endpoints: Sequence[Endpoint] = (), *, token: str = "", find_leader: LeaderFinder | None = None
+        self,
+        endpoints: Sequence[Endpoint] = (),
+        *,
+        token: str = "",
+        find_leader: LeaderFinder | None = None,
+        silence_s: float = SILENCE_S,
     ) -> None:
+        """`silence_s`: how long a broker that owes answers may say nothing before it is asked whether it lives."""
         self._endpoints = tuple(endpoints)
         self._addresses = [endpoint.authority for endpoint in endpoints]
         self._secure = bool(endpoints) and endpoints[0].secure
@@ -108,9 +83,12 @@ class BrokerLink:
         self._finding: asyncio.Task[str] | None = None
         self._metadata = (("authorization", f"Bearer {token}"),) if token else None
         self._address = self._addresses[0] if self._addresses else ""
-        self._peers: dict[str, _Peer] = {}
+        self._peers: dict[str, Peer] = {}
         self._closing: set[asyncio.Future[None]] = set()
         self._hops = 0
+        self._silence_s = silence_s
+        self._silent: dict[str, asyncio.Task[None]] = {}
+        """Addresses that fell silent, each with what waits for it to speak again."""
         self._heard = False
         """A broker has answered a call of this link."""
         self._gone: dict[str, float] = {}
@@ -123,29 +101,37 @@ class BrokerLink:
 
     def clone(self) -> "BrokerLink":
         """Another link to the same brokers, not connected yet."""
-        return BrokerLink(self._endpoints, token=self._token, find_leader=self._find_leader)
+        return BrokerLink(self._endpoints, token=self._token, find_leader=self._find_leader, silence_s=self._silence_s)
 
     async def close(self) -> None:
         """Close all channels; idempotent."""
+        for waiting in self._silent.values():
+            waiting.cancel()
+        self._silent.clear()
         peers, self._peers = list(self._peers.values()), {}
         for peer in peers:
-            await peer.channel.close()
+            await peer.close()
 
     async def call(self, name: str, request: Any, timeout_ms: int) -> Any:
         """One attempt of the unary RPC `name`."""
         address = self._address or await self._discover()
         peer = self._peer(address)
-        peer.busy += 1
-        asked_at = time.monotonic()
+        asked_at = self._clock()
+        call = peer.method(name)(request, timeout=timeout_ms / 1_000, metadata=self._metadata)
+        self._began(call, peer, address)
         try:
-            answer = await peer.method(name)(request, timeout=timeout_ms / 1_000, metadata=self._metadata)
+            answer = await call
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and peer.heard_at < asked_at:
                 self._retire(address, peer)
-            raise await self._failed(self._error(error, name, address, timeout_ms), address) from error
+            raise await self._failed(self._error(error, name, address, timeout_ms), address, peer) from error
+        except asyncio.CancelledError:
+            if not peer.abandoned or _cancelled():
+                raise
+            raise await self._silence(address) from None
         finally:
-            self._let_go(peer)
-        peer.heard_at = time.monotonic()
+            self._let_go(peer, call)
+        peer.heard_at = self._clock()
         self._hops = 0
         self._heard = True
         return answer
@@ -154,24 +140,58 @@ class BrokerLink:
         """The messages of the server stream `name`, until the broker or the connection ends it."""
         address = self._address or await self._discover()
         peer = self._peer(address)
-        peer.busy += 1
         call = peer.method(name)(request, metadata=self._metadata)
+        self._began(call, peer, address)
         try:
             async for message in call:
-                peer.heard_at = time.monotonic()
+                peer.heard_at = self._clock()
                 self._hops = 0
                 yield message
         except grpc.aio.AioRpcError as error:
-            raise await self._failed(self._error(error, name, address, 0), address) from error
+            raise await self._failed(self._error(error, name, address, 0), address, peer) from error
+        except asyncio.CancelledError:
+            if not peer.abandoned or _cancelled():
+                raise
+            raise await self._silence(address) from None
         finally:
-            self._let_go(peer)
+            self._let_go(peer, call)
             call.cancel()
+
+    def _began(self, call: Any, peer: Peer, address: str) -> None:
+        peer.calls.add(call)
+        # Where there is nobody else to turn to, waiting is all that can be done.
+        if self._find_leader is not None or any(each != address for each in self._addresses):
+            peer.watch(self._silence_s, lambda: self._fell_silent(address, peer))
+
+    def _fell_silent(self, address: str, peer: Peer) -> None:
+        """End what waits there, and pass the address over until it speaks again."""
+        if self._peers.get(address) is peer:
+            del self._peers[address]
+        peer.abandon()
+        self._close_later(peer)
+        if address not in self._silent:
+            waiting = self._silent[address] = asyncio.ensure_future(self._await_speech(address))
+            waiting.add_done_callback(lambda _: self._silent.pop(address, None))
+
+    async def _await_speech(self, address: str) -> None:
+        peer = self._open(address)
+        try:
+            await peer.speaks(within_s=FORGET_S)
+        finally:
+            self._close_later(peer)
+
+    async def _silence(self, address: str) -> OsqueueError:
+        error = f"the broker at {address} fell silent: it keeps its connection and answers nothing"
+        return await self._failed(TransportConnectionError(error), address)
 
     def _error(self, error: grpc.aio.AioRpcError, name: str, address: str, timeout_ms: int) -> OsqueueError:
         return from_rpc_error(error, name, address, timeout_ms, secure=self._secure, heard=self._heard)
 
-    async def _failed(self, error: OsqueueError, address: str) -> OsqueueError:
-        """Move on to where the leader may be; `retry_after_ms` 0 tells the caller to try there at once."""
+    async def _failed(self, error: OsqueueError, address: str, peer: Peer | None = None) -> OsqueueError:
+        """Move on to where the leader may be; `retry_after_ms` 0 tells the caller to try there at once. `peer` is
+        who answered so, if anybody did."""
+        if peer is not None and not isinstance(error, (TransportConnectionError, TransportRequestError)):
+            peer.heard_at = self._clock()
         if isinstance(error, BrokerLeadershipError) and error.reason == NOT_LEADER:
             if error.leader and error.leader != address and not self._is_gone(error.leader):
                 if self._address == address:
@@ -189,7 +209,7 @@ class BrokerLink:
         return error
 
     def _is_gone(self, address: str) -> bool:
-        return time.monotonic() - self._gone.get(address, -GONE_S) < GONE_S
+        return address in self._silent or time.monotonic() - self._gone.get(address, -GONE_S) < GONE_S
 
     async def _move_on(self, address: str) -> None:
         if self._address != address:
@@ -220,39 +240,50 @@ class BrokerLink:
         if not finding.cancelled():
             finding.exception()  # whoever still waits is told; nobody waiting is no defect
 
-    def _peer(self, address: str) -> _Peer:
+    def _peer(self, address: str) -> Peer:
         peer = self._peers.get(address)
         if peer is None:
             if len(self._peers) >= PEERS_MAX:
                 self._drop_idle()
-            options = [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address) else CHANNEL_OPTIONS
-            if self._secure and not address.startswith(OWN_SOCKET):
-                channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
-            else:
-                channel = grpc.aio.insecure_channel(address, options=options)
-            peer = self._peers[address] = _Peer(channel)
+            peer = self._peers[address] = self._open(address)
         return peer
 
-    def _retire(self, address: str, peer: _Peer) -> None:
+    def _retire(self, address: str, peer: Peer) -> None:
         """Nothing was heard on this connection for as long as a call took: the next call opens another. What still
         waits here may yet be answered."""
         if self._peers.get(address) is peer:
             del self._peers[address]
         peer.retired = True
 
-    def _let_go(self, peer: _Peer) -> None:
-        peer.busy -= 1
-        if peer.retired and not peer.busy:
-            self._close(peer)
+    def _let_go(self, peer: Peer, call: Any) -> None:
+        peer.calls.discard(call)
+        if peer.retired and not peer.calls:
+            self._close_later(peer)
 
-    def _close(self, peer: _Peer) -> None:
-        closing = asyncio.ensure_future(peer.channel.close())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+    def _open(self, address: str) -> Peer:
+        options = [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address) else CHANNEL_OPTIONS
+        if self._secure and not address.startswith(OWN_SOCKET):
+            return Peer(grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=options))
+        return Peer(grpc.aio.insecure_channel(address, options=options))
 
     def _drop_idle(self) -> None:
         for address, peer in list(self._peers.items()):
-            if address != self._address and not peer.busy:
+            if address != self._address and not peer.calls:
                 del self._peers[address]
-                self._close(peer)
+                self._close_later(peer)
                 return
+
+    def _close_later(self, peer: Peer) -> None:
+        closing = asyncio.ensure_future(peer.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    @staticmethod
+    def _clock() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _cancelled() -> bool:
+    """Whether somebody wants the current task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

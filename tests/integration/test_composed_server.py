@@ -128,14 +128,16 @@ async def test_stopping_removes_the_way_between_the_two() -> None:
 
 
 async def test_waiting_claims_are_answered_when_it_stops() -> None:
-    async with served() as server, osqueue.OsqueueClient(f"http://{server.http_address}") as client:
-        waiting = asyncio.ensure_future(client.claim_job("w", wait_ms=60_000))
+    async with served() as server, aiohttp.ClientSession() as session:
+        claim = {"workerId": "w", "waitMs": 60_000}
+        waiting = asyncio.ensure_future(session.post(f"http://{server.http_address}/v1/jobs/claim", json=claim))
         assert server._app is not None
         engine = server._app.broker.engine
         while not engine.waiting_claims:
             await asyncio.sleep(0)
         await server.stop()
-        assert await waiting is None
+        answer = await waiting
+        assert (answer.status, await answer.json()) == (200, {})
 
 
 def test_it_is_the_broker_server_of_the_broker() -> None:

@@ -329,10 +329,10 @@ async def test_slow_callers_do_not_hold_up_others(strict: Caller) -> None:
 
 async def test_connections_beyond_the_limit_are_told_so(strict: Caller) -> None:
     held = [await strict.connection() for _ in range(20)]
-    for _, writer in held:
-        writer.write(b"GET /healthz HTTP/1.1\r\n" + HOST_LINE + b"\r\n")
-    for reader, _ in held:
-        await reader.readuntil(b"\r\n\r\n")
+    for _, writer in held:  # each has begun to ask, so that none of them gives way
+        writer.write(POST + HOST_LINE + b"Content-Type: application/json\r\nContent-Length: 10\r\n\r\n")
+    server = strict.gateway._server
+    await until(lambda: sum(each.asks_for_nothing_since is None for each in server.connections) == 20)
     status, error = await answer_of(strict, b"")
     assert (status, error["reason"]) == (503, "TOO_MANY_REQUESTS")
     for _, writer in held:

@@ -18,9 +18,11 @@ from osqueue.errors import (
     TransportRequestError,
 )
 from osqueue.retrying import Retrying, RetryOptions, is_outage
+from osqueue.transports import grpc_peer
 from osqueue.transports.addresses import parse
 from osqueue.transports.grpc_link import PEERS_MAX, BrokerLink
 from osqueue_stubs.osqueue.v1 import queue_pb2
+from tests.unit.sdk.freezing_relay import freezing_relay
 from tests.unit.sdk.scripted_broker import Refusal, ScriptedBroker, not_leader, running
 from tests.unit.sdk.slow_relay import slow_relay
 
@@ -351,3 +353,80 @@ async def test_a_refused_stream_raises(brokers, link):
         async for _ in link.stream("WatchJobs", queue_pb2.WatchJobsRequest()):
             pass
     assert link.address == brokers[1].address
+
+
+class TestSilence:
+    """A frozen broker keeps its connections and answers nothing: an outage, not a test of its callers' patience."""
+
+    @pytest.fixture
+    async def frozen(self, brokers, monkeypatch):
+        """A link that knows a broker behind a relay, then another one; and the relay."""
+        monkeypatch.setattr(grpc_peer, "PROBE_S", 0.2)
+        async with freezing_relay(brokers[0].address) as relay:
+            link = BrokerLink(parse([relay.address, brokers[1].address]), silence_s=0.1)
+            await link.call("GetStats", STATS, 10_000)
+            yield link, relay
+            await link.close()
+
+    async def test_calls_to_it_are_an_outage_long_before_their_time_is_over(self, brokers, frozen):
+        link, relay = frozen
+        relay.freeze()
+        calls = [link.call("GetStats", STATS, 600_000) for _ in range(3)]
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, TransportConnectionError) and "fell silent" in outcome.message
+            assert is_outage(outcome)
+        assert (await link.call("GetStats", STATS, 600_000)).total == 7
+        assert link.address == brokers[1].address and len(brokers[1].calls) == 1
+
+    async def test_a_stream_is_ended_too(self, brokers, frozen):
+        link, relay = frozen
+        relay.freeze()
+        with pytest.raises(TransportConnectionError, match="fell silent"):
+            async for _ in link.stream("WatchJobs", queue_pb2.WatchJobsRequest()):
+                pass
+
+    async def test_it_is_passed_over_until_it_speaks_again(self, brokers, frozen):
+        link, relay = frozen
+        relay.freeze()
+        with pytest.raises(TransportConnectionError):
+            await link.call("GetStats", STATS, 600_000)
+        brokers[1].answer("GetStats", not_leader(leader=relay.address))
+        with pytest.raises(BrokerLeadershipError):
+            await link.call("GetStats", STATS, 600_000)
+        assert link.address != relay.address
+        relay.thaw()
+        while relay.address in link._silent:
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            assert (await until_answered(link)).total == 7
+        assert link.address == relay.address
+
+    async def test_a_call_that_waits_at_a_living_broker_is_left_alone(self, brokers, frozen):
+        link, _ = frozen
+        asked = asyncio.Event()
+
+        async def slowly(request, context):
+            asked.set()
+            await asyncio.sleep(1)
+            return ANSWER
+
+        brokers[0].answer("WaitJob", slowly)
+        assert await link.call("WaitJob", queue_pb2.WaitJobRequest(job_id="x"), 60_000) is not None
+        assert asked.is_set() and not brokers[1].calls
+
+    async def test_a_caller_that_gives_up_hears_nothing_of_silence(self, frozen):
+        link, relay = frozen
+        relay.freeze()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await link.call("GetStats", STATS, 600_000)
+
+    async def test_with_nobody_else_to_turn_to_it_is_waited_for(self, brokers):
+        async with freezing_relay(brokers[0].address) as relay:
+            link = BrokerLink(parse(relay.address), silence_s=0.01)
+            await link.call("GetStats", STATS, 10_000)
+            relay.freeze()
+            with pytest.raises(TransportConnectionError) as raised:
+                await link.call("GetStats", STATS, 500)
+            assert "fell silent" not in raised.value.message
+            await link.close()
