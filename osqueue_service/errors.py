@@ -9,6 +9,7 @@ Each edge translates exactly once: a cloud SDK's errors become `StoreError`s ins
 that store's module, and `OsqueueError`s become gRPC statuses inside `rpc/`.
 """
 
+from copy import copy
 from typing import ClassVar, NamedTuple, TypeVar
 
 
@@ -41,12 +42,19 @@ class OsqueueError(Exception):
         self.retry_after_ms = retry_after_ms
 
 
-E = TypeVar("E", bound=OsqueueError)
+E = TypeVar("E", bound=Exception)
 
 
 def kept(error: E) -> E:
     """The error as a value: without the frames it was raised in, which would keep everything alive that they saw."""
+    error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
+
+
+def anew(error: E) -> E:
+    """The same error once more, for one more caller: an error that is raised again and again keeps every frame that it
+    ever went through."""
+    return copy(error)
 
 
 class InvalidRequest(OsqueueError):

@@ -76,6 +76,9 @@ class Limits:
     work_slots: int = 10_000
     watchers: int = 1_000
     watch_events: int = 10_000
+    health_watches: int = 1_000
+    calls: int = 100_000
+    connection_calls: int = 20_000
     workers: int = 100_000
     standbys: int = 100
     sweep_jobs: int = 250

@@ -32,7 +32,7 @@ from osqueue_service.engine.statistics import Statistics
 from osqueue_service.engine.term import Term
 from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
 from osqueue_service.engine.workers import Worker, WorkerTable
-from osqueue_service.errors import NotLeader, OsqueueError
+from osqueue_service.errors import NotLeader, OsqueueError, anew
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Command, Granted, Release
@@ -165,13 +165,19 @@ class Engine:
         """Apply the command and return its answer once it is durable. `size`: the request's bytes, for the limit."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._accept(Entry(command, answer, size))
-        return await answer
+        try:
+            return await answer
+        finally:
+            del answer  # it keeps what it raises, and that this frame
 
     async def claim(self, command: Claim, wait_ms: int = 0) -> list[Granted]:
         """Jobs for the worker, waiting up to `wait_ms` for the first. Empty when there is none by then."""
         answer: asyncio.Future[list[Granted]] = asyncio.get_running_loop().create_future()
         self._accept(Entry(command, answer, 0, min(wait_ms, self.limits.wait_ms_max)))
-        return await answer
+        try:
+            return await answer
+        finally:
+            del answer
 
     def give_back(self, release: Release) -> "asyncio.Future[Any]":
         """Release, in the next commit, jobs that their claimer never heard of. Nobody need wait for the outcome;
@@ -257,11 +263,14 @@ class Engine:
     async def settled(self) -> None:
         """Return when every change made so far is durable."""
         if self._closed is not None:
-            raise self._closed
+            raise anew(self._closed)
         if len(self._pipeline):
             durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._pipeline.attach([Reply(durable, None, False)])
-            await durable
+            try:
+                await durable
+            finally:
+                del durable
 
     @property
     def totals(self) -> Totals:
@@ -321,12 +330,12 @@ class Engine:
 
     def _check_live(self) -> None:
         if self._closed is not None:
-            raise self._closed
+            raise anew(self._closed)
         check_live(self.term)
 
     def _accept(self, entry: Entry) -> None:
         if self._closed is not None:
-            raise self._closed
+            raise anew(self._closed)
         if entry.wait_ms:
             self._execution.check_waiting()
         self._inbox.add(entry)

@@ -8,7 +8,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from osqueue_service.engine.leases import LiveLease, Progress
-from osqueue_service.errors import TooManyRequests
+from osqueue_service.errors import TooManyRequests, anew
 from osqueue_service.state.model import CANCELLED, DEAD, Attempt, Job, Status
 from osqueue_service.state.moves import Cause, Moves
 from osqueue_service.state.state import State
@@ -74,7 +74,7 @@ class Subscription:
     def take(self) -> tuple[list[JobEvent], bool]:
         """What arrived since the last call, and whether something was missed before it."""
         if self._closed is not None and not self._events:
-            raise self._closed
+            raise anew(self._closed)
         events, missed = list(self._events), self._missed
         self._events.clear()
         self._missed = False

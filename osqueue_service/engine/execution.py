@@ -83,7 +83,7 @@ class Execution:
                 self._dispatcher.wait(claim, answer, wait_ms)
                 self._on_wait()
             except TooManyRequests as refusal:
-                batch.replies.append(Reply(answer, refusal, False))
+                batch.replies.append(Reply(answer, kept(refusal), False))
             return
         self._dispatcher.watch(claim, granted, answer)
         batch.replies.append(Reply(answer, granted, True))

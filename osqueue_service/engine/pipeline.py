@@ -14,7 +14,7 @@ from msgspec import Struct
 from osqueue_service.engine.events import JobEvent
 from osqueue_service.engine.notices import Notice
 from osqueue_service.engine.totals import Totals, TypeTotals
-from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown
+from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown, anew
 from osqueue_service.state.records import AnyRecord
 
 
@@ -59,7 +59,7 @@ def give(reply: Reply) -> None:
     if reply.answer.done():
         return
     if isinstance(reply.value, OsqueueError):
-        reply.answer.set_exception(reply.value)
+        reply.answer.set_exception(anew(reply.value))
     else:
         reply.answer.set_result(reply.value)
 

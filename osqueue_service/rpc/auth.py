@@ -1,11 +1,14 @@
 """Who may call: whoever shows the token or, where there is none, whoever is on this machine."""
 
+from collections.abc import Iterable
 from hmac import compare_digest
 from typing import Any
 
 import grpc
 
 from osqueue_service.errors import OsqueueError, PermissionDenied, Unauthenticated
+
+Metadata = Iterable[tuple[str, str | bytes]] | None
 
 _SCHEME = "bearer "
 _FORWARDING = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
@@ -22,24 +25,12 @@ class Guard:
         self._token = token.encode()
         self._allow_remote = allow_remote
 
-    def refusal(self, context: "grpc.aio.ServicerContext[Any, Any]") -> OsqueueError | None:
-        """Why the call is refused; None when it is not."""
-        if self._token:
-            return self._check_token(context)
-        if self._allow_remote:
+    def stranger(self, metadata: Metadata) -> OsqueueError | None:
+        """Why a caller with this metadata is refused before its request is read; None when it is not."""
+        if not self._token:
             return None
-        peer = context.peer()
-        if is_local(peer) and not _forwarded(context):
-            return None
-        return PermissionDenied(
-            f"this broker has no token, so it serves only callers on its own machine, and this call came from {peer}. "
-            "Set OSQUEUE_TOKEN on broker and callers, or OSQUEUE_ALLOW_REMOTE=1 on the broker to serve everyone who "
-            "can reach it"
-        )
-
-    def _check_token(self, context: "grpc.aio.ServicerContext[Any, Any]") -> OsqueueError | None:
         shown = False
-        for key, value in context.invocation_metadata() or ():
+        for key, value in metadata or ():
             if key == "authorization" and isinstance(value, str) and value[: len(_SCHEME)].lower() == _SCHEME:
                 shown = True
                 if compare_digest(value[len(_SCHEME) :].strip().encode(), self._token):
@@ -49,6 +40,22 @@ class Guard:
         return Unauthenticated(
             "this broker asks for a token: send the metadata `authorization: Bearer <token>`; osqueue's own clients "
             "take it from OSQUEUE_TOKEN"
+        )
+
+    def check_place(self, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+        """Raises PERMISSION_DENIED for a caller on another machine, where there is no token.
+
+        Only a call's context knows the peer, so this comes when the request was received, and before it is parsed.
+        """
+        if self._token or self._allow_remote:
+            return
+        peer = context.peer()
+        if is_local(peer) and not _forwarded(context.invocation_metadata()):
+            return
+        raise PermissionDenied(
+            f"this broker has no token, so it serves only callers on its own machine, and this call came from {peer}. "
+            "Set OSQUEUE_TOKEN on broker and callers, or OSQUEUE_ALLOW_REMOTE=1 on the broker to serve everyone who "
+            "can reach it"
         )
 
 
@@ -64,5 +71,5 @@ def is_local(peer: str) -> bool:
     return kind == "ipv6" and (host == "::1" or host.lower().startswith("::ffff:127."))
 
 
-def _forwarded(context: "grpc.aio.ServicerContext[Any, Any]") -> bool:
-    return any(key in _FORWARDING for key, _ in context.invocation_metadata() or ())
+def _forwarded(metadata: Metadata) -> bool:
+    return any(key in _FORWARDING for key, _ in metadata or ())

@@ -32,4 +32,7 @@ class Departure:
                 running.exception()  # seen, for when this call was itself cancelled: the caller of a write is gone
         if running.cancelled():
             raise NotLeader("this broker is shutting down; ask the new leader")
-        running.result()
+        try:
+            running.result()
+        finally:
+            del running  # it keeps what it raises, and that this frame

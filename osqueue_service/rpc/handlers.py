@@ -1,4 +1,4 @@
-"""From a service's description to gRPC handlers: parse, guard, call the implementation, map errors, count.
+"""From a service's description to gRPC handlers: guard, parse, call the implementation, map errors, count.
 
 This is not a server interceptor because an interceptor does not see who calls: the peer is known to the context only.
 """
@@ -7,27 +7,27 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 
 from osqueue_service.clock import Clock
-from osqueue_service.errors import InternalError, InvalidRequest, OsqueueError, PayloadTooLarge
+from osqueue_service.errors import InternalError, OsqueueError
 from osqueue_service.ids import IdSource
+from osqueue_service.limits import Limits
 from osqueue_service.metrics import Calls
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.departure import Departure
-from osqueue_service.rpc.status import code_of, message_of, trailing_metadata
+from osqueue_service.rpc.messages import Parse, parser_of
+from osqueue_service.rpc.status import Trailing, code_of, message_of, trailing_metadata
 
 log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
-Parse = Callable[[bytes], Any]
 
 _KINDS = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -37,13 +37,12 @@ _KINDS = {
 }
 
 
-class Unreadable:
-    """Stands for a request that could not be parsed, until its handler can say so."""
+class Ending(NamedTuple):
+    """How a refused call ends: the error without the exception, which would keep the request and all its frames alive
+    until a collection, and collections are rare here."""
 
-    __slots__ = ("error",)
-
-    def __init__(self, error: InvalidRequest) -> None:
-        self.error = error
+    reason: str
+    status: tuple[grpc.StatusCode, str, Trailing]
 
 
 class Handlers(grpc.GenericRpcHandler):
@@ -54,14 +53,14 @@ class Handlers(grpc.GenericRpcHandler):
         *,
         guard: Guard,
         departure: Departure,
-        message_bytes: int,
+        limits: Limits,
         calls: Calls,
         clock: Clock,
         ids: IdSource,
     ) -> None:
         self._guard = guard
         self._departure = departure
-        self._message_bytes = message_bytes
+        self._limits = limits
         self._calls = calls
         self._clock = clock
         self._ids = ids
@@ -77,13 +76,11 @@ class Handlers(grpc.GenericRpcHandler):
             (served,) = [getattr(one, method.name) for one in implementations if hasattr(one, method.name)]
             if method.server_streaming:
                 served = self._written(served)
-            if method.client_streaming:
-                served = _readable(served)
+            parse = parser_of(method.input_type, self._limits)
+            served = _parsing_stream(served, parse) if method.client_streaming else _parsing(served, parse)
             kind = _KINDS[method.client_streaming, method.server_streaming]
-            behaviour = self._guarded(method.name, served)
-            self._handlers[f"/{name or service.full_name}/{method.name}"] = kind(
-                behaviour, self._parser(method), _serialized
-            )
+            path = f"/{name or service.full_name}/{method.name}"
+            self._handlers[path] = kind(self._guarded(method.name, served), None, _serialized)
 
     @property
     def methods(self) -> frozenset[str]:
@@ -91,35 +88,48 @@ class Handlers(grpc.GenericRpcHandler):
         return frozenset(self._handlers)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
-        return self._handlers.get(handler_call_details.method)
+        """Called before a byte of the request is read: here callers without the token are turned away."""
+        handler = self._handlers.get(handler_call_details.method)
+        if handler is not None and (stranger := self._guard.stranger(handler_call_details.invocation_metadata)):
+            return self._turned_away(handler_call_details.method.rpartition("/")[2], stranger)
+        return handler
+
+    def _turned_away(self, method: str, error: OsqueueError) -> Handler:
+        """A handler that ends the call. It takes a stream, whatever the caller sends: a stream need not be read."""
+        ending = _ending(error)
+
+        async def refuse(requests: Any, context: Context) -> None:
+            self._calls.ended(method, ending.reason, 0.0)
+            end = context.abort(*ending.status)
+            del requests, context
+            await end
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
     def _guarded(self, method: str, served: Behaviour) -> Behaviour:
-        """The implementation with everything around it that all methods share."""
-        clock, calls = self._clock, self._calls
+        """The implementation with everything around it that all methods share. The request is still bytes."""
+        clock, calls, guard = self._clock, self._calls, self._guard
 
         async def handle(request: Any, context: Context) -> Any:
             started_ms = clock.monotonic_ms()
             try:
-                self._admit(request, context)
+                guard.check_place(context)
                 answer = await served(request, context)
             except asyncio.CancelledError:
                 calls.ended(method, "CANCELLED", clock.monotonic_ms() - started_ms)
                 raise
             except Exception as error:  # noqa: BLE001 - the edge: whatever it is, the caller hears of it
-                refusal = self._told(method, error)
-                calls.ended(method, refusal.reason, clock.monotonic_ms() - started_ms)
-                await abort(context, refusal)
-            calls.ended(method, "OK", clock.monotonic_ms() - started_ms)
-            return answer
+                ending = _ending(self._told(method, error))
+            else:
+                calls.ended(method, "OK", clock.monotonic_ms() - started_ms)
+                return answer
+            calls.ended(method, ending.reason, clock.monotonic_ms() - started_ms)
+            end = context.abort(*ending.status)
+            # The context remembers what `abort` raises, and that would remember this frame, with all that it holds.
+            del request, context
+            await end
 
         return handle
-
-    def _admit(self, request: Any, context: Context) -> None:
-        refusal = self._guard.refusal(context)
-        if refusal is not None:
-            raise refusal
-        if request.__class__ is Unreadable:
-            raise request.error
 
     def _told(self, method: str, error: Exception) -> OsqueueError:
         """What the caller hears. A defect is logged under an id that leads from the caller's message to the log."""
@@ -144,45 +154,29 @@ class Handlers(grpc.GenericRpcHandler):
 
         return lambda request, context: self._departure.until(write_all(request, context))
 
-    def _parser(self, method: MethodDescriptor) -> Parse:
-        """Parsing that hands a bad message to the handler, because only the handler can answer with details."""
-        parse: Parse = GetMessageClass(method.input_type).FromString
-        name, bytes_max = method.input_type.name, self._message_bytes
 
-        def parsed(data: bytes) -> Any:
-            if len(data) > bytes_max:
-                return Unreadable(
-                    PayloadTooLarge(
-                        f"the message has {len(data):,} bytes; at most {bytes_max:,} are allowed (message_bytes): "
-                        "send fewer or smaller items per call"
-                    )
-                )
-            try:
-                return parse(data)
-            except (DecodeError, UnicodeDecodeError) as error:
-                return Unreadable(InvalidRequest(f"the message is not a {name}: {error}. Strings must be valid UTF-8"))
+def _parsing(behaviour: Behaviour, parse: Parse) -> Behaviour:
+    async def handle(request: bytes, context: Context) -> Any:
+        return await behaviour(parse(request), context)
 
-        return parsed
+    return handle
 
 
-def _readable(behaviour: Behaviour) -> Behaviour:
-    """A stream of requests whose iteration raises at one that could not be parsed."""
+def _parsing_stream(behaviour: Behaviour, parse: Parse) -> Behaviour:
+    """With a stream of requests whose iteration raises at one that cannot be parsed."""
 
-    async def requests(stream: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def requests(stream: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for request in stream:
-            if request.__class__ is Unreadable:
-                raise request.error
-            yield request
+            yield parse(request)
 
-    async def handle(stream: AsyncIterator[Any], context: Context) -> Any:
+    async def handle(stream: AsyncIterator[bytes], context: Context) -> Any:
         return await behaviour(requests(stream), context)
 
     return handle
 
 
-async def abort(context: Context, error: OsqueueError) -> NoReturn:
-    """End the call with the error."""
-    await context.abort(code_of(error), message_of(error), trailing_metadata(error))
+def _ending(error: OsqueueError) -> Ending:
+    return Ending(error.reason, (code_of(error), message_of(error), trailing_metadata(error)))
 
 
 def _serialized(message: Message) -> bytes:

@@ -1,16 +1,22 @@
-"""grpc.health.v1: "" says that the process lives, `osqueue.v1.QueueService` that this broker leads."""
+"""grpc.health.v1: "" says that the process lives, `osqueue.v1.QueueService` that this broker leads.
+
+Answered without a token, because those who start and watch processes have none; it tells nothing else.
+"""
 
 import asyncio
 from typing import Any
 
+import grpc
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio
 
 from osqueue_service.errors import NotLeader
+from osqueue_service.limits import Limits
 from osqueue_service.rpc.departure import Departure
-from osqueue_service.rpc.handlers import Context, abort
+from osqueue_service.rpc.handlers import Context
 
 LEADING = "osqueue.v1.QueueService"
+SERVICES = ("", LEADING)
 
 _Response = health_pb2.HealthCheckResponse
 
@@ -18,9 +24,11 @@ _Response = health_pb2.HealthCheckResponse
 class Health(aio.HealthServicer):
     """The health service. Its watchers are told to leave when the server stops."""
 
-    def __init__(self, departure: Departure) -> None:
+    def __init__(self, departure: Departure, limits: Limits) -> None:
         super().__init__()
         self._departure = departure
+        self._watches = 0
+        self._watches_max = limits.health_watches
         self._telling: set[asyncio.Task[None]] = set()
         self.lead(False)
 
@@ -33,11 +41,26 @@ class Health(aio.HealthServicer):
         self._tell("", _Response.NOT_SERVING)
         self.lead(False)
 
+    async def List(self, request: Any, context: Context) -> Any:
+        messages: Any = health_pb2  # its type declarations are older than this method
+        return messages.HealthListResponse(
+            statuses={name: await self.Check(health_pb2.HealthCheckRequest(service=name), context) for name in SERVICES}
+        )
+
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
-        try:
-            await self._departure.until(super().Watch(request, context))
-        except NotLeader as leaving:
-            await abort(context, leaving)
+        if self._watches >= self._watches_max:
+            full = f"{self._watches_max} watches are open, which is the limit (health_watches): ask by Check"
+            end = context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, full)
+        else:
+            self._watches += 1
+            try:
+                await self._departure.until(super().Watch(request, context))
+            except NotLeader as leaving:
+                end = context.abort(grpc.StatusCode.UNAVAILABLE, leaving.message)
+            finally:
+                self._watches -= 1
+        del request, context
+        await end
 
     def _tell(self, service: str, status: Any) -> None:
         # Telling watchers takes a turn of the loop; the caller need not wait for it.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from osqueue_service.errors import OsqueueError
+from osqueue_service.errors import OsqueueError, kept
 from osqueue_service.state.state import State
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ def telling(view: Callable[[State], T]) -> Callable[[State], T | OsqueueError]:
         try:
             return view(state)
         except OsqueueError as refusal:
-            return refusal
+            return kept(refusal)
 
     return seen
 
@@ -24,5 +24,8 @@ def telling(view: Callable[[State], T]) -> Callable[[State], T | OsqueueError]:
 def told(seen: T | OsqueueError) -> T:
     """What was seen; a refusal is raised."""
     if isinstance(seen, OsqueueError):
-        raise seen
+        try:
+            raise seen
+        finally:
+            del seen  # the error would keep this frame alive, and the frame the error
     return seen

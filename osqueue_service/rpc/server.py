@@ -50,11 +50,11 @@ class Server:
         self._clock = clock
         self._ids = ids
         self._departure = Departure()
-        self._health = Health(self._departure)
+        self._health = Health(self._departure, limits)
         self._handlers = Handlers(
             guard=Guard(settings.token, allow_remote=settings.allow_remote),
             departure=self._departure,
-            message_bytes=limits.message_bytes,
+            limits=limits,
             calls=self.calls,
             clock=clock,
             ids=ids,
@@ -62,7 +62,7 @@ class Server:
         self._settings = settings
         self._attendant: Attendant | None = None
         self._started = False
-        self._server = grpc.aio.server(options=_options(limits))
+        self._server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.calls)
         self.host = settings.host
         self.port = _bind(self._server, settings)
         if settings.own_socket:
@@ -110,6 +110,7 @@ def _options(limits: Limits) -> list[tuple[str, Any]]:
         # Above our own limit, so that our error answers, which says what to do, and not the library's.
         ("grpc.max_receive_message_length", limits.message_bytes + MIB),
         ("grpc.max_send_message_length", -1),
+        ("grpc.max_concurrent_streams", limits.connection_calls),
         # Clients may ping every 2 s, calls or not, to notice a dead connection within 5.
         ("grpc.http2.min_ping_interval_without_data_ms", 2 * SECOND_MS),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -54,6 +54,44 @@ async def test_a_message_over_the_limit_is_refused_by_every_method(channel, meth
     assert "message_bytes" in refusal.message
 
 
+# Two bytes an element on the wire, a hundred in memory: what is counted before it is built.
+SWOLLEN = [
+    ("/osqueue.v1.QueueService/SubmitJobs", "jobs", b"\x0a\x00"),
+    ("/osqueue.v1.QueueService/CompleteJobs", "completions", b"\x0a\x00"),
+    ("/osqueue.v1.QueueService/HeartbeatJobs", "heartbeats", b"\x0a\x00"),
+]
+
+
+@pytest.mark.parametrize(("method", "field", "element"), SWOLLEN, ids=[field for _, field, _ in SWOLLEN])
+@pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip], ids=["plain", "gzip"])
+async def test_elements_are_counted_before_they_are_built(channel, method, field, element, compression):
+    with refused("INVALID_REQUEST") as refusal:
+        await channel.unary_unary(method)(element * 2_000_000, timeout=30, compression=compression)
+    assert refusal.violations == {
+        field: "has 2,000,000 elements; no call may have more than 10,000 (batch_items, work_slots)"
+    }
+
+
+async def test_a_frame_of_a_work_stream_is_counted_too(channel):
+    """`held` is field 5 of `open`."""
+    call = channel.stream_stream("/osqueue.v1.QueueService/Work")()
+    held = b"\x2a\x00" * 100_000
+    await call.write(wire.encode([(1, held)]))
+    with refused("INVALID_REQUEST") as refusal:
+        await call.read()
+    assert "open.held" in refusal.violations
+
+
+async def test_a_compressed_message_cannot_unfold_past_the_limit(channel):
+    """A hundred megabytes that travel as a hundred kilobytes: the library stops where it would stop plain ones."""
+    with refused() as refusal:
+        await channel.unary_unary(METHODS[0])(b"\x00" * (100 << 20), timeout=30, compression=grpc.Compression.Gzip)
+    assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    with refused("PAYLOAD_TOO_LARGE"):
+        just_over = wire.encode([(999, b"x" * DEFAULT_LIMITS.message_bytes)])
+        await channel.unary_unary(METHODS[0])(just_over, timeout=30, compression=grpc.Compression.Gzip)
+
+
 async def test_a_message_far_over_the_limit_does_not_even_reach_us(channel):
     with refused() as refusal:
         await raw(channel, METHODS[0], b"x" * (2 * DEFAULT_LIMITS.message_bytes))

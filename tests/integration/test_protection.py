@@ -1,5 +1,7 @@
 """Tokens and the protected mode, against live brokers."""
 
+import asyncio
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -52,6 +54,12 @@ class TestWithAToken:
     async def test_the_token_is_asked_before_the_request_is_looked_at(self, guarded):
         with refused("UNAUTHENTICATED"):
             await guarded.unary_unary("/osqueue.v1.QueueService/SubmitJob")(b"\xff\xff")
+
+    async def test_the_token_is_asked_before_a_byte_of_the_request_is_read(self, guarded):
+        """A unary call whose request never comes: it is answered all the same."""
+        call = guarded.stream_unary("/osqueue.v1.QueueService/SubmitJob")()
+        with refused("UNAUTHENTICATED"):
+            await asyncio.wait_for(call, 10)
 
     async def test_health_is_for_everyone(self, guarded):
         health = health_pb2_grpc.HealthStub(guarded)

@@ -91,10 +91,43 @@ class TestTheDataDirectory:
             BrokerThread(data_dir=tmp_path / "queue").__enter__()
 
 
+async def until_watched_again(health_of: health_pb2_grpc.HealthStub) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await health_of.Watch(health_pb2.HealthCheckRequest()).read()
+            except grpc.aio.AioRpcError:
+                continue
+
+
 class TestHealth:
     async def test_a_leader_is_healthy_in_both_ways(self, app):
         assert await health(app.address, "") == Response.SERVING
         assert await health(app.address, LEADING) == Response.SERVING
+
+    async def test_all_services_are_listed(self, app):
+        async with grpc.aio.insecure_channel(app.address) as channel:
+            answer = await health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest())
+        assert {name: each.status for name, each in answer.statuses.items()} == {
+            "": Response.SERVING,
+            LEADING: Response.SERVING,
+        }
+
+    async def test_watches_are_capped(self):
+        async with (
+            broker_in_process(settings={"OSQUEUE_LIMIT_HEALTH_WATCHES": "1"}) as app,
+            grpc.aio.insecure_channel(app.address) as channel,
+        ):
+            health_of = health_pb2_grpc.HealthStub(channel)
+            first = health_of.Watch(health_pb2.HealthCheckRequest())
+            await first.read()
+            with refused() as refusal:
+                await health_of.Watch(health_pb2.HealthCheckRequest()).read()
+            assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "health_watches" in refusal.message
+            assert await health(app.address, "") == Response.SERVING
+            first.cancel()
+            await until_watched_again(health_of)
 
     async def test_an_unknown_service_is_not_found(self, app):
         with refused() as refusal:

@@ -7,7 +7,8 @@ from pathlib import Path
 from osqueue_service.limits import DAY_MS, DEFAULT_LIMITS, GIB, HOUR_MS, KIB, MIB, MINUTE_MS, SECOND_MS, Limits
 
 ROOT = Path(__file__).resolve().parents[2]
-ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \|", re.MULTILINE)
+# Names in capitals are constants of the code, which no setting changes.
+ROW = re.compile(r"^\| `([a-z_]+)` \| ([^|]+) \|", re.MULTILINE)
 
 
 def shown(name: str, value: int) -> str:

@@ -29,9 +29,9 @@ class Cancellations:
         check_name(request.job_id, "job_id", self._limits.id_chars, wrong, required=True)
         check_name(request.request_id, "request_id", self._limits.id_chars, wrong)
         wrong.check()
-        (answer,) = await engine.execute(Cancel([request.job_id]))
+        status: Status = told(*await engine.execute(Cancel([request.job_id])))
         response = queue_pb2.CancelJobResponse()
-        _fill_cancelled(response, told(answer))
+        _fill_cancelled(response, status)
         response.commit.CopyFrom(commit_position(engine))
         return response
 

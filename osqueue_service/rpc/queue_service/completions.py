@@ -5,6 +5,7 @@ from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
+from osqueue_service.rpc.refusals import told
 from osqueue_service.rpc.status import item_error
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Complete, CompleteItem
@@ -26,9 +27,7 @@ class Completions:
         item = self._reader.completion(request, wrong)
         self._reader.request_id(request.request_id, wrong)
         wrong.check()
-        (answer,) = await engine.execute(Complete([item]), len(item.result or b""))
-        if answer is not None:
-            raise answer
+        told(*await engine.execute(Complete([item]), len(item.result or b"")))
         return queue_pb2.CompleteJobResponse(commit=commit_position(engine))
 
     async def CompleteJobs(

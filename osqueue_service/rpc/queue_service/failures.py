@@ -5,6 +5,7 @@ from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
+from osqueue_service.rpc.refusals import told
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Fail, FailAnswer
 from osqueue_stubs.osqueue.v1 import queue_pb2
@@ -24,9 +25,7 @@ class Failures:
         item = self._reader.failure(request, self._ids.jitter(), wrong)
         self._reader.request_id(request.request_id, wrong)
         wrong.check()
-        (answer,) = await engine.execute(Fail([item]), len(item.error_message))
-        if not isinstance(answer, FailAnswer):
-            raise answer
+        answer: FailAnswer = told(*await engine.execute(Fail([item]), len(item.error_message)))
         return queue_pb2.FailJobResponse(
             status=answer.status.wire, run_at=answer.next_at, commit=commit_position(engine)
         )

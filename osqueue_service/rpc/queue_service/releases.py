@@ -4,6 +4,7 @@ from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
+from osqueue_service.rpc.refusals import told
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Release
 from osqueue_service.state.model import Status
@@ -23,7 +24,5 @@ class Releases:
         item = self._reader.release(request, wrong)
         self._reader.request_id(request.request_id, wrong)
         wrong.check()
-        (answer,) = await engine.execute(Release([item]))
-        if not isinstance(answer, Status):
-            raise answer
+        answer: Status = told(*await engine.execute(Release([item])))
         return queue_pb2.ReleaseJobResponse(status=answer.wire, commit=commit_position(engine))

@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from osqueue_service.errors import InvalidRequest, OsqueueError, TooManyRequests
+from osqueue_service.errors import InvalidRequest, OsqueueError, TooManyRequests, anew
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, check_count, check_duration, check_name, check_number
-from osqueue_service.rpc.handlers import Context, Unreadable
+from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
 from osqueue_service.rpc.queue_service.work_session import WorkSession
 from osqueue_service.rpc.violations import Violations
@@ -76,7 +76,7 @@ class Work:
             if last.ByteSize():
                 yield last
             if reason is not None:
-                raise reason
+                raise anew(reason)  # the tasks, which this frame knows, keep the one they ended with
         finally:
             for task in (reading, dispatching, sending):
                 task.cancel()
@@ -88,7 +88,6 @@ class Work:
     async def _introduction(self, frames: Frames) -> queue_pb2.WorkRequest:
         """The first frame, which says who the worker is."""
         async for frame in frames:
-            _check_readable(frame)
             if not frame.HasField("open"):
                 break
             opened = frame.open
@@ -108,7 +107,6 @@ class Work:
         """Hand every frame to the session. Returns when the worker hangs up, which settles nothing."""
         await self._accept(session, opened)
         async for frame in frames:
-            _check_readable(frame)
             if frame.HasField("open"):
                 raise InvalidRequest.field("open", "is set again; a stream has one introduction, in its first frame")
             await self._accept(session, frame)
@@ -124,15 +122,13 @@ class Work:
         await session.frame(frame)
 
 
-def _check_readable(frame: Any) -> None:
-    if isinstance(frame, Unreadable):
-        raise frame.error
-
-
 def _reason(*ended: "asyncio.Future[Any]") -> OsqueueError | None:
     """Why the stream ends: None when the worker hung up or is drained. A bug is raised before anything else."""
     reasons = [task.exception() or task.result() for task in ended if task.done() and not task.cancelled()]
     for reason in reasons:
         if isinstance(reason, BaseException) and not isinstance(reason, OsqueueError):
-            raise reason
+            try:
+                raise reason
+            finally:
+                del reason, reasons
     return next((reason for reason in reasons if isinstance(reason, OsqueueError)), None)

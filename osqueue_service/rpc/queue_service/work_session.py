@@ -1,7 +1,7 @@
 """One Work stream: a worker's slots, what it holds, and what is to be told to it."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -85,7 +85,7 @@ class WorkSession:
         self._waiting: Claim | None = None
         self._taken = asyncio.Event()
         # One object for `leave` to recognise: a bound method is a new object each time it is looked up.
-        self._listener = self._on_notice
+        self._listener: Callable[[Notice], None] = self._on_notice
 
     async def open(self, held: Sequence[queue_pb2.HeldLease]) -> None:
         """Answer the introduction: which of the leases the worker still holds live; those are renewed."""
@@ -290,6 +290,7 @@ class WorkSession:
         self._worker.draining = False
         for held in list(self._held.values()):
             self._let_go(held.job_id, held.token)
+        self._listener = _deaf  # or this object, which knows its own method, would live until a collection
 
     def _free(self) -> int:
         return 0 if self._draining else self._slots - len(self._held)
@@ -307,6 +308,10 @@ class WorkSession:
             del self._held[job_id]
             del self._job_ids[held.number]
             self._engine.notices.leave(held.number, self._listener)
+
+
+def _deaf(notice: Notice) -> None:
+    """Listens for a session that is closed."""
 
 
 def _mark_retrieved(task: "asyncio.Task[list[Granted]]") -> None:

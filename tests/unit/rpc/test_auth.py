@@ -21,7 +21,12 @@ class Caller:
 
 
 def refusal(guard: Guard, caller: Caller) -> OsqueueError | None:
-    return guard.refusal(caller)  # type: ignore[arg-type]
+    try:
+        stranger = guard.stranger(caller.invocation_metadata())
+        guard.check_place(caller)  # type: ignore[arg-type]
+        return stranger
+    except OsqueueError as denied:
+        return denied
 
 
 LOCAL = ["ipv4:127.0.0.1:1", "ipv4:127.8.9.10:1", "ipv6:%5B::1%5D:1", "ipv6:[::1]:1", "ipv6:%5B::ffff:127.0.0.1%5D:1",

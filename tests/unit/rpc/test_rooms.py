@@ -40,4 +40,4 @@ class TestServices:
 
 
 def test_beside_the_folders_are_only_the_rpcs_that_are_not_ours():
-    assert served(RPC) == {"health.py": ["Watch"], "reflection.py": ["ServerReflectionInfo"]}
+    assert served(RPC) == {"health.py": ["List", "Watch"], "reflection.py": ["ServerReflectionInfo"]}
