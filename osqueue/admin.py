@@ -8,14 +8,17 @@ from typing import Any
 
 from osqueue.admin_messages import (
     DeadGroups,
+    DeadGroupsRequest,
     History,
     HistoryRequest,
     PausedTypes,
     QueueRoot,
     StorageStats,
+    StorageStatsRequest,
     TypesRequest,
     WorkerInfo,
     WorkerPage,
+    WorkersRequest,
 )
 from osqueue.calls.base import names_of
 from osqueue.calls.reading import read
@@ -134,8 +137,8 @@ class Admin:
         `retry_jobs` and `purge`. `BrokerProtocolError` for arguments out of range.
         """
         session, transport = self._open()
-        names, most = names_of(types), integer("max_groups", max_groups, 2**31 - 1)
-        return await read(session, lambda: transport.group_dead(names, max_groups=most, timeout_ms=session.timeout_ms))
+        request = DeadGroupsRequest(names_of(types), integer("max_groups", max_groups, 2**31 - 1))
+        return await read(session, lambda: transport.ask(request, timeout_ms=session.timeout_ms))
 
     async def history(self, *, since: datetime | int = 0, step_ms: int = 0, max_points: int = 0) -> History:
         """The leader's figures of the last hour in steps of `step_ms`, oldest first; it starts with none.
@@ -149,7 +152,7 @@ class Admin:
             step_ms=integer("step_ms", step_ms),
             max_points=integer("max_points", max_points, 2**31 - 1),
         )
-        return await read(session, lambda: transport.get_history(request, timeout_ms=session.timeout_ms))
+        return await read(session, lambda: transport.ask(request, timeout_ms=session.timeout_ms))
 
     async def storage(self) -> StorageStats:
         """What the object store was asked for, how it answered, how it was throttled, and what that costs.
@@ -157,7 +160,7 @@ class Admin:
         The figures are those of the broker that answers: behind one address of several that may be a standby.
         """
         session, transport = self._open()
-        return await session.run(lambda: transport.get_storage_stats(timeout_ms=session.timeout_ms))
+        return await session.run(lambda: transport.ask(StorageStatsRequest(), timeout_ms=session.timeout_ms))
 
     async def purge(
         self, job_ids: Iterable[str] = (), *, matching: JobFilter | None = None, dry_run: bool = False
@@ -209,7 +212,7 @@ class Admin:
 
 
 async def _worker_page(session: Session, transport: AdminTransport, token: str) -> WorkerPage:
-    return await transport.list_workers(page_size=WORKERS_PER_PAGE, page_token=token, timeout_ms=session.timeout_ms)
+    return await transport.ask(WorkersRequest(WORKERS_PER_PAGE, token), timeout_ms=session.timeout_ms)
 
 
 async def _close(parts: AsyncIterator[Any]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from osqueue.job import Job, Position
+from osqueue.messages import Question
 
 
 @dataclass(slots=True)
@@ -214,12 +215,33 @@ class StatePart(NamedTuple):
 
 
 @dataclass(slots=True)
-class HistoryRequest:
+class HistoryRequest(Question[History]):
     """Which figures: from `since` on, in points of step_ms (0: 1,000), at most max_points (0: 3,600), the newest."""
 
     since: int = 0
     step_ms: int = 0
     max_points: int = 0
+
+
+@dataclass(slots=True)
+class WorkersRequest(Question[WorkerPage]):
+    """One page of the workers seen lately, at most page_size of them (0: 1,000)."""
+
+    page_size: int = 0
+    page_token: str = ""
+
+
+@dataclass(slots=True)
+class DeadGroupsRequest(Question[DeadGroups]):
+    """Dead letters of these types (none: all), at most max_groups groups (0: 100)."""
+
+    types: Sequence[str] = ()
+    max_groups: int = 0
+
+
+@dataclass(slots=True)
+class StorageStatsRequest(Question[StorageStats]):
+    """The figures of the object store."""
 
 
 @dataclass(slots=True)

@@ -5,10 +5,19 @@ A batch is answered item by item, in order: the item's value, or the error that 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from osqueue.errors import OsqueueError
 from osqueue.job import ClaimedJob, Job, JobError, JobFilter, JobStatus, Position, Progress
+
+A = TypeVar("A", covariant=True)
+
+
+class Question(Generic[A]):
+    """What an RPC that only reads is asked, and the type of its answer: a transport needs no more to carry them."""
+
+    __slots__ = ()
+
 
 JobView = Literal["", "basic", "full"]
 

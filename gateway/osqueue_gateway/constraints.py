@@ -19,6 +19,8 @@ NAME: Constraint = {**PRINTABLE, "maxLength": 128}
 REQUIRED_NAME: Constraint = {**NAME, "minLength": 1}
 TYPE: Constraint = {"pattern": "^[A-Za-z0-9._:/-]{0,128}$"}
 MOMENT: Constraint = {"minimum": 0}
+MOMENTS = ("_at", "_from", "_before")
+"""How the names of points in time end."""
 DELAY: Constraint = {"minimum": 0, "maximum": 365 * DAY_MS}
 LEASE: Constraint = {"oneOf": [{"const": 0}, {"minimum": 100, "maximum": 12 * 3_600 * SECOND_MS}]}
 FRACTION: Constraint = {"minimum": 0, "maximum": 1}
@@ -54,7 +56,6 @@ BY_FIELD: dict[str, Constraint] = {
     "SubmitJobRequest.max_attempts": {"minimum": 1, "maximum": 1_000},
     "SubmitJobRequest.type": TYPE,
     "SubmitJobRequest.priority": {"minimum": -1_000, "maximum": 1_000},
-    "SubmitJobRequest.run_at": MOMENT,
     "SubmitJobRequest.delay_ms": DELAY,
     "SubmitJobRequest.timeout_ms": {"minimum": 0, "maximum": 7 * DAY_MS},
     "SubmitJobRequest.retention_ms": {"minimum": 0, "maximum": 30 * DAY_MS},
@@ -77,8 +78,6 @@ BY_FIELD: dict[str, Constraint] = {
     "ReleaseJobRequest.worker_id": REQUIRED_NAME,
     "JobFilter.statuses": _many(6, items=STATUS),
     "JobFilter.worker_id": NAME,
-    "JobFilter.created_from": MOMENT,
-    "JobFilter.created_before": MOMENT,
     "JobFilter.error_type": {**PRINTABLE, "maxLength": 256},
     "JobFilter.metadata": {"maxProperties": 8, "propertyNames": {**PRINTABLE, "minLength": 1}},
     "JobError.type": {**PRINTABLE, "maxLength": 256},
@@ -123,4 +122,7 @@ IDS_OR_FILTER: Constraint = {
 def of(field: FieldDescriptor) -> Constraint:
     """What is known about a request's field; keys of JSON schema."""
     _, _, name = field.full_name.removesuffix(f".{field.name}").rpartition(".")
-    return BY_FIELD.get(f"{name}.{field.name}") or BY_NAME.get(field.name) or {}
+    known = BY_FIELD.get(f"{name}.{field.name}") or BY_NAME.get(field.name)
+    if known is None and field.name.endswith(MOMENTS):
+        return MOMENT
+    return known or {}

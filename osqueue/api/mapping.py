@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hint
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from osqueue.api.descriptors import is_map, message_class, part_of, short_names
+from osqueue.api.descriptors import RPCS, is_map, message_class, part_of, short_names
 from osqueue.api.item_errors import fill_item_error, from_item_error
 from osqueue.api.pairs import OUTCOMES, PAIRS, WORDS, Pair, Words
 
@@ -53,6 +53,28 @@ def message_of(sdk: type[Any]) -> type[Any] | None:
     """The one message that a type carries; None for a type that carries none, or parts of several."""
     found = [pair.message for pair in PAIRS if pair.sdk is sdk]
     return found[0] if len(found) == 1 else None
+
+
+class Asked(NamedTuple):
+    """How a question travels."""
+
+    rpc: str
+    request: Callable[[Any], Any]
+    """The question as the RPC's request."""
+    read: Callable[[Any], Any]
+    """The RPC's response as the answer."""
+
+
+@cache
+def asked_by(question: Any) -> Asked:
+    """How a question of this type is asked: its RPC's answer has a type of its own, too."""
+    message = message_of(question)
+    rpc = next((rpc for rpc in RPCS.values() if rpc.request is message), None)
+    answer = next((pair.sdk for pair in PAIRS if rpc is not None and pair.message is rpc.response), None)
+    if rpc is None or answer is None:
+        raise LookupError(f"{question.__name__} and its answer are not the request and response of an RPC")
+    request = rpc.request
+    return Asked(rpc.name, lambda value: to_message(value, request), reader(answer, rpc.response))
 
 
 @cache
@@ -255,9 +277,8 @@ def _default_expression(default: Any, scope: _Scope) -> str:
 @cache
 def _writer(pair: Pair) -> Write:
     scope = _Scope()
-    source = "def write(v, m):\n"
-    for attribute in attributes(pair):
-        source += _write_statement(attribute, scope)
+    statements = [_write_statement(attribute, scope) for attribute in attributes(pair)]
+    source = "def write(v, m):\n" + ("".join(statements) or "    pass\n")
     write: Write = _compiled(source, "write", scope, pair)
     return write
 

@@ -6,18 +6,13 @@ so a transport need not. `timeout_ms` is how long the attempt may take.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from osqueue.admin_messages import (
-    DeadGroups,
-    History,
-    HistoryRequest,
     PausedTypes,
     StatePart,
     SteppedDown,
-    StorageStats,
     TypesRequest,
-    WorkerPage,
 )
 from osqueue.errors import OsqueueError
 from osqueue.job import JobSpec, Position
@@ -33,6 +28,7 @@ from osqueue.messages import (
     JobAnswer,
     JobPage,
     ListRequest,
+    Question,
     Release,
     Renewal,
     Selection,
@@ -42,6 +38,8 @@ from osqueue.messages import (
     WatchFrame,
     WatchRequest,
 )
+
+A = TypeVar("A")
 
 
 class Transport(Protocol):
@@ -127,6 +125,10 @@ class Transport(Protocol):
         """Why a job is not running."""
         ...
 
+    async def ask(self, question: Question[A], *, timeout_ms: int) -> A:
+        """The answer to a question, whichever RPC it is for."""
+        ...
+
     def watch_jobs(self, request: WatchRequest) -> AsyncIterator[WatchFrame]:
         """Events as they become durable. Ends with an error when the connection breaks; the client watches again."""
         ...
@@ -141,20 +143,8 @@ class AdminTransport(Protocol):
         """Where it leads at the moment, for people and error messages."""
         ...
 
-    async def list_workers(self, *, page_size: int, page_token: str, timeout_ms: int) -> WorkerPage:
-        """One page of the workers seen lately."""
-        ...
-
-    async def group_dead(self, types: Sequence[str], *, max_groups: int, timeout_ms: int) -> DeadGroups:
-        """Dead letters counted by type and error."""
-        ...
-
-    async def get_history(self, request: HistoryRequest, *, timeout_ms: int) -> History:
-        """The leader's figures, step by step."""
-        ...
-
-    async def get_storage_stats(self, *, timeout_ms: int) -> StorageStats:
-        """What the object store was asked for."""
+    async def ask(self, question: Question[A], *, timeout_ms: int) -> A:
+        """The answer to a question, whichever RPC it is for: as in `Transport`."""
         ...
 
     def get_state(self) -> AsyncIterator[StatePart]:

@@ -1,9 +1,9 @@
 """The SDK's calls as messages of the API, over whatever carries those: gRPC, or the gateway's REST and WebSocket."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar, cast
 
-from osqueue.api.mapping import outcome_reader, reader, to_message, writer
+from osqueue.api.mapping import asked_by, outcome_reader, reader, to_message, writer
 from osqueue.errors import OsqueueError
 from osqueue.job import JobSpec, Position
 from osqueue.messages import (
@@ -18,6 +18,7 @@ from osqueue.messages import (
     JobAnswer,
     JobPage,
     ListRequest,
+    Question,
     Release,
     Renewal,
     Selection,
@@ -29,6 +30,8 @@ from osqueue.messages import (
 )
 from osqueue.transports.wire_admin import WireAdmin
 from osqueue_stubs.osqueue.v1 import queue_pb2
+
+A = TypeVar("A")
 
 
 class Link(Protocol):
@@ -150,6 +153,12 @@ class WireTransport(WireAdmin):
     async def explain_job(self, job_id: str, *, timeout_ms: int) -> Explanation:
         answer = await self._link.call("ExplainJob", queue_pb2.ExplainJobRequest(job_id=job_id), timeout_ms)
         return reader(Explanation, queue_pb2.ExplainJobResponse)(answer)
+
+    async def ask(self, question: Question[A], *, timeout_ms: int) -> A:
+        kind: Any = type(question)
+        asked = asked_by(kind)
+        answer = await self._link.call(asked.rpc, asked.request(question), timeout_ms)
+        return cast(A, asked.read(answer))
 
     async def watch_jobs(self, request: WatchRequest) -> AsyncIterator[WatchFrame]:
         read = reader(WatchFrame, queue_pb2.WatchJobsResponse)

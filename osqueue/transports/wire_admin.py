@@ -1,18 +1,13 @@
 """The operator's calls as messages of the API, over whatever carries those."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from osqueue.admin_messages import (
-    DeadGroups,
-    History,
-    HistoryRequest,
     PausedTypes,
     StatePart,
     SteppedDown,
-    StorageStats,
     TypesRequest,
-    WorkerPage,
 )
 from osqueue.api.mapping import reader, to_message
 from osqueue.messages import ChangePage, Selection
@@ -26,24 +21,6 @@ class WireAdmin:
     """`AdminTransport` over a link."""
 
     _link: "Link"
-
-    async def list_workers(self, *, page_size: int, page_token: str, timeout_ms: int) -> WorkerPage:
-        request = admin_pb2.ListWorkersRequest(page_size=page_size, page_token=page_token)
-        answer = await self._link.call("ListWorkers", request, timeout_ms)
-        return reader(WorkerPage, admin_pb2.ListWorkersResponse)(answer)
-
-    async def group_dead(self, types: Sequence[str], *, max_groups: int, timeout_ms: int) -> DeadGroups:
-        request = admin_pb2.GroupDeadRequest(types=types, max_groups=max_groups)
-        answer = await self._link.call("GroupDead", request, timeout_ms)
-        return reader(DeadGroups, admin_pb2.GroupDeadResponse)(answer)
-
-    async def get_history(self, request: HistoryRequest, *, timeout_ms: int) -> History:
-        answer = await self._link.call("GetHistory", to_message(request, admin_pb2.GetHistoryRequest), timeout_ms)
-        return reader(History, admin_pb2.GetHistoryResponse)(answer)
-
-    async def get_storage_stats(self, *, timeout_ms: int) -> StorageStats:
-        answer = await self._link.call("GetStorageStats", admin_pb2.GetStorageStatsRequest(), timeout_ms)
-        return reader(StorageStats, admin_pb2.GetStorageStatsResponse)(answer)
 
     async def get_state(self) -> AsyncIterator[StatePart]:
         read = reader(StatePart, admin_pb2.GetStateResponse)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from osqueue import OsqueueError
     from osqueue.job import JobFilter
 
-STATUSES = ("completed", "dead", "cancelled")
 REFUSALS_SHOWN = 10
 
 

@@ -15,6 +15,9 @@ from osqueue_service.state.model import Status
 from osqueue_service.state.queries.filters import LIVE, Filter
 from osqueue_stubs.osqueue.v1 import job_pb2
 
+_MOMENTS = [field.name for field in job_pb2.JobFilter.DESCRIPTOR.fields if field.cpp_type == field.CPPTYPE_INT64]
+"""The numbers of a filter are points in time, and called alike on both sides."""
+
 _BY_WIRE = {status.wire: status for status in Status}
 
 
@@ -43,9 +46,10 @@ def read_filter(
         for position, name in enumerate(filter.types[: limits.claim_types])
     )
     check_name(filter.worker_id, "filter.worker_id", limits.id_chars, wrong)
-    for field, moment in (("created_from", filter.created_from), ("created_before", filter.created_before)):
+    moments = {name: getattr(filter, name) for name in _MOMENTS}
+    for name, moment in moments.items():
         if moment < 0:
-            wrong.add(f"filter.{field}", f"is {moment}; it must be milliseconds since 1970-01-01 UTC, or 0")
+            wrong.add(f"filter.{name}", f"is {moment}; it must be milliseconds since 1970-01-01 UTC, or 0")
     check_count(len(filter.metadata), "filter.metadata", limits.filter_labels, "filter_labels", wrong)
     check_text(filter.error_type, "filter.error_type", limits.error_type_bytes, "error_type_bytes", wrong)
     check_printable(filter.error_type, "filter.error_type", wrong)
@@ -53,8 +57,7 @@ def read_filter(
         statuses=tuple(sorted(set(statuses))) or default,
         types=names,
         worker_id=filter.worker_id,
-        created_from=filter.created_from,
-        created_before=filter.created_before,
+        **moments,
         labels=read_labels(filter.metadata, "filter.metadata", limits.metadata_bytes, wrong),
         error_type=filter.error_type,
     )

@@ -292,6 +292,9 @@ class MemoryTransport:
         more = str(start + size) if start + size < len(jobs) else ""
         return JobPage([replace(job) for job in jobs[start : start + size]], more, self.queue.position)
 
+    async def ask(self, question, *, timeout_ms: int):
+        raise NotImplementedError(f"{type(question).__name__} is not played here")
+
     async def get_stats(self, *, linearizable: bool, timeout_ms: int) -> Stats:
         await self._enter("get_stats")
         statuses = [job.status for job in self.queue.jobs.values()]

@@ -42,7 +42,7 @@ class Operated(MemoryTransport):
         self.asked_ms = timeout_ms
         raise TransportConnectionError("the connection broke")
 
-    list_workers = group_dead = get_history = get_storage_stats = pause_types = resume_types = purge = step_down
+    pause_types = resume_types = purge = step_down
 
 
 def operating(transport, **options):

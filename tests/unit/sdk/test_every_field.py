@@ -13,16 +13,21 @@ from osqueue.api.descriptors import RPCS, is_map, messages, part_of
 from osqueue.api.pairs import OUTCOMES, PAIRS, RPCS_LEFT_OUT, WORDS, Pair
 from osqueue.errors import OsqueueError
 from osqueue.job import FilterOptions, JobFilter, JobSpec, SubmitOptions
+from osqueue.messages import Question
 from osqueue.transports.protocol import AdminTransport, Transport
 from osqueue.transports.wire import WireTransport
 from osqueue_stubs.osqueue.v1 import job_pb2
 from tests.filling import fill, filled
 
-CALLS = {
-    name: method
+METHODS = {
+    "".join(part.capitalize() for part in name.split("_")): method
     for name, method in (vars(Transport) | vars(AdminTransport)).items()
-    if inspect.isfunction(method) and name not in ("clone", "close") and not name.startswith("_")
+    if inspect.isfunction(method) and name not in ("ask", "clone", "close") and not name.startswith("_")
 }
+"""The methods of a transport, by the RPC that each is for."""
+
+QUESTIONS = {mapping.asked_by(pair.sdk).rpc: pair.sdk for pair in PAIRS if issubclass(pair.sdk, Question)}
+CALLS = [*METHODS, *QUESTIONS]
 
 
 class Recorder:
@@ -65,8 +70,12 @@ def _argument(hint: Any) -> Any:
     return mapping.reader(hint, pair.message)(filled(pair.message), **dict.fromkeys(pair.given, "given"))
 
 
-async def called(method: str, link: Recorder) -> Any:
-    answer = getattr(WireTransport("recorded", link), method)(**arguments(CALLS[method]))
+async def called(rpc: str, link: Recorder) -> Any:
+    transport = WireTransport("recorded", link)
+    if rpc in QUESTIONS:
+        return await transport.ask(_argument(QUESTIONS[rpc]), timeout_ms=7)
+    method = METHODS[rpc]
+    answer = getattr(transport, method.__name__)(**arguments(method))
     if inspect.isasyncgen(answer):
         return [item async for item in answer]
     return await answer
@@ -110,32 +119,33 @@ def test_what_is_left_out_exists(pair):
 
 
 def test_every_rpc_is_called_or_left_out_by_name():
-    assert {_rpc(method) for method in CALLS} == RPCS.keys() - RPCS_LEFT_OUT.keys()
+    assert set(CALLS) == RPCS.keys() - RPCS_LEFT_OUT.keys()
+    assert len(set(CALLS)) == len(CALLS)
     assert RPCS_LEFT_OUT.keys() <= RPCS.keys()
 
 
-@pytest.mark.parametrize("method", CALLS)
-async def test_every_field_of_a_request_is_asked(method):
+@pytest.mark.parametrize("rpc", CALLS)
+async def test_every_field_of_a_request_is_asked(rpc):
     link = Recorder()
-    await called(method, link)
+    await called(rpc, link)
     unset = {field.name for field in link.request.DESCRIPTOR.fields} - {
         field.name for field, _ in link.request.ListFields()
     }
     assert unset == set()
-    assert link.name == _rpc(method)
+    assert link.name == rpc
 
 
-@pytest.mark.parametrize("method", CALLS)
-async def test_every_field_of_an_answer_is_told(method):
-    response = RPCS[_rpc(method)].response
+@pytest.mark.parametrize("rpc", CALLS)
+async def test_every_field_of_an_answer_is_told(rpc):
+    response = RPCS[rpc].response
     pair = next((pair for pair in PAIRS if pair.message is response), None)
     left_out = set() if pair is None else {*pair.left_out, *computed(pair)}
-    whole = await called(method, Recorder(filled(response)))
+    whole = await called(rpc, Recorder(filled(response)))
     for field in response.DESCRIPTOR.fields:
         answer = filled(response)
         answer.ClearField(field.name)
         if field.name not in left_out:
-            assert await called(method, Recorder(answer)) != whole, f"{field.full_name} makes no difference"
+            assert await called(rpc, Recorder(answer)) != whole, f"{field.full_name} makes no difference"
 
 
 def test_a_producer_may_ask_for_everything_that_a_job_can_have():
@@ -187,10 +197,6 @@ def test_a_type_with_an_attribute_that_no_field_carries_is_refused():
 
     with pytest.raises(LookupError, match="has no field tpye"):
         mapping.attributes(Pair(Wrong, job_pb2.JobError))
-
-
-def _rpc(method: str) -> str:
-    return "".join(part.capitalize() for part in method.split("_"))
 
 
 def computed(pair: Pair) -> list[str]:
