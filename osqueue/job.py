@@ -223,6 +223,8 @@ class JobFilter:
     created_before: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     error_type: str = ""
+    finished_from: int = 0
+    finished_before: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -247,3 +249,7 @@ class FilterOptions(TypedDict, total=False):
     """All of these labels, with exactly these values."""
     error_type: str
     """The last error has exactly this type."""
+    finished_from: datetime | int
+    """Finished at this time or after it. Without statuses: all finished jobs."""
+    finished_before: datetime | int
+    """Finished before this time. Without statuses: all finished jobs."""

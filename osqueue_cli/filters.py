@@ -29,6 +29,8 @@ _OPTIONS = (
     ),
     click.option("--since", "created_from", type=PAST, default=0, help="Submitted since: 1h, 2025-01-31T09:00."),
     click.option("--before", "created_before", type=PAST, default=0, help="Submitted before."),
+    click.option("--ended-since", "finished_from", type=PAST, default=0, help="Finished since: 1h, 2025-01-31T09:00."),
+    click.option("--ended-before", "finished_before", type=PAST, default=0, help="Finished before."),
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from osqueue_service.rpc.fields import (
 )
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.model import Status
-from osqueue_service.state.queries.filters import LIVE, Filter
+from osqueue_service.state.queries.filters import FINISHED, LIVE, Filter
 from osqueue_stubs.osqueue.v1 import job_pb2
 
 _MOMENTS = [field.name for field in job_pb2.JobFilter.DESCRIPTOR.fields if field.cpp_type == field.CPPTYPE_INT64]
@@ -31,6 +31,8 @@ def read_filter(
     allowed: tuple[Status, ...] = tuple(Status),
 ) -> Filter:
     """The filter of a request. `allowed`: the statuses that make sense for it, `default` when it names none."""
+    if filter.finished_from or filter.finished_before:
+        default = tuple(status for status in FINISHED if status in allowed) or default
     statuses = []
     check_count(len(filter.statuses), "filter.statuses", len(Status), "one of each", wrong)
     for position, name in enumerate(filter.statuses[: len(Status)]):

@@ -23,6 +23,8 @@ class Filter(Struct, frozen=True):
     created_before: int = 0
     labels: dict[str, str] | None = None
     error_type: str = ""
+    finished_from: int = 0
+    finished_before: int = 0
 
     def candidates(self, state: State, after: int) -> Iterator[Job]:
         """The jobs in these statuses submitted after the job with this number, oldest first."""
@@ -36,6 +38,10 @@ class Filter(Struct, frozen=True):
         if self.created_from and job.created_at < self.created_from:
             return False
         if self.created_before and job.created_at >= self.created_before:
+            return False
+        if self.finished_from and job.finished_at < self.finished_from:
+            return False
+        if self.finished_before and not 0 < job.finished_at < self.finished_before:
             return False
         if self.worker_id and _worker(job) != self.worker_id:
             return False

@@ -724,6 +724,8 @@ class JobFilter(_message.Message):
     CREATED_BEFORE_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     ERROR_TYPE_FIELD_NUMBER: _builtins.int
+    FINISHED_FROM_FIELD_NUMBER: _builtins.int
+    FINISHED_BEFORE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Leased by this worker, or last leased by it."""
     created_from: _builtins.int
@@ -732,6 +734,10 @@ class JobFilter(_message.Message):
     """Submitted before this time. 0: no bound."""
     error_type: _builtins.str
     """The last error has exactly this type."""
+    finished_from: _builtins.int
+    """Finished at or after this time: only finished jobs match, which an empty `statuses` then means. 0: no bound."""
+    finished_before: _builtins.int
+    """Finished before this time: only finished jobs match, which an empty `statuses` then means. 0: no bound."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these statuses. Empty: live jobs ("unclaimed", "scheduled", "in_progress"). At most 6."""
@@ -754,10 +760,12 @@ class JobFilter(_message.Message):
         created_before: _builtins.int = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         error_type: _builtins.str = ...,
+        finished_from: _builtins.int = ...,
+        finished_before: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "metadata", b"metadata", "statuses", b"statuses", "types", b"types", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "statuses", b"statuses", "types", b"types", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

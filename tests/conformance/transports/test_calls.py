@@ -210,6 +210,24 @@ async def test_lists_are_filtered_and_walked(client):
     assert [job.value() for job in dead] == [0]
 
 
+async def test_lists_are_filtered_by_the_time_of_the_end(client):
+    await client.submit_jobs([new_job("t", n) for n in range(3)])
+    for _ in range(2):
+        await client.complete_job(await client.claim_job("w1"))
+    first, second = [job async for job in client.list_jobs(statuses=["completed"])]
+    since = [job.id async for job in client.list_jobs(finished_from=second.finished_at)]
+    assert since == [job.id for job in (first, second) if job.finished_at >= second.finished_at]
+    before = [job.id async for job in client.list_jobs(finished_before=second.finished_at)]
+    assert before == [job.id for job in (first, second) if job.finished_at < second.finished_at]
+    until = second.finished_at + 1
+    assert [job.value() async for job in client.list_jobs(finished_before=until)] == [0, 1]
+    live = [job async for job in client.list_jobs(finished_before=until, statuses=["unclaimed"])]
+    assert live == []
+    removed = await client.admin.purge(matching=JobFilter(finished_before=until), dry_run=True)
+    assert removed.by_status == {"completed": 2}
+    assert not (await client.cancel_jobs(matching=JobFilter(finished_from=1), dry_run=True)).changed
+
+
 async def test_views_show_more_or_less(client):
     await client.submit_job("t", {"n": 1})
     await client.fail_job(await claimed(client), "no")
