@@ -272,6 +272,26 @@ class Stats:
 
 
 @dataclass(slots=True)
+class Info:
+    """The broker that answered: its release, every request's fields that it understands, whether it leads, and the
+    leader's address (host:port) as far as it knows."""
+
+    release: str
+    fields: list[str] = field(default_factory=list)
+    leads: bool = False
+    leader_address: str = ""
+
+    def understands(self, name: str) -> bool:
+        """Whether it knows a field of a request, such as "JobFilter.finished_from"."""
+        return name in self.fields
+
+
+@dataclass(slots=True)
+class InfoRequest(Question[Info]):
+    """Which broker this is."""
+
+
+@dataclass(slots=True)
 class WatchRequest:
     """What to watch; with `after`, go on where an earlier watch ended."""
 

@@ -197,13 +197,14 @@ async def check_broker(connection: Connection) -> list[Check]:
 
     try:
         async with connection.client(max_retries=0) as client:
+            info = await client.get_info()
             stats = await client.get_stats()
             address = client.state().address
     except OsqueueError as error:
         fix = "start one with `osqueue serve`, or name it with --broker or BROKER_URL"
         return [Check("broker", Verdict.WARNING, error.message, fix)]
     counts, lag_ms = stats.counts, stats.commit_lag_ms
-    found = f"{address} leads, {counts.total:,} live jobs, {counts.dead:,} dead"
+    found = f"{address} leads with release {info.release}, {counts.total:,} live jobs, {counts.dead:,} dead"
     if lag_ms > 1_000:
         fix = "the store is slow or throttled: look at `osqueue stats --storage`"
         return [Check("broker", Verdict.WARNING, f"{found}; commits lag by {output.duration(lag_ms)}", fix)]

@@ -78,6 +78,8 @@ PAIRS = (
             "truncated": "next_page_token is set",
         },
     ),
+    Pair(messages.InfoRequest, queue_pb2.GetInfoRequest),
+    Pair(messages.Info, queue_pb2.GetInfoResponse),
     Pair(messages.Explanation, queue_pb2.ExplainJobResponse),
     Pair(messages.WatchRequest, queue_pb2.WatchJobsRequest),
     Pair(messages.WatchFrame, queue_pb2.WatchJobsResponse),

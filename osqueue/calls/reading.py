@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar, Unpack
 from osqueue.calls.base import Calls, names_of
 from osqueue.errors import OsqueueError
 from osqueue.job import FilterOptions, Job, Position
-from osqueue.messages import Explanation, JobEvent, JobView, ListRequest, Resync, Stats, WatchRequest
+from osqueue.messages import Explanation, Info, InfoRequest, JobEvent, JobView, ListRequest, Resync, Stats, WatchRequest
 from osqueue.registry import JobType
 from osqueue.session import Session
 from osqueue.submission import job_filter, text
@@ -90,6 +90,12 @@ class ReadCalls(Calls):
         return await read(
             session, lambda: session.transport.get_stats(linearizable=linearizable, timeout_ms=timeout_ms)
         )
+
+    async def get_info(self) -> Info:
+        """Which broker answers: its release, the fields that it understands, whether it leads. A standby may answer."""
+        session = self._open()
+        timeout_ms = self.options.timeout_ms
+        return await session.run(lambda: session.transport.ask(InfoRequest(), timeout_ms=timeout_ms))
 
     async def explain_job(self, job_id: str) -> Explanation:
         """Why a job is not running."""

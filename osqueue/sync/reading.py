@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from osqueue.background import BackgroundCalls
 from osqueue.job import FilterOptions, Job, Position
-from osqueue.messages import Explanation, JobEvent, JobView, Resync, Stats
+from osqueue.messages import Explanation, Info, JobEvent, JobView, Resync, Stats
 from osqueue.registry import JobType
 
 
@@ -35,6 +35,10 @@ class SyncReadCalls(BackgroundCalls):
     def get_stats(self, *, linearizable: bool = False) -> Stats:
         """How many jobs there are, how old the oldest ready one is, how fast they flow."""
         return self._loop.run(self._client.get_stats(linearizable=linearizable))
+
+    def get_info(self) -> Info:
+        """Which broker answers: its release, the fields that it understands, whether it leads. A standby may answer."""
+        return self._loop.run(self._client.get_info())
 
     def explain_job(self, job_id: str) -> Explanation:
         """Why a job is not running."""

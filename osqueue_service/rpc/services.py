@@ -19,6 +19,7 @@ from osqueue_service.rpc.queue_service.completions import Completions
 from osqueue_service.rpc.queue_service.explanations import Explanations
 from osqueue_service.rpc.queue_service.failures import Failures
 from osqueue_service.rpc.queue_service.heartbeats import Heartbeats
+from osqueue_service.rpc.queue_service.info import Info
 from osqueue_service.rpc.queue_service.jobs import Jobs
 from osqueue_service.rpc.queue_service.releases import Releases
 from osqueue_service.rpc.queue_service.retries import Retries
@@ -54,6 +55,7 @@ def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock
             Retries(broker, types),
             Explanations(broker),
             Stats(broker),
+            Info(broker),
         ),
     )
     handlers.add(

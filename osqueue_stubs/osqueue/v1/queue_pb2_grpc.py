@@ -135,6 +135,11 @@ class QueueServiceStub:
                 request_serializer=osqueue_dot_v1_dot_queue__pb2.GetStatsRequest.SerializeToString,
                 response_deserializer=osqueue_dot_v1_dot_queue__pb2.GetStatsResponse.FromString,
                 _registered_method=True)
+        self.GetInfo = channel.unary_unary(
+                '/osqueue.v1.QueueService/GetInfo',
+                request_serializer=osqueue_dot_v1_dot_queue__pb2.GetInfoRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_queue__pb2.GetInfoResponse.FromString,
+                _registered_method=True)
 
 
 class QueueServiceServicer:
@@ -312,6 +317,14 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetInfo(self, request, context):
+        """Which broker this is: its release, what it understands, whether it leads. A standby answers, too, of itself.
+        Errors: none beyond the common ones, and never NOT_LEADER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -414,6 +427,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.GetStats,
                     request_deserializer=osqueue_dot_v1_dot_queue__pb2.GetStatsRequest.FromString,
                     response_serializer=osqueue_dot_v1_dot_queue__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'GetInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInfo,
+                    request_deserializer=osqueue_dot_v1_dot_queue__pb2.GetInfoRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_queue__pb2.GetInfoResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -957,6 +975,33 @@ class QueueService:
             '/osqueue.v1.QueueService/GetStats',
             osqueue_dot_v1_dot_queue__pb2.GetStatsRequest.SerializeToString,
             osqueue_dot_v1_dot_queue__pb2.GetStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.QueueService/GetInfo',
+            osqueue_dot_v1_dot_queue__pb2.GetInfoRequest.SerializeToString,
+            osqueue_dot_v1_dot_queue__pb2.GetInfoResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -120,6 +120,10 @@ class QueueServiceStub:
     durable commit.
     Errors: STORAGE_UNAVAILABLE (only when linearizable).
     """
+    GetInfo: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetInfoRequest, _queue_pb2.GetInfoResponse]
+    """Which broker this is: its release, what it understands, whether it leads. A standby answers, too, of itself.
+    Errors: none beyond the common ones, and never NOT_LEADER.
+    """
 
 class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     """The queue."""
@@ -333,6 +337,16 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         """How many jobs there are, how old the oldest ready one is, how fast they flow. Answers at once, as of the last
         durable commit.
         Errors: STORAGE_UNAVAILABLE (only when linearizable).
+        """
+
+    @_abc_1.abstractmethod
+    def GetInfo(
+        self,
+        request: _queue_pb2.GetInfoRequest,
+        context: _aio.ServicerContext[_queue_pb2.GetInfoRequest, _abc.Awaitable[_queue_pb2.GetInfoResponse]],
+    ) -> _abc.Awaitable[_queue_pb2.GetInfoResponse]:
+        """Which broker this is: its release, what it understands, whether it leads. A standby answers, too, of itself.
+        Errors: none beyond the common ones, and never NOT_LEADER.
         """
 
 def add_QueueServiceServicer_to_server(servicer: QueueServiceServicer, server: _aio.Server) -> None: ...

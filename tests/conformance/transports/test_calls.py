@@ -1,6 +1,7 @@
 """One table of cases for every transport: what they answer is alike, to the byte."""
 
 import asyncio
+from importlib import metadata
 
 import pytest
 
@@ -248,6 +249,13 @@ async def test_statistics(client):
     assert (counts.completed_total, counts.submitted_total, counts.completed) == (1, 3, 1)
     assert {one.type: one.counts.total for one in stats.types}["b"] == 2
     assert stats.position is not None
+
+
+async def test_a_broker_says_what_it_is(client, site):
+    info = await client.get_info()
+    assert (info.release, info.leads, info.leader_address) == (metadata.version("osqueue"), True, site.broker)
+    assert info.understands("JobFilter.finished_from") and info.understands("RetryPolicy.jitter")
+    assert not info.understands("JobFilter.finished") and not info.understands("JobInfo.id")
 
 
 async def test_waiting_ends_when_the_time_is_over(client):
