@@ -23,7 +23,6 @@ from osqueue_service.clock import SystemClock
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.ids import SystemIds
 from osqueue_service.leadership import Heartbeat
-from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.log import LogCounters, Reader, Reading, Root, Settler
 from osqueue_service.state.model import Status
 from osqueue_service.storage.s3 import S3Store
@@ -137,7 +136,7 @@ class _World:
 
     async def lost(self) -> tuple[int, int]:
         """Acknowledged jobs that the bucket does not hold, and acknowledged completions that it does not know."""
-        rebuild = Rebuild(DEFAULT_LIMITS)
+        rebuild = Rebuild()
         reading = await self.reader.read(rebuild)
         assert isinstance(reading, Reading)
         state = rebuild.state

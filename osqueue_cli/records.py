@@ -24,7 +24,7 @@ def object_json(key: str, size: int, decoded: Decoded) -> dict[str, Any]:
         "previousHash": entry.previous_hash.hex(),
     }
     if isinstance(entry, Segment):
-        commit = decode_commit(entry.records)
+        commit = decode_commit(entry.records, entry.format)
         shaped |= {
             "settled": entry.settled,
             "at": commit.at_ms,

@@ -12,6 +12,8 @@ that store's module, and `OsqueueError`s become gRPC statuses inside `rpc/`.
 from copy import copy
 from typing import ClassVar, NamedTuple, TypeVar
 
+from osqueue_service.release import RELEASE
+
 
 class Violation(NamedTuple):
     """One field of a request that is wrong, and what it must be instead."""
@@ -214,3 +216,20 @@ class CorruptObject(Exception):
         super().__init__(f"{key}: {problem}")
         self.key = key
         self.problem = problem
+
+
+class WrittenByNewer(Exception):
+    """What is stored holds something that this release does not know. Nothing is damaged.
+
+    `key` names the object, `what` the format or the feature, `release` the release that wrote it, where that is known.
+    """
+
+    def __init__(self, key: str, what: str, *, release: str = "") -> None:
+        later = f"osqueue {release}" if release else "a later release of osqueue"
+        super().__init__(
+            f"{key}: it was written by {later} and {what}, which osqueue {RELEASE} does not know: start "
+            f"{later if release else 'that release'} again; nothing is damaged, and nothing was changed"
+        )
+        self.key = key
+        self.what = what
+        self.release = release

@@ -55,7 +55,7 @@ class Core:
         self.now_ms = now_ms
         self.forget = True
         """As in the engine: while a snapshot is being read, sweeps forget no keys."""
-        self.state = State(history_limit=limits.history_attempts)
+        self.state = State()
         self.log: list[bytes] = []
         self._tokens = itertools.count(1)
         founded = Founded(SALT)
@@ -142,7 +142,7 @@ class Core:
 
     def rebuilt(self, after: int = 0, parts: Sequence[bytes] = ()) -> State:
         """What a recovery makes of an image and the commits after the first `after`."""
-        state = State(history_limit=self.limits.history_attempts)
+        state = State()
         image.load(state, parts)
         for body in self.log[after:]:
             replay(state, body)

@@ -16,7 +16,6 @@ from osqueue_cli.shapes import bytes_members
 from osqueue_cli.storage import look
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.errors import CorruptObject
-from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.log import Root, SeedQueue, Settler
 from osqueue_service.log.paths import ROOT, parse_checkpoint_key, parse_segment_key, segment_key
 from osqueue_service.log.reader import Reader, Reading
@@ -123,7 +122,7 @@ async def _read(settler: Settler, rebuild: Rebuild) -> Reading:
 
 
 async def _summary(settler: Settler) -> dict[str, Any]:
-    rebuild = Rebuild(DEFAULT_LIMITS)
+    rebuild = Rebuild()
     reading = await _read(settler, rebuild)
     root, state = reading.root, rebuild.state
     return {
@@ -166,7 +165,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
 
 
 async def _print_jobs(settler: Settler, salvage: bool) -> None:
-    rebuild = Rebuild(DEFAULT_LIMITS)
+    rebuild = Rebuild()
     damage: CorruptObject | None = None
     try:
         await _read(settler, rebuild)

@@ -12,7 +12,6 @@ from osqueue_cli.failing import Failure
 from osqueue_cli.settings import settings_options, storage_flags
 from osqueue_cli.storage import look
 from osqueue_service.engine.rebuild import Rebuild
-from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.log import Settler
 from osqueue_service.log.verification import Report
 from osqueue_service.log.verification import verify as verify_log
@@ -48,7 +47,7 @@ def verify(as_json: bool, overrides: Mapping[str, str]) -> None:
 
 
 async def _verify(settler: Settler) -> tuple[Report, State, str]:
-    rebuild = Rebuild(DEFAULT_LIMITS)
+    rebuild = Rebuild()
     return await verify_log(settler, rebuild), rebuild.state, settler.store.description
 
 

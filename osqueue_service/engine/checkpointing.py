@@ -9,19 +9,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 
-import msgspec
-
 from osqueue_service.clock import Clock
 from osqueue_service.engine.term import Term
 from osqueue_service.errors import NotLeader
+from osqueue_service.log.root import CONTENT_FORMAT
 from osqueue_service.state.image import Snapshot
-from osqueue_service.state.seed_shape import seed_jobs
 from osqueue_service.state.state import State
 
 log = logging.getLogger(__name__)
-
-# Above this many live jobs the root does not show them: the state is far too large to lie in it.
-_SHOWN_JOBS_MAX = 1_000
 
 TAIL_COMMITS_MAX = 8_192
 """Commits behind the last checkpoint at which another is written however little they changed: a recovery reads each."""
@@ -81,8 +76,9 @@ class Checkpointer:
 
     def _is_due(self) -> bool:
         checkpoint = self._term.root.checkpoint
-        if checkpoint.form == "seed":
-            # The jobs of an adopted queue lie in the root until there is a checkpoint of our own.
+        if checkpoint.form == "seed" or checkpoint.format != CONTENT_FORMAT:
+            # The jobs of an adopted queue lie in the root until there is a checkpoint of our own; and what an earlier
+            # format left is read only once.
             return True
         if not self._term.checkpoint_due():
             return False
@@ -97,14 +93,12 @@ class Checkpointer:
     async def _write(self) -> None:
         # No await between these lines: the snapshot is of exactly this commit.
         sequence = self._term.appender.next_sequence - 1
-        shown = seed_jobs(self._state) if self._state.live <= _SHOWN_JOBS_MAX else []
         changes_before, self._changes_before = self._changes_before, changes_of(self._state)
         snapshot = Snapshot(self._state)
         try:
             await self._term.publish_checkpoint(
                 sequence,
                 self._slices(snapshot),
-                [msgspec.Raw(job) for job in shown] or None,
                 self._state.counters.completed,
             )
             self.written += 1

@@ -3,9 +3,14 @@
 import msgspec
 from msgspec import Struct
 
+from osqueue_service.state import legacy
 from osqueue_service.state.apply import apply
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
+from osqueue_service.state.stored import decode
+
+FORMAT = 2
+"""Of the records; the header of each segment names it."""
 
 
 class Commit(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -15,27 +20,31 @@ class Commit(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fiel
     records: list[AnyRecord]
 
 
-class Unreadable(ValueError):
-    """The bytes are not what this version writes or reads."""
-
-
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Commit)
+_record_decoder = msgspec.msgpack.Decoder(AnyRecord)
 
 
 def encode_commit(at_ms: int, records: list[AnyRecord]) -> bytes:
     return _encoder.encode(Commit(at_ms, records))
 
 
-def decode_commit(body: bytes) -> Commit:
-    try:
-        return _decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise Unreadable(f"the records cannot be read, perhaps a later release wrote them: {error}") from error
+def decode_commit(body: bytes, format: int = FORMAT) -> Commit:
+    """The commit in `body`, for those who look. Raises `stored.Unreadable`, or `stored.Newer` for what a later release
+    wrote. What a commit of the first format forgets is not in it, and is shown as nothing."""
+    if format == legacy.FORMAT:
+        at_ms, makers = legacy.commit_parts(body)
+        return Commit(at_ms, [decode(_record_decoder, make(State())) for make in makers])
+    return decode(_decoder, body)
 
 
-def replay(state: State, body: bytes) -> None:
+def replay(state: State, body: bytes, format: int = FORMAT) -> None:
     """Apply one commit to the state."""
+    if format == legacy.FORMAT:
+        at_ms, makers = legacy.commit_parts(body)
+        for make in makers:
+            apply(state, decode(_record_decoder, make(state)), at_ms)
+        return
     commit = decode_commit(body)
     for record in commit.records:
         apply(state, record, commit.at_ms)

@@ -36,7 +36,7 @@ from osqueue_service.errors import NotLeader, OsqueueError, anew
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Command, Granted, Release
-from osqueue_service.state.records import Founded
+from osqueue_service.state.records import Founded, IdsRenewed
 from osqueue_service.state.settling import holder
 from osqueue_service.state.state import State
 
@@ -109,12 +109,14 @@ class Engine:
     # --- the life of an engine ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to commit. A queue that never had a commit is founded."""
-        if not self._state.salt:
+        """Begin to commit. A queue that never had a commit is founded; one that was adopted, or left by the first
+        format, gives ids of today's form to the jobs that come."""
+        state = self._state
+        if not state.ids.since:
             now_ms = self._time.now_ms()
-            founded = Founded(self._ids.salt())
-            batch = Batch(now_ms, [founded])
-            self._followers.apply(founded, int(self._clock.monotonic_ms()), batch)
+            first = IdsRenewed(state.next_number) if state.salt else Founded(self._ids.salt())
+            batch = Batch(now_ms, [first])
+            self._followers.apply(first, int(self._clock.monotonic_ms()), batch)
             self._put(batch)
         self._checkpointer.consider()
         self._ask_due()

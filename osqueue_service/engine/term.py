@@ -1,7 +1,7 @@
 """What the engine needs of one broker's time as leader."""
 
 import asyncio
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable
 from typing import Protocol
 
 from osqueue_service.log import Root
@@ -69,9 +69,7 @@ class Term(Protocol):
         """Whether the log since the last checkpoint outweighs the state."""
         ...
 
-    async def publish_checkpoint(
-        self, sequence: int, image: AsyncIterable[bytes], seed_jobs: Sequence[object] | None, completed_total: int
-    ) -> None:
+    async def publish_checkpoint(self, sequence: int, image: AsyncIterable[bytes], completed_total: int) -> None:
         """Make the state after `sequence`, the last commit appended when this is called, the recovery point."""
         ...
 

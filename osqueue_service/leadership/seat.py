@@ -1,6 +1,7 @@
 """The leader's seat: the root as this incarnation holds it."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from osqueue_service.errors import CorruptObject, Deposed, StoreRefused, StoreUn
 from osqueue_service.log import Root, SeedQueue, Settler, decode_root
 from osqueue_service.log.paths import ROOT
 from osqueue_service.storage.store import StoredObject
+
+SENT_MAX = 1_024
+"""Bodies of the root that a leader knows to be its own: those sent last. A read takes no longer than so many swaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,10 @@ class Seat:
     """The root since this incarnation took it.
 
     Every write is a swap on the version last read as mine, one at a time. A swap that is
-    refused or unanswered is settled by reading: epoch and incarnation mine, and what is
-    there is adopted; anything else is `Deposed`.
+    refused or unanswered is settled by reading: bytes that this incarnation has sent, and what is
+    there is adopted; another's epoch or incarnation is `Deposed`. Our own names on bytes that we never
+    sent prove nothing, because whoever reads and writes the object carries them along: that is another
+    program at work, and ends the term.
     """
 
     def __init__(self, settler: Settler, heartbeat: Heartbeat, root: Root, version: str, sent_ms: float) -> None:
@@ -55,6 +61,8 @@ class Seat:
         self._heartbeat = heartbeat
         self._version = version
         self._swapping = asyncio.Lock()
+        self._sent: dict[bytes, None] = {}
+        self._note_sent(root.encode())
 
     async def swap(self, change: Callable[[Root], Root]) -> None:
         """Write `change` of the root as it is, with a fresh nonce, until the root is known to hold it."""
@@ -67,8 +75,10 @@ class Seat:
                     change(self.root), nonce=settler.ids.nonce(), broker_heartbeat=settler.clock.wall_ms()
                 )
                 sent_ms = sent_at[root.nonce] = settler.clock.monotonic_ms()
+                body = root.encode()
+                self._note_sent(body)
                 try:
-                    version = await settler.store.put_if_version(ROOT, root.encode(), self._version)
+                    version = await settler.store.put_if_version(ROOT, body, self._version)
                 except StoreUnavailable as refusal:
                     del sent_at[root.nonce]
                     settler.counters.unavailable += 1
@@ -118,4 +128,19 @@ class Seat:
             )
         if not root.is_of(self.root.epoch, self.root.incarnation):
             raise Deposed(f"epoch {root.epoch} holds the root", epoch=root.epoch, leader=root.leader)
+        if _digest(found.body) not in self._sent:
+            raise CorruptObject(
+                ROOT,
+                "it was written over by another program, or set back to an earlier version, while this broker led: "
+                "stop that program, restore the newest version, and run `osqueue verify`",
+            )
         return root, found.version
+
+    def _note_sent(self, body: bytes) -> None:
+        self._sent[_digest(body)] = None
+        if len(self._sent) > SENT_MAX:
+            del self._sent[next(iter(self._sent))]
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()

@@ -11,19 +11,21 @@ from osqueue_service.leadership.renewal import Renewal
 from osqueue_service.leadership.seat import Heartbeat, Seat
 from osqueue_service.leadership.watch import Vacancy
 from osqueue_service.log import (
-    GENESIS,
     CheckpointRef,
     Fence,
     Position,
     Replay,
     Replayer,
     Root,
+    SeedQueue,
     Settler,
     apply_segment,
     decode_root,
     load_state,
 )
 from osqueue_service.log.paths import ROOT
+from osqueue_service.log.root import GENESIS_CHECKPOINT, ROOT_FORMAT
+from osqueue_service.release import RELEASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Takeover:
 
     async def run(self, vacancy: Vacancy) -> Victory:
         """Take the root, rebuild the state, fence the log. Raises `Deposed` when another was faster."""
+        if isinstance(vacancy.root, SeedQueue):
+            self._try_adoption(vacancy.root)
         seat = await self._take_root(vacancy)
         renewal = Renewal(self._settler, self._heartbeat, seat)
         rebuilding = asyncio.get_running_loop().create_task(self._rebuild(seat))
@@ -95,6 +99,11 @@ class Takeover:
             rebuilding.cancel()
             renewal.stop()
             raise
+
+    def _try_adoption(self, seed: SeedQueue) -> None:
+        """A queue that cannot be adopted is refused while its file is still what its own broker left."""
+        self._replayer.begin()
+        self._replayer.load_seed([bytes(job) for job in seed.jobs], seed.completed_total)
 
     async def _take_root(self, vacancy: Vacancy) -> Seat:
         """Swap the root from the version seen to the next epoch: the same bytes until it is mine or has moved."""
@@ -119,9 +128,9 @@ class Takeover:
                 return Seat(settler, self._heartbeat, wanted, version, sent_ms)
             found = await settler.read(ROOT)
             if found is not None and found.version != vacancy.version:
+                if found.body == body:
+                    return Seat(settler, self._heartbeat, wanted, found.version, sent_ms)
                 root = decode_root(found.body)
-                if isinstance(root, Root) and root.is_of(wanted.epoch, wanted.incarnation):
-                    return Seat(settler, self._heartbeat, root, found.version, sent_ms)
                 epoch = root.epoch if isinstance(root, Root) else 0
                 raise Deposed(f"epoch {epoch} took the root first", epoch=epoch, leader=root.leader)
             # Unchanged is not refused: our swap may yet land, so only a moved version ends this.
@@ -133,6 +142,8 @@ class Takeover:
         if isinstance(before, Root):
             return msgspec.structs.replace(
                 before,
+                format=ROOT_FORMAT,
+                release=RELEASE,
                 nonce=ids.nonce(),
                 epoch=before.epoch + 1,
                 incarnation=self._incarnation,
@@ -147,13 +158,8 @@ class Takeover:
             broker=self._addresses.broker,
             grpc_address=self._addresses.grpc,
             broker_heartbeat=clock.wall_ms(),
-            checkpoint=CheckpointRef(
-                sequence=GENESIS.sequence,
-                epoch=GENESIS.lane,
-                hash=GENESIS.hash.hex(),
-                form="empty" if before is None else "seed",
-            ),
-            jobs=[] if before is None else before.jobs,
+            checkpoint=msgspec.structs.replace(GENESIS_CHECKPOINT, form="empty" if before is None else "seed"),
+            adopted=None if before is None else before.jobs,
             completed_total=0 if before is None else before.completed_total,
         )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 
 import msgspec
 
@@ -133,16 +133,12 @@ class Term:
         weight = self.log_bytes + segments * SEGMENT_WEIGHT_BYTES
         return weight >= max(self._seat.root.checkpoint.size, CHECKPOINT_FLOOR_BYTES) or segments >= TAIL_SEGMENTS_MAX
 
-    async def publish_checkpoint(
-        self, sequence: int, image: Image, seed_jobs: Sequence[object] | None, completed_total: int
-    ) -> None:
+    async def publish_checkpoint(self, sequence: int, image: Image, completed_total: int) -> None:
         """Write the state after `sequence` as a checkpoint, have the root vouch for it, and clean up in the background.
 
         Call this in the same step of the event loop in which the snapshot behind `image` was
         taken: `sequence` is that of the last segment appended by then. The image is read and
-        written while commits go on; the root changes once that segment is released. `seed_jobs`
-        are the live jobs in the seed's shape, shown in the root if the checkpoint is small
-        enough to lie there; pass None for a queue that is not small. Returns once the root is
+        written while commits go on; the root changes once that segment is released. Returns once the root is
         known to vouch for the checkpoint; raises `NotLeader` if the term ends first. Any other error says that this
         checkpoint failed and the term goes on: try again with a later one.
         """
@@ -155,7 +151,7 @@ class Term:
         try:
             async with self._publishing:
                 superseded = self._seat.root.checkpoint
-                await self._publish(position, image, seed_jobs, completed_total)
+                await self._publish(position, image, completed_total)
         except (Deposed, CorruptObject, StoreFailed, NotLeader) as reason:
             self.end(reason)
             raise self._not_leader() from reason
@@ -190,12 +186,8 @@ class Term:
         if self._cleaning is not None and self._cleaning is not asyncio.current_task():
             self._cleaning.cancel()
 
-    async def _publish(
-        self, position: Position, image: Image, seed_jobs: Sequence[object] | None, completed_total: int
-    ) -> None:
-        jobs = [msgspec.Raw(msgspec.json.encode(job)) for job in seed_jobs or ()]
-        room = INLINE_BYTES_MAX - sum(len(bytes(job)) + 1 for job in jobs)
-        written = await CheckpointWriter(self._settler, self.incarnation, position).write(image, room)
+    async def _publish(self, position: Position, image: Image, completed_total: int) -> None:
+        written = await CheckpointWriter(self._settler, self.incarnation, position).write(image, INLINE_BYTES_MAX)
 
         def vouch(root: Root) -> Root:
             if self.lost.done():
@@ -204,7 +196,7 @@ class Term:
                 root,
                 checkpoint=written.ref,
                 state=written.state,
-                jobs=jobs if written.state is not None else [],
+                adopted=None,
                 completed_total=completed_total,
             )
 

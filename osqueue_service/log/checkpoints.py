@@ -33,12 +33,12 @@ from typing import Literal
 
 import zstandard
 
-from osqueue_service.errors import CorruptObject
+from osqueue_service.errors import CorruptObject, WrittenByNewer
 from osqueue_service.log.paths import ROOT, checkpoint_key, parse_checkpoint_key
 from osqueue_service.log.position import Position
 from osqueue_service.log.read_ahead import ReadAhead, Window
-from osqueue_service.log.root import INLINE_BYTES_MAX, CheckpointRef, Root
-from osqueue_service.log.segment import COMPRESSION_LEVEL, unpack
+from osqueue_service.log.root import CONTENT_FORMAT, INLINE_BYTES_MAX, CheckpointRef, Root
+from osqueue_service.log.segment import COMPRESSION_LEVEL, WAY_OUT, unpack
 from osqueue_service.log.settle import Settler
 
 CHECKPOINT_FORMAT = 1
@@ -141,6 +141,7 @@ class CheckpointWriter:
             parts=self._parts,
             size=self._size,
             sha256=self._digest.hexdigest(),
+            format=CONTENT_FORMAT,
         )
 
 
@@ -170,6 +171,8 @@ def _load(key: str, chunk: bytes, load: Callable[[bytes], None]) -> None:
     except CorruptObject as corrupt:
         # Who reads the content knows what is wrong with it, but not in which object it lay.
         raise CorruptObject(key, corrupt.problem) from corrupt
+    except WrittenByNewer as newer:
+        raise WrittenByNewer(key, newer.what) from newer
 
 
 async def _read_parts(settler: Settler, ref: CheckpointRef) -> AsyncIterator[tuple[str, bytes]]:
@@ -213,14 +216,11 @@ def _open_part(key: str, body: bytes, ref: CheckpointRef) -> tuple[memoryview, i
     magic, version, zero_a, sequence, epoch, part, chunks, _, zero_b, link = _FIELDS.unpack(fields)
     if magic != _MAGIC:
         raise CorruptObject(key, "it is not part of a checkpoint: the magic number is missing")
-    if version != CHECKPOINT_FORMAT:
-        raise CorruptObject(
-            key,
-            f"it has format {version}, and this broker reads format {CHECKPOINT_FORMAT}: use a broker of that release",
-        )
     content = memoryview(body)[_HEADER_BYTES:]
     if zlib.crc32(fields, zlib.crc32(content)) != _CRC.unpack_from(body, _FIELDS.size)[0]:
-        raise CorruptObject(key, "its checksum does not match its content")
+        raise CorruptObject(key, f"its checksum does not match its content; {WAY_OUT}")
+    if version != CHECKPOINT_FORMAT:
+        raise WrittenByNewer(key, f"has format {version}")
     path = parse_checkpoint_key(key)
     if path != (sequence, epoch, part) or zero_a != bytes(3) or zero_b:
         raise CorruptObject(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from osqueue_service.errors import CorruptObject, Deposed
+from osqueue_service.errors import CorruptObject, Deposed, WrittenByNewer
 from osqueue_service.log.appender import DEPTH_MAX
 from osqueue_service.log.checkpoints import read_checkpoint
 from osqueue_service.log.paths import lane_prefix, segment_key
@@ -22,17 +22,19 @@ async def load_state(settler: Settler, root: Root, replayer: Replayer) -> Positi
     checkpoint = root.checkpoint
     replayer.begin()
     if checkpoint.form == "seed":
-        replayer.load_seed([bytes(job) for job in root.jobs], root.completed_total)
+        replayer.load_seed([bytes(job) for job in root.adopted or ()], root.completed_total)
     await read_checkpoint(settler, root, replayer.load)
     return Position(checkpoint.epoch, checkpoint.sequence, bytes.fromhex(checkpoint.hash))
 
 
 def apply_segment(replayer: Replayer, segment: Segment) -> None:
-    """Hand a segment's records to the state; what it refuses is `CorruptObject` with the segment's key."""
+    """Hand a segment's records to the state; what it refuses is raised with the segment's key."""
     try:
-        replayer.apply(segment.sequence, segment.records)
+        replayer.apply(segment.sequence, segment.records, segment.format)
     except CorruptObject as corrupt:
         raise CorruptObject(segment.key, corrupt.problem) from corrupt
+    except WrittenByNewer as newer:
+        raise WrittenByNewer(segment.key, newer.what) from newer
 
 
 class Replay:

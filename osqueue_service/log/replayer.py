@@ -7,9 +7,9 @@ from typing import Protocol
 class Replayer(Protocol):
     """The other side of a recovery. Each call is short: renewals run between them.
 
-    Content that cannot be understood is refused with `CorruptObject`; the caller names the
-    object it lay in. What is built must depend on nothing but the calls. A recovery may be given up at any
-    point; the next one begins with `begin`.
+    Content that cannot be understood is refused with `CorruptObject`, what a later release wrote with
+    `WrittenByNewer`; the caller names the object it lay in. What is built must depend on nothing but
+    the calls. A recovery may be given up at any point; the next one begins with `begin`.
     """
 
     def begin(self) -> None:
@@ -24,6 +24,6 @@ class Replayer(Protocol):
         """Adopt a queue that the seed's own broker left: each job is the JSON text of one of its `jobs`."""
         ...
 
-    def apply(self, sequence: int, records: bytes) -> None:
-        """The records of the next segment, as they were given to `append`."""
+    def apply(self, sequence: int, records: bytes, format: int) -> None:
+        """The records of the next segment, as they were given to `append`, and the format that its header names."""
         ...

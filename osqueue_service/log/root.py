@@ -1,18 +1,30 @@
 """`queue.json`, the root: who leads, and which checkpoint is vouched for.
 
-It begins with the fields of the seed's own `queue.json`, so that clients of the seed
-find the leader, and people can read it. Every body carries a fresh nonce: on S3 a body
-written twice has one ETag, and a standby would take its leader for dead.
+It has the seed's own fields `broker`, `brokerHeartbeat` and `completedTotal`, so that clients of the seed
+find the leader, and people can read it; and no `jobs`, so that a broker of the seed cannot take it for a
+queue of its own. Every body carries a fresh nonce: on S3 a body written twice has one ETag, and a standby
+would take its leader for dead.
+
+Its last field is a seal, the SHA-256 of all bytes before: all that a recovery rests on hangs on this one
+object that changes. In every format from 2 on the seal is there, and the fields `format`, `release` and
+`needs` mean what they mean here, so that what a later release wrote is told from damage.
 """
 
+import hashlib
+import re
+from collections.abc import Set
 from typing import Literal
 
 import msgspec
 
-from osqueue_service.errors import CorruptObject
+from osqueue_service.errors import CorruptObject, WrittenByNewer
 from osqueue_service.log.paths import ROOT
+from osqueue_service.release import RELEASE
 
-ROOT_FORMAT = 1
+ROOT_FORMAT = 2
+CONTENT_FORMAT = 2
+"""Of the state in a checkpoint and of the records behind it."""
+_FORMAT_BEFORE = 1
 
 INLINE_BYTES_MAX = 256 * 1024
 """Largest checkpoint, in bytes of JSON, that lies in the root itself. Every renewal writes it again."""
@@ -23,12 +35,12 @@ class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `form` says where that state is:
     - "empty": nowhere, it is the state of a new queue;
-    - "seed": `jobs` and `completedTotal`, as the seed's broker left them;
+    - "seed": the root's `adopted` and `completedTotal`, as the seed's broker left them;
     - "inline": the root's `state`;
     - "objects": `parts` objects below `checkpoints/{sequence}-{epoch}/`.
 
     `size` and `sha256` are of the state's stored bytes, of all parts together. `hash`
-    is the chain hash of the object at (`epoch`, `sequence`).
+    is the chain hash of the object at (`epoch`, `sequence`). `format` is that of the state in it.
     """
 
     sequence: int
@@ -38,15 +50,22 @@ class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     parts: int = 0
     size: int = 0
     sha256: str = ""
+    format: int = _FORMAT_BEFORE
 
 
-GENESIS_CHECKPOINT = CheckpointRef(sequence=0, epoch=0, hash=bytes(32).hex(), form="empty")
+GENESIS_CHECKPOINT = CheckpointRef(sequence=0, epoch=0, hash=bytes(32).hex(), form="empty", format=CONTENT_FORMAT)
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """The body of `queue.json`. `broker` is None while nobody leads; addresses are what others dial."""
+    """The body of `queue.json`. `broker` is None while nobody leads; addresses are what others dial.
+
+    `needs` are the features that the stored data uses, sorted, and `release` is the one that wrote this. `uid`,
+    `member` and `fleet` are for queues with names, and written only with the feature that brings them.
+    """
 
     format: int = ROOT_FORMAT
+    release: str = RELEASE
+    needs: tuple[str, ...] = ()
     nonce: str
     epoch: int
     incarnation: str
@@ -57,11 +76,22 @@ class Root(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     checkpoint: CheckpointRef
     completed_total: int = 0
     state: bytes | None = None
-    jobs: list[msgspec.Raw] = msgspec.field(default_factory=list)
-    """In the seed's shape: a view of an inline checkpoint, and the state itself where `form` is "seed"."""
+    adopted: list[msgspec.Raw] | None = None
+    """The jobs of a seed's queue, as they stood in its file, where `form` is "seed"."""
+    uid: str | None = None
+    member: str | None = None
+    fleet: str | None = None
 
     def encode(self) -> bytes:
-        return msgspec.json.encode(self)
+        """The sealed body."""
+        sealed = msgspec.json.encode(self)[:-1]
+        return b"".join((sealed, _SEAL_BEGINS, hashlib.sha256(sealed).hexdigest().encode(), _SEAL_ENDS))
+
+    def require(self, understood: Set[str]) -> None:
+        """Raise `WrittenByNewer` if the queue needs a feature that is not among those understood."""
+        unknown = [name for name in self.needs if name not in understood]
+        if unknown:
+            raise WrittenByNewer(ROOT, f"uses {' and '.join(map(repr, unknown))}", release=self.release)
 
     def is_of(self, epoch: int, incarnation: str) -> bool:
         return self.epoch == epoch and self.incarnation == incarnation
@@ -85,23 +115,80 @@ class SeedQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return self.broker or ""
 
 
-class _Format(msgspec.Struct):
+class _RootBefore(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A root of the first format. The first leader of a later release writes it anew."""
+
+    format: int
+    nonce: str
+    epoch: int
+    incarnation: str
+    broker: str | None
+    grpc_address: str | None
+    broker_heartbeat: int
+    checkpoint: CheckpointRef
+    completed_total: int = 0
+    state: bytes | None = None
+    jobs: list[msgspec.Raw] = msgspec.field(default_factory=list)
+
+    def renewed(self) -> Root:
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "jobs"}
+        return Root(**fields, release="", adopted=self.jobs if self.checkpoint.form == "seed" else None)
+
+
+class _Head(msgspec.Struct):
+    """What every format has."""
+
     format: int | None = None
+    release: str = ""
+    needs: tuple[str, ...] = ()
+
+
+_SEAL_BEGINS = b',"seal":"'
+_SEAL_ENDS = b'"}'
+_SEAL = re.compile(rb',"seal":"([0-9a-f]{64})"}')
+_SEAL_BYTES = len(_SEAL_BEGINS) + 64 + len(_SEAL_ENDS)
+
+_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
+
+_WAY_OUT = (
+    "restore it from a copy or an earlier version of this object, and run `osqueue verify` before starting a broker"
+)
 
 
 def decode_root(body: bytes) -> Root | SeedQueue:
-    """What `queue.json` says; `CorruptObject` when it cannot be understood."""
+    """What `queue.json` says; `CorruptObject` when it is damaged, `WrittenByNewer` when a later release wrote it."""
+    seal = _SEAL.fullmatch(body, max(0, len(body) - _SEAL_BYTES))
+    if seal is None:
+        return _decode_unsealed(body)
+    content = body[: seal.start()]
+    if hashlib.sha256(content).hexdigest().encode() != seal[1]:
+        raise CorruptObject(ROOT, f"its seal does not match its content, so something in it was changed: {_WAY_OUT}")
+    content += b"}"
+    head = _Head()
     try:
-        version = msgspec.json.decode(body, type=_Format).format
+        head = msgspec.json.decode(content, type=_Head)
+        if head.format == ROOT_FORMAT:
+            return _checked(msgspec.json.decode(content, type=Root))
+    except _FAULTS as error:
+        # The seal says that some release wrote just this.
+        raise WrittenByNewer(ROOT, f"holds what cannot be read here ({error})", release=head.release) from None
+    needs = f" and uses {', '.join(map(repr, head.needs))}" if head.needs else ""
+    raise WrittenByNewer(ROOT, f"has format {head.format}{needs}", release=head.release)
+
+
+def _decode_unsealed(body: bytes) -> Root | SeedQueue:
+    """A root of the first format, or the seed's queue: neither has a seal."""
+    try:
+        version = msgspec.json.decode(body, type=_Head).format
         if version is None:
             return msgspec.json.decode(body, type=SeedQueue)
-        if version == ROOT_FORMAT:
-            return _checked(msgspec.json.decode(body, type=Root))
-    except msgspec.MsgspecError as error:
-        raise CorruptObject(ROOT, f"it is neither a root of this queue nor one of the seed's: {error}") from None
-    raise CorruptObject(
-        ROOT, f"it has format {version}, and this broker reads format {ROOT_FORMAT}: use a broker of that release"
-    )
+        if version == _FORMAT_BEFORE:
+            return _checked(msgspec.json.decode(body, type=_RootBefore).renewed())
+    except _FAULTS as error:
+        raise CorruptObject(
+            ROOT, f"it is neither a root of this queue nor one of the seed's: {error}; {_WAY_OUT}"
+        ) from None
+    raise CorruptObject(ROOT, f"the seal at its end is missing or damaged: {_WAY_OUT}")
 
 
 def _checked(root: Root) -> Root:
@@ -109,13 +196,17 @@ def _checked(root: Root) -> Root:
     checkpoint = root.checkpoint
     inline = checkpoint.form == "inline"
     if root.epoch < 1 or not 0 <= checkpoint.epoch <= root.epoch or checkpoint.sequence < 0:
-        raise CorruptObject(ROOT, "its epoch and its checkpoint contradict each other")
-    if inline != (root.state is not None) or (checkpoint.form == "objects") != (checkpoint.parts > 0):
-        raise CorruptObject(ROOT, f"its checkpoint is said to be {checkpoint.form}, and is not")
+        raise CorruptObject(ROOT, f"its epoch and its checkpoint contradict each other: {_WAY_OUT}")
+    if (
+        inline != (root.state is not None)
+        or (checkpoint.form == "objects") != (checkpoint.parts > 0)
+        or (checkpoint.form == "seed") != (root.adopted is not None)
+    ):
+        raise CorruptObject(ROOT, f"its checkpoint is said to be {checkpoint.form}, and is not: {_WAY_OUT}")
     try:
         length = len(bytes.fromhex(checkpoint.hash))
     except ValueError:
         length = 0
     if length != 32:
-        raise CorruptObject(ROOT, "the hash in its checkpoint is not 32 bytes of hex")
+        raise CorruptObject(ROOT, f"the hash in its checkpoint is not 32 bytes of hex: {_WAY_OUT}")
     return root

@@ -5,7 +5,7 @@ Both begin with the same header of 144 bytes, big-endian:
 
     offset  size  field
     0       4     magic "OSQL"
-    4       1     format, 1
+    4       1     format, 2; 1 in what the first format left, whose records differ
     5       1     kind: 1 segment, 2 fence
     6       1     compression of the body: 0 none, 1 zstd
     7       1     zero
@@ -23,7 +23,8 @@ Both begin with the same header of 144 bytes, big-endian:
     144     …     body
 
 The last header field is also the object's own hash, which the next slot names: the
-checksum and the links of the chain are one number.
+checksum and the links of the chain are one number. In every format the header has this size, and its first
+five bytes and its checksum lie where they do here, so that a later format is told from damage.
 """
 
 import hashlib
@@ -33,10 +34,11 @@ from typing import NamedTuple
 
 import zstandard
 
-from osqueue_service.errors import CorruptObject
+from osqueue_service.errors import CorruptObject, WrittenByNewer
 from osqueue_service.log.paths import EPOCH_MAX, SEQUENCE_MAX, parse_segment_key, segment_key
 
-SEGMENT_FORMAT = 1
+SEGMENT_FORMAT = 2
+FORMATS_READ = (1, 2)
 RECORDS_BYTES_MAX = 256 * 1024 * 1024
 """The largest uncompressed body of one segment. The engine's own batch limits lie far below."""
 
@@ -45,6 +47,9 @@ COMPRESS_FROM_BYTES = 1_024
 COMPRESSION_LEVEL = 1
 
 INCARNATION_LENGTH = 26
+
+WAY_OUT = "restore it from a copy or an earlier version of the object, and run `osqueue verify`"
+"""What an operator does about an object that is damaged."""
 
 _MAGIC = b"OSQL"
 _KIND_SEGMENT = 1
@@ -97,6 +102,8 @@ class Segment:
     settled: int
     count: int
     records: bytes
+    format: int = SEGMENT_FORMAT
+    """Of the records, as its header says."""
 
     @property
     def lane(self) -> int:
@@ -146,7 +153,8 @@ class Decoded:
 
 
 def decode(key: str, body: bytes) -> Decoded:
-    """The object that lies at `key`; `CorruptObject` for anything that was not written exactly so, and there."""
+    """The object that lies at `key`; `CorruptObject` for anything that was not written exactly so, and there, and
+    `WrittenByNewer` for a later format."""
     slot = parse_segment_key(key)
     if slot is None:
         raise ValueError(f"{key} is not a key of the log")
@@ -155,15 +163,12 @@ def decode(key: str, body: bytes) -> Decoded:
     header = _Header._make(_FIELDS.unpack_from(body))
     if header.magic != _MAGIC:
         raise CorruptObject(key, "it is not an object of this log: the magic number is missing")
-    if header.format != SEGMENT_FORMAT:
-        raise CorruptObject(
-            key,
-            f"it has format {header.format}, this broker reads format {SEGMENT_FORMAT}: use a broker of that release",
-        )
     checksum = body[_FIELDS.size : HEADER_BYTES]
     stored = body[HEADER_BYTES:]
     if _checksum(body[: _FIELDS.size], stored) != checksum:
-        raise CorruptObject(key, "its checksum does not match its content")
+        raise CorruptObject(key, f"its checksum does not match its content; {WAY_OUT}")
+    if header.format not in FORMATS_READ:
+        raise WrittenByNewer(key, f"has format {header.format}")
     # From here on the bytes are those of some writer; what follows rejects a writer with a bug, or a moved object.
     if (header.lane, header.sequence) != slot:
         raise CorruptObject(
@@ -187,7 +192,9 @@ def _entry(key: str, header: _Header, stored: bytes) -> Segment | Fence:
         if header.settled >= header.sequence or not header.records:
             raise CorruptObject(key, "it is a segment without records, or settled before it was written")
         records = _records(key, header.compression, header.raw_bytes, stored)
-        return Segment(header.epoch, header.sequence, incarnation, link, header.settled, header.records, records)
+        return Segment(
+            header.epoch, header.sequence, incarnation, link, header.settled, header.records, records, header.format
+        )
     raise CorruptObject(key, f"its header makes no sense: kind {header.kind}, epoch {header.epoch}")
 
 

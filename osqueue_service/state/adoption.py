@@ -11,30 +11,35 @@ from typing import Any
 import msgspec
 
 from osqueue_service.state.image import add_job
-from osqueue_service.state.model import Job, JobSpec, Lease, Status
+from osqueue_service.state.job_ids import JobIds
+from osqueue_service.state.model import Job, JobSpec, Lease, MoreOfSpec, Status
 from osqueue_service.state.state import State
+from osqueue_service.state.stored import FAULTS
+
+LEASE_MS = 30_000
+"""How long the leases of adopted jobs last: no limit of the broker that adopts them decides, or two would differ."""
 
 
 class NotAdoptable(ValueError):
     """The document does not hold a queue in the shape it claims; the message names the job and the field."""
 
 
-def adopt(state: State, jobs: Sequence[bytes], completed_total: int, lease_ms: int) -> None:
+def adopt(state: State, jobs: Sequence[bytes], completed_total: int) -> None:
     """Fill an empty state from the JSON text of each job. Jobs keep their ids, order, attempts and, while in
-    progress, their worker, whose lease begins anew with `lease_ms`."""
-    state.salt = blake2b(b"\0".join(jobs), digest_size=3).hexdigest()
+    progress, their worker, whose lease begins anew. `NotAdoptable` for anything that is not such jobs."""
+    state.ids = JobIds(blake2b(b"\0".join(jobs), digest_size=3).hexdigest())
     for position, text in enumerate(jobs):
         try:
             seed = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        except msgspec.MsgspecError as error:
+        except FAULTS as error:
             raise NotAdoptable(f"jobs[{position}]: {error}") from None
-        add_job(state, _job(state, seed, position, lease_ms))
+        add_job(state, _job(state, seed, position))
     state.counters.submitted = len(jobs) + completed_total
     state.counters.completed = completed_total
     state.counters.claimed = sum(job.claims for job in state.jobs.values())
 
 
-def _job(state: State, seed: Mapping[str, msgspec.Raw], position: int, lease_ms: int) -> Job:
+def _job(state: State, seed: Mapping[str, msgspec.Raw], position: int) -> Job:
     number = state.next_number
     state.next_number += 1
     where = f"jobs[{position}]"
@@ -45,7 +50,7 @@ def _job(state: State, seed: Mapping[str, msgspec.Raw], position: int, lease_ms:
         type=_field(seed, "type", str, where, ""),
         payload=bytes(seed.get("payload", b"null")),
         max_attempts=_field(seed, "maxAttempts", int, where, 0),
-        id=job_id,
+        more=MoreOfSpec(id=job_id),
     )
     created_at = _field(seed, "createdAt", int, where, 0)
     attempts = _field(seed, "attempts", int, where, 0)
@@ -57,7 +62,7 @@ def _job(state: State, seed: Mapping[str, msgspec.Raw], position: int, lease_ms:
     worker_id = _field(seed, "workerId", str, where, "")
     claims = max(attempts, 1)
     # Its worker knows no token: the worker id proves the lease until the job is claimed again.
-    lease = Lease(f"adopted-{number}", worker_id, claims, created_at, lease_ms)
+    lease = Lease(f"adopted-{number}", worker_id, claims, created_at, LEASE_MS)
     return Job(
         spec, number, created_at, number, Status.IN_PROGRESS, attempts=claims, claims=claims, lease=lease
     )  # fmt: skip
@@ -65,7 +70,10 @@ def _job(state: State, seed: Mapping[str, msgspec.Raw], position: int, lease_ms:
 
 def _field(seed: Mapping[str, msgspec.Raw], name: str, kind: type, where: str, default: Any = None) -> Any:
     text = seed.get(name)
-    value = default if text is None else msgspec.json.decode(text)
+    try:
+        value = default if text is None else msgspec.json.decode(text)
+    except FAULTS as error:
+        raise NotAdoptable(f"{where}.{name}: {error}") from None
     if kind is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, kind) or isinstance(value, bool):

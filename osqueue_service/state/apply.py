@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, assert_never
 
 from osqueue_service.state.fingerprint import of_job
+from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.model import (
     CANCELLED,
     COMPLETED,
@@ -43,12 +44,14 @@ from osqueue_service.state.records import (
     Evicted,
     Forgotten,
     Founded,
+    IdsRenewed,
     Paused,
     Promoted,
     Purged,
     Record,
     Resumed,
     Retried,
+    SteppedDown,
     Submitted,
 )
 from osqueue_service.state.state import State
@@ -66,7 +69,7 @@ def apply(state: State, record: AnyRecord, at_ms: int) -> None:
 
 def _founded(state: State, record: Founded, at_ms: int) -> None:
     _require(not state.salt, "the queue is founded twice")
-    state.salt = record.salt
+    state.ids = JobIds(record.salt, record.ids_from)
 
 
 def _submitted(state: State, record: Submitted, at_ms: int) -> None:
@@ -120,7 +123,7 @@ def _completed(state: State, record: Completed, at_ms: int) -> None:
     for item in record.items:
         job = _job(state, item.number, IN_PROGRESS)
         leave(state, job)
-        _end_attempt(state, job, at_ms, done, COMPLETED)
+        _end_attempt(job, record.history, at_ms, done, COMPLETED)
         job.result = item.result
         _finish(state, job, COMPLETED, at_ms, record.retention_ms, moved)
     state.counters.completed += len(record.items)
@@ -131,7 +134,9 @@ def _attempts_ended(state: State, record: AttemptsEnded, at_ms: int) -> None:
     for item in record.items:
         job = _job(state, item.number, IN_PROGRESS)
         leave(state, job)
-        _end_attempt(state, job, at_ms, item.ending, item.status, item.next_at, item.error_type, item.error_message)
+        _end_attempt(
+            job, record.history, at_ms, item.ending, item.status, item.next_at, item.error_type, item.error_message
+        )
         cause = _count_ending(counters, job, item.ending)
         moved = moving(state, IN_PROGRESS, item.status, cause)
         if item.status is DEAD:
@@ -224,9 +229,13 @@ def _evicted(state: State, record: Evicted, at_ms: int) -> None:
 
 
 def _forgotten(state: State, record: Forgotten, at_ms: int) -> None:
-    state.keys.forget(record.keys)
-    state.requests.forget(record.requests)
-    state.settled.forget(record.settled)
+    for memory, keys in (
+        (state.keys, record.keys),
+        (state.requests, record.requests),
+        (state.settled, record.settled),
+    ):
+        _require(all(key in memory for key in keys), "something is forgotten that is not remembered")
+        memory.forget(keys)
 
 
 def _purged(state: State, record: Purged, at_ms: int) -> None:
@@ -251,6 +260,15 @@ def _resumed(state: State, record: Resumed, at_ms: int) -> None:
         state.ready.resume(name)
 
 
+def _ids_renewed(state: State, record: IdsRenewed, at_ms: int) -> None:
+    _require(record.first == state.next_number and not state.ids.since, "the ids are renewed out of turn")
+    state.ids = JobIds(state.salt, record.first)
+
+
+def _stepped_down(state: State, record: SteppedDown, at_ms: int) -> None:
+    """For an audit to show; the queue is as it was."""
+
+
 _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     Founded: _founded,
     Submitted: _submitted,
@@ -266,6 +284,8 @@ _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     Purged: _purged,
     Paused: _paused,
     Resumed: _resumed,
+    IdsRenewed: _ids_renewed,
+    SteppedDown: _stepped_down,
 }
 
 
@@ -283,8 +303,8 @@ def _require(condition: bool, problem: str) -> None:
 
 
 def _end_attempt(
-    state: State,
     job: Job,
+    kept: int,
     at_ms: int,
     ending: Ending,
     became: Status,
@@ -307,7 +327,7 @@ def _end_attempt(
         error_message,
     )
     history = job.history
-    job.history = (*history, attempt)[-state.history_limit :] if history else (attempt,)
+    job.history = ((*history, attempt)[-kept:] if history else (attempt,)) if kept else ()
     job.lease = None
 
 

@@ -88,7 +88,10 @@ def _ended(sweep: Sweeping, jobs: list[Job], ending: Ending) -> AnyRecord | None
         status, next_at = next_step(job, sweep.now_ms, limits, next(sweep.jitters, 0.5), delay_ms=delay_ms)
         ends[job.number] = AttemptEnd(job.number, ending, status, next_at, ending.name, message)
     sweep.ended.update(ends)
-    return AttemptsEnded(list(ends.values()), limits.default_retention_ms, limits.dead_retention_ms) if ends else None
+    if not ends:
+        return None
+    kept = limits.history_attempts
+    return AttemptsEnded(list(ends.values()), limits.default_retention_ms, limits.dead_retention_ms, kept)
 
 
 def _promoted(sweep: Sweeping) -> AnyRecord | None:
@@ -133,18 +136,18 @@ def _evicted(sweep: Sweeping, numbers: list[int]) -> AnyRecord | None:
 
 
 def _keys(sweep: Sweeping) -> AnyRecord | None:
-    count = sweep.state.keys.expired(sweep.now_ms, sweep.command.limit, sweep.limits.idempotency_keys)
-    return Forgotten(keys=count, requests=0, settled=0) if count else None
+    keys = sweep.state.keys.expired(sweep.now_ms, sweep.command.limit, sweep.limits.idempotency_keys)
+    return Forgotten(keys, [], []) if keys else None
 
 
 def _requests(sweep: Sweeping) -> AnyRecord | None:
-    count = sweep.state.requests.expired(sweep.now_ms, sweep.command.limit, sweep.limits.request_ids)
-    return Forgotten(keys=0, requests=count, settled=0) if count else None
+    requests = sweep.state.requests.expired(sweep.now_ms, sweep.command.limit, sweep.limits.request_ids)
+    return Forgotten([], requests, []) if requests else None
 
 
 def _tokens(sweep: Sweeping) -> AnyRecord | None:
-    count = sweep.state.settled.expired(sweep.now_ms, sweep.command.limit, sweep.limits.settled_tokens)
-    return Forgotten(keys=0, requests=0, settled=count) if count else None
+    tokens = sweep.state.settled.expired(sweep.now_ms, sweep.command.limit, sweep.limits.settled_tokens)
+    return Forgotten([], [], tokens) if tokens else None
 
 
 def _finished_over(state: State, limits: Limits) -> bool:

@@ -1,18 +1,21 @@
 """A state as bytes, and back: what a checkpoint holds (docs/data-format.md).
 
 An image is a sequence of parts, each a MessagePack array `[kind, ...]`: one head, then jobs,
-idempotency keys, request ids and settled tokens, a few hundred per part. `Snapshot` yields
-the parts of one moment while the state goes on changing: a job that changes before its turn
-is copied first.
+idempotency keys, request ids and settled tokens, a few hundred per part and no more than
+about `PART_BYTES`. `Snapshot` yields the parts of one moment while the state goes on changing:
+a job that changes before its turn is copied first.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from osqueue_service.state import legacy
+from osqueue_service.state.job_ids import JobIds
+from osqueue_service.state.memory import Expiring, Memory
 from osqueue_service.state.model import (
     Attempt,
     Counters,
@@ -27,9 +30,19 @@ from osqueue_service.state.model import (
 )
 from osqueue_service.state.placement import enter
 from osqueue_service.state.state import State
+from osqueue_service.state.stored import Unreadable, decode
 
-FORMAT = 1
+FORMAT = 2
+PART_BYTES = 1024 * 1024
+"""A part is closed when its entries have come to about this much: a step of writing or reading one takes milliseconds,
+whatever the jobs weigh. One job that is larger has a part to itself."""
 _JOBS_PER_PART = 256
+
+# What an entry takes beside its payload, result, keys and messages, generously.
+_ENTRY_BYTES = 256
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Expiring)
 
 
 class Kind(IntEnum):
@@ -51,6 +64,17 @@ class Head(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields
     stamp_ms: int
     counters: Counters
     paused: list[str]
+    ids_from: int
+
+
+class _Format(Struct, frozen=True, array_like=True, gc=False):
+    """The beginning of a head in every format."""
+
+    format: int
+
+
+class MoreOfJob(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """What few jobs have, stored by name. A new property of a job is added here, behind a feature."""
 
 
 class JobImage(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -70,10 +94,15 @@ class JobImage(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fi
     lease: Lease | None
     result: bytes | None
     history: tuple[Attempt, ...]
+    more: MoreOfJob | None = None
 
-
-class UnknownFormat(Exception):
-    """The image was written by a newer version."""
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in a part."""
+        size = _ENTRY_BYTES + self.spec.size + len(self.result or b"")
+        for attempt in self.history:
+            size += _ENTRY_BYTES + len(attempt.error_type) + len(attempt.error_message)
+        return size
 
 
 def image_of(job: Job) -> JobImage:
@@ -103,8 +132,9 @@ class Snapshot:
         assert state.before_change is None, "another checkpoint is being written"
         counters = msgspec.structs.replace(state.counters)
         self._state = state
-        self._head = Head(FORMAT, state.salt, state.next_number, state.stamp_ms, counters, sorted(state.ready.paused))
-        self._memories = [
+        paused = sorted(state.ready.paused)
+        self._head = Head(FORMAT, state.salt, state.next_number, state.stamp_ms, counters, paused, state.ids.since)
+        self._memories: list[tuple[Kind, Iterator[list[tuple[str, Any]]]]] = [
             (Kind.KEYS, state.keys.slices()),
             (Kind.REQUESTS, state.requests.slices()),
             (Kind.SETTLED, state.settled.slices()),
@@ -128,11 +158,12 @@ class Snapshot:
                 while images := self._next_images():
                     yield encode([Kind.JOBS, images])
             self._done = True
-            for start in range(0, len(self._copies), _JOBS_PER_PART):
-                yield encode([Kind.JOBS, self._copies[start : start + _JOBS_PER_PART]])
+            for copies in _by_size(self._copies, lambda image: image.size, _JOBS_PER_PART):
+                yield encode([Kind.JOBS, copies])
             for kind, slices in self._memories:
                 for entries in slices:
-                    yield encode([kind, entries])
+                    for some in _by_size(entries, _entry_size, len(entries)):
+                        yield encode([kind, some])
         finally:
             self.close()
 
@@ -144,13 +175,16 @@ class Snapshot:
     def _next_images(self) -> list[JobImage]:
         """The next few unchanged jobs of the roster at hand."""
         images: list[JobImage] = []
+        size = 0
         for job in self._state.rosters[self._status].from_key(self._cursor):
             if job.number >= self._end:
                 break
             self._cursor = job.number + 1
             if job.number not in self._changed:
-                images.append(image_of(job))
-                if len(images) == _JOBS_PER_PART:
+                image = image_of(job)
+                images.append(image)
+                size += image.size
+                if len(images) == _JOBS_PER_PART or size >= PART_BYTES:
                     break
         return images
 
@@ -169,14 +203,65 @@ def encode(state: State) -> list[bytes]:
     return list(Snapshot(state).parts())
 
 
+def _by_size(items: list[T], size_of: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """The items in lists of at most `most`, each closed when it has reached `PART_BYTES`."""
+    some: list[T] = []
+    size = 0
+    for item in items:
+        some.append(item)
+        size += size_of(item)
+        if len(some) == most or size >= PART_BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _entry_size(item: tuple[str, KeyEntry | RequestEntry | SettledEntry]) -> int:
+    key, entry = item
+    return _ENTRY_BYTES + len(key) + (9 * len(entry.numbers) if isinstance(entry, RequestEntry) else 0)
+
+
 def load(state: State, parts: Iterable[bytes]) -> None:
     """Fill an empty state from the parts of an image."""
+    loader = Loader(state)
     for part in parts:
-        kind, content = _split(part)
-        _LOAD[kind](state, content)
+        loader.load(part)
+
+
+class Loader:
+    """Fills an empty state from the parts of one image, in their order. Raises what `stored.decode` does."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._format = FORMAT
+
+    def load(self, part: bytes) -> None:
+        """The next part."""
+        kind, raw = decode(_RAW_PART, part)
+        if kind is Kind.HEAD:
+            self._format = decode(_FORMAT, raw).format
+        if self._format != FORMAT:
+            raw = msgspec.Raw(legacy.image_part(self._format, kind, raw))
+        match kind:
+            case Kind.HEAD:
+                _load_head(self._state, decode(_HEAD, raw))
+            case Kind.JOBS:
+                for image in decode(_JOBS, raw):
+                    try:
+                        _load_job(self._state, image)
+                    except AssertionError as error:
+                        raise Unreadable(f"job number {image.number} does not fit beside the others: {error}") from None
+            case Kind.KEYS:
+                _remember(self._state.keys, decode(_KEYS, raw))
+            case Kind.REQUESTS:
+                _remember(self._state.requests, decode(_REQUESTS, raw))
+            case Kind.SETTLED:
+                _remember(self._state.settled, decode(_SETTLED, raw))
 
 
 _RAW_PART = msgspec.msgpack.Decoder(tuple[Kind, msgspec.Raw])
+_FORMAT = msgspec.msgpack.Decoder(_Format)
 _HEAD = msgspec.msgpack.Decoder(Head)
 _JOBS = msgspec.msgpack.Decoder(list[JobImage])
 _KEYS = msgspec.msgpack.Decoder(list[tuple[str, KeyEntry]])
@@ -184,15 +269,8 @@ _REQUESTS = msgspec.msgpack.Decoder(list[tuple[str, RequestEntry]])
 _SETTLED = msgspec.msgpack.Decoder(list[tuple[str, SettledEntry]])
 
 
-def _split(part: bytes) -> tuple[Kind, msgspec.Raw]:
-    return _RAW_PART.decode(part)
-
-
-def _load_head(state: State, raw: msgspec.Raw) -> None:
-    head = _HEAD.decode(raw)
-    if head.format != FORMAT:
-        raise UnknownFormat(f"the checkpoint has format {head.format}; this version reads {FORMAT}: upgrade the broker")
-    state.salt = head.salt
+def _load_head(state: State, head: Head) -> None:
+    state.ids = JobIds(head.salt, head.ids_from)
     state.next_number = head.next_number
     state.stamp_ms = head.stamp_ms
     state.counters = head.counters
@@ -200,9 +278,9 @@ def _load_head(state: State, raw: msgspec.Raw) -> None:
         state.ready.pause(name)
 
 
-def _load_jobs(state: State, raw: msgspec.Raw) -> None:
-    for image in _JOBS.decode(raw):
-        add_job(state, job_of(image))
+def _load_job(state: State, image: JobImage) -> None:
+    assert image.number not in state.jobs, "it is there twice"
+    add_job(state, job_of(image))
 
 
 def add_job(state: State, job: Job) -> None:
@@ -218,25 +296,6 @@ def add_job(state: State, job: Job) -> None:
     enter(state, job, [])  # nobody follows what is being loaded
 
 
-def _load_keys(state: State, raw: msgspec.Raw) -> None:
-    for key, entry in _KEYS.decode(raw):
-        state.keys.remember(key, entry)
-
-
-def _load_requests(state: State, raw: msgspec.Raw) -> None:
-    for key, entry in _REQUESTS.decode(raw):
-        state.requests.remember(key, entry)
-
-
-def _load_settled(state: State, raw: msgspec.Raw) -> None:
-    for key, entry in _SETTLED.decode(raw):
-        state.settled.remember(key, entry)
-
-
-_LOAD: dict[Kind, Any] = {
-    Kind.HEAD: _load_head,
-    Kind.JOBS: _load_jobs,
-    Kind.KEYS: _load_keys,
-    Kind.REQUESTS: _load_requests,
-    Kind.SETTLED: _load_settled,
-}
+def _remember(memory: Memory[E], entries: list[tuple[str, E]]) -> None:
+    for key, entry in entries:
+        memory.remember(key, entry)

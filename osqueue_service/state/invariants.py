@@ -45,7 +45,6 @@ def _check_jobs(state: State) -> None:
         _check(job.status.finished == bool(job.finished_at), f"job {number}: finished without a time, or the reverse")
         _check((job.due_at > 0) == (job.status is Status.SCHEDULED), f"job {number}: due and status differ")
         _check(0 <= job.attempts <= job.claims, f"job {number}: {job.attempts} attempts of {job.claims} claims")
-        _check(len(job.history) <= state.history_limit, f"job {number}: history is too long")
         numbers = [attempt.number for attempt in job.history]
         _check(numbers == sorted(set(numbers)), f"job {number}: attempts are not numbered upwards")
         _check(job.result is None or job.status is Status.COMPLETED, f"job {number}: result without completion")
@@ -86,7 +85,7 @@ def _check_indexes(state: State) -> None:
 
 def _check_derived(state: State) -> None:
     """Whatever follows from the jobs is what they give when nothing else is known of them."""
-    fresh = State(history_limit=state.history_limit)
+    fresh = State()
     for name in state.ready.paused:
         fresh.ready.pause(name)
     for job in state.jobs.values():

@@ -60,11 +60,17 @@ class RetryPolicy(Struct, frozen=True, array_like=True, gc=False, forbid_unknown
     jitter: float = 0.1
 
 
-class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """What the producer asked for; it never changes. 0 or "" means: not said, the default applies.
+class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """What few jobs ask for, stored by name. A new property of a job is added here, behind a feature.
 
     `id` is set only on jobs adopted from another queue; all others are named by their number.
     """
+
+    id: str = ""
+
+
+class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What the producer asked for; it never changes. 0, "" or None means: not said, the default applies."""
 
     type: str
     payload: bytes
@@ -77,7 +83,12 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
     idempotency_key: str = ""
     retry: RetryPolicy | None = None
     metadata: dict[str, str] | None = None
-    id: str = ""
+    more: MoreOfSpec | None = None
+
+    @property
+    def id(self) -> str:
+        """The public id that an adopted job came with, else ""."""
+        return self.more.id if self.more is not None else ""
 
     @property
     def size(self) -> int:

@@ -1,9 +1,9 @@
 """What the log holds: each record is a change that has been decided, and names its jobs.
 
 A record says what happened, never what to work out: replaying it needs no clock, no ids,
-no limits and no order of dispatch, so a log written by one version reads the same in the
+no limits and no order of dispatch, so a log written by one release reads the same in the
 next. Tags and field order are the stored format (docs/data-format.md); fields are only
-ever added at the end, with a default.
+ever added at the end, with a default, and written only behind a feature (`state/features.py`).
 """
 
 from msgspec import Struct
@@ -15,10 +15,18 @@ class Record(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fiel
     """Base of all records."""
 
 
+class By(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """Who asked for a change, and from where: what an audit shows. The state does not depend on it."""
+
+    principal: str
+    origin: str = ""
+
+
 class Founded(Record, frozen=True, tag=1):
-    """The queue begins; all ids of its jobs start with `salt`."""
+    """The queue begins; the ids of its jobs are made with `salt`, from the number `ids_from` on in today's form."""
 
     salt: str
+    ids_from: int = 1
 
 
 class Submitted(Record, frozen=True, tag=2):
@@ -62,10 +70,12 @@ class Completion(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_
 
 
 class Completed(Record, frozen=True, tag=4):
-    """These attempts succeeded; jobs that asked for no retention of their own are kept `retention_ms`."""
+    """These attempts succeeded; jobs that asked for no retention of their own are kept `retention_ms`. Each keeps its
+    last `history` attempts."""
 
     items: list[Completion]
     retention_ms: int
+    history: int
 
 
 class AttemptEnd(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -81,11 +91,12 @@ class AttemptEnd(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_
 
 class AttemptsEnded(Record, frozen=True, tag=5):
     """These attempts failed, expired, timed out or were released. Jobs that finish by it are kept `retention_ms`
-    (cancelled) or `dead_retention_ms` (dead)."""
+    (cancelled) or `dead_retention_ms` (dead). Each keeps its last `history` attempts."""
 
     items: list[AttemptEnd]
     retention_ms: int
     dead_retention_ms: int
+    history: int
 
 
 class Promoted(Record, frozen=True, tag=6):
@@ -99,6 +110,7 @@ class CancelRequested(Record, frozen=True, tag=7):
     """These running jobs are to stop."""
 
     numbers: list[int]
+    by: By | None = None
 
 
 class Cancelled(Record, frozen=True, tag=8):
@@ -106,6 +118,7 @@ class Cancelled(Record, frozen=True, tag=8):
 
     numbers: list[int]
     retention_ms: int
+    by: By | None = None
 
 
 class Retried(Record, frozen=True, tag=9):
@@ -113,6 +126,7 @@ class Retried(Record, frozen=True, tag=9):
 
     first: int
     numbers: list[int]
+    by: By | None = None
 
 
 class Evicted(Record, frozen=True, tag=10):
@@ -124,29 +138,44 @@ class Evicted(Record, frozen=True, tag=10):
 
 
 class Forgotten(Record, frozen=True, tag=11):
-    """So many of the oldest idempotency keys, request ids and settled tokens are forgotten."""
+    """These idempotency keys, request ids and settled tokens are forgotten."""
 
-    keys: int
-    requests: int
-    settled: int
+    keys: list[str]
+    requests: list[str]
+    settled: list[str]
 
 
 class Purged(Record, frozen=True, tag=12):
     """These jobs were removed by an operator."""
 
     numbers: list[int]
+    by: By | None = None
 
 
 class Paused(Record, frozen=True, tag=13):
     """Jobs of these types are not handed out."""
 
     types: list[str]
+    by: By | None = None
 
 
 class Resumed(Record, frozen=True, tag=14):
     """Jobs of these types are handed out again."""
 
     types: list[str]
+    by: By | None = None
+
+
+class IdsRenewed(Record, frozen=True, tag=15):
+    """Jobs from the number `first` on have ids of today's form; those before keep the form they were given."""
+
+    first: int
+
+
+class SteppedDown(Record, frozen=True, tag=16):
+    """The leader was asked to leave. The queue is as it was."""
+
+    by: By | None = None
 
 
 AnyRecord = (
@@ -164,4 +193,6 @@ AnyRecord = (
     | Purged
     | Paused
     | Resumed
+    | IdsRenewed
+    | SteppedDown
 )

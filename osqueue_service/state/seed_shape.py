@@ -17,11 +17,6 @@ def live_jobs(state: State) -> Iterator[Job]:
     return merge(*rosters, key=attrgetter("number"))
 
 
-def seed_jobs(state: State) -> list[bytes]:
-    """Each live job as JSON text."""
-    return [msgspec.json.encode(seed_job(state, job)) for job in live_jobs(state)]
-
-
 def seed_job(state: State, job: Job, heartbeat: int = 0) -> dict[str, Any]:
     """One job; what is not set is absent. A payload that is not JSON is shown as `payloadBase64`."""
     shown: dict[str, Any] = {

@@ -41,7 +41,7 @@ def decide_complete(
             answers.append(None)
         except OsqueueError as error:
             answers.append(kept(error))
-    return [Completed(completions, limits.default_retention_ms)] if completions else [], answers
+    return _completed(completions, limits), answers
 
 
 def decide_fail(
@@ -98,8 +98,14 @@ def holder(state: State, job_id: str, worker_id: str, token: str) -> Job:
     return job
 
 
+def _completed(items: list[Completion], limits: Limits) -> list[AnyRecord]:
+    return [Completed(items, limits.default_retention_ms, limits.history_attempts)] if items else []
+
+
 def _attempts_ended(ends: list[AttemptEnd], limits: Limits) -> list[AnyRecord]:
-    return [AttemptsEnded(ends, limits.default_retention_ms, limits.dead_retention_ms)] if ends else []
+    if not ends:
+        return []
+    return [AttemptsEnded(ends, limits.default_retention_ms, limits.dead_retention_ms, limits.history_attempts)]
 
 
 def _proves(state: State, lease_token: str, lease_worker: str, worker_id: str, token: str) -> bool:
@@ -129,7 +135,7 @@ def _current(state: State, item: Item, ending: Ending, now_ms: int, limits: Limi
 def _may_name(state: State, job_id: str, number: int) -> bool:
     """Whether this was the id of a job that is no longer kept. Of an adopted one the id is forgotten: its token says
     enough."""
-    return job_id == state.id_of_number(number) or not job_id.startswith(state.salt)
+    return job_id == state.id_of_number(number) or not state.ids.owns(job_id)
 
 
 def _ended(job: Job, item: Item) -> Attempt | None:

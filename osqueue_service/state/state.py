@@ -9,24 +9,22 @@ from collections.abc import Callable
 from osqueue_service.errors import JobNotFound
 from osqueue_service.state.deadlines import Deadlines
 from osqueue_service.state.index import Index
+from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.memory import Memory
 from osqueue_service.state.model import Counters, Job, KeyEntry, RequestEntry, SettledEntry, Status
 from osqueue_service.state.moves import Moves
 from osqueue_service.state.ready import ReadyOrder
-
-SALT_CHARS = 6
 
 
 class State:
     """A queue. `next_number` numbers jobs and places alike, so every number is used once; `stamp_ms` is the time
     of the last change."""
 
-    def __init__(self, *, history_limit: int = 20) -> None:
-        self.salt = ""
+    def __init__(self) -> None:
+        self.ids = JobIds()
         self.next_number = 1
         self.stamp_ms = 0
         self.counters = Counters()
-        self.history_limit = history_limit
 
         self.jobs: dict[int, Job] = {}
         self.aliases: dict[str, int] = {}
@@ -61,6 +59,11 @@ class State:
         # volatile: what has moved since a follower last took it; None while nobody follows, as in a replay.
         self.moves: list[Moves] | None = None
 
+    @property
+    def salt(self) -> str:
+        """What the ids of this queue are made with; "" before it is founded."""
+        return self.ids.salt
+
     def take_apart(self) -> None:
         """Let every job go; nobody may use this state any more.
 
@@ -75,22 +78,19 @@ class State:
         self.jobs.clear()
 
     def job_id(self, job: Job) -> str:
-        """The public id: the salt and the number in hexadecimal, or the id that an adopted job came with."""
-        return job.spec.id or f"{self.salt}{job.number:010x}"
+        """The public id: made from the number, or the one that an adopted job came with."""
+        return (job.spec.id if job.spec.more is not None else "") or self.ids.of(job.number)
 
     def id_of_number(self, number: int) -> str:
         """The public id of a job that was submitted here, kept or not."""
-        return f"{self.salt}{number:010x}"
+        return self.ids.of(number)
 
     def find(self, job_id: str) -> Job | None:
         """The job with this public id, if it is kept."""
         number = self.aliases.get(job_id)
         if number is None:
-            try:
-                number = int(job_id[SALT_CHARS:], 16)
-            except ValueError:
-                return None
-            if self.id_of_number(number) != job_id:
+            number = self.ids.number_of(job_id)
+            if number is None:
                 return None
         job = self.jobs.get(number)
         return job if job is not None and (not job.spec.id or job.spec.id == job_id) else None

@@ -35,7 +35,7 @@ async def complaints(history: History, witness: Witness, store: ObjectStore) -> 
 
 async def complaints_without_a_witness(history: History, store: ObjectStore) -> list[str]:
     """What can be said where nobody saw the requests: a history by itself, and with the state that is left."""
-    kept = Rebuild(DEFAULT_LIMITS)
+    kept = Rebuild()
     report = await verify(_settler(store), kept)
     errors = [f"{finding.key}: {finding.problem}" for finding in report.findings if finding.severity == "error"]
     return [*check_history(history), *errors, *acknowledged_is_in_the_state(history, kept.state)]
@@ -70,14 +70,14 @@ def epochs_of_the_root(witness: Witness) -> Iterator[str]:
 
 async def _what_is_stored(history: History, witness: Witness, store: ObjectStore) -> AsyncIterator[str]:
     """The bucket is sound, and its checkpoint with the log behind it says what the whole log says."""
-    kept = Rebuild(DEFAULT_LIMITS)
+    kept = Rebuild()
     report = await verify(_settler(store), kept)
     for finding in report.findings:
         if finding.severity == "error":
             yield f"{finding.key}: {finding.problem}"
     for wrong in acknowledged_is_in_the_state(history, kept.state):
         yield wrong
-    whole = Rebuild(DEFAULT_LIMITS)
+    whole = Rebuild()
     reading = report.reading
     assert reading is not None, "the bucket holds no queue"
     replayed = await Reader(_settler(_everything(witness, reading.root))).read(whole)

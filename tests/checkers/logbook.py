@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from osqueue_service.engine.codec import decode_commit
 from osqueue_service.log.paths import segment_key
 from osqueue_service.log.segment import Fence, decode
+from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.model import Ending, JobSpec, Status
 from osqueue_service.state.records import (
     AnyRecord,
@@ -20,6 +21,7 @@ from osqueue_service.state.records import (
     Completed,
     Evicted,
     Founded,
+    IdsRenewed,
     Promoted,
     Purged,
     Retried,
@@ -97,7 +99,7 @@ class Logbook:
         self.epochs: dict[int, tuple[int, int]] = {}
         """First and last sequence of each epoch's segments."""
         self._numbers: dict[int, JobEntry] = {}
-        self._salt = ""
+        self._ids = JobIds()
         self._default_max_attempts = default_max_attempts
 
     @classmethod
@@ -147,7 +149,7 @@ class Logbook:
 
     def _inherit(self, state: State) -> None:
         """Jobs, with their attempts, that were there before the first commit."""
-        self._salt = state.salt
+        self._ids = state.ids
         for job in state.jobs.values():
             entry = JobEntry(job.number, state.job_id(job), job.spec, INHERITED, job.status, job.attempts)
             for number in range(1, job.claims + 1):
@@ -161,10 +163,11 @@ class Logbook:
 
     def _follow(self, record: AnyRecord, index: int, at_ms: int) -> None:
         if isinstance(record, Founded):
-            self._salt = record.salt
+            self._ids = JobIds(record.salt, record.ids_from)
+        elif isinstance(record, IdsRenewed):
+            self._ids = JobIds(self._ids.salt, record.first)
         elif isinstance(record, Submitted):
-            for offset, spec in enumerate(record.jobs):
-                self._submit(record.first + offset, spec, index, at_ms)
+            self._submit(record, index, at_ms)
         elif isinstance(record, Claimed):
             for grant in record.grants:
                 self._claim(self._numbers[grant.number], grant.token, record.worker_id, index)
@@ -178,11 +181,12 @@ class Logbook:
             for number in record.numbers:
                 self._change(self._numbers[number], record, index, at_ms)
 
-    def _submit(self, number: int, spec: JobSpec, index: int, at_ms: int) -> None:
-        job = JobEntry(number, f"{self._salt}{number:010x}", spec, index)
-        job.status = Status.SCHEDULED if spec.run_at > at_ms else Status.UNCLAIMED
-        self.jobs[job.job_id] = job
-        self._numbers[number] = job
+    def _submit(self, record: Submitted, index: int, at_ms: int) -> None:
+        for number, spec in enumerate(record.jobs, record.first):
+            job = JobEntry(number, self._ids.of(number), spec, index)
+            job.status = Status.SCHEDULED if spec.run_at > at_ms else Status.UNCLAIMED
+            self.jobs[job.job_id] = job
+            self._numbers[number] = job
 
     def _change(self, job: JobEntry, record: AnyRecord, index: int, at_ms: int) -> None:
         """What a record that is nothing but a list of jobs says of one of them."""

@@ -13,7 +13,7 @@ async def test_the_state_of_an_empty_queue_is_its_header(app, admin):
     (chunk,) = await state(admin)
     header = chunk.header
     assert (header.broker, header.grpc_address) == (app.broker.addresses.broker, app.address)
-    assert len(header.incarnation) == 26 and header.broker_heartbeat > 0 and header.format == 1
+    assert len(header.incarnation) == 26 and header.broker_heartbeat > 0 and header.format == 2
     assert (header.jobs_total, header.completed_total, len(chunk.jobs)) == (0, 0, 0)
     assert header.position.epoch == 1
 

@@ -107,6 +107,7 @@ class Model:
             self._add(spec, now)
         if request_id and (new or fresh_duplicates):
             accepted = [a if isinstance(a, tuple) else None for a in answers]
+            self.requests.pop(request_id, None)  # renewed, it is the newest
             self.requests[request_id] = Remembered(now + self.limits.request_ttl_ms, (content, accepted))
         return answers
 
@@ -152,6 +153,7 @@ class Model:
         self.jobs[number] = ModelJob(number, spec, number, status, spec.run_at if later else 0)
         if spec.idempotency_key:
             value = (number, (spec.type, spec.payload))
+            self.keys.pop(spec.idempotency_key, None)  # renewed, it is the newest
             self.keys[spec.idempotency_key] = Remembered(now + self.limits.idempotency_ttl_ms, value)
         self.totals["submitted"] += 1
 
@@ -350,6 +352,7 @@ class Model:
         for attempt in job.history:
             if attempt.ended_at + self.limits.settled_ttl_ms > now:
                 expires_at = attempt.ended_at + self.limits.settled_ttl_ms
+                self.settled.pop(attempt.token, None)  # renewed, it is the newest
                 self.settled[attempt.token] = Remembered(expires_at, (job.number, replace(attempt)))
 
     # --- operators -------------------------------------------------------------------------------------------------

@@ -33,10 +33,13 @@ from osqueue_service.state.commands import (
     Sweep,
 )
 from osqueue_service.state.invariants import check
+from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.model import Ending, JobSpec, Status
 from osqueue_service.state.settling import holder
-from tests.core import Core, only
+from tests.core import SALT, Core, only
 from tests.property.model import LIVE, Model
+
+IDS = JobIds(SALT, 1)
 
 LIMITS = replace(
     DEFAULT_LIMITS,
@@ -252,7 +255,9 @@ class CoreMachine(RuleBasedStateMachine):
 
     @staticmethod
     def number(job_id: str) -> int:
-        return int(job_id[6:], 16)
+        number = IDS.number_of(job_id)
+        assert number is not None
+        return number
 
 
 def answer_of(call: Any) -> Any:

@@ -95,10 +95,10 @@ class InheritedWorker(Actor):
                 await self.attempt(self.client.complete_job(held, b'"done without a token"'))
 
 
-def adopted(bucket: Bucket, lease_ms: int, history_limit: int) -> State:
+def adopted(bucket: Bucket) -> State:
     """What the log of this queue begins with: nothing, or what was inherited."""
-    state = State(history_limit=history_limit)
+    state = State()
     if bucket.root_history and isinstance(bucket.inherited, SeedQueue):
         seed = bucket.inherited
-        adopt(state, [bytes(one) for one in seed.jobs], seed.completed_total, lease_ms)
+        adopt(state, [bytes(one) for one in seed.jobs], seed.completed_total)
     return state

@@ -182,8 +182,7 @@ class World:
 
     def inherited(self) -> State:
         """What the queue began with."""
-        limits = self.swarm.limits
-        return adopted(self.bucket, limits.default_lease_ms, limits.history_attempts)
+        return adopted(self.bucket)
 
     def servicers_of(self, broker: Broker) -> tuple[object, ...]:
         """What serves the rare calls of this broker."""

@@ -39,7 +39,7 @@ def test_while_a_broker_works(tmp_path, anywhere):
 
 def test_the_root(directory, anywhere):
     shown = anywhere("inspect", "queue.json", "--data-dir", directory).json
-    assert shown["root"]["format"] == 1
+    assert shown["root"]["format"] == 2
     assert shown["root"]["epoch"] == 1
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +12,7 @@ from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.errors import NotLeader, OutcomeUnknown
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
+from osqueue_service.log.root import CONTENT_FORMAT
 from osqueue_service.state import image
 from osqueue_service.state.commands import Claim, Submit
 from osqueue_service.state.model import JobSpec
@@ -88,7 +89,7 @@ class BenchTerm:
     def __init__(self, clock: SimClock, depth: int) -> None:
         self._clock = clock
         self.appender = BenchLane(clock, depth)
-        self.root = SimpleNamespace(checkpoint=SimpleNamespace(form="empty", sequence=0))
+        self.root = SimpleNamespace(checkpoint=SimpleNamespace(form="empty", sequence=0, format=CONTENT_FORMAT))
         self.live_until_ms = float("inf")
         self.live = True
         self.lapses = 0
@@ -117,9 +118,7 @@ class BenchTerm:
     def end(self, reason: Exception) -> None:
         self.ended.append(reason)
 
-    async def publish_checkpoint(
-        self, sequence: int, image: AsyncIterable[bytes], seed_jobs: Sequence[object] | None, completed_total: int
-    ) -> None:
+    async def publish_checkpoint(self, sequence: int, image: AsyncIterable[bytes], completed_total: int) -> None:
         parts = []
         async for part in image:
             parts.append(part)
@@ -138,7 +137,7 @@ class Bench:
         self.limits = limits
         self.term = BenchTerm(self.clock, depth)
         self.lane = self.term.appender
-        self.state = State(history_limit=limits.history_attempts)
+        self.state = State()
         self.engine = Engine(
             self.term, self.state, clock=self.clock, ids=SimIds(random.Random(1)), limits=limits, settings=settings
         )
@@ -159,7 +158,7 @@ class Bench:
 
     def rebuilt(self) -> State:
         """What a recovery would make of the commits so far."""
-        state = State(history_limit=self.limits.history_attempts)
+        state = State()
         for body in self.lane.bodies:
             replay(state, body)
         return state

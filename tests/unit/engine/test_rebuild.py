@@ -3,9 +3,8 @@
 import gc
 import weakref
 
-from osqueue_service.engine.codec import encode_commit
+from osqueue_service.engine.codec import FORMAT, encode_commit
 from osqueue_service.engine.rebuild import Rebuild
-from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.state import image
 from osqueue_service.state.apply import apply
 from osqueue_service.state.model import JobSpec
@@ -29,7 +28,7 @@ def queue(jobs: int = 3) -> tuple[State, list[weakref.ref[Labels]]]:
 
 def test_beginning_anew_lets_the_jobs_of_the_state_before_go():
     # Jobs are invisible to the garbage collector: what forms a cycle with them stays for ever unless it is taken apart.
-    rebuild = Rebuild(DEFAULT_LIMITS)
+    rebuild = Rebuild()
     rebuild.state, labels = queue()
     rebuild.begin()
     gc.collect()
@@ -39,10 +38,10 @@ def test_beginning_anew_lets_the_jobs_of_the_state_before_go():
 
 def test_it_depends_on_nothing_but_the_calls():
     state, _ = queue()
-    one, other = Rebuild(DEFAULT_LIMITS), Rebuild(DEFAULT_LIMITS)
+    one, other = Rebuild(), Rebuild()
     for rebuild in (one, other):
         rebuild.begin()
         for part in image.encode(state):
             rebuild.load(part)
-        rebuild.apply(4, encode_commit(5, [Submitted(4, [JobSpec("b", b"{}")])]))
+        rebuild.apply(4, encode_commit(5, [Submitted(4, [JobSpec("b", b"{}")])]), FORMAT)
     assert image.encode(one.state) == image.encode(other.state)

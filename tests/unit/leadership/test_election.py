@@ -377,7 +377,7 @@ def test_a_confirmed_fence_is_not_enough_the_root_is_read_again() -> None:
         await term.appender.append(b"x", 1)  # lands at (1, 2) and is acknowledged
         next_term = await TestBroker(bucket, "c").elect(skip_wait=True)
         await next_term.appender.append(b"y", 1)
-        await next_term.publish_checkpoint(next_term.appender.next_sequence - 1, b"x y", None, 0)
+        await next_term.publish_checkpoint(next_term.appender.next_sequence - 1, b"x y", 0)
         await pass_ms(500)
         assert entry_at(bucket, 1, 2) is None, "cleaned up: a hole"
         sleeper.store.go.set()
@@ -405,7 +405,7 @@ def test_a_leader_that_slept_through_takeover_and_clean_up_still_meets_a_fence()
         answer = term.appender.append(b"2", 1)
         successor = await TestBroker(bucket, "b").elect()
         await successor.appender.append(b"3", 1)
-        await successor.publish_checkpoint(4, b"1 3", None, 0)
+        await successor.publish_checkpoint(4, b"1 3", 0)
         await pass_ms(1_000)
         old.store.go.set()
         with pytest.raises(OutcomeUnknown):
@@ -466,7 +466,7 @@ def test_content_that_the_engine_refuses_is_named_by_its_object(where: str) -> N
         term = await TestBroker(bucket, "a").elect()
         await term.appender.append(b"1", 1)
         if where != "segment":
-            await term.publish_checkpoint(2, b"x" if where == "inline" else os.urandom(300_000), None, 0)
+            await term.publish_checkpoint(2, b"x" if where == "inline" else os.urandom(300_000), 0)
         kill(term)
         broker = TestBroker(bucket, "b")
         broker.state.apply = broker.state.load = refuse  # type: ignore[method-assign]
@@ -483,7 +483,7 @@ def test_a_missing_checkpoint_is_no_alarm_when_the_root_is_no_longer_mine() -> N
         bucket = MemoryBucket()
         term = await TestBroker(bucket, "a").elect()
         await term.appender.append(b"1", 1)
-        await term.publish_checkpoint(2, os.urandom(400_000), None, 0)
+        await term.publish_checkpoint(2, os.urandom(400_000), 0)
         assert root_of(bucket).checkpoint.form == "objects"
         kill(term)
         sleeper = TestBroker(bucket, "b")
@@ -493,7 +493,7 @@ def test_a_missing_checkpoint_is_no_alarm_when_the_root_is_no_longer_mine() -> N
         sleeper.store.where = lambda operation, key: True
         next_term = await TestBroker(bucket, "c").elect(skip_wait=True)
         await next_term.appender.append(b"3", 1)
-        await next_term.publish_checkpoint(next_term.appender.next_sequence - 1, b"small", None, 0)
+        await next_term.publish_checkpoint(next_term.appender.next_sequence - 1, b"small", 0)
         await pass_ms(1_000)
         assert not bucket.keys_after("checkpoints/", "", 9), "cleaned up under the sleeper"
         sleeper.store.where = lambda operation, key: False
@@ -577,7 +577,7 @@ def test_a_seeds_queue_is_adopted_jobs_and_all() -> None:
         term = await second.elect(skip_wait=True)
         assert second.state.seed == broker.state.seed
         assert second.state.applied == [(2, b"more")]
-        await term.publish_checkpoint(term.appender.next_sequence - 1, b"image", [{"id": "j1"}], 41)
+        await term.publish_checkpoint(term.appender.next_sequence - 1, b"image", 41)
         kill(term)
         third = TestBroker(bucket, "c")
         assert not (await third.elect(skip_wait=True)).recovered.adopted

@@ -33,7 +33,7 @@ async def commit(term: Term, *texts: str) -> int:
 
 async def checkpoint(term: Term, *chunks: str) -> None:
     """A checkpoint of all that was committed, and its clean-up."""
-    await term.publish_checkpoint(term.appender.released.sequence, [text.encode() for text in chunks], None, 0)
+    await term.publish_checkpoint(term.appender.released.sequence, [text.encode() for text in chunks], 0)
     await pass_ms(500)
 
 
@@ -265,7 +265,7 @@ def test_late_fences_in_holes_do_not_lead_a_takeover_astray() -> None:
             await sleeper.store.reached.wait()  # about to put its fence at (1, 2)
         await commit(term, "x")  # at (1, 2)
         winner = await lead(bucket, "d")  # fences at (1, 3)
-        await winner.publish_checkpoint(3, [b"x"], None, 0)
+        await winner.publish_checkpoint(3, [b"x"], 0)
         await pass_ms(200)
         assert entry_at(bucket, 1, 2) is None, "cleaned up: a hole"
         for sleeper, election in zip(sleepers, elections, strict=True):
@@ -345,7 +345,7 @@ def test_one_that_is_still_loading_takes_over_from_the_checkpoint() -> None:
         bucket = MemoryBucket()
         term = await lead(bucket, "a")
         await commit(term, "1")
-        await term.publish_checkpoint(2, [LARGE], None, 0)
+        await term.publish_checkpoint(2, [LARGE], 0)
         await commit(term, "2")
         standby = Standby(bucket, "b")
         standby.store.hold(lambda operation, key: key.startswith("checkpoints/") and root_of(bucket).epoch == 1)
@@ -385,12 +385,12 @@ def test_a_checkpoint_that_goes_while_it_is_read_is_no_failure_to_tell(caplog: p
         bucket = MemoryBucket()
         term = await lead(bucket, "a")
         await commit(term, "1")
-        await term.publish_checkpoint(2, [LARGE], None, 0)
+        await term.publish_checkpoint(2, [LARGE], 0)
         standby = Standby(bucket, "b")
         standby.store.hold(lambda operation, key: key.startswith("checkpoints/"))
         await standby.store.reached.wait()
         await commit(term, "2")
-        await term.publish_checkpoint(3, [LARGE, b"2"], None, 0)
+        await term.publish_checkpoint(3, [LARGE, b"2"], 0)
         await pass_ms(1_000)
         standby.store.let_go()
         with caplog.at_level(logging.WARNING):
@@ -413,7 +413,7 @@ def test_large_checkpoints_that_follow_one_another_are_not_all_loaded() -> None:
         await commit(term, "1")
         for number in range(100):
             await commit(term, f"n{number}")
-            await term.publish_checkpoint(term.appender.released.sequence, [LARGE] * 4, None, 0)
+            await term.publish_checkpoint(term.appender.released.sequence, [LARGE] * 4, 0)
             await pass_ms(200)
         assert standby.elector.counters.standby_loads < 30
         await pass_ms(LONG_MS)
@@ -454,7 +454,7 @@ def test_a_bug_in_following_is_not_swallowed() -> None:
         await commit(term, "1")
         standby = Standby(bucket, "b")
 
-        def stumble(sequence: int, records: bytes) -> None:
+        def stumble(sequence: int, records: bytes, format: int) -> None:
             raise ZeroDivisionError("a bug")
 
         standby.state.apply = stumble  # type: ignore[method-assign]

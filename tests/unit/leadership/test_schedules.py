@@ -14,8 +14,9 @@ import pytest
 
 from osqueue_service.errors import Deposed, NotLeader, StoreRefused
 from osqueue_service.leadership import following, renewal, seat, takeover, term
-from osqueue_service.log import Position, appender, checkpoints, cleanup, recovery, settle
+from osqueue_service.log import Position, Root, appender, checkpoints, cleanup, recovery, settle
 from osqueue_service.log.paths import CHECKPOINTS_PREFIX, ROOT, parse_segment_key
+from osqueue_service.log.root import decode_root
 from osqueue_service.log.segment import Fence, decode
 from osqueue_service.log.settle import Settled
 from tests.unit.leadership.schedules import run_schedule
@@ -250,7 +251,24 @@ def lease_from_the_answer(patch: pytest.MonkeyPatch) -> None:
 def one_name_for_all(patch: pytest.MonkeyPatch) -> None:
     from tests.unit.log.virtual import SeededIds
 
+    take = takeover.Takeover._take_root
+
+    async def by_name(self: Any, vacancy: Any) -> Any:
+        """A root with the own names is taken for the own, whoever's bytes they are."""
+        sent_ms = self._settler.clock.monotonic_ms()
+        try:
+            return await take(self, vacancy)
+        except Deposed:
+            found = await self._settler.read(ROOT)
+            root = decode_root(found.body)
+            epoch = vacancy.root.epoch + 1 if vacancy.root else 1
+            if not isinstance(root, Root) or not root.is_of(epoch, self._incarnation):
+                raise
+            return seat.Seat(self._settler, self._heartbeat, root, found.version, sent_ms)
+
     patch.setattr(SeededIds, "incarnation", lambda self: "A" * 26)
+    patch.setattr(takeover.Takeover, "_take_root", by_name)
+    patch.setattr(seat, "_digest", lambda body: b"ours")
 
 
 def trust_what_was_followed(patch: pytest.MonkeyPatch) -> None:

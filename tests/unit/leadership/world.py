@@ -323,7 +323,7 @@ class Commands:
     def load_seed(self, jobs: Sequence[bytes], completed_total: int) -> None:
         raise NotImplementedError
 
-    def apply(self, sequence: int, records: bytes) -> None:
+    def apply(self, sequence: int, records: bytes, format: int) -> None:
         self.applied += records.decode().split()
 
 
@@ -431,7 +431,7 @@ class Broker:
             return
         chunks = [f"{command} ".encode() for command in self.state.applied]
         try:
-            await term.publish_checkpoint(term.appender.next_sequence - 1, chunks, None, 0)
+            await term.publish_checkpoint(term.appender.next_sequence - 1, chunks, 0)
         except (NotLeader, ValueError):
             return
         self.world.met["checkpoint"] += 1

@@ -16,14 +16,17 @@ def number(body: bytes, offset: int, size: int) -> int:
 
 def read_queue(objects: Objects) -> tuple[list[bytes], list[bytes]]:
     """The chunks of the checkpoint, and the records of each segment behind it."""
-    root = json.loads(objects["queue.json"])
-    assert root["format"] == 1
+    body = objects["queue.json"]
+    root = json.loads(body)
+    assert root["format"] == 2
+    assert body[-75:-66] == b',"seal":"'
+    assert hashlib.sha256(body[:-75]).hexdigest() == root["seal"]
     checkpoint = root["checkpoint"]
     chunks = read_chunks(objects, root, checkpoint)
     lane, sequence, link = checkpoint["epoch"], checkpoint["sequence"] + 1, bytes.fromhex(checkpoint["hash"])
     segments = []
     while (entry := objects.get(f"log/{lane:010d}/{sequence:016d}")) is not None:
-        assert entry[:5] == b"OSQL\x01"
+        assert entry[:5] == b"OSQL\x02"
         assert (number(entry, 8, 8), number(entry, 24, 8)) == (lane, sequence)
         assert entry[80:112] == link
         assert hashlib.sha256(entry[:112] + entry[144:]).digest() == entry[112:144]

@@ -67,5 +67,5 @@ class Recording:
     def load_seed(self, jobs: Sequence[bytes], completed_total: int) -> None:
         self.seed = (list(jobs), completed_total)
 
-    def apply(self, sequence: int, records: bytes) -> None:
+    def apply(self, sequence: int, records: bytes, format: int) -> None:
         self.applied.append((sequence, records))

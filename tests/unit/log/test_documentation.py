@@ -22,7 +22,7 @@ def test_a_reader_written_from_the_documentation_reads_a_queue(
         first = await TestBroker(bucket, "a").elect()
         await first.appender.append(b"1", 1)
         assert read_queue(everything(bucket)) == ([], [b"1"])
-        await first.publish_checkpoint(2, image, None, 0)
+        await first.publish_checkpoint(2, image, 0)
         await first.appender.append(b"compressed " * 200, 9)
         await pass_ms(500)
         kill(first)

@@ -24,7 +24,7 @@ async def queue(bucket: MemoryBucket) -> Term:
     first = await led(bucket)
     for text in (b"2", b"3"):
         await first.appender.append(text, 1)
-    await first.publish_checkpoint(3, [b"2 3", os.urandom(300_000)], None, 0)
+    await first.publish_checkpoint(3, [b"2 3", os.urandom(300_000)], 0)
     for sequence in range(4, 10):
         await first.appender.append(b"%d" % sequence, 1)
     await pass_ms(200)
@@ -82,7 +82,7 @@ def test_a_reader_begins_again_when_the_checkpoint_is_superseded() -> None:
         state = Recording()
         reading = asyncio.ensure_future(Reader(settler).read(state))
         await pass_ms(800)  # it has the root, and asks for a checkpoint that is about to go
-        await leader.publish_checkpoint(16, b"all of it", None, 0)
+        await leader.publish_checkpoint(16, b"all of it", 0)
         await leader.appender.append(b"17", 1)
         found = await reading
         assert isinstance(found, Reading)
@@ -101,7 +101,7 @@ def test_a_reader_that_is_never_fast_enough_says_so() -> None:
         async def publish_all_the_time() -> None:
             while True:
                 sequence = await leader.appender.append(b"x", 1)
-                await leader.publish_checkpoint(sequence, b"image", None, 0)
+                await leader.publish_checkpoint(sequence, b"image", 0)
 
         busy = asyncio.ensure_future(publish_all_the_time())
         with pytest.raises(StorageUnavailable, match="superseded"):

@@ -4,6 +4,7 @@ import pytest
 
 from osqueue_service.errors import InvalidRequest
 from osqueue_service.rpc.page_tokens import Walk
+from osqueue_service.state.job_ids import JobIds
 from osqueue_stubs.osqueue.v1 import job_pb2
 from tests.core import Core
 
@@ -37,7 +38,7 @@ def test_a_token_of_another_walk_is_refused(other):
 
 def test_a_token_of_another_queue_is_refused():
     here, there = Core(), Core()
-    there.state.salt = "other0"
+    there.state.ids = JobIds("other0", 1)
     walk = Walk("ListJobs", None)
     with pytest.raises(InvalidRequest, match="another queue"):
         walk.start(here.state, walk.token(there.state, 1))

@@ -15,8 +15,6 @@ from typing import Any
 import msgspec
 
 PAGE = Path(__file__).parents[3] / "docs" / "data-format.md"
-HISTORY = 20
-
 Fields = dict[str, Any]
 
 
@@ -88,6 +86,10 @@ class Format:
         if kind.startswith("["):
             assert type(value) is list, (kind, value)
             return [self._value(kind[1:-1], item) for item in value]
+        if kind in self.structures and type(value) is dict:
+            structure = self.structures[kind]
+            types = dict(structure.fields)
+            return structure.defaults | {name: self._value(types[name], item) for name, item in value.items()}
         if kind in self.structures:
             return self._fields(self.structures[kind], value)
         plain: dict[str, type] = {
@@ -102,6 +104,12 @@ def fingerprint(job: Fields) -> bytes:
     return blake2b(job["type"].encode() + b"\0" + job["payload"], digest_size=16).digest()
 
 
+def _add(table: dict[str, Fields], name: str, entry: Fields) -> None:
+    """What is there already becomes the newest."""
+    table.pop(name, None)
+    table[name] = entry
+
+
 def _text_of(job: bytes, name: str) -> bytes:
     """The text of a field of a JSON object as it stands there."""
     raw = msgspec.json.decode(job, type=dict[str, msgspec.Raw]).get(name)
@@ -113,7 +121,9 @@ class Queue:
 
     def __init__(self) -> None:
         self.format = Format()
-        self.head: Fields = {"format": 1, "salt": "", "next_number": 1, "stamp_ms": 0, "paused": []}
+        self.head: Fields = {
+            "format": 2, "salt": "", "next_number": 1, "stamp_ms": 0, "paused": [], "ids_from": 0,
+        }  # fmt: skip
         self.head["counters"] = dict(self.format.structures["Counters"].defaults)
         self.jobs: dict[int, Fields] = {}
         self.keys: dict[str, Fields] = {}
@@ -147,13 +157,13 @@ class Queue:
             attempts = max(job.get("attempts", 0), 1 if running else 0)
             created_at = job.get("createdAt", 0)
             spec = dict(self.format.structures["JobSpec"].defaults)
-            spec |= {"type": job.get("type", ""), "payload": _text_of(text, "payload"), "id": job["id"]}
+            spec |= {"type": job.get("type", ""), "payload": _text_of(text, "payload"), "more": {"id": job["id"]}}
             spec["max_attempts"] = job.get("maxAttempts", 0)
             self.jobs[number] = {
                 "spec": spec, "number": number, "created_at": created_at, "place": number,
                 "status": 2 if running else 0, "attempts": attempts, "claims": attempts, "due_at": 0,
                 "cancel_requested": False, "finished_at": 0, "keep_until": 0, "lease": None, "result": None,
-                "history": [],
+                "history": [], "more": None,
             }  # fmt: skip
             if running:
                 self.jobs[number]["lease"] = {
@@ -170,7 +180,17 @@ class Queue:
         return self.head, dict(sorted(self.jobs.items())), *tables
 
     def public_id(self, job: Fields) -> str:
-        return job["spec"]["id"] or f"{self.head['salt']}{job['number']:010x}"
+        if job["spec"]["more"]:
+            return str(job["spec"]["more"]["id"])
+        salt, number = self.head["salt"], job["number"]
+        if not 0 < self.head["ids_from"] <= number:
+            return f"{salt}{number:010x}"
+        key = blake2b(salt.encode(), digest_size=10).digest()
+        add, multiply = int.from_bytes(key[:5], "big"), int.from_bytes(key[5:], "big") | 1 | 1 << 39
+        x = (number * multiply + add) % 2**40
+        x ^= x >> 20
+        digits = "0123456789abcdefghjkmnpqrstvwxyz"
+        return "".join(digits[x >> 5 * place & 31] for place in range(7, -1, -1)) + "00" + salt
 
     def _count(self, name: str, by: int) -> None:
         self.head["counters"][name] += by
@@ -180,7 +200,14 @@ class Queue:
         return int(self.head["next_number"]) - 1
 
     def _founded(self, record: Fields, at: int) -> None:
-        self.head["salt"] = record["salt"]
+        self.head["salt"], self.head["ids_from"] = record["salt"], record["ids_from"]
+
+    def _idsrenewed(self, record: Fields, at: int) -> None:
+        assert record["first"] == self.head["next_number"]
+        self.head["ids_from"] = record["first"]
+
+    def _steppeddown(self, record: Fields, at: int) -> None:
+        """Changes nothing."""
 
     def _submitted(self, record: Fields, at: int) -> None:
         assert record["first"] == self.head["next_number"]
@@ -191,19 +218,21 @@ class Queue:
                 "spec": spec, "number": number, "created_at": at, "place": number, "status": 1 if delayed else 0,
                 "attempts": 0, "claims": 0, "due_at": spec["run_at"] if delayed else 0, "cancel_requested": False,
                 "finished_at": 0, "keep_until": 0, "lease": None, "result": None, "history": [],
+                "more": None,
             }  # fmt: skip
             if spec["idempotency_key"]:
                 expires_at = at + record["key_ttl_ms"]
                 entry = {"number": number, "fingerprint": fingerprint(spec), "expires_at": expires_at}
-                self.keys[spec["idempotency_key"]] = entry
+                _add(self.keys, spec["idempotency_key"], entry)
         if record["request"]:
-            self.requests[record["request"]] = {
+            entry = {
                 "fingerprint": record["fingerprint"],
                 "expires_at": at + record["request_ttl_ms"],
                 "first": record["first"],
                 "count": len(record["jobs"]),
                 "numbers": record["numbers"],
             }
+            _add(self.requests, record["request"], entry)
         self._count("submitted", len(record["jobs"]))
         self._count("deduplicated", record["deduplicated"])
 
@@ -219,14 +248,14 @@ class Queue:
             }  # fmt: skip
         self._count("claimed", len(record["grants"]))
 
-    def _end_attempt(self, job: Fields, at: int, ending: int, became: int, **said: Any) -> None:
+    def _end_attempt(self, job: Fields, kept: int, at: int, ending: int, became: int, **said: Any) -> None:
         lease, job["lease"] = job["lease"], None
         attempt = {
             "number": lease["attempt"], "worker_id": lease["worker_id"], "token": lease["token"],
             "started_at": lease["started_at"], "ended_at": at, "ending": ending, "became": became,
             "next_at": 0, "error_type": "", "error_message": "",
         }  # fmt: skip
-        job["history"] = [*job["history"], attempt | said][-HISTORY:]
+        job["history"] = [*job["history"], attempt | said][-kept:]
 
     def _finish(self, job: Fields, status: int, at: int, retention_ms: int) -> None:
         job["status"], job["finished_at"], job["due_at"] = status, at, 0
@@ -235,7 +264,7 @@ class Queue:
     def _completed(self, record: Fields, at: int) -> None:
         for item in record["items"]:
             job = self.jobs[item["number"]]
-            self._end_attempt(job, at, 1, 3)
+            self._end_attempt(job, record["history"], at, 1, 3)
             job["result"] = item["result"]
             self._finish(job, 3, at, record["retention_ms"])
         self._count("completed", len(record["items"]))
@@ -245,7 +274,7 @@ class Queue:
         for item in record["items"]:
             job = self.jobs[item["number"]]
             said = {name: item[name] for name in ("next_at", "error_type", "error_message")}
-            self._end_attempt(job, at, item["ending"], item["status"], **said)
+            self._end_attempt(job, record["history"], at, item["ending"], item["status"], **said)
             self._count(counters[item["ending"]], 1)
             if item["ending"] == 5:
                 job["attempts"] -= 1
@@ -290,15 +319,14 @@ class Queue:
                 if attempt["token"] and expires_at > at:
                     entry = {"token": attempt["token"], "number": number, "expires_at": expires_at}
                     same = ("worker_id", "ending", "became", "next_at")
-                    self.settled[attempt["token"]] = entry | {name: attempt[name] for name in same}
+                    _add(self.settled, attempt["token"], entry | {name: attempt[name] for name in same})
             self._count("dead_evicted", job["status"] == 4)
         self._count("evicted", len(record["numbers"]))
 
     def _forgotten(self, record: Fields, at: int) -> None:
         for name in ("keys", "requests", "settled"):
-            table = getattr(self, name)
-            for oldest in list(table)[: record[name]]:
-                del table[oldest]
+            for each in record[name]:
+                del getattr(self, name)[each]
 
     def _purged(self, record: Fields, at: int) -> None:
         for number in record["numbers"]:

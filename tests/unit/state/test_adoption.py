@@ -25,7 +25,7 @@ RUNNING = {
 def adopted(*jobs, completed_total: int = 0) -> Core:
     core = Core()
     core.state = State()
-    adopt(core.state, [msgspec.json.encode(job) for job in jobs], completed_total, 30_000)
+    adopt(core.state, [msgspec.json.encode(job) for job in jobs], completed_total)
     check(core.state)
     return core
 
@@ -85,7 +85,7 @@ def test_a_payload_is_kept_to_the_letter():
     core = Core()
     core.state = State()
     text = b'{"id": "a", "status": "unclaimed", "payload": {"big": 12345678901234567890123, "x":  1.0}}'
-    adopt(core.state, [text], 0, 30_000)
+    adopt(core.state, [text], 0)
     assert core.job("a").spec.payload == b'{"big": 12345678901234567890123, "x":  1.0}'
 
 

@@ -9,8 +9,9 @@ import pytest
 from osqueue_service.limits import DAY_MS, HOUR_MS
 from osqueue_service.state import image
 from osqueue_service.state.invariants import check
-from osqueue_service.state.model import Status
+from osqueue_service.state.model import RequestEntry, Status
 from osqueue_service.state.state import State
+from osqueue_service.state.stored import Newer
 from tests.core import Core, spec
 
 
@@ -91,10 +92,38 @@ def test_a_loaded_state_goes_on_like_the_one_it_was_taken_from():
     assert image.encode(core.rebuilt(commits, parts)) == image.encode(core.state)
 
 
-def test_an_image_of_a_newer_format_is_refused_and_says_what_to_do():
-    head = image.Head(image.FORMAT + 1, "salt00", 1, 0, State().counters, [])
-    with pytest.raises(image.UnknownFormat, match="upgrade"):
+def test_an_image_of_a_newer_format_is_refused_by_name():
+    head = image.Head(image.FORMAT + 1, "salt00", 1, 0, State().counters, [], 1)
+    with pytest.raises(Newer, match="format 3"):
         loaded([msgspec.msgpack.encode([image.Kind.HEAD, head])])
+
+
+@pytest.mark.parametrize("where", ["waiting", "copied"])
+def test_parts_are_closed_by_what_their_jobs_weigh(where):
+    """256 jobs of 1 MiB were one part of 256 MiB, which no checkpoint may hold: the broker stopped at every start."""
+    core = Core()
+    for _ in range(40):
+        core.submit(payload=b"x" * image.PART_BYTES)
+    for _ in range(300):
+        core.submit(payload=b"y" * 1_000)
+    snapshot = image.Snapshot(core.state)
+    parts = snapshot.parts()
+    written = [next(parts)]
+    if where == "copied":
+        core.claim(max_jobs=40, max_bytes=1 << 30)
+    written += parts
+    assert max(map(len, written)) < 1.1 * image.PART_BYTES
+    assert len(written) == 1 + 40 + 2, "small jobs still share parts"
+    assert len(loaded(written).jobs) == 340
+
+
+def test_remembered_calls_are_spread_over_parts_by_their_weight():
+    state = State()
+    for number in range(1_000):
+        state.requests.remember(f"r{number}", RequestEntry(bytes(16), 1, 1, 1, tuple(range(2**40, 2**40 + 1_000))))
+    parts = image.encode(state)
+    assert max(map(len, parts)) < 1.1 * image.PART_BYTES
+    assert len(loaded(parts).requests) == 1_000
 
 
 class TestSnapshots:

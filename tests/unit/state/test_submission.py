@@ -6,6 +6,7 @@ import pytest
 
 from osqueue_service.errors import IdempotencyConflict, QueueFull
 from osqueue_service.limits import DAY_MS, DEFAULT_LIMITS, MINUTE_MS
+from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.model import Status
 from tests.core import SALT, Core, spec
 
@@ -18,13 +19,16 @@ def ids(answers) -> list[str]:
     return [answer.job_id for answer in answers]
 
 
-def test_ids_begin_with_the_salt_of_the_queue_and_count_up():
+def test_ids_are_made_from_the_number_and_the_salt_of_the_queue():
     core = Core()
-    assert [core.submit(), core.submit()] == [f"{SALT}0000000001", f"{SALT}0000000002"]
+    ids = JobIds(SALT, 1)
+    assert [core.submit(), core.submit()] == [ids.of(1), ids.of(2)]
     core.check_replay()
 
 
-@pytest.mark.parametrize("job_id", ["", "nonsense", f"{SALT}0000000002", f"{SALT}1", f"{SALT}00000000+1", "x" * 300])
+@pytest.mark.parametrize(
+    "job_id", ["", "nonsense", JobIds(SALT, 1).of(2), f"{SALT}0000000001", f"{SALT}1", f"{SALT}00000000+1", "x" * 300]
+)
 def test_what_is_no_id_of_a_job_finds_none(job_id):
     core = Core()
     core.submit()

@@ -1,0 +1,86 @@
+"""Public ids: what a job's number is called outside.
+
+An id is 16 characters of base 32: eight that scramble the number, two that are kept for a shard and are
+"00", and the six of the queue's salt. The scrambling is a bijection of 40 bits with the salt for its key,
+so that no table is needed, ids of neighbours differ from the first characters on, and no two jobs share
+one. Jobs of a named queue carry its name in front: `{name}_{id}`.
+
+Buckets of the first format gave out ids of another form, the salt and the number in hexadecimal digits. Those of the
+jobs numbered below `since` are of that form for ever.
+"""
+
+from hashlib import blake2b
+from typing import Final
+
+ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+SALT_CHARS: Final = 6
+ID_CHARS: Final = 16
+SHARD: Final = "00"
+
+_BITS: Final = 40
+_MASK: Final = (1 << _BITS) - 1
+_HALF: Final = _BITS // 2  # shifted by half or more, the xor undoes itself
+_NUMBER_CHARS: Final = 8
+_PAIRS: Final = tuple(a + b for a in ALPHABET for b in ALPHABET)
+_VALUES: Final = {pair: value for value, pair in enumerate(_PAIRS)}
+
+
+class JobIds:
+    """The ids of one queue. `since`: the first number whose id is of today's form; 0: none is yet."""
+
+    __slots__ = ("_add", "_back", "_multiply", "_prefix", "_suffix", "salt", "since")
+
+    def __init__(self, salt: str = "", since: int = 0, queue: str = "") -> None:
+        """`queue` is the name of a named queue; the default queue has none."""
+        self.salt = salt
+        self.since = since
+        self._prefix = f"{queue}_" if queue else ""
+        self._suffix = SHARD + salt
+        key = blake2b(salt.encode(), digest_size=10).digest()
+        self._add = int.from_bytes(key[:5], "big")
+        # Odd, so that it has an inverse modulo a power of two; and large, so that neighbours are far apart.
+        self._multiply = int.from_bytes(key[5:], "big") | 1 | 1 << (_BITS - 1)
+        self._back = pow(self._multiply, -1, 1 << _BITS)
+
+    def of(self, number: int) -> str:
+        """The id of the job with this number."""
+        if not 0 < self.since <= number:
+            return f"{self.salt}{number:010x}"
+        # Multiplying carries what differs upwards only; the shift brings it down again.
+        x = (number * self._multiply + self._add) & _MASK
+        x ^= x >> _HALF
+        pairs = _PAIRS
+        return (
+            f"{self._prefix}{pairs[x >> 30]}{pairs[x >> 20 & 1023]}{pairs[x >> 10 & 1023]}{pairs[x & 1023]}"
+            f"{self._suffix}"
+        )
+
+    def number_of(self, job_id: str) -> int | None:
+        """The number that this is the id of, whether there is such a job or not; None if it is no id of this queue."""
+        number = self._parsed(job_id)
+        if number is None and job_id.startswith(self.salt):
+            try:
+                number = int(job_id[SALT_CHARS:], 16)
+            except ValueError:
+                return None
+        # An id has one spelling: what reads as a number and is not that number's id names nothing.
+        return number if number is not None and number > 0 and self.of(number) == job_id else None
+
+    def owns(self, job_id: str) -> bool:
+        """Whether the id looks like one of this queue's own, whatever its number."""
+        return job_id.startswith(self.salt) or (
+            len(job_id) == len(self._prefix) + ID_CHARS and job_id.endswith(self._suffix)
+        )
+
+    def _parsed(self, job_id: str) -> int | None:
+        prefix = self._prefix
+        if len(job_id) != len(prefix) + ID_CHARS or not (job_id.startswith(prefix) and job_id.endswith(self._suffix)):
+            return None
+        x = 0
+        for start in range(len(prefix), len(prefix) + _NUMBER_CHARS, 2):
+            value = _VALUES.get(job_id[start : start + 2])
+            if value is None:
+                return None
+            x = x << 10 | value
+        x ^= x >> _HALF
+        return (x - self._add) * self._back & _MASK
