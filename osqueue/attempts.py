@@ -64,6 +64,7 @@ class Attempt:
         runner: Runner,
         shared: Surroundings,
         on_slot_free: Callable[[], None],
+        on_given_back: Callable[[], None],
     ) -> None:
         self.job = job
         self.handler = handler
@@ -74,6 +75,7 @@ class Attempt:
         self._runner = runner
         self._shared = shared
         self._on_slot_free = on_slot_free
+        self._on_given_back = on_given_back
         self._ended = False
         self._kept = shared.keeper.keep(self)
         self._alarm: asyncio.TimerHandle | None = None
@@ -87,6 +89,14 @@ class Attempt:
     def cancel_requested(self) -> None:
         """Somebody cancelled the job. A handler in the loop is cancelled; others are told."""
         self._stop(Stop.CANCELLED)
+
+    def given_back(self) -> None:
+        """It was released from outside, before it began."""
+        self._ended = True
+        self._shared.keeper.forget(self._kept)
+        self._shared.tally.released += 1
+        self._on_given_back()
+        log.info("job %s (%s) is given back: the event loop is blocked", self.job.job_id, self.job.type)
 
     def drain(self) -> None:
         """The worker's patience is over: end the handler if that can be done, and give the job back in any case."""
@@ -131,9 +141,9 @@ class Attempt:
 
     async def _run(self, payload: Any) -> None:
         loop = asyncio.get_running_loop()
+        self.context.begin()
         if self.job.timeout_ms:
-            remaining_ms = self.context.remaining_ms or 0  # the attempt began when the job was claimed
-            self._alarm = loop.call_later(remaining_ms / 1_000, self._stop, Stop.TIMED_OUT)
+            self._alarm = loop.call_later(self.job.timeout_ms / 1_000, self._stop, Stop.TIMED_OUT)
         self.handling = True
         value: Any = None
         failure: BaseException | None = None
@@ -144,7 +154,11 @@ class Attempt:
             if self.task is not None and self.task.cancelling():
                 self.task.uncancel()  # it has done its work; settling must not be cancelled
                 self.stop_reason = self.stop_reason or Stop.DRAINED
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - it becomes the attempt's failure, not the worker's end
+        except KeyboardInterrupt:  # somebody pressed Ctrl-C: that is about the program, not about the job
+            raise
+        except BaseException as error:
+            if asyncio.current_task() is not self.task:  # the loop has ended, and closes what is left of this coroutine
+                raise
             failure = error
         finally:
             self._free_slot()

@@ -74,6 +74,10 @@ class JobContext:
             raise invalid("progress", f"must be from 0 to 1, got {fraction}")
         self._report(Progress(float(fraction), message))
 
+    def begin(self) -> None:
+        """For the worker: the handler starts now, and with it the attempt's time."""
+        self._started = time.monotonic()
+
     def stop(self, *, lost: bool) -> None:
         """For runners: tell the handler to stop."""
         if lost:

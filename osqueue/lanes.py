@@ -7,8 +7,9 @@ claimed and did not get its turn soon goes back.
 """
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from osqueue.attempts import Attempt
 from osqueue.dispatch import Dispatcher
@@ -20,6 +21,10 @@ UNSETTLED_MIN = 1_000
 
 AHEAD_MIN = 100
 """A lane claims ahead at most this many jobs, or as many as it has slots if those are more."""
+
+HURRIED_MS = 10_000
+"""Jobs with a timeout_ms below this are not claimed ahead: the broker counts from the claim, and standing in line would
+cost them a noticeable part of their time."""
 
 TURN_S = 0.5
 """A job claimed ahead that has not begun after this long is given back: another worker may be idle."""
@@ -65,6 +70,8 @@ class Lane:
             jobs = await self._dispatcher.claim(self.types, wanted, wait=not until_idle)
             # A claim that brought less than it could may have waited for jobs: it says nothing about the way.
             self._ahead = self._needed(self._clock() - asked) if len(jobs) == wanted else 0
+            if any(0 < job.timeout_ms < HURRIED_MS for job in jobs):
+                self._ahead = 0
             self._freed, self._busy_s = 0, 0.0
             for job in jobs:
                 self.unsettled += 1
@@ -83,6 +90,12 @@ class Lane:
             attempt.drain()
             self._start(attempt, self)
 
+    def waiting(self) -> Iterator[Attempt]:
+        """Take what has not begun out of the line, last first. From any thread, for when this loop is blocked."""
+        with contextlib.suppress(IndexError):
+            while True:
+                yield self.ready.pop()
+
     def slot_freed(self) -> None:
         """A handler has ended."""
         self._occupy(-1)
@@ -97,13 +110,18 @@ class Lane:
 
     def _fill(self) -> None:
         while self.ready and self.busy < self.capacity:
+            try:
+                attempt = self.ready.popleft()
+            except IndexError:  # another thread has just taken the last out of the line
+                break
             self._occupy(1)
-            self._start(self.ready.popleft(), self)
+            self._start(attempt, self)
         self._set_clock()
 
     def _set_clock(self) -> None:
-        if self.ready and self._turn is None:
-            self._turn = asyncio.get_running_loop().call_later(TURN_S, self._check_turn, self.ready[-1])
+        if self._turn is None:
+            with contextlib.suppress(IndexError):
+                self._turn = asyncio.get_running_loop().call_later(TURN_S, self._check_turn, self.ready[-1])
 
     def _check_turn(self, last: Attempt) -> None:
         """`last` was the last in line when the clock was set."""

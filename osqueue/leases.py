@@ -12,12 +12,13 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+import uuid
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 from osqueue.errors import JobNotFoundError, LeaseLostError, OsqueueError
 from osqueue.job import ClaimedJob, Position, Progress
-from osqueue.messages import Heartbeat, Renewal
+from osqueue.messages import Heartbeat, Release, Renewal
 from osqueue.transports.protocol import Transport
 
 log = logging.getLogger("osqueue.worker")
@@ -46,6 +47,7 @@ class Holder(Protocol):
 
     def lease_lost(self) -> None: ...
     def cancel_requested(self) -> None: ...
+    def given_back(self) -> None: ...
 
 
 class KeptLease:
@@ -78,13 +80,16 @@ class KeptLease:
 
 
 class LeaseKeeper:
-    """Renews the leases of one worker until stopped. `check_heard` raises at the answer of a leader of the past."""
+    """Renews the leases of one worker until stopped. `check_heard` raises at the answer of a leader of the past.
+
+    `on_tick` returns attempts that the worker's loop is too busy to begin; they are given back.
+    """
 
     def __init__(
         self,
         make_transport: Callable[[], Transport],
         check_heard: Callable[[Position | None], None],
-        on_tick: Callable[[], None],
+        on_tick: Callable[[], Iterable[Holder]],
     ) -> None:
         self._make_transport = make_transport
         self._check_heard = check_heard
@@ -141,11 +146,10 @@ class LeaseKeeper:
         transport = self._make_transport()
         try:
             while not self._stopping:
-                self._on_tick()
+                for holder in self._on_tick():
+                    self._call(self._give_back(transport, holder))
                 for batch in self._due():
-                    call = self._loop.create_task(self._renew(transport, batch))
-                    self._calls.add(call)
-                    call.add_done_callback(self._calls.discard)
+                    self._call(self._renew(transport, batch))
                 self._wake.clear()
                 tick_s = self._tick_s()
                 self._sleeps_until = time.monotonic() + tick_s
@@ -159,6 +163,20 @@ class LeaseKeeper:
                 call.cancel()
             await asyncio.gather(*self._calls, return_exceptions=True)
             await transport.close()
+
+    def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        call = asyncio.ensure_future(coroutine)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+
+    async def _give_back(self, transport: Transport, holder: Holder) -> None:
+        job = holder.job
+        release = Release(job.job_id, job.worker_id, job.lease_token, uuid.uuid4().hex)
+        try:
+            await transport.release_job(release, timeout_ms=CALL_TIMEOUT_MS)
+        except OsqueueError as error:
+            log.info("could not give back job %s, which expires by itself: %s", job.job_id, error)
+        self._tell(holder.given_back)
 
     def _due(self) -> Iterator[list[KeptLease]]:
         now = time.monotonic()

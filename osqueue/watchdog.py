@@ -13,6 +13,9 @@ log = logging.getLogger("osqueue.worker")
 BLOCKED_S = 1.0
 """A loop that does not turn for this long delays every other job of its worker."""
 
+HELD_UP_S = 0.2
+"""A loop that does not turn for this long holds up what was claimed ahead: with the keeper's tick, half a second."""
+
 
 class LoopWatchdog:
     """Asks the loop to answer, again and again. `check` is called from a thread that the loop cannot hold up."""
@@ -37,6 +40,12 @@ class LoopWatchdog:
             self._reported = True
             self.blocked += 1
             self._report()
+
+    @property
+    def held_up(self) -> bool:
+        """The loop has not turned for so long that others should do what waits for it."""
+        asked_at = self._asked_at
+        return asked_at is not None and time.monotonic() - asked_at >= HELD_UP_S
 
     def _answer(self) -> None:
         self._asked_at = None

@@ -32,8 +32,10 @@ R = TypeVar("R")
 
 Handlers = Mapping[str | JobType[Any, Any], Callable[..., Any] | Handler] | Mapping[str, Any] | Mapping[Any, Any]
 
-GIVE_BACK_MS = 5_000
-"""How long a stopping worker tries to give back what it could not finish."""
+DRAIN_MS = 20_000
+GIVE_BACK_MS = 4_000
+"""How long a stopping worker waits for its handlers, and then tries to give back what they did not finish: together
+less than the 30 s that Kubernetes allows before it kills."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -74,6 +76,8 @@ class Worker:
     some jobs, at most 100 or as many as there are slots, are claimed ahead. `lease_ms`: length of the leases, 0 for the
     job's.
     `drain_timeout_ms`: how long a stopping worker waits for running handlers before it gives their jobs back.
+    `process_max_jobs`, `process_max_mb`: a process of handlers is replaced after so many jobs, or once it holds so many
+    MiB of memory (Linux only) at the end of one; 0: never.
     """
 
     def __init__(
@@ -86,7 +90,9 @@ class Worker:
         worker_id: str | None = None,
         version: str = "",
         lease_ms: int = 0,
-        drain_timeout_ms: int = 30_000,
+        drain_timeout_ms: int = DRAIN_MS,
+        process_max_jobs: int = 0,
+        process_max_mb: int = 0,
         on_claimed: Callable[[ClaimedJob], Outcome] | None = None,
         on_completed: Callable[[ClaimedJob, bytes | None], Outcome] | None = None,
         on_failed: Callable[[ClaimedJob, JobError, Settled], Outcome] | None = None,
@@ -94,6 +100,9 @@ class Worker:
     ) -> None:
         if concurrency < 1:
             raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
+        if process_max_jobs < 0 or process_max_mb < 0:
+            raise ConfigError("process_max_jobs and process_max_mb must be at least 0, which is without limit")
+        self._recycling = process_max_jobs, process_max_mb
         self.client = client
         self.concurrency = concurrency
         self.worker_id = worker_id or f"{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
@@ -238,7 +247,7 @@ class Worker:
         self.tally = Tally()
         self._stopping = asyncio.Event()
         self._watchdog = LoopWatchdog(self._describe_task)
-        self.keeper = LeaseKeeper(self.client.new_transport, self.client._open().heard, self._watchdog.check)
+        self.keeper = LeaseKeeper(self.client.new_transport, self.client._open().heard, self._check)
         own = {name: handler.concurrency for name, handler in handlers.items() if handler.concurrency is not None}
         shared = [name for name in handlers if name not in own]
         if ANY_TYPE in shared and own:
@@ -268,13 +277,21 @@ class Worker:
             else:
                 from osqueue.runners.processes import ProcessRunner
 
-                runners[place] = ProcessRunner(size)
+                runners[place] = ProcessRunner(size, *self._recycling)
         return runners
+
+    def _check(self) -> Iterable[Attempt]:
+        """In the keeper's thread: whether the loop turns, and what should not wait for it."""
+        assert self._watchdog is not None
+        self._watchdog.check()
+        if self._watchdog.held_up:
+            for lane in self._lanes:
+                yield from lane.waiting()
 
     def _hold(self, job: ClaimedJob, lane: Lane) -> Attempt:
         handler = self._handlers.get(job.type) or self._handlers[ANY_TYPE]
         self.tally.claimed += 1
-        return Attempt(job, handler, self._runners[handler.runs_in], self, lane.slot_freed)
+        return Attempt(job, handler, self._runners[handler.runs_in], self, lane.slot_freed, lane.settled)
 
     def _start(self, attempt: Attempt, lane: Lane) -> None:
         task = asyncio.get_running_loop().create_task(self._attend(attempt, lane))

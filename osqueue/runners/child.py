@@ -3,29 +3,35 @@
 To the child: ("run", function, takes_context, payload, job) and ("cancel", job id). From
 it: ("progress", fraction, message), ("done", value) and ("failed", class names, type,
 message, delay). Whoever kills it loses nothing but the attempt.
+
+It leads a process group of its own, which ends with the worker: what a handler started does
+not outlive it.
 """
 
+import contextlib
+import ctypes
+import multiprocessing
+import os
 import queue
 import signal
+import sys
 import threading
-import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
 from osqueue.context import JobContext
-from osqueue.failures import Reject, Retry
+from osqueue.failures import Reject, Retry, describe
 from osqueue.job import Progress
 
 
 def serve(connection: "Connection[Any, Any]") -> None:
     """Run jobs until the pipe is closed."""
-    # Ctrl-C in a terminal reaches the whole process group; whether this child stops is the worker's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _settle_in()
     current: dict[str, JobContext] = {}
-    inbox: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox, current), name="osqueue-pipe", daemon=True).start()
-    while (message := inbox.get()) is not None:
-        function, takes_context, payload, job = message
+    while True:
+        function, takes_context, payload, job = inbox.get()
         context = JobContext(job, lambda progress: _report(connection, progress))
         current[job.job_id] = context
         try:
@@ -36,18 +42,47 @@ def serve(connection: "Connection[Any, Any]") -> None:
         _send(connection, answer)
 
 
+_PR_SET_PDEATHSIG = 1
+
+
+def _settle_in() -> None:
+    """Belong to the worker: stop when it says so or dies, and not when somebody signals all of its processes."""
+    if hasattr(os, "setpgid"):
+        with contextlib.suppress(OSError):  # a session's leader stays in its group
+            os.setpgid(0, 0)
+    # Functions, not SIG_IGN, which programs that a handler starts would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave_it_to_the_worker)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_heed_signals_again)
+    if sys.platform == "linux":  # for a handler that holds the interpreter's lock, so that `_listen` cannot act
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A handler may use processes of its own. This one is a daemon only so that the worker's exit does not wait for it.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+
+
+def _leave_it_to_the_worker(number: int, frame: object) -> None:
+    """Whether this process stops is the worker's decision."""
+
+
+def _heed_signals_again() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _listen(
     connection: "Connection[Any, Any]",
-    inbox: "queue.SimpleQueue[tuple[Any, ...] | None]",
+    inbox: "queue.SimpleQueue[tuple[Any, ...]]",
     current: dict[str, JobContext],
 ) -> None:
     while True:
         try:
             kind, *rest = connection.recv()
-        except (EOFError, OSError):  # the worker is gone
-            inbox.put(None)
-            return
-        except Exception as error:  # noqa: BLE001 - the function or payload cannot be unpickled here: told, not hidden
+        except (EOFError, OSError):  # the worker is gone, and nobody wants what this process and its children do
+            if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+                os.killpg(0, signal.SIGKILL)
+            os._exit(1)
+        except BaseException as error:  # noqa: BLE001 - the function or payload cannot be unpickled here: told, not hidden
             _send(connection, _failure(error))
             continue
         if kind == "run":
@@ -76,6 +111,5 @@ def _send(connection: "Connection[Any, Any]", message: tuple[Any, ...]) -> None:
 def _failure(error: BaseException) -> tuple[Any, ...]:
     delay_ms = error.delay_ms if isinstance(error, Retry) else None
     classes = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"\n  at {frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
-    return "failed", classes, type(error).__name__, f"{error}{place}", delay_ms, isinstance(error, Reject)
+    kind, message = describe(error)
+    return "failed", classes, kind, message, delay_ms, isinstance(error, Reject)

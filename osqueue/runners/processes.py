@@ -1,9 +1,14 @@
-"""Functions that compute, each call in another process: spawned, reused, and killed when the lease is lost."""
+"""Functions that compute, each call in another process: spawned, reused, recycled, killed when the lease is lost."""
 
 import asyncio
+import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.util
+import os
+import signal
 import threading
+import weakref
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -22,6 +27,16 @@ class ProcessFailure(WorkerExecutionError):
     classes: frozenset[str] = frozenset()
 
 
+_children: "weakref.WeakSet[_Child]" = weakref.WeakSet()
+
+
+@atexit.register
+def _kill_all() -> None:
+    """Before multiprocessing's own end, which would wait for children that heed no SIGTERM."""
+    for child in list(_children):
+        child.kill()
+
+
 class _Child:
     """One process and the pipe to it."""
 
@@ -31,6 +46,8 @@ class _Child:
         self.process: BaseProcess = context.Process(target=serve, args=(theirs,), name="osqueue-job", daemon=True)
         self.process.start()
         theirs.close()
+        self.jobs = 0
+        _children.add(self)
         self._sending = threading.Lock()
 
     def send(self, message: tuple[Any, ...]) -> None:
@@ -40,6 +57,7 @@ class _Child:
 
     def call(self, handler: BoundHandler, payload: Any, context: JobContext) -> Any:
         """Run one job there; blocks. Raises `ProcessFailure`, or EOFError when the process died."""
+        self.jobs += 1
         self.send(("run", handler.function, handler.takes_context, payload, context.job))
         while True:
             kind, *rest = self.connection.recv()
@@ -51,21 +69,39 @@ class _Child:
                 raise _failure(*rest)
 
     def kill(self) -> None:
+        """End it, with all that its handlers have started."""
+        pid = self.process.pid
+        if pid is not None and self.process.exitcode is None and hasattr(os, "killpg"):
+            with contextlib.suppress(OSError):  # it has not made its group yet, or is gone
+                os.killpg(pid, signal.SIGKILL)
         self.process.kill()
+
+    def memory_mb(self) -> int:
+        """What it holds, where the system says so."""
+        try:
+            with open(f"/proc/{self.process.pid}/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+        except (OSError, ValueError):
+            return 0
 
     def close(self) -> None:
         """Kill it, and leave no zombie and no pipe behind."""
-        self.process.kill()
+        self.kill()
         self.process.join()
         self.connection.close()
 
 
 class ProcessRunner:
-    """As many processes as there are slots for such handlers, each with a thread that talks to it."""
+    """As many processes as there are slots for such handlers, each with a thread that talks to it.
+
+    One that has done `max_jobs`, or holds `max_mb` of memory after a job, is replaced; 0: never.
+    """
 
     interruptible = True
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, max_jobs: int = 0, max_mb: int = 0) -> None:
+        self._max_jobs = max_jobs
+        self._max_mb = max_mb
         self._pool = ThreadPool(size, "osqueue-process")
         self._idle: list[_Child] = []
         self._busy: dict[JobContext, _Child] = {}
@@ -117,10 +153,15 @@ class ProcessRunner:
             raise gone from error
         finally:
             del self._busy[context]
-            if healthy and not self._closed:
+            if healthy and not self._closed and not self._is_worn(child):
                 self._idle.append(child)
             else:
                 child.close()
+
+    def _is_worn(self, child: _Child) -> bool:
+        if self._max_jobs and child.jobs >= self._max_jobs:
+            return True
+        return bool(self._max_mb) and child.memory_mb() >= self._max_mb
 
     def _take(self) -> _Child:
         while self._idle:

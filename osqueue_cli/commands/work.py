@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("-b", "--broker", metavar="URL", help="Broker of a client that names none itself.  [env: BROKER_URL]")
 @click.option("--token", help="Token of a client that names none itself; better in the variable.  [env: OSQUEUE_TOKEN]")
 @click.option("-c", "--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once, instead of the worker's own.")
-@click.option("--drain", type=DURATION, help="How long to wait for running jobs when stopped.  [default: 30s]")
+@click.option("--drain", type=DURATION, help="How long to wait for running jobs when stopped.  [default: 20s]")
 @click.option("--until-idle", is_flag=True, help="End when no job is ready and none runs.")
 @json_option
 def work(

@@ -1,8 +1,12 @@
 """Handlers that tests run in processes of their own: those import them from here."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 
 from osqueue import JobContext, Reject, Retry
 
@@ -53,3 +57,42 @@ def wait_for_cancellation(payload: object, context: JobContext) -> str:
 def wait_forever(payload: object, context: JobContext) -> None:
     context.progress(0.1, "waiting")
     threading.Event().wait()
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def with_children(payload: list[int]) -> int:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        return sum(pool.map(square, payload))
+
+
+def with_an_executor(payload: list[int]) -> int:
+    with ProcessPoolExecutor(2) as pool:
+        return sum(pool.map(square, payload))
+
+
+def terminate_my_pool(payload: object) -> str:
+    pool = multiprocessing.get_context("fork").Pool(1)
+    pool.terminate()
+    pool.join()
+    return "ended"
+
+
+def signalled(payload: object) -> str:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return "done"
+
+
+def start_a_child(payload: object, context: JobContext) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    context.progress(0.1, f"{os.getpid()} {child.pid}")
+    child.wait()
+
+
+class ExitsWhenRead:
+    """Stands for a module that calls sys.exit() when it is imported."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return sys.exit, (3,)

@@ -6,7 +6,7 @@ import pytest
 
 from osqueue import lanes
 from osqueue.job import ClaimedJob
-from osqueue.lanes import Lane
+from osqueue.lanes import HURRIED_MS, Lane
 
 
 class Handling:
@@ -30,12 +30,13 @@ class Broker:
 
     def __init__(self):
         self.claims = asyncio.Queue()
+        self.timeout_ms = 0
         self.started = []
 
     async def claim(self, types, free, *, wait):
         answer = asyncio.get_running_loop().create_future()
         await self.claims.put((free, wait, answer))
-        return [ClaimedJob(f"j{n}", "w", b"") for n in range(await answer)]
+        return [ClaimedJob(f"j{n}", "w", b"", timeout_ms=self.timeout_ms) for n in range(await answer)]
 
     def start(self, attempt, lane):
         self.started.append(attempt)
@@ -210,3 +211,15 @@ async def test_how_long_handlers_take_is_measured(broker):
     lane.slot_freed()
     lane.slot_freed()
     assert (lane._busy_s, lane._freed) == (2 + 3 + 3, 2)
+
+
+@pytest.mark.parametrize(("timeout_ms", "wanted"), [(HURRIED_MS - 1, 1), (HURRIED_MS, 4), (0, 4)])
+async def test_jobs_that_have_little_time_do_not_stand_in_line(broker, lane, quick, timeout_ms, wanted):
+    """The broker counts it from the claim."""
+    broker.timeout_ms = timeout_ms
+    _, answer = await broker.asked()
+    answer(4)
+    await turn()
+    broker.started[0].end()
+    free, _ = await broker.asked()
+    assert free == wanted

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -112,3 +115,94 @@ async def test_a_drained_worker_leaves_no_process_behind(client, queue):
     worker.stop()
     await running
     assert queue.jobs[handle.id].status == "unclaimed"
+
+
+@pytest.mark.parametrize("function", [jobs.with_children, jobs.with_an_executor])
+async def test_a_handler_may_use_processes_of_its_own(client, function):
+    handle = await client.submit_job("t", [1, 2, 3], max_attempts=1)
+    await work(client, function)
+    assert await handle.result() == 14
+
+
+async def test_processes_of_a_handler_heed_signals(client):
+    handle = await client.submit_job("t", 1, max_attempts=1)
+    await work(client, jobs.terminate_my_pool)
+    assert await handle.result() == "ended"
+
+
+async def test_a_signal_to_all_processes_leaves_the_handlers_to_the_worker(client):
+    handle = await client.submit_job("t", 1, max_attempts=1)
+    await work(client, jobs.signalled)
+    assert await handle.result() == "done"
+
+
+async def test_a_program_that_exits_when_it_is_imported_fails_the_attempt(client, queue):
+    worker = Worker(client, {"t": Handler(jobs.double, runs_in="process")}, concurrency=1)
+    worker._handlers["t"].function = jobs.ExitsWhenRead()
+    handle = await client.submit_job("t", 1, max_attempts=1)
+    await worker.run(until_idle=True, handle_signals=False)
+    assert queue.jobs[handle.id].error.type == "SystemExit"
+
+
+@pytest.mark.parametrize(("options", "processes"), [({"process_max_jobs": 2}, 2), ({"process_max_mb": 1}, 4), ({}, 1)])
+async def test_a_process_is_replaced_after_so_many_jobs_or_so_much_memory(client, options, processes):
+    handles = [await client.submit_job("t", n) for n in range(4)]
+    worker = Worker(client, {"t": Handler(jobs.double, runs_in="process")}, concurrency=1, **options)
+    await worker.run(until_idle=True, handle_signals=False)
+    assert len({(await handle.result())["pid"] for handle in handles}) == processes
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def gone(*pids):
+    while any(is_alive(pid) for pid in pids):
+        await asyncio.sleep(0.01)
+
+
+async def test_what_a_killed_handler_has_started_ends_with_it(client, queue):
+    handle = await client.submit_job("t", 1)
+    worker = Worker(client, {"t": Handler(jobs.start_a_child, runs_in="process")}, drain_timeout_ms=0)
+    run = asyncio.ensure_future(worker.run(handle_signals=False))
+    await progressed(queue, handle.id)
+    pids = [int(pid) for pid in queue.jobs[handle.id].progress.message.split()]
+    worker.stop()
+    await run
+    await gone(*pids)
+
+
+WORKER = """
+import asyncio
+from osqueue import Handler, OsqueueClient, Worker
+from tests.unit.sdk import jobs_in_processes as jobs
+from tests.unit.sdk.memory_transport import MemoryTransport, Queue
+
+async def main():
+    queue = Queue()
+    async with OsqueueClient(transport=MemoryTransport(queue)) as client:
+        handle = await client.submit_job("t", 1)
+        worker = Worker(client, {"t": Handler(jobs.start_a_child, runs_in="process")})
+        run = asyncio.ensure_future(worker.run())
+        while queue.jobs[handle.id].progress is None:
+            await queue.change()
+        print(queue.jobs[handle.id].progress.message, flush=True)
+        await run
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_handlers_and_what_they_started_die_with_a_killed_worker(tmp_path):
+    program = tmp_path / "worker.py"
+    program.write_text(WORKER)
+    env = {**os.environ, "PYTHONPATH": os.getcwd()}
+    with subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True, env=env) as worker:
+        line = worker.stdout.readline()
+        worker.send_signal(signal.SIGKILL)
+    asyncio.run(gone(*(int(pid) for pid in line.split())))

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 
 import pytest
 from pydantic import BaseModel
@@ -264,6 +265,35 @@ async def test_a_result_the_broker_refuses_fails_the_attempt(client, queue, monk
     handle = await client.submit_job("t", 1, max_attempts=1)
     await work(client, {"t": lambda payload: 1})
     assert queue.jobs[handle.id].error == JobError("QueueFull", "no room for a promised result")
+
+
+class Hard(BaseException):
+    pass
+
+
+async def in_a_group():
+    async def hard():
+        raise Hard
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hard())
+
+
+@pytest.mark.parametrize("error", [Hard, GeneratorExit, SystemExit, asyncio.CancelledError, in_a_group])
+@pytest.mark.parametrize("place", ["loop", "thread"])
+async def test_whatever_a_handler_raises_ends_the_attempt_and_not_the_worker(client, queue, error, place):
+    async def raise_in_loop(payload):
+        if error is in_a_group:
+            await error()
+        raise error
+
+    def raise_in_thread(payload):
+        raise error if error is not in_a_group else BaseExceptionGroup("several", [Hard()])
+
+    first, second = await client.submit_job("t", 1, max_attempts=1), await client.submit_job("u", 1)
+    await work(client, {"t": raise_in_loop if place == "loop" else raise_in_thread, "u": lambda payload: payload})
+    assert (queue.jobs[first.id].status, queue.jobs[second.id].status) == ("dead", "completed")
+    assert queue.jobs[first.id].error.type in ("Hard", "BaseExceptionGroup", error.__name__)
 
 
 async def test_an_outage_is_outlasted(queue, caplog):
@@ -788,6 +818,26 @@ async def test_a_job_cancelled_before_its_turn_is_not_worked_on(client, queue, o
         finish.set()
         await settled(queue, second.id, "cancelled")
     assert ran == [0]
+
+
+async def test_what_was_claimed_ahead_is_given_back_though_the_loop_is_blocked(client, queue, one_ahead):
+    seen = []
+
+    async def block(payload):
+        if payload != 0:
+            return
+        await settled(queue, second.id, "in_progress")
+        deadline = time.monotonic() + 30
+        while queue.jobs[second.id].status != "unclaimed" and time.monotonic() < deadline:
+            time.sleep(0.01)  # noqa: ASYNC251 - it blocks the loop
+        seen.append(queue.jobs[second.id].status)
+
+    first, second = await client.submit_jobs([new_job("t", n) for n in range(2)])
+    async with Running(client, {"t": block}, concurrency=1) as worker:
+        await first.result()
+        await second.result()
+        assert seen == ["unclaimed"]
+        assert worker.state().released >= 1
 
 
 async def test_what_was_claimed_ahead_is_given_back_by_a_stopping_worker(client, queue, one_ahead):
