@@ -30,6 +30,7 @@ SCOPES = {
         "WatchJobs",
         "ExplainJob",
         "GetStats",
+        "GetInfo",
         "GetState",
         "GetHistory",
         "ListWorkers",
