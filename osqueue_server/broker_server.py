@@ -16,7 +16,7 @@ class BrokerServer(GrpcServer):
 
     `http_port` None serves gRPC only; 0 takes any free one. `http_address` is what others dial, host:port, where that
     differs from `host` and the port. `origins` are those of web pages on other hosts that may call, such as
-    https://dashboard.example. All else is as there.
+    https://dashboard.example; `hosts` are names by which callers without a token may reach it. All else is as there.
     """
 
     def __init__(
@@ -26,6 +26,7 @@ class BrokerServer(GrpcServer):
         http_port: int | None = None,
         http_address: str = "",
         origins: Sequence[str] = (),
+        hosts: Sequence[str] = (),
         **options: Any,
     ) -> None:
         super().__init__(storage, *arguments, **options)
@@ -33,6 +34,7 @@ class BrokerServer(GrpcServer):
             self.settings = replace(self.settings, http_port=http_port, http_address=http_address)
         self._serves_http = http_port is not None
         self._origins = origins
+        self._hosts = hosts
         self._service: Service | None = None
 
     @property
@@ -46,6 +48,7 @@ class BrokerServer(GrpcServer):
         service = self._service = Service(
             self.settings,
             origins=self._origins,
+            hosts=self._hosts,
             store=self._storage,
             on_loaded=spare_the_collector,
             poll_ms=self._poll_ms,

@@ -26,7 +26,8 @@ from osqueue_service.storage import ObjectStore
 class Service:
     """One broker and its gateway: `open` them, start the app, and `stop` both.
 
-    `origins` are those of web pages that may call. The other parameters are those of `osqueue_service.app.build`.
+    `origins` are those of web pages that may call, `hosts` names by which callers without a token may. The other
+    parameters are those of `osqueue_service.app.build`.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Service:
         settings: Settings,
         *,
         origins: Sequence[str] = (),
+        hosts: Sequence[str] = (),
         store: ObjectStore | None = None,
         on_loaded: Callable[[], None] = settle_memory,
         poll_ms: float = POLL_MS,
@@ -43,7 +45,7 @@ class Service:
         self._on_loaded = on_loaded
         self._poll_ms = poll_ms
         try:
-            self._config = _gateway_config(settings, origins)
+            self._config = _gateway_config(settings, origins, hosts)
         except GatewayConfigError as error:
             raise ConfigError(error.message) from error
         self._directory: Path | None = None
@@ -93,7 +95,7 @@ class Service:
             shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def _gateway_config(settings: Settings, origins: Sequence[str]) -> GatewayConfig:
+def _gateway_config(settings: Settings, origins: Sequence[str], hosts: Sequence[str]) -> GatewayConfig:
     return GatewayConfig(
         host=settings.host,
         port=settings.http_port,
@@ -101,4 +103,5 @@ def _gateway_config(settings: Settings, origins: Sequence[str]) -> GatewayConfig
         token=settings.token,
         allow_remote=settings.allow_remote,
         origins=tuple(origins),
+        hosts=tuple(hosts),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from osqueue.errors import ConfigError, TransportConfigError
 from osqueue.transports.addresses import Endpoint, parse
 from osqueue_gateway.limits import Limits
+from osqueue_protocol.callers import host_name
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -27,6 +28,8 @@ class GatewayConfig:
     allow_remote: bool = False
     origins: tuple[str, ...] = ()
     """Origins of web pages that may call, such as https://dashboard.example."""
+    hosts: tuple[str, ...] = ()
+    """Names by which callers without a token reach this gateway, such as queue.internal."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -39,6 +42,11 @@ class GatewayConfig:
                 raise ConfigError(
                     f"CORS_ORIGINS names {origin!r}; list origins as http(s)://host[:port] in small letters, separated "
                     "by commas, without a path and without *"
+                )
+        for host in self.hosts:
+            if host_name(host) != host:
+                raise ConfigError(
+                    f"OSQUEUE_HOSTS names {host!r}; list hosts in small letters, separated by commas, without ports"
                 )
         self.endpoints()
 
@@ -54,9 +62,9 @@ class GatewayConfig:
 
     @property
     def own_hosts(self) -> tuple[str, ...]:
-        """Names under which this gateway may be called while it serves its own machine only."""
+        """Names under which this gateway may be called while it has no token."""
         advertised = self.advertised.rpartition(":")[0]
-        return tuple(host for host in (self.host, advertised) if host and host not in ("0.0.0.0", "::"))
+        return tuple(host for host in (self.host, advertised, *self.hosts) if host and host not in ("0.0.0.0", "::"))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "GatewayConfig":
@@ -71,6 +79,7 @@ class GatewayConfig:
             token=environment.get("OSQUEUE_TOKEN", ""),
             allow_remote=_flag(environment, "OSQUEUE_ALLOW_REMOTE"),
             origins=_list(environment, "CORS_ORIGINS"),
+            hosts=_list(environment, "OSQUEUE_HOSTS"),
         )
 
 

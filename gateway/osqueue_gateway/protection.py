@@ -5,29 +5,23 @@ page cannot take (DNS rebinding), unless remote callers were allowed knowingly. 
 our own pages and those of the allow-list may call, no others.
 """
 
-import ipaddress
-import re
 from base64 import urlsafe_b64encode
 from functools import lru_cache
-from hmac import compare_digest
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
 from osqueue.errors import AuthError
 from osqueue_gateway.errors import Refusal
-
-FORWARDING = (
-    "Forwarded",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Proto",
-    "X-Real-IP",
-    "Via",
-    "CF-Connecting-IP",
-    "True-Client-IP",
+from osqueue_protocol.callers import (
+    bearer_token,
+    host_name,
+    is_address,
+    is_forwarded,
+    is_loopback,
+    is_loopback_name,
+    same_secret,
 )
-"""Any of these means that a proxy stands between, and that the caller is somewhere else."""
 
 CORS_METHODS = "GET, POST, OPTIONS"
 CORS_HEADERS = (
@@ -42,13 +36,11 @@ SOCKET_TOKEN = "osqueue.bearer."
 """How a page shows the token when it opens a WebSocket, where browsers let it set no header but the protocols: it
 offers `osqueue` and `osqueue.bearer.` with the token in base64url, and `osqueue` is chosen."""
 
-_SCHEME = "bearer "
 _PROTOCOLS_MAX = 8
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
 class Guard:
-    """Admits requests. `own_hosts` are names of this gateway besides the loopback's."""
+    """Admits requests. `own_hosts` are names of this gateway besides localhost and addresses."""
 
     def __init__(
         self,
@@ -88,13 +80,14 @@ class Guard:
         shown: list[str] = request.headers.getall(hdrs.AUTHORIZATION, [])
         if not shown and self._shows_socket_token(request):
             return
-        if len(shown) != 1 or shown[0][: len(_SCHEME)].lower() != _SCHEME:
+        token = bearer_token(shown[0]) if len(shown) == 1 else None
+        if token is None:
             raise AuthError(
                 "this gateway asks for a token: send `Authorization: Bearer <token>`, with the OSQUEUE_TOKEN it was "
                 "started with",
                 reason="UNAUTHENTICATED",
             )
-        if not compare_digest(shown[0][len(_SCHEME) :].strip().encode("utf-8", "surrogateescape"), self._token):
+        if not same_secret(token, self._token):
             raise AuthError(
                 "the token is wrong: it must be the OSQUEUE_TOKEN of this gateway", reason="UNAUTHENTICATED"
             )
@@ -102,23 +95,24 @@ class Guard:
     def _shows_socket_token(self, request: web.BaseRequest) -> bool:
         offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")
         return any(
-            compare_digest(protocol.strip().encode("utf-8", "surrogateescape"), self._socket_token)
+            same_secret(protocol.strip().encode("utf-8", "surrogateescape"), self._socket_token)
             for protocol in offered[:_PROTOCOLS_MAX]
         )
 
     def _checked_host(self, request: web.BaseRequest) -> str:
         hosts: list[str] = request.headers.getall(hdrs.HOST, [])
-        match = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-        if match is None:
+        name = host_name(hosts[0]) if len(hosts) == 1 else None
+        if name is None:
             raise Refusal(400, "the request needs exactly one Host header, a host and perhaps a port")
-        if self._token or self._allow_remote:
+        if self._token or name in self._own_hosts or is_loopback_name(name):
             return hosts[0]
-        name = match[1].lower().rstrip(".")
-        if name in self._own_hosts or is_loopback_name(name):
+        # A page of any name can have that name resolved to this machine; it cannot know a token, nor be an address.
+        if self._allow_remote and is_address(name):
             return hosts[0]
+        served = "localhost, 127.0.0.1, [::1]" if not self._allow_remote else "localhost, IP addresses"
         raise AuthError(
-            f"{name} is no name of this gateway's machine; without a token it answers only to localhost, 127.0.0.1, "
-            "[::1] and the address it was started with",
+            f"{name} is not a name of this gateway's machine; without a token it answers only to {served}, the address "
+            "it was started with and the names in OSQUEUE_HOSTS",
             reason="PERMISSION_DENIED",
         )
 
@@ -168,25 +162,7 @@ async def preflight(request: web.BaseRequest) -> web.StreamResponse:
 def is_local(request: web.BaseRequest) -> bool:
     """The caller is on this machine, and no proxy speaks for somebody else."""
     remote = request.remote
-    if remote is None or not _is_loopback(remote):
-        return False
-    headers = request.headers
-    return not any(name in headers for name in FORWARDING)
-
-
-def is_loopback_name(name: str) -> bool:
-    """localhost, or an address of the loopback interface."""
-    return name == "localhost" or _is_loopback(name.strip("[]"))
-
-
-@lru_cache(maxsize=1024)
-def _is_loopback(address: str) -> bool:
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_loopback
+    return remote is not None and is_loopback(remote) and not is_forwarded(request.headers)
 
 
 @lru_cache(maxsize=1024)

@@ -17,6 +17,7 @@ VARIABLES = {
     "token": "OSQUEUE_TOKEN",
     "allow_remote": "OSQUEUE_ALLOW_REMOTE",
     "cors_origins": "CORS_ORIGINS",
+    "hosts": "OSQUEUE_HOSTS",
 }
 
 
@@ -37,6 +38,7 @@ VARIABLES = {
 )
 @click.option("--allow-remote", metavar="VALUE", help="1: serve everyone without a token.  [env: OSQUEUE_ALLOW_REMOTE]")
 @click.option("--cors-origins", metavar="VALUE", help="Web pages that may call, by commas.  [env: CORS_ORIGINS]")
+@click.option("--hosts", metavar="VALUE", help="Its names for callers without a token.  [env: OSQUEUE_HOSTS]")
 @click.option(
     "--log-level",
     envvar="LOG_LEVEL",

@@ -21,8 +21,9 @@ TELL_EVERY_S = 1.0
 
 @click.command()
 @click.option("--cors-origins", metavar="VALUE", help="Web pages that may call, by commas.  [env: CORS_ORIGINS]")
+@click.option("--hosts", metavar="VALUE", help="Its names for callers without a token.  [env: OSQUEUE_HOSTS]")
 @settings_options(storage_default="file", log_default="warning")
-def serve(cors_origins: str | None, overrides: Mapping[str, str]) -> None:
+def serve(cors_origins: str | None, hosts: str | None, overrides: Mapping[str, str]) -> None:
     """Run a queue on this machine: broker and gateway.
 
     Both run in one process. The queue is kept in ./osqueue-data unless told otherwise. Without a token, only
@@ -37,13 +38,17 @@ def serve(cors_origins: str | None, overrides: Mapping[str, str]) -> None:
     """
     settings = Settings.read(os.environ, overrides)
     write_logs(settings.log_level, settings.log_format)
-    listed = os.environ.get("CORS_ORIGINS", "") if cors_origins is None else cors_origins
-    origins = [origin.strip() for origin in listed.split(",") if origin.strip()]
-    asyncio.run(_run(settings, origins))
+    asyncio.run(_run(settings, _listed("CORS_ORIGINS", cors_origins), _listed("OSQUEUE_HOSTS", hosts)))
 
 
-async def _run(settings: Settings, origins: Sequence[str]) -> None:
-    service = Service(settings, origins=origins)
+def _listed(name: str, flag: str | None) -> list[str]:
+    """The parts of a list in a flag or, without one, in the environment."""
+    listed = os.environ.get(name, "") if flag is None else flag
+    return [part.strip() for part in listed.split(",") if part.strip()]
+
+
+async def _run(settings: Settings, origins: Sequence[str], hosts: Sequence[str]) -> None:
+    service = Service(settings, origins=origins, hosts=hosts)
     over = _end_on_signals()
     app = await service.open()
     telling = asyncio.ensure_future(_tell(app))

@@ -1,17 +1,14 @@
 """Who may call: whoever shows the token or, where there is none, whoever is on this machine."""
 
 from collections.abc import Iterable
-from hmac import compare_digest
 from typing import Any
 
 import grpc
 
+from osqueue_protocol.callers import bearer_token, is_forwarded, is_local_peer, same_secret
 from osqueue_service.errors import OsqueueError, PermissionDenied, Unauthenticated
 
 Metadata = Iterable[tuple[str, str | bytes]] | None
-
-_SCHEME = "bearer "
-_FORWARDING = frozenset({"forwarded", "x-forwarded-for", "x-real-ip"})
 
 
 class Guard:
@@ -31,10 +28,11 @@ class Guard:
             return None
         shown = False
         for key, value in metadata or ():
-            if key == "authorization" and isinstance(value, str) and value[: len(_SCHEME)].lower() == _SCHEME:
-                shown = True
-                if compare_digest(value[len(_SCHEME) :].strip().encode(), self._token):
-                    return None
+            if key != "authorization" or not isinstance(value, str) or (token := bearer_token(value)) is None:
+                continue
+            if same_secret(token, self._token):
+                return None
+            shown = True
         if shown:
             return Unauthenticated("the token is wrong: it must be the OSQUEUE_TOKEN that the broker was started with")
         return Unauthenticated(
@@ -50,26 +48,10 @@ class Guard:
         if self._token or self._allow_remote:
             return
         peer = context.peer()
-        if is_local(peer) and not _forwarded(context.invocation_metadata()):
+        if is_local_peer(peer) and not is_forwarded(key for key, _ in context.invocation_metadata() or ()):
             return
         raise PermissionDenied(
             f"this broker has no token, so it serves only callers on its own machine, and this call came from {peer}. "
             "Set OSQUEUE_TOKEN on broker and callers, or OSQUEUE_ALLOW_REMOTE=1 on the broker to serve everyone who "
             "can reach it"
         )
-
-
-def is_local(peer: str) -> bool:
-    """Whether the peer, in gRPC's notation, is on this machine."""
-    kind, _, address = peer.partition(":")
-    if kind == "unix":
-        return True
-    if kind == "ipv4":
-        return address.startswith("127.")
-    # The brackets of an IPv6 address are percent-encoded.
-    host = address.replace("%5B", "[").replace("%5D", "]").rpartition(":")[0].strip("[]")
-    return kind == "ipv6" and (host == "::1" or host.lower().startswith("::ffff:127."))
-
-
-def _forwarded(metadata: Metadata) -> bool:
-    return any(key in _FORWARDING for key, _ in metadata or ())

@@ -8,7 +8,7 @@ import pytest
 from osqueue.errors import ConfigError
 from osqueue_gateway.app import Gateway
 from osqueue_gateway.config import GatewayConfig
-from osqueue_gateway.protection import FORWARDING
+from osqueue_protocol.callers import FORWARDING_HEADERS
 from osqueue_service.testing.in_process import broker_in_process
 from tests.integration.gateway.gateways import HOST, Caller, gateway_and_broker, running
 from tests.integration.gateway.scripted import ScriptedLink
@@ -93,7 +93,7 @@ async def test_the_token_goes_on_to_the_broker() -> None:
             assert (await caller.ask("GET", "/readyz")).status == 200
 
 
-@pytest.mark.parametrize("header", FORWARDING)
+@pytest.mark.parametrize("header", sorted(FORWARDING_HEADERS))
 async def test_without_a_token_a_forwarded_request_counts_as_remote(scripted: Caller, header: str) -> None:
     asked = await scripted.ask(*SUBMIT, **{header.replace("-", "_"): "127.0.0.1"})
     assert (asked.status, asked.json()["_tag"], asked.json()["reason"]) == (403, "AuthError", "PERMISSION_DENIED")
@@ -128,9 +128,22 @@ async def test_names_of_this_machine_are_welcome(scripted: Caller, host: str) ->
 
 
 async def test_remote_callers_may_be_allowed_knowingly() -> None:
-    async with running(GatewayConfig(host=HOST, port=0, allow_remote=True), ScriptedLink()) as caller:
-        asked = await caller.ask("GET", "/v1/stats", Host="queue.example", X_Forwarded_For="203.0.113.7")
-        assert asked.status == 200
+    config = GatewayConfig(host=HOST, port=0, allow_remote=True, hosts=("queue.example",))
+    async with running(config, ScriptedLink()) as caller:
+        for host in ("queue.example", "QUEUE.example:8080", "10.0.0.7", "[2001:db8::7]:8080", "localhost"):
+            asked = await caller.ask("GET", "/v1/stats", Host=host, X_Forwarded_For="203.0.113.7")
+            assert asked.status == 200, host
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.nip.io", "queue.example.evil"])
+async def test_allowing_remote_callers_does_not_let_a_page_rebind_its_name(host: str) -> None:
+    """A page whose name resolves to this machine would be of the same origin as the gateway."""
+    config = GatewayConfig(host=HOST, port=0, allow_remote=True, hosts=("queue.example",))
+    async with running(config, ScriptedLink()) as caller:
+        asked = await caller.ask(*SUBMIT, Host=host, Origin=f"http://{host}")
+        assert (asked.status, asked.json()["reason"]) == (403, "PERMISSION_DENIED")
+        assert "OSQUEUE_HOSTS" in asked.json()["message"]
+        assert asked_of(caller) == []
 
 
 FOREIGN_PAGES = ["https://evil.example", "http://dashboard.example", OURS + ":8443", "null", OURS + "/"]

@@ -2,8 +2,9 @@
 
 import pytest
 
+from osqueue_protocol.callers import FORWARDING_HEADERS, is_local_peer
 from osqueue_service.errors import OsqueueError, PermissionDenied, Unauthenticated
-from osqueue_service.rpc.auth import Guard, is_local
+from osqueue_service.rpc.auth import Guard
 
 
 class Caller:
@@ -36,22 +37,22 @@ REMOTE = ["ipv4:10.0.0.7:1", "ipv4:192.168.127.1:1", "ipv6:%5Bfe80::1%5D:1", "ip
 
 
 @pytest.mark.parametrize("peer", LOCAL)
-def test_loopback_is_local(peer):
-    assert is_local(peer)
+def test_loopback_is_local_peer(peer):
+    assert is_local_peer(peer)
     assert refusal(Guard(), Caller(peer)) is None
 
 
 @pytest.mark.parametrize("peer", REMOTE)
 def test_everything_else_is_not(peer):
-    assert not is_local(peer)
+    assert not is_local_peer(peer)
     denied = refusal(Guard(), Caller(peer))
     assert isinstance(denied, PermissionDenied)
     assert "OSQUEUE_TOKEN" in denied.message and "OSQUEUE_ALLOW_REMOTE=1" in denied.message
 
 
-@pytest.mark.parametrize("header", ["x_forwarded_for", "forwarded", "x_real_ip"])
+@pytest.mark.parametrize("header", sorted(FORWARDING_HEADERS))
 def test_a_forwarded_call_counts_as_remote(header):
-    assert isinstance(refusal(Guard(), Caller(**{header: "10.0.0.7"})), PermissionDenied)
+    assert isinstance(refusal(Guard(), Caller(**{header.replace("-", "_"): "10.0.0.7"})), PermissionDenied)
 
 
 def test_remote_callers_may_be_allowed_knowingly():
