@@ -83,6 +83,8 @@ def _of_the_broker(error: Exception, as_json: bool) -> Failure | None:
         return Failure(str(error), Exit.CONFIG, tag="ConfigError", as_json=as_json)
     if isinstance(error, broker.BrokerLeadershipError):
         return Failure(str(error), Exit.CONFLICT, tag="BrokerLeadershipError", as_json=as_json)
+    if isinstance(error, broker.WrittenByNewer):
+        return Failure(str(error), Exit.CONFLICT, tag="StorageBackendError", as_json=as_json)
     if isinstance(error, broker.StoreError | broker.CorruptObject):
         return Failure(str(error), Exit.UNREACHABLE, tag="StorageBackendError", as_json=as_json)
     return None

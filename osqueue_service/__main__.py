@@ -7,11 +7,12 @@ import sys
 
 from osqueue_service.app import build
 from osqueue_service.config import Settings
-from osqueue_service.errors import BrokerLeadershipError, ConfigError
+from osqueue_service.errors import BrokerLeadershipError, ConfigError, WrittenByNewer
 from osqueue_service.log_output import write_logs
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
+EXIT_NEWER = 3
 
 log = logging.getLogger("osqueue_service")
 
@@ -23,7 +24,8 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Exit status: 0 after a clean stop, 2 when a setting is wrong, 1 when the broker could not go on."""
+    """Exit status: 0 after a clean stop, 2 when a setting is wrong, 3 when a later release wrote what is stored and
+    no other broker could lead it either, 1 when the broker could not go on."""
     try:
         settings = Settings.read(os.environ)
     except ConfigError as error:
@@ -35,6 +37,9 @@ def main() -> int:
     except (ConfigError, BrokerLeadershipError) as error:
         log.critical("%s", error)
         return EXIT_CONFIG
+    except WrittenByNewer as error:
+        log.critical("%s", error)
+        return EXIT_NEWER
     except Exception as error:  # noqa: BLE001 - the last place that can say why the process ends
         log.critical("this broker has stopped: %s", error)
         return EXIT_FAILED

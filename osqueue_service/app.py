@@ -168,6 +168,7 @@ class App:
         return self.storage.store.description
 
     def _on_role(self, role: Role) -> None:
+        self.server.able(role not in (Role.OUTDATED, Role.STOPPED))
         self.server.lead(role is Role.LEADER)
 
 

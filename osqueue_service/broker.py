@@ -15,11 +15,12 @@ from osqueue_service.clock import Clock
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.engine.settings import EngineSettings
-from osqueue_service.errors import CorruptObject, Deposed, NotLeader, StoreError
+from osqueue_service.errors import CorruptObject, Deposed, NotLeader, StoreError, WrittenByNewer
 from osqueue_service.ids import IdSource
 from osqueue_service.leadership import DEFAULT_DEPTH, Addresses, Elector, Heartbeat, Standbys, Term
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
 from osqueue_service.log import LogCounters, Root
+from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.storage import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Role(Enum):
     """What a broker is doing."""
 
     STANDBY = "standby"
+    OUTDATED = "outdated"
+    """Standing by, and unable to take over: a later release wrote what is stored."""
     RECOVERING = "recovering"
     LEADER = "leader"
     STOPPED = "stopped"
@@ -77,6 +80,7 @@ class Broker:
         on_role: Callable[[Role], None] = lambda role: None,
         storage_requests: Callable[[], int] = lambda: 0,
         watch: Callable[[], Awaitable[None]] | None = None,
+        understood: frozenset[str] = UNDERSTOOD,
     ) -> None:
         self.store = store
         self.addresses = addresses
@@ -106,7 +110,13 @@ class Broker:
             counters=self.counters,
             on_candidacy=lambda begins: self._enter(Role.RECOVERING if begins else Role.STANDBY),
             on_loaded=on_loaded,
+            understood=understood,
+            on_barred=self._on_barred,
         )
+        self.understood = understood
+        """The features with which this broker may lead."""
+        self.barred: WrittenByNewer | None = None
+        """What a later release wrote that keeps this broker from leading and following."""
         self._standbys: Standbys | None = None
         self._clearing_root = False
         self._handing_over: asyncio.Task[None] | None = None
@@ -221,7 +231,8 @@ class Broker:
                 abstain_ms = self._heartbeat.timeout_ms if isinstance(reason, NotLeader) else 0.0
         except Exception as reason:
             corrupt = isinstance(reason, CorruptObject)
-            log.critical("this broker stops: %s%s", reason, WAY_OUT if corrupt else "", exc_info=not corrupt)
+            told = corrupt or isinstance(reason, WrittenByNewer)
+            log.critical("this broker stops: %s%s", reason, WAY_OUT if corrupt else "", exc_info=not told)
             self._enter(Role.STOPPED)
             if not self.failed.done():
                 self.failed.set_result(reason)
@@ -245,7 +256,7 @@ class Broker:
             storage_requests=self._storage_requests,
         )
         self._term, self._engine = term, engine
-        standbys = self._standbys = Standbys(self._clock, self.limits.standbys)
+        standbys = self._standbys = term.standbys = Standbys(self._clock, self.limits.standbys)
         engine.start()
         self._leading.set()
         self._enter(Role.LEADER)
@@ -310,7 +321,7 @@ class Broker:
     async def _await_successor(self, engine: Engine, standbys: Standbys) -> None:
         """Serve on until a standby has followed to the end of the log, if there is one that can."""
         began_ms = self._clock.monotonic_ms()
-        successor = await standbys.successor(lambda: engine.sequence, SUCCESSOR_LIMIT_MS)
+        successor = await standbys.successor(lambda: engine.sequence, SUCCESSOR_LIMIT_MS, frozenset(self.root.needs))
         waited_ms = self._clock.monotonic_ms() - began_ms
         if successor is not None:
             log.info(
@@ -331,7 +342,15 @@ class Broker:
     def _not_leader(self) -> NotLeader:
         leader = self.leader_address
         where = f"the leader is {leader}" if leader else "no leader is known yet"
+        if self.barred is not None:
+            where += f"; it cannot take over: {self.barred}"
         return NotLeader(f"this broker is {self.role.value}; {where}", leader_address=leader)
+
+    def _on_barred(self, newer: WrittenByNewer | None) -> None:
+        self.barred = newer
+        if newer is not None:
+            log.critical("this broker stands by and cannot take over: %s (docs/operations/upgrading.md)", newer)
+        self._enter(Role.STANDBY if newer is None else Role.OUTDATED)
 
     def _enter(self, role: Role) -> None:
         if role is not self.role:

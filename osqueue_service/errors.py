@@ -70,6 +70,11 @@ class InvalidRequest(OsqueueError):
         return cls(f"{field}: {description}", violations=(Violation(field, description),))
 
 
+class FeatureUnavailable(InvalidRequest):
+    """What the call asks for would be written in a form that a broker which could take over does not know. Nothing was
+    changed; the message names that broker."""
+
+
 class PayloadTooLarge(InvalidRequest):
     """A payload, result or message is larger than its limit."""
 
@@ -233,3 +238,7 @@ class WrittenByNewer(Exception):
         self.key = key
         self.what = what
         self.release = release
+
+    def by(self, release: str) -> "WrittenByNewer":
+        """The same, naming the release where it did not."""
+        return self if self.release else WrittenByNewer(self.key, self.what, release=release)

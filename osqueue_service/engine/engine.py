@@ -35,6 +35,7 @@ from osqueue_service.engine.workers import Worker, WorkerTable
 from osqueue_service.errors import NotLeader, OsqueueError, anew
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
+from osqueue_service.state import features
 from osqueue_service.state.commands import Claim, Command, Granted, Release
 from osqueue_service.state.records import Founded, IdsRenewed
 from osqueue_service.state.settling import holder
@@ -165,6 +166,8 @@ class Engine:
 
     async def execute(self, command: Command, size: int = 0) -> Any:
         """Apply the command and return its answer once it is durable. `size`: the request's bytes, for the limit."""
+        if (used := features.of_command(command)) and self._closed is None:
+            await self.term.switch_on(used)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._accept(Entry(command, answer, size))
         try:
@@ -404,6 +407,8 @@ class Engine:
             taken.append(entry)
             self._execution.execute(entry, batch)
         self._execution.serve_waiting(batch)
+        if ungated := features.missing(batch.records, self.term.root.needs):
+            raise RuntimeError(f"records use {ungated}, and the root does not say so: no other release could tell")
         self._ask_due()
 
     def _ask_due(self) -> None:

@@ -1,7 +1,7 @@
 """What the engine needs of one broker's time as leader."""
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Set
 from typing import Protocol
 
 from osqueue_service.log import Root
@@ -71,6 +71,11 @@ class Term(Protocol):
 
     async def publish_checkpoint(self, sequence: int, image: AsyncIterable[bytes], completed_total: int) -> None:
         """Make the state after `sequence`, the last commit appended when this is called, the recovery point."""
+        ...
+
+    async def switch_on(self, features: Set[str]) -> None:
+        """Let the stored data use these features. Raises `FeatureUnavailable` while a broker that could take over does
+        not understand one."""
         ...
 
     def end(self, reason: Exception) -> None:

@@ -1,9 +1,9 @@
 """Becoming the leader: stand by, take over, and again until it succeeds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from osqueue_service.clock import Clock
-from osqueue_service.errors import Deposed
+from osqueue_service.errors import Deposed, WrittenByNewer
 from osqueue_service.ids import IdSource
 from osqueue_service.leadership.following import Follower
 from osqueue_service.leadership.seat import Heartbeat
@@ -39,11 +39,15 @@ class Elector:
         counters: LogCounters | None = None,
         on_candidacy: Callable[[bool], None] = lambda begins: None,
         on_loaded: Callable[[], None] = lambda: None,
+        understood: Set[str] = frozenset(),
+        on_barred: Callable[[WrittenByNewer | None], None] = lambda newer: None,
     ) -> None:
         """`follow`: read the log while standing by, so that a takeover is quick however large the queue is.
 
         `on_candidacy` is told True when a candidacy begins, False when one is lost and standing by goes on.
-        `on_loaded` is called whenever a checkpoint has been loaded while standing by.
+        `on_loaded` is called whenever a checkpoint has been loaded while standing by. `understood` are the features
+        with which this broker may lead; `on_barred` is told what a later release wrote that keeps it from leading, and
+        None once nothing does.
         """
         self.counters = counters or LogCounters()
         # Commits and checkpoints wait for a throttle; watching, renewing, fencing and recovering never do.
@@ -57,7 +61,7 @@ class Elector:
         self._follower: Follower | None = None
         self._on_candidacy = on_candidacy
         self._on_loaded = on_loaded
-        self._watch = Watch(self._settler, self._heartbeat)
+        self._watch = Watch(self._settler, self._heartbeat, understood, on_barred)
 
     @property
     def leader(self) -> str:
@@ -96,11 +100,12 @@ class Elector:
         `skip_wait`: the store proves that the leader in the root, if any, is dead. `abstain_ms`: leave it to
         others to take over for so long. Without `stand_by`, another broker that is alive raises
         `BrokerLeadershipError`. `CorruptObject` means that an object the root vouches for is missing or
-        damaged: nothing was skipped, and nothing can be served before it is repaired. `StoreDenied` and
-        `StoreFailed` pass through.
+        damaged: nothing was skipped, and nothing can be served before it is repaired. What a later release wrote
+        is watched until this broker understands the root again; without `stand_by`, or where nobody else can lead
+        either (`skip_wait`), it raises `WrittenByNewer`. `StoreDenied` and `StoreFailed` pass through.
         """
         not_before_ms = self._settler.clock.monotonic_ms() + abstain_ms
-        follower = self._follower = Follower(self._paced, self._heartbeat, replayer, self._on_loaded)
+        follower = self._follower = Follower(self._paced, self._heartbeat, replayer, self._on_loaded, self._met_newer)
         try:
             while True:
                 vacancy = await self._watch.vacancy(
@@ -123,6 +128,12 @@ class Elector:
                     self._note_leader(lost)
                     self._on_candidacy(False)
                     continue
+                except WrittenByNewer as newer:
+                    # The root did not say so, or it would not have come to this. It is cleared again: whoever wrote it
+                    # takes over at once, and this broker leaves the queue alone.
+                    self._met_newer(newer)
+                    self._on_candidacy(False)
+                    continue
                 self.counters.takeovers += 1
                 self.counters.takeovers_followed += victory.recovered.followed > 0
                 term = Term(self._paced, victory, depth=self._depth)
@@ -131,6 +142,9 @@ class Elector:
         finally:
             follower.end()
             self._follower = None
+
+    def _met_newer(self, newer: WrittenByNewer) -> None:
+        self._watch.met = newer
 
     def _note_leader(self, reason: Exception) -> None:
         """Whoever deposed us is the leader to name from now on; a fence gives its epoch, the root its address too."""

@@ -34,7 +34,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from osqueue_service.errors import CorruptObject, StoreError
+from osqueue_service.errors import CorruptObject, StoreError, WrittenByNewer
 from osqueue_service.leadership.pause import Pause
 from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.log import (
@@ -85,11 +85,14 @@ class Follower:
         heartbeat: Heartbeat,
         replayer: Replayer,
         on_loaded: Callable[[], None] = lambda: None,
+        on_newer: Callable[[WrittenByNewer], None] = lambda newer: None,
     ) -> None:
-        """`on_loaded` is called whenever a checkpoint has been loaded."""
+        """`on_loaded` is called whenever a checkpoint has been loaded, `on_newer` when a later release has written what
+        is read: then nothing more is followed."""
         self._settler = settler
         self._replayer = replayer
         self._on_loaded = on_loaded
+        self._on_newer = on_newer
         self._pause = Pause(settler.clock)
         self._close_until_ms = 0.0
         self._reached_ms: float | None = None
@@ -188,6 +191,10 @@ class Follower:
                 # Safe: nothing rests on what a standby has read. Mostly it was cleaned up under our hands; what is
                 # really wrong, a takeover meets again and refuses.
                 self._give_up(root, trouble)
+            except WrittenByNewer as newer:
+                self._forget()
+                self._on_newer(newer.by(root.release))
+                return
             before_ms, looked_ms = looked_ms, clock.monotonic_ms()
             pause_ms = self._pause_ms(pause_ms, self.sequence - before, looked_ms - before_ms)
             await self._pause.sleep_ms(CLOSE_PROBE_MS if looked_ms < self._close_until_ms else pause_ms)

@@ -5,7 +5,7 @@ later; one that is known and fails is missed by nobody. Storage alone says who l
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -32,6 +32,10 @@ class Standby:
     address: str
     followed: int
     advanced_ms: float
+    release: str = ""
+    """"": one before brokers said so."""
+    features: frozenset[str] = frozenset()
+    """What it understands."""
 
 
 class Standbys:
@@ -52,14 +56,18 @@ class Standbys:
     def __len__(self) -> int:
         return len(self._attending)
 
-    def enter(self, address: str, followed: int) -> Standby:
+    @property
+    def attending(self) -> Sequence[Standby]:
+        return tuple(self._attending)
+
+    def enter(self, address: str, followed: int, release: str = "", features: frozenset[str] = frozenset()) -> Standby:
         """A standby that attends from now on; `leave` is owed to it. `followed` 0: it has no state yet."""
         if len(self._attending) >= self._most:
             raise TooManyRequests(
                 f"{self._most} standbys attend, which is the limit (standbys): this one watches the root alone",
                 retry_after_ms=_LOOK_MS,
             )
-        standby = Standby(address, followed, self._clock.monotonic_ms())
+        standby = Standby(address, followed, self._clock.monotonic_ms(), release, features)
         self._attending.append(standby)
         self._news.set()
         return standby
@@ -81,11 +89,13 @@ class Standbys:
         self.over.set()
         self._news.set()
 
-    async def successor(self, sequence: Callable[[], int], limit_ms: float) -> Standby | None:
+    async def successor(
+        self, sequence: Callable[[], int], limit_ms: float, needs: Set[str] = frozenset()
+    ) -> Standby | None:
         """Ask all to follow closely, and return the first that has all but the last few commits up to `sequence()`.
 
-        None, as soon as it is certain that there will be none: nobody attends, nobody gets on, or the term is over;
-        and after `limit_ms`.
+        `needs` are the features of the queue: a standby that lacks one cannot lead it. None, as soon as it is
+        certain that there will be none: nobody attends, nobody gets on, or the term is over; and after `limit_ms`.
         """
         clock = self._clock
         began_ms = clock.monotonic_ms()
@@ -95,10 +105,11 @@ class Standbys:
         while not self.over.is_set():
             now_ms = clock.monotonic_ms()
             few = READY_COMMITS + READY_MORE_PER_S * (now_ms - began_ms) / SECOND_MS
-            if (ready := self._ready(sequence() - int(few))) is not None:
+            if (ready := self._ready(sequence() - int(few), needs)) is not None:
                 self.chosen = ready
                 return ready
-            hopeful = any(now_ms - each.advanced_ms < STUCK_MS for each in self._attending)
+            able = [each for each in self._attending if needs <= each.features]
+            hopeful = any(now_ms - each.advanced_ms < STUCK_MS for each in able)
             if not hopeful or now_ms - began_ms >= limit_ms:
                 return None
             self._news.clear()
@@ -106,7 +117,8 @@ class Standbys:
                 await clock.within_ms(min(_LOOK_MS, began_ms + limit_ms - now_ms), self._news.wait())
         return None
 
-    def _ready(self, sequence: int) -> Standby | None:
+    def _ready(self, sequence: int, needs: Set[str]) -> Standby | None:
         """The best, if it has followed so far. One that has followed nothing has no state to go on from."""
-        best = max(self._attending, key=lambda each: each.followed, default=None)
+        able = (each for each in self._attending if needs <= each.features)
+        best = max(able, key=lambda each: each.followed, default=None)
         return best if best is not None and best.followed >= max(sequence, 1) else None

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from osqueue_service.errors import CorruptObject, Deposed, StoreRefused, StoreUnavailable, StoreUnknown
+from osqueue_service.errors import (
+    CorruptObject,
+    Deposed,
+    StoreRefused,
+    StoreUnavailable,
+    StoreUnknown,
+    WrittenByNewer,
+)
 from osqueue_service.leadership.following import Follower
 from osqueue_service.leadership.renewal import Renewal
 from osqueue_service.leadership.seat import Heartbeat, Seat
@@ -80,6 +87,8 @@ class Takeover:
         self._replayer = replayer
         self._follower = follower
         self._incarnation = settler.ids.incarnation()
+        self._before: str | None = None
+        """The release that wrote the root before this candidacy."""
 
     async def run(self, vacancy: Vacancy) -> Victory:
         """Take the root, rebuild the state, fence the log. Raises `Deposed` when another was faster."""
@@ -140,6 +149,7 @@ class Takeover:
         ids, clock = self._settler.ids, self._settler.clock
         before = vacancy.root
         if isinstance(before, Root):
+            self._before = before.release
             return msgspec.structs.replace(
                 before,
                 format=ROOT_FORMAT,
@@ -164,8 +174,12 @@ class Takeover:
         )
 
     async def _rebuild(self, seat: Seat) -> Recovered:
+        written_by = seat.root.release if self._before is None else self._before
         try:
             recovered = await self._replay_and_fence(seat)
+        except WrittenByNewer as newer:
+            await seat.swap(lambda root: msgspec.structs.replace(root, broker=None, grpc_address=None))
+            raise newer.by(written_by) from None
         except (CorruptObject, Deposed) as trouble:
             # A leader after us may have cleaned up what we were reading. Only if there is none is something wrong.
             await seat.confirm()

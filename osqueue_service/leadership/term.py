@@ -2,19 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Set
 
 import msgspec
 
 from osqueue_service.errors import (
     CorruptObject,
     Deposed,
+    FeatureUnavailable,
     NotLeader,
     StorageUnavailable,
     StoreFailed,
     StoreUnavailable,
     StoreUnknown,
 )
+from osqueue_service.leadership.standbys import Standbys
 from osqueue_service.leadership.takeover import Recovered, Victory
 from osqueue_service.log import (
     Appender,
@@ -64,6 +66,8 @@ class Term:
             depth=depth,
         )
         self.lost = Ending()
+        self.standbys: Standbys | None = None
+        """Who attends this leader, once it serves."""
         self._settler = settler
         self._seat = victory.seat
         self._renewal = victory.renewal
@@ -162,6 +166,34 @@ class Term:
         self._settler.counters.checkpoints += 1
         self._settler.counters.checkpoint_bytes += self._seat.root.checkpoint.size
         self._cleaning = asyncio.get_running_loop().create_task(self._clean(self._cleaning, sequence, superseded))
+
+    async def switch_on(self, features: Set[str]) -> None:
+        """Let the stored data use these features: returns once the root says so.
+
+        `FeatureUnavailable` names a broker that attends and does not understand one of them; nothing was changed then.
+        Standbys that do not attend find the feature in the root, and keep their hands off the queue.
+        """
+        missing = set(features).difference(self._seat.root.needs)
+        if not missing:
+            return
+        if self.lost.done():
+            raise self._not_leader()
+        for standby in self.standbys.attending if self.standbys is not None else ():
+            if unknown := missing - standby.features:
+                names = " and ".join(map(repr, sorted(unknown)))
+                release = f"osqueue {standby.release}" if standby.release else "an earlier osqueue"
+                raise FeatureUnavailable(
+                    f"the queue cannot use {names} yet: the broker at {standby.address}, which could take over, is "
+                    f"{release} and does not know it: upgrade or stop that broker, and call again"
+                )
+        try:
+            await self._seat.swap(
+                lambda root: msgspec.structs.replace(root, needs=tuple(sorted(missing.union(root.needs))))
+            )
+        except (Deposed, CorruptObject, StoreFailed) as reason:
+            self.end(reason)
+            raise self._not_leader() from None
+        log.info("the queue uses %s from now on; releases that do not know it can no longer lead it", sorted(missing))
 
     async def hand_over(self) -> None:
         """End the term and clear `broker` in the root, so that a standby takes over at once.

@@ -1,9 +1,9 @@
 """A standby's watch over the root."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
-from osqueue_service.errors import BrokerLeadershipError, CorruptObject
+from osqueue_service.errors import BrokerLeadershipError, CorruptObject, WrittenByNewer
 from osqueue_service.leadership.pause import Pause
 from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.log import Root, SeedQueue, Settler, decode_root
@@ -29,13 +29,29 @@ class Watch:
     Only a version that stayed the same for a full timeout, by this process's monotonic
     clock, counts as a dead leader; the time in the root is for people. A leader that has
     cleared `broker` is gone at once.
+
+    While what is stored was written by a later release, there is nothing here to take over: the watch goes on, and
+    `barred` says why.
     """
 
-    def __init__(self, settler: Settler, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        settler: Settler,
+        heartbeat: Heartbeat,
+        understood: Set[str],
+        on_barred: Callable[[WrittenByNewer | None], None] = lambda newer: None,
+    ) -> None:
+        """`understood` are the features this broker may lead with. `on_barred` is told of each change of `barred`."""
         self.leader = ""
         """Where the leader was last seen to be, or ""."""
         self.epoch = 0
         """Its epoch."""
+        self.barred: WrittenByNewer | None = None
+        """What keeps this broker from leading, and from following, if the root shows that."""
+        self.met: WrittenByNewer | None = None
+        """What it has met in the log or a checkpoint, where the root did not say so: this process leads no more."""
+        self._understood = understood
+        self._on_barred = on_barred
         self._settler = settler
         self._heartbeat = heartbeat
         self._pause = Pause(settler.clock)
@@ -75,9 +91,14 @@ class Watch:
                 if await self._is_new():
                     return Vacancy(None, None)
                 continue
-            root = decode_root(found.body)
-            self.leader = root.leader
-            self.epoch = root.epoch if isinstance(root, Root) else 0
+            root = self._understand(found.body)
+            if root is None:
+                assert self.barred is not None
+                if skip_wait or not stand_by:
+                    raise self.barred  # nobody else is there who could lead, or the caller does not want to wait
+                version = vacant_ms = None
+                await self._pause.sleep_ms(self._heartbeat.poll_ms)
+                continue
             abstains = asked_ms < not_before_ms  # but looks, so that it can say who leads
             if root.broker:
                 vacant_ms = None
@@ -101,6 +122,23 @@ class Watch:
                 return Vacancy(root, version)
             saw(root)
             await self._pause.sleep_ms(DEFER_POLL_MS if defers else self._heartbeat.poll_ms)
+
+    def _understand(self, body: bytes) -> Root | SeedQueue | None:
+        """The root, or None while this broker must keep its hands off the queue."""
+        newer = self.met
+        root = None
+        try:
+            root = decode_root(body)
+            self.leader = root.leader
+            self.epoch = root.epoch if isinstance(root, Root) else 0
+            if isinstance(root, Root):
+                root.require(self._understood)
+        except WrittenByNewer as found:
+            newer = found
+        if str(newer) != str(self.barred):
+            self.barred = newer
+            self._on_barred(newer)
+        return None if newer is not None else root
 
     async def _is_new(self) -> bool:
         """Whether there is no root because there never was one. The root is the first object ever written."""

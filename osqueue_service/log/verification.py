@@ -4,13 +4,22 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from osqueue_service.errors import CorruptObject
+from osqueue_service.log.appender import DEPTH_MAX
 from osqueue_service.log.cleanup import PAGE_KEYS, PARALLEL
-from osqueue_service.log.paths import CHECKPOINTS_PREFIX, LOG_PREFIX, parse_checkpoint_key, parse_segment_key
+from osqueue_service.log.paths import (
+    CHECKPOINTS_PREFIX,
+    LOG_PREFIX,
+    ROOT,
+    CheckpointPath,
+    SegmentPath,
+    parse_checkpoint_key,
+    parse_segment_key,
+)
 from osqueue_service.log.read_ahead import ReadAhead, Window
 from osqueue_service.log.reader import READ_TRIES_MAX, Reader, Reading
 from osqueue_service.log.replayer import Replayer
 from osqueue_service.log.root import SeedQueue
-from osqueue_service.log.segment import Fence, decode
+from osqueue_service.log.segment import Fence, Segment, decode
 from osqueue_service.log.settle import Settler
 
 FINDINGS_MAX = 1_000
@@ -115,19 +124,42 @@ async def _look_at(report: Report, key: str, body: bytes) -> None:
     reading = report.reading
     if isinstance(entry, Fence):
         report.fences += 1
-    elif slot.lane > reading.position.lane:
+        return
+    evidence = _evidence_of_loss(reading, entry)
+    if evidence and not (slot.lane > reading.position.lane and await _reached_meanwhile(reading, slot.lane)):
+        report.add("error", key, f"{evidence}: restore what is missing from a copy or an earlier version")
+    elif not evidence and not _on_the_way(reading, slot):
+        report.leftovers += 1
+
+
+def _evidence_of_loss(reading: Reading, segment: Segment) -> str:
+    """Why this segment cannot be there unless something that was durable is gone; "" where it is no such evidence."""
+    checkpoint, position = reading.root.checkpoint, reading.position
+    lane, sequence = segment.lane, segment.sequence
+    if lane > position.lane:
         # Its writer served, so its fence ended the lane before; and that fence is no longer to be found.
-        if not await _reached_meanwhile(reading, slot.lane):
-            report.add(
-                "error",
-                key,
-                f"no fence leads to its lane, the log ends at {reading.replay.gap}: restore the object that "
-                "belongs there from a copy or an earlier version",
-            )
-    elif slot.sequence <= reading.root.checkpoint.sequence or slot.lane < reading.root.checkpoint.epoch:
-        report.leftovers += 1  # to be cleaned up
-    elif slot.lane < reading.position.lane and slot.sequence > reading.replay.lane_ends.get(slot.lane, 0):
-        report.leftovers += 1  # a pipeline's, behind the fence that ended its lane
+        return f"no fence leads to its lane, the log ends at {reading.replay.gap}"
+    if lane > checkpoint.epoch and sequence <= checkpoint.sequence:
+        return (
+            f"its lane began after the checkpoint at commit {checkpoint.sequence}, which {ROOT} names, and it does not"
+        )
+    if lane < checkpoint.epoch or sequence <= checkpoint.sequence:
+        return ""  # to be cleaned up
+    if lane < position.lane and lane not in reading.replay.lane_ends:
+        return "no fence leads to its lane, and the log went by it"
+    end = reading.replay.lane_ends.get(lane, position.sequence + 1)
+    if sequence > end and (segment.settled >= end or sequence > end + DEPTH_MAX):
+        # A pipeline may leave segments behind the fence or the gap, but none whose writer knew that slot to be its own.
+        return f"its writer went on from commit {end} of its lane, where the log says that the lane had ended"
+    return ""
+
+
+def _on_the_way(reading: Reading, slot: SegmentPath) -> bool:
+    """Whether the replay came by this slot."""
+    checkpoint, position = reading.root.checkpoint, reading.position
+    if slot.lane < checkpoint.epoch or slot.sequence <= checkpoint.sequence:
+        return False
+    return slot.sequence <= reading.replay.lane_ends.get(slot.lane, position.sequence)
 
 
 async def _reached_meanwhile(reading: Reading, lane: int) -> bool:
@@ -148,6 +180,16 @@ async def _scan_checkpoints(settler: Settler, report: Report) -> None:
                 report.add("warning", key, _FOREIGN)
             elif vouched is None:
                 report.add("error", key, "it belongs to a checkpoint, and there is no root: restore queue.json")
+            elif _beyond(report.reading, path):
+                report.add("error", key, "it is of a commit that the log does not reach: restore the newest queue.json")
             elif (path.sequence, path.epoch) != (vouched.sequence, vouched.epoch):
                 report.leftovers += 1
         after = page[-1]
+
+
+def _beyond(reading: Reading | None, path: CheckpointPath) -> bool:
+    """Whether a checkpoint is of a place that the log cannot have lost without a trace. It is written before its commit
+    is known to be durable, so a pipeline's length beyond the end is no evidence."""
+    return reading is not None and (
+        path.epoch > reading.position.lane or path.sequence > reading.position.sequence + DEPTH_MAX
+    )

@@ -44,6 +44,11 @@ class Broker(Protocol):
         ...
 
     @property
+    def understood(self) -> frozenset[str]:
+        """The features of the stored formats that this broker knows."""
+        ...
+
+    @property
     def followed(self) -> int:
         """Up to which commit this standby has followed the log; 0 when it has no state."""
         ...

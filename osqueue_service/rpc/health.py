@@ -1,4 +1,5 @@
-"""grpc.health.v1: "" says that the process lives, `osqueue.v1.QueueService` that this broker leads.
+"""grpc.health.v1: "" says that the process lives, `osqueue.v1.QueueService` that this broker leads, and
+`osqueue.v1.StandbyService` that it could: that no later release wrote what is stored.
 
 Answered without a token, because those who start and watch processes have none; it tells nothing else.
 """
@@ -16,7 +17,8 @@ from osqueue_service.rpc.departure import Departure
 from osqueue_service.rpc.handlers import Context
 
 LEADING = "osqueue.v1.QueueService"
-SERVICES = ("", LEADING)
+ABLE = "osqueue.v1.StandbyService"
+SERVICES = ("", LEADING, ABLE)
 
 _Response = health_pb2.HealthCheckResponse
 
@@ -31,6 +33,11 @@ class Health(aio.HealthServicer):
         self._watches_max = limits.health_watches
         self._telling: set[asyncio.Task[None]] = set()
         self.lead(False)
+        self.able(True)
+
+    def able(self, able: bool) -> None:
+        """This broker can take over from now on, or cannot: a later release wrote what is stored."""
+        self._tell(ABLE, _Response.SERVING if able else _Response.NOT_SERVING)
 
     def lead(self, leading: bool) -> None:
         """This broker leads from now on, or no longer does."""
@@ -40,6 +47,7 @@ class Health(aio.HealthServicer):
         """The process is about to end."""
         self._tell("", _Response.NOT_SERVING)
         self.lead(False)
+        self.able(False)
 
     async def List(self, request: Any, context: Context) -> Any:
         messages: Any = health_pb2  # its type declarations are older than this method

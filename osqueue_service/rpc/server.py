@@ -87,6 +87,10 @@ class Server:
         """The methods served, as paths; health is beside them."""
         return self._handlers.methods
 
+    def able(self, able: bool) -> None:
+        """Its broker can take over, or cannot because a later release wrote what is stored."""
+        self._health.able(able)
+
     def lead(self, leading: bool) -> None:
         """The broker leads from now on, or no longer does: what its health says."""
         self._health.lead(leading)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from osqueue_service.state.model import JobSpec, Status
+from osqueue_service.state.records import By
 
 
 class Command(Struct, gc=False):
@@ -132,27 +133,32 @@ class Cancel(Command):
     Answers the resulting `Status` per item (IN_PROGRESS: asked)."""
 
     job_ids: Sequence[str]
+    by: By | None = None
 
 
 class Retry(Command):
     """These dead jobs wait again with a new budget of attempts. Answers None per item."""
 
     job_ids: Sequence[str]
+    by: By | None = None
 
 
 class Purge(Command):
     """Remove these jobs for good, whatever their status. Answers None per item."""
 
     job_ids: Sequence[str]
+    by: By | None = None
 
 
 class PauseTypes(Command):
     """Hand out no jobs of these types. Answers all paused types."""
 
     types: Sequence[str]
+    by: By | None = None
 
 
 class ResumeTypes(Command):
     """Hand out jobs of these types again. Answers all paused types."""
 
     types: Sequence[str]
+    by: By | None = None

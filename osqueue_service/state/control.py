@@ -39,9 +39,9 @@ def decide_cancel(
             answers.append(job.status)
     records: list[AnyRecord] = []
     if cancelled:
-        records.append(Cancelled(list(cancelled), limits.default_retention_ms))
+        records.append(Cancelled(list(cancelled), limits.default_retention_ms, command.by))
     if requested:
-        records.append(CancelRequested(list(requested)))
+        records.append(CancelRequested(list(requested), command.by))
     return records, answers
 
 
@@ -63,7 +63,7 @@ def decide_retry(
                     "job_id", f"job {state.job_id(job)} is {job.status.wire}; only a dead job can be retried"
                 )
             )
-    return [Retried(state.next_number, list(retried))] if retried else [], answers
+    return [Retried(state.next_number, list(retried), command.by)] if retried else [], answers
 
 
 def decide_purge(
@@ -78,21 +78,21 @@ def decide_purge(
         else:
             purged[job.number] = None
             answers.append(None)
-    return [Purged(list(purged))] if purged else [], answers
+    return [Purged(list(purged), command.by)] if purged else [], answers
 
 
 def decide_pause(state: State, command: PauseTypes, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], list[str]]:
     """Types need not exist yet."""
     new = [name for name in dict.fromkeys(command.types) if name not in state.ready.paused]
     paused = sorted({*state.ready.paused, *new})
-    return [Paused(new)] if new else [], paused
+    return [Paused(new, command.by)] if new else [], paused
 
 
 def decide_resume(state: State, command: ResumeTypes, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], list[str]]:
     """Resuming what is not paused changes nothing."""
     gone = [name for name in dict.fromkeys(command.types) if name in state.ready.paused]
     paused = sorted(state.ready.paused.difference(gone))
-    return [Resumed(gone)] if gone else [], paused
+    return [Resumed(gone, command.by)] if gone else [], paused
 
 
 def _jobs(state: State, job_ids: Sequence[str]) -> list[Job | OsqueueError]:

@@ -111,6 +111,7 @@ class TestHealth:
         assert {name: each.status for name, each in answer.statuses.items()} == {
             "": Response.SERVING,
             LEADING: Response.SERVING,
+            "osqueue.v1.StandbyService": Response.SERVING,
         }
 
     async def test_watches_are_capped(self):

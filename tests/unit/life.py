@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from osqueue_service.broker import Broker, Role
 from osqueue_service.leadership import Addresses
 from osqueue_service.state.commands import Submit
+from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.state.model import JobSpec
 from osqueue_service.storage.memory import MemoryBucket, MemoryStore
 from osqueue_service.storage.throttled import Throttle, ThrottledStore, ThrottleLimits
@@ -24,6 +25,7 @@ class Life:
         follow: bool = True,
         throttle: ThrottleLimits | None = None,
         watch: Callable[[], Awaitable[None]] | None = None,
+        understood: frozenset[str] = UNDERSTOOD,
     ) -> None:
         clock = VirtualClock()
         self.store = HeldStore(MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5))
@@ -39,6 +41,7 @@ class Life:
             follow=follow,
             on_role=self.roles.append,
             watch=watch,
+            understood=understood,
         )
 
     async def lead(self) -> "Life":

@@ -33,7 +33,7 @@ class Attendance:
         if first is None:
             return
         self._check(first)
-        standby = standbys.enter(first.address, first.followed)
+        standby = standbys.enter(first.address, first.followed, first.release, frozenset(first.features))
         loop = asyncio.get_running_loop()
         reading = loop.create_task(self._read(positions, standbys, standby))
         leaving, over = loop.create_task(standbys.leaving.wait()), loop.create_task(standbys.over.wait())

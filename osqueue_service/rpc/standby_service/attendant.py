@@ -12,6 +12,7 @@ import grpc.aio
 
 from osqueue_service.clock import Clock
 from osqueue_service.leadership.pause import Pause
+from osqueue_service.release import RELEASE
 from osqueue_service.rpc.broker import Broker
 from osqueue_stubs.osqueue.v1 import standby_pb2
 
@@ -129,7 +130,13 @@ class Attendant:
         while self._leader() == leader:
             followed = self._broker.followed
             if followed != told:
-                await call.write(standby_pb2.AttendRequest(address=self._broker.addresses.grpc, followed=followed))
+                position = standby_pb2.AttendRequest(
+                    address=self._broker.addresses.grpc,
+                    followed=followed,
+                    release=RELEASE,
+                    features=sorted(self._broker.understood),
+                )
+                await call.write(position)
                 told = followed
             await self._pause.sleep_ms(TELL_CLOSELY_MS if self._leaving else TELL_MS)
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from osqueue_stubs.osqueue.v1 import options_pb2 as osqueue_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18osqueue/v1/standby.proto\x12\nosqueue.v1\x1a\x18osqueue/v1/options.proto\"E\n\rAttendRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08\x66ollowed\x18\x02 \x01(\x03R\x08\x66ollowed\"\\\n\x0e\x41ttendResponse\x12\x18\n\x07leaving\x18\x01 \x01(\x08R\x07leaving\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x14\n\x05yours\x18\x03 \x01(\x08R\x05yours2]\n\x0eStandbyService\x12K\n\x06\x41ttend\x12\x19.osqueue.v1.AttendRequest\x1a\x1a.osqueue.v1.AttendResponse\"\x06\xca\xa1\x19\x02\x08\x06(\x01\x30\x01\x42t\n\rio.osqueue.v1P\x01Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\xa2\x02\x03OSQ\xaa\x02\nOsqueue.V1\xca\x02\nOsqueue\\V1\xea\x02\x0bOsqueue::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18osqueue/v1/standby.proto\x12\nosqueue.v1\x1a\x18osqueue/v1/options.proto\"{\n\rAttendRequest\x12\x18\n\x07\x61\x64\x64ress\x18\x01 \x01(\tR\x07\x61\x64\x64ress\x12\x1a\n\x08\x66ollowed\x18\x02 \x01(\x03R\x08\x66ollowed\x12\x18\n\x07release\x18\x03 \x01(\tR\x07release\x12\x1a\n\x08\x66\x65\x61tures\x18\x04 \x03(\tR\x08\x66\x65\x61tures\"\\\n\x0e\x41ttendResponse\x12\x18\n\x07leaving\x18\x01 \x01(\x08R\x07leaving\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x14\n\x05yours\x18\x03 \x01(\x08R\x05yours2]\n\x0eStandbyService\x12K\n\x06\x41ttend\x12\x19.osqueue.v1.AttendRequest\x1a\x1a.osqueue.v1.AttendResponse\"\x06\xca\xa1\x19\x02\x08\x06(\x01\x30\x01\x42t\n\rio.osqueue.v1P\x01Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\xa2\x02\x03OSQ\xaa\x02\nOsqueue.V1\xca\x02\nOsqueue\\V1\xea\x02\x0bOsqueue::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STANDBYSERVICE'].methods_by_name['Attend']._loaded_options = None
   _globals['_STANDBYSERVICE'].methods_by_name['Attend']._serialized_options = b'\312\241\031\002\010\006'
   _globals['_ATTENDREQUEST']._serialized_start=66
-  _globals['_ATTENDREQUEST']._serialized_end=135
-  _globals['_ATTENDRESPONSE']._serialized_start=137
-  _globals['_ATTENDRESPONSE']._serialized_end=229
-  _globals['_STANDBYSERVICE']._serialized_start=231
-  _globals['_STANDBYSERVICE']._serialized_end=324
+  _globals['_ATTENDREQUEST']._serialized_end=189
+  _globals['_ATTENDRESPONSE']._serialized_start=191
+  _globals['_ATTENDRESPONSE']._serialized_end=283
+  _globals['_STANDBYSERVICE']._serialized_start=285
+  _globals['_STANDBYSERVICE']._serialized_end=378
 # @@protoc_insertion_point(module_scope)

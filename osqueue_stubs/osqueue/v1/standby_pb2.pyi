@@ -6,8 +6,10 @@ What brokers say to each other. Clients need none of it.
 Field 100 of every request is kept for the name of a queue.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -27,19 +29,31 @@ class AttendRequest(_message.Message):
 
     ADDRESS_FIELD_NUMBER: _builtins.int
     FOLLOWED_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     """The standby's own gRPC address, host:port."""
     followed: _builtins.int
     """The last commit up to which it has followed the log; 0 when it has no state yet."""
+    release: _builtins.str
+    """The standby's release, as "0.1.0"; empty: one from before standbys said so."""
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The features of the stored formats that it understands. The leader lets the stored data use no feature that one who
+        attends does not understand.
+        """
+
     def __init__(
         self,
         *,
         address: _builtins.str = ...,
         followed: _builtins.int = ...,
+        release: _builtins.str = ...,
+        features: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "followed", b"followed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "features", b"features", "followed", b"followed", "release", b"release"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

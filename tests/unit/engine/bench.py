@@ -89,7 +89,9 @@ class BenchTerm:
     def __init__(self, clock: SimClock, depth: int) -> None:
         self._clock = clock
         self.appender = BenchLane(clock, depth)
-        self.root = SimpleNamespace(checkpoint=SimpleNamespace(form="empty", sequence=0, format=CONTENT_FORMAT))
+        self.root = SimpleNamespace(
+            checkpoint=SimpleNamespace(form="empty", sequence=0, format=CONTENT_FORMAT), needs=()
+        )
         self.live_until_ms = float("inf")
         self.live = True
         self.lapses = 0
