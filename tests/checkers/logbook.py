@@ -22,8 +22,10 @@ from osqueue_service.state.records import (
     Evicted,
     Founded,
     IdsRenewed,
+    Paused,
     Promoted,
     Purged,
+    Resumed,
     Retried,
     Submitted,
 )
@@ -80,6 +82,8 @@ class JobEntry:
     evicted_at: int = 0
     purged: int | None = None
     cancel_requested: bool = False
+    changes: dict[str, list[int]] = field(default_factory=lambda: {"cancel": [], "retry": [], "purge": [], "end": []})
+    """The commits in which an operator's wish came true, by its kind, and those in which the job ended."""
 
     @property
     def gone(self) -> bool:
@@ -96,6 +100,8 @@ class Logbook:
         self.fences: list[tuple[int, int]] = []
         """(epoch, sequence) of each fence passed."""
         self.broken: list[str] = []
+        self.pauses: list[tuple[int, str, list[str]]] = []
+        """(commit, "pause" or "resume", types), in log order."""
         self.epochs: dict[int, tuple[int, int]] = {}
         """First and last sequence of each epoch's segments."""
         self._numbers: dict[int, JobEntry] = {}
@@ -138,7 +144,10 @@ class Logbook:
         if index and self.commits[index - 1].at_ms > commit.at_ms:
             self.broken.append(f"law 5: the stamp of commit {sequence} is earlier than that of the one before it")
         for record in commit.records:
-            self._follow(record, index, commit.at_ms)
+            if isinstance(record, Paused | Resumed):
+                self.pauses.append((index, "pause" if isinstance(record, Paused) else "resume", record.types))
+            else:
+                self._follow(record, index, commit.at_ms)
 
     def job_of(self, number: int) -> JobEntry | None:
         return self._numbers.get(number)
@@ -196,12 +205,16 @@ class Logbook:
             job.status = Status.UNCLAIMED
         elif isinstance(record, CancelRequested):
             job.cancel_requested = True
+            job.changes["cancel"].append(index)
         elif isinstance(record, Cancelled):
             self._finish(job, Status.CANCELLED, index, at_ms)
+            job.changes["cancel"].append(index)
         elif isinstance(record, Retried):
             job.status, job.attempts, job.finished, job.cancel_requested = Status.UNCLAIMED, 0, None, False
+            job.changes["retry"].append(index)
         else:
             job.purged = index
+            job.changes["purge"].append(index)
 
     def _evict(self, job: JobEntry, index: int, at_ms: int) -> None:
         job.evicted, job.evicted_at = index, at_ms
@@ -251,3 +264,4 @@ class Logbook:
     def _finish(job: JobEntry, status: Status, index: int, at_ms: int) -> None:
         job.status = status
         job.finished, job.finished_at = index, at_ms
+        job.changes["end"].append(index)

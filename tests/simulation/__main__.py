@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.simulation import crashes
-from tests.simulation.bugs import BUGS, planted
+from tests.simulation.blind_spots import BUGS, planted
 from tests.simulation.ledger import Ledger, read
 from tests.simulation.report import Total, run_many
 from tests.simulation.run import Result, run_seed

@@ -92,6 +92,8 @@ class Producer(Actor):
         return self.job_for(f"{self.name}/{self.count}", key)
 
     def job_for(self, content: str, key: str = "") -> JobSpec:
+        if not key and self.chance("large"):
+            content += "/" + "x" * self.draw.choice([2_000, 60_000])
         options: dict[str, Any] = {"idempotency_key": key} if key else {}
         draw = self.draw
         if self.chance("delay"):

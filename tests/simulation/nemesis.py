@@ -40,6 +40,7 @@ class Nemesis:
             "store slow": self._slow,
             "store gone": self._gone,
             "disk failure": self._disk_failure,
+            "store denies": self._deny,
             "kill worker": lambda: self._kill_actor("worker"),
             "stop worker": self._stop_worker,
             "kill producer": lambda: self._kill_actor("producer"),
@@ -94,7 +95,7 @@ class Nemesis:
         world.weather.latency_ms = world.swarm.latency_ms
         world.network.mend()
         for broker in world.brokers:
-            broker.store.cut_off = broker.store.broken = False
+            broker.store.cut_off = broker.store.broken = broker.store.denies = False
             broker.node.resume()
             self.revive(broker)
         for actor in self.actors:
@@ -194,6 +195,14 @@ class Nemesis:
         store.broken = True
         await self.wait(3_000.0)
         store.broken = False
+        self.revive(broker)
+
+    async def _deny(self) -> None:
+        broker = self.a_broker()
+        store = broker.store
+        store.denies = True
+        await self.wait(self.draw.choice([100.0, 2_000.0, self.a_while_ms()]))
+        store.denies = False
         self.revive(broker)
 
     async def _kill_actor(self, role: str) -> None:

@@ -42,6 +42,7 @@ RARE = (
     "late requests landed",
     "late requests refused",
     "brokers stopped by a failed store",
+    "requests denied",
     "recoveries from seed",
     "inherited attempts ended",
     "reads throttled",
@@ -77,12 +78,13 @@ RARE = (
 
 CHECKS = (
     "acknowledged jobs, claims and ends are in the log, and were durable before the answer left",
+    "what operators were told of cancels, retries, purges and pauses is in the log, and was durable",
     "what was refused is not in the log; what was unknown may be",
     "attempts are numbered without a gap, one lease at a time, within the budget; exhausted jobs are dead letters",
     "a finished job is not handed out; a stale token changes nothing; a repeated action answers as it did",
     "first in, first out, within a type and priority",
     "one key, one job, across retries, failovers and checkpoints",
-    "every recovery equals a replay of the whole log, byte for byte",
+    "every recovery and every checkpoint equals a replay of the whole log, byte for byte",
     "jobs are conserved at every commit; counters never fall; every buffer is within its limit",
     "a receipt is told when it is durable, a stream's slots are a cap, who hangs up hears of all that was sent",
     "a watch tells each commit once; a live lease is renewed and settled, and a lost one is not",

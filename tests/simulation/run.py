@@ -18,9 +18,11 @@ from osqueue_service.state.state import State
 from tests.checkers.checks import Windows, check_against_log, check_history
 from tests.checkers.history import OK, UNKNOWN, History
 from tests.checkers.logbook import Logbook
+from tests.checkers.operators import acknowledged_changes_are_in_the_log, acknowledged_pauses_are_in_the_log
 from tests.simulation.actors import Actor, Operator, Producer, Worker
 from tests.simulation.inherited import InheritedWorker
 from tests.simulation.nemesis import Nemesis
+from tests.simulation.points import checkpoints_equal_the_log
 from tests.simulation.pushed import PushedWorker
 from tests.simulation.store import REQUEST_TIMEOUT_MS
 from tests.simulation.swarm import Swarm
@@ -222,7 +224,13 @@ def _judge(world: World, problems_max: int) -> list[str]:
 
     book = Logbook.walk(fetch, limits.default_max_attempts, world.inherited())
     windows = Windows(limits.idempotency_ttl_ms, limits.request_ttl_ms, limits.settled_ttl_ms)
-    found = [*check_history(world.history), *check_against_log(world.history, book, windows)]
+    found = [
+        *check_history(world.history),
+        *check_against_log(world.history, book, windows),
+        *acknowledged_changes_are_in_the_log(world.history, book),
+        *acknowledged_pauses_are_in_the_log(world.history, book),
+        *checkpoints_equal_the_log(world.bucket, world.inherited),
+    ]
     _count_rare(world, book)
     assert all(commit.sequence <= SEQUENCE_MAX for commit in book.commits)
     return found[:problems_max]

@@ -8,6 +8,7 @@ The bucket keeps the first body of every object ever created, and when it landed
 whole history of the log, for the checkers, however much was cleaned up.
 """
 
+import hashlib
 import random
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from osqueue_service.errors import StoreError, StoreFailed, StoreRefused, StoreUnavailable, StoreUnknown
+from osqueue_service.errors import StoreDenied, StoreError, StoreFailed, StoreRefused, StoreUnavailable, StoreUnknown
 from osqueue_service.log.root import Root, SeedQueue, decode_root
 from osqueue_service.log.segment import Fence, decode
 from osqueue_service.storage.operations import WRITES, Operation
@@ -25,6 +26,8 @@ from tests.simulation.loop import Node, SimLoop
 
 ROOT = "queue.json"
 REQUEST_TIMEOUT_MS = 900.0
+RAW_ERRORS = (OSError, KeyError, ValueError, RuntimeError, AttributeError, AssertionError, TimeoutError, MemoryError)
+"""What client libraries raise instead of an answer."""
 
 
 @dataclass(slots=True)
@@ -38,8 +41,10 @@ class Landed:
 class Bucket:
     """The objects, and rules that no writer may break whatever it believes."""
 
-    def __init__(self, loop: SimLoop) -> None:
+    def __init__(self, loop: SimLoop, *, etags: bool = False) -> None:
+        """`etags`: as on S3, the same bytes have the same version whenever they are written."""
         self._loop = loop
+        self.etags = etags
         self._objects: dict[str, StoredObject] = {}
         self._keys: list[str] = []
         self._writes = 0
@@ -87,7 +92,7 @@ class Bucket:
         if key not in self._objects:
             insort(self._keys, key)
         self._writes += 1
-        version = str(self._writes)
+        version = hashlib.md5(body, usedforsecurity=False).hexdigest() if self.etags else str(self._writes)
         self._objects[key] = StoredObject(body, version)
         if key == ROOT:
             self._check_root(body)
@@ -138,6 +143,8 @@ class Weather:
     stall_rate: float = 0.0
     stall_ms_max: float = 1_000.0
     late_ms_max: float = 10_000.0
+    raw_errors: bool = False
+    """Lost answers are told by whatever exception the client library happens to raise."""
 
 
 class SimStore:
@@ -154,6 +161,11 @@ class SimStore:
         """The network between this node and the store is gone."""
         self.broken = False
         """The store has failed for good, as a disk does."""
+        self.denies = False
+        """It turns this node away, as it does when credentials roll or the node's clock is skewed."""
+        self.stranger = False
+        """It turned the node away where that had never been let in: no reason to be patient."""
+        self._let_in: set[tuple[Operation, str]] = set()
         self._draw = draw
         self._met = met
         self._told = told
@@ -203,6 +215,10 @@ class SimStore:
         self._told(f"{self.node.name} {operation.value} {key}" + ("" if kind is FaultKind.NONE else f" ({kind.name})"))
         if self.cut_off:
             self._answer_at(now + REQUEST_TIMEOUT_MS, answer, StoreUnknown(f"{operation.value} {key}: no route"))
+        elif self.denies:
+            self.stranger |= (operation, key.partition("/")[0]) not in self._let_in
+            self._met["requests denied"] += 1
+            self._answer_at(arrives, answer, StoreDenied(f"{operation.value} {key}: 403"))
         elif kind is FaultKind.UNAVAILABLE:
             retry_after = 500 if self._draw.random() < 0.3 else None
             self._answer_at(
@@ -210,10 +226,10 @@ class SimStore:
             )
         elif kind is FaultKind.FAIL_BEFORE:
             late = self._draw.random() < 0.5
-            self._answer_at(now + REQUEST_TIMEOUT_MS if late else arrives, answer, _lost(operation, key))
+            self._answer_at(now + REQUEST_TIMEOUT_MS if late else arrives, answer, self._lost(operation, key))
         elif kind is FaultKind.LAND_LATE:
             loop.world.call_at_ms(now + self._draw.random() * self.weather.late_ms_max, self._land_late, apply)
-            self._answer_at(now + self._leg_ms() * 2, answer, _lost(operation, key))
+            self._answer_at(now + self._leg_ms() * 2, answer, self._lost(operation, key))
         else:
             loop.world.call_at_ms(arrives, self._arrive, operation, key, kind, apply, answer)
         self._sent(operation, key)
@@ -252,7 +268,9 @@ class SimStore:
             # Something between repeated the request, and met its own first try.
             value = StoreRefused(f"{key}: exists already")
         elif kind is FaultKind.FAIL_AFTER or self.cut_off:
-            value = _lost(operation, key)
+            value = self._lost(operation, key)
+        if not isinstance(value, Exception):
+            self._let_in.add((operation, key.partition("/")[0]))
         self._answer_at(self.node.loop.now_ms + self._leg_ms(), answer, value)
 
     def _land_late(self, apply: Callable[[], Any]) -> None:
@@ -263,12 +281,13 @@ class SimStore:
         else:
             self._met["late requests landed"] += 1
 
+    def _lost(self, operation: Operation, key: str) -> Exception:
+        if self.weather.raw_errors and self._draw.random() < 0.5:
+            return self._draw.choice(RAW_ERRORS)(f"{operation.value} {key}: the client gave up")
+        return StoreUnknown(f"{operation.value} {key}: the answer never came")
+
     def _answer_at(self, when_ms: float, answer: Any, value: Any) -> None:
         self.node.call_at_ms(when_ms, _settle, answer, value)
-
-
-def _lost(operation: Operation, key: str) -> StoreUnknown:
-    return StoreUnknown(f"{operation.value} {key}: the answer never came")
 
 
 def _settle(answer: Any, value: Any) -> None:

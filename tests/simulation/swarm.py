@@ -28,6 +28,7 @@ NEMESES = (
     "stop worker",
     "kill producer",
     "ambush",
+    "store denies",
 )
 
 # Those that make brokers believe what is no longer so.
@@ -115,16 +116,23 @@ class Swarm:
     think_ms: float = 250.0
     clock_rates: tuple[float, float] = (1.0, 1.0)
     types: tuple[str, ...] = ("", "mail", "thumb")
+    etags: bool = False
+    """Whether the store's versions are digests of the bytes."""
+    raw_errors: bool = False
+    """Whether the store's client raises whatever it likes."""
+    uneven_limits: bool = False
+    """Whether each broker's life has limits of its own, never above those of the world."""
     behaviours: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        limits = "tight" if self.limits is _TIGHT_LIMITS else "usual"
+        limits = "tight" if self.limits.jobs == _TIGHT_LIMITS.jobs else "usual"
         habits = ", ".join(name for name, chance in self.behaviours.items() if chance)
         return (
             f"seed {self.seed}: {self.brokers} brokers of depth {self.depth}, {self.producers} producers, "
             f"{self.workers} workers and {self.pushed_workers} with a stream; {limits} limits; "
             f"store {self.latency_ms} ms, network {self.network_ms} ms; "
-            f"{'throttled; ' if self.throttle else ''}"
+            f"{'throttled; ' if self.throttle else ''}{'versions are digests; ' if self.etags else ''}"
+            f"{'limits differ; ' if self.uneven_limits else ''}{'raw errors; ' if self.raw_errors else ''}"
             f"{'' if self.inherited_jobs is None else f'{self.inherited_jobs} jobs inherited; '}"
             f"checkpoints from {self.checkpoint_segments} segments, inline up to {self.inline_bytes} bytes\n"
             f"  requests fail at {self.fault_rate}: {', '.join(kind.name.lower() for kind in self.store_faults)}\n"
@@ -186,4 +194,33 @@ def draw(seed: int) -> Swarm:
         swarm.inherited_jobs = choice([0, 3, 20])
     if chance() < 0.15:
         swarm.throttle = choice(THROTTLES)
+    swarm.etags = chance() < 0.5
+    swarm.raw_errors = chance() < 0.5
+    swarm.uneven_limits = chance() < 0.3
+    # Producers' keys mean nothing to retries, which go by request ids: in most worlds they are forgotten many times.
+    if chance() < 0.7:
+        swarm.limits = replace(swarm.limits, idempotency_ttl_ms=choice([1_000, 4_000, 10_000]))
+        swarm.behaviours["key"] = choice([0.2, 0.5])
+    swarm.behaviours["large"] = choice([0.0, 0.05])
     return swarm
+
+
+def limits_of_a_life(limits: Limits, draw: random.Random) -> Limits:
+    """Limits as another operator might have set them."""
+
+    def lower(limit: int) -> int:
+        return max(1, int(limit * draw.choice([0.3, 0.6, 1.0])))
+
+    return replace(
+        limits,
+        jobs=lower(limits.jobs),
+        finished_jobs=lower(limits.finished_jobs),
+        finished_bytes=lower(limits.finished_bytes),
+        dead_jobs=lower(limits.dead_jobs),
+        promised_jobs=lower(limits.promised_jobs),
+        idempotency_keys=lower(limits.idempotency_keys),
+        waiting_claims=lower(limits.waiting_claims),
+        sweep_jobs=lower(limits.sweep_jobs),
+        commit_bytes=lower(limits.commit_bytes),
+        history_attempts=lower(limits.history_attempts),
+    )

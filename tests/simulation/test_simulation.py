@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import crashes
-from tests.simulation.bugs import BUGS, planted
+from tests.simulation.blind_spots import BUGS, planted
 from tests.simulation.report import run_many
 from tests.simulation.run import run_seed
 from tests.simulation.swarm import draw

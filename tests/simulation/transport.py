@@ -376,7 +376,9 @@ class SimTransport:
 
     async def _operate(self, verb: str, names: Sequence[str], key: str, timeout_ms: int) -> Answer:
         jobs = verb in ("cancel", "retry", "purge")
-        events = [self.begin(verb, key=key, **({"job": name} if jobs else {})) for name in names]
+        events = [
+            self.begin(verb, key=key, **({"job": name} if jobs else {"arguments": {"type": name}})) for name in names
+        ]
         answer = await self.attempt(lambda broker: service.operate(broker, verb, names), timeout_ms, events)
         for number, event in enumerate(events):
             item = answer.value[number] if jobs else None

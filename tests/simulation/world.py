@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from osqueue_service.broker import Broker, Role
 from osqueue_service.engine import checkpointing
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.settings import EngineSettings
+from osqueue_service.errors import StoreDenied, StoreError, StoreFailed
 from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.leadership import term as term_module
 from osqueue_service.log import checkpoints
@@ -42,9 +44,13 @@ from tests.simulation.clock import SimClock, SimIds
 from tests.simulation.inherited import OldBroker, adopted
 from tests.simulation.loop import Node, SimLoop
 from tests.simulation.network import Network
+from tests.simulation.points import contents
 from tests.simulation.shadow import Shadow
 from tests.simulation.store import Bucket, SimStore, Weather
-from tests.simulation.swarm import Swarm
+from tests.simulation.swarm import Swarm, limits_of_a_life
+
+SWEPT_LATE_MAX = 50
+"""Finished jobs above a cap that wait for the sweep of a later commit."""
 
 
 class SimBroker:
@@ -86,7 +92,7 @@ class SimBroker:
             ids=SimIds(draw),
             heartbeat=Heartbeat(interval_ms, timeout_ms, poll_ms),
             settings=EngineSettings(commit_spacing_ms=swarm.spacing_ms, lapse_interval_ms=3_000),
-            limits=swarm.limits,
+            limits=limits_of_a_life(swarm.limits, draw) if swarm.uneven_limits else swarm.limits,
             depth=swarm.depth,
             sole_owner=swarm.sole_owner,
             on_role=lambda role: world.entered(self, role),
@@ -148,8 +154,13 @@ class World:
         self.known_jobs: list[str] = []
         self.failovers: list[tuple[float, int]] = []
         """(when, epoch) of each takeover."""
-        self.bucket = Bucket(self.loop)
-        self.weather = Weather(latency_ms=swarm.latency_ms, stall_rate=swarm.stall_rate, late_ms_max=swarm.late_ms_max)
+        self.bucket = Bucket(self.loop, etags=swarm.etags)
+        self.weather = Weather(
+            latency_ms=swarm.latency_ms,
+            stall_rate=swarm.stall_rate,
+            late_ms_max=swarm.late_ms_max,
+            raw_errors=swarm.raw_errors,
+        )
         self.weather.rates = dict.fromkeys(swarm.store_faults, swarm.fault_rate)
         self.network = Network(random.Random(f"network {swarm.seed}"), swarm.network_ms)
         self.ambush: Callable[[SimBroker, Operation, str], None] = lambda broker, operation, key: None
@@ -201,6 +212,12 @@ class World:
         self.problems.append(problem)
         self.note(f"PROBLEM {problem}")
 
+    def surprised(self, message: str, *_: object) -> None:
+        """Work that may wait has failed. What the store does is no surprise; anything else is a bug."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, StoreError):
+            self.failed(f"{message}: {error!r}", error)
+
     def entered(self, broker: SimBroker, role: Role) -> None:
         """A broker changed its role."""
         self.note(f"{broker.name} is {role.value}")
@@ -220,7 +237,7 @@ class World:
         replayed = self._shadow.at(term.epoch)
         if replayed is None:
             self.failed(f"rule 3: epoch {term.epoch} serves, but the log has no fence of it")
-        elif image.encode(state) != image.encode(replayed):
+        elif contents(state) != contents(replayed):
             self.failed(f"rule 11: epoch {term.epoch} recovered another state than the log's")
         if term.recovered.checkpoint.form != "empty":
             self.count(f"recoveries from {term.recovered.checkpoint.form}")
@@ -245,6 +262,8 @@ class World:
             ("idempotency_keys", len(state.keys), limits.idempotency_keys),
             ("promised_jobs", state.promised_jobs, limits.promised_jobs),
             ("request_ids", len(state.requests), limits.request_ids + 200),
+            ("finished_jobs", len(state.retention), limits.finished_jobs + SWEPT_LATE_MAX),
+            ("dead_jobs", len(state.dead_retention), limits.dead_jobs + SWEPT_LATE_MAX),
             ("inbox_commands", engine.inbox_length, limits.inbox_commands + 20),
         ):
             if size > cap:
@@ -253,8 +272,10 @@ class World:
     def ended(self, broker: SimBroker, reason: Exception) -> None:
         """A broker can do nothing more; an operator will start it again."""
         broker.ended = True
-        if type(reason).__name__ == "StoreFailed":
+        if isinstance(reason, StoreFailed):
             self.count("brokers stopped by a failed store")
+        elif isinstance(reason, StoreDenied) and broker.store.stranger:
+            self.count("brokers stopped by a store that never let them in")
         else:
             self.failed(f"{broker.name} stopped: {reason!r}", reason)
 
@@ -267,6 +288,13 @@ class _SimEngine(Engine):
     def __init__(self, term: Any, state: State, **fields: Any) -> None:
         self.watched_by.recovered(term, state)
         super().__init__(term, state, **fields)
+
+    async def read(self, view: Any, *, linearizable: bool = False) -> Any:
+        live = linearizable or self.term.is_live()
+        answer = await super().read(view, linearizable=linearizable)
+        if not live:
+            self.watched_by.failed("a read was served though the leader's own lease on the root was over")
+        return answer
 
     def _released(self, commit: Any) -> None:
         super()._released(commit)
@@ -297,6 +325,9 @@ def patched(world: World) -> ExitStack:
     put(term_module, "CHECKPOINT_FLOOR_BYTES", swarm.checkpoint_segments * 4_200)
     put(term_module, "TAIL_SEGMENTS_MAX", swarm.tail_segments)
     put(checkpointing, "TAIL_COMMITS_MAX", swarm.tail_segments)
+    quiet = SimpleNamespace(info=lambda *_: None, exception=world.surprised)
+    put(term_module, "log", quiet)
+    put(checkpointing, "log", quiet)
     put(checkpoints, "PART_BYTES", swarm.part_bytes)
     put(image, "_JOBS_PER_PART", swarm.jobs_per_part)
     put(broker_module, "Engine", type("SimEngine", (_SimEngine,), {"watched_by": world}))
