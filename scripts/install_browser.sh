@@ -2,10 +2,9 @@
 # Installs what the browser tests need: Debian's chromium (with apt-get, as root) and Playwright for Python, which drives
 # it, into .venv. Does nothing where they are installed.
 set -euo pipefail
-
-PLAYWRIGHT=1.65.2
-
 cd "$(dirname "$0")/.."
+source scripts/tools.sh
+
 if ! command -v chromium >/dev/null; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null

@@ -1,16 +1,11 @@
 #!/usr/bin/env bash
-# Installs grpcurl into .cache/bin/, for the test that drives a broker with it. Needs Go.
-# Does nothing where the wanted version is installed.
+# Installs grpcurl, for the test that drives a broker with it. Needs Go. Does nothing where the wanted version is
+# installed.
 set -euo pipefail
-
-GRPCURL=v1.9.3
-
 cd "$(dirname "$0")/.."
-target="$PWD/.cache/bin"
+source scripts/tools.sh
 
-if [ -x "$target/grpcurl" ] && "$target/grpcurl" -version 2>&1 | grep -q "$GRPCURL\$"; then
-    exit 0
+if missing grpcurl "$GRPCURL"; then
+    GOBIN="$place" go install -ldflags "-X main.version=$GRPCURL" "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL"
+    complete
 fi
-mkdir -p "$target"
-GOBIN="$target" go install -ldflags "-X main.version=$GRPCURL" "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL"
-echo "installed grpcurl $GRPCURL"

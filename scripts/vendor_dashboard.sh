@@ -3,11 +3,9 @@
 # things: the names they import each other by, since browsers know no packages, and the links to their source maps.
 # With --check it changes nothing and fails when what is there differs from what would be fetched. Needs npm.
 set -euo pipefail
-
-PREACT=11.2.0
-HTM=3.1.1
-
 cd "$(dirname "$0")/.."
+source scripts/tools.env
+
 vendor=gateway/osqueue_gateway/dashboard/vendor
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT

@@ -1,6 +1,6 @@
 """Object storage servers that tests start for themselves, on free ports of the loopback interface.
 
-`scripts/install_test_servers.sh` puts them where `INSTALLED` points.
+`scripts/install_test_servers.sh` puts them where `scripts.tools.place` says.
 """
 
 import os
@@ -11,10 +11,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
-INSTALLED = Path(__file__).resolve().parents[1] / ".cache" / "test-servers"
+from scripts.tools import place
+
 INSTALL_SCRIPT = "scripts/install_test_servers.sh"
 REQUIRED = os.environ.get("OSQUEUE_REQUIRE_SERVERS") == "1"
 
@@ -49,7 +49,7 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def ministack() -> Iterator[Server]:
     """An emulator of S3, in memory."""
-    program = _installed("ministack", "ministack/bin/ministack")
+    program = _installed("ministack", "bin/ministack")
     (port,) = free_ports(1)
     environment = {"GATEWAY_PORT": str(port), "BIND_HOST": LOOPBACK, "SERVICES": "s3", "LOG_LEVEL": "WARNING"}
     with _running("ministack", [program], environment, [port]):
@@ -59,7 +59,7 @@ def ministack() -> Iterator[Server]:
 @contextmanager
 def seaweedfs() -> Iterator[Server]:
     """SeaweedFS with its S3 gateway, on disk."""
-    program = _installed("SeaweedFS", "seaweedfs/bin/weed")
+    program = _installed("SeaweedFS", "bin/weed")
     ports = free_ports(8)
     directory = tempfile.mkdtemp(prefix="seaweedfs-")
     names = ("s3.port", "s3.port.grpc", "filer.port", "filer.port.grpc", "master.port", "master.port.grpc")
@@ -85,7 +85,7 @@ def seaweedfs() -> Iterator[Server]:
 @contextmanager
 def fake_gcs_server() -> Iterator[Server]:
     """An emulator of GCS, in memory."""
-    program = _installed("fake-gcs-server", "bin/fake-gcs-server")
+    program = _installed("fake-gcs-server", "fake-gcs-server")
     (port,) = free_ports(1)
     endpoint = f"http://{LOOPBACK}:{port}"
     command = [program, "-backend=memory", "-scheme=http", f"-host={LOOPBACK}", f"-port={port}"]
@@ -97,7 +97,7 @@ def fake_gcs_server() -> Iterator[Server]:
 @contextmanager
 def s3rver() -> Iterator[Server]:
     """An S3 server that ignores every condition: what the self-test must refuse."""
-    program = _installed("s3rver", "s3rver/node_modules/.bin/s3rver")
+    program = _installed("s3rver", "node_modules/.bin/s3rver")
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="s3rver-") as directory:
         command = [program, "-d", directory, "-a", LOOPBACK, "-p", str(port), "--silent"]
@@ -107,7 +107,7 @@ def s3rver() -> Iterator[Server]:
 
 
 def _installed(name: str, path: str) -> str:
-    program = INSTALLED / path
+    program = place(name.lower()) / path
     if not program.exists():
         raise NotInstalled(f"{name} is not installed: run {INSTALL_SCRIPT}")
     return str(program)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.field.redis_server import redis
+from scripts.tools import place
 
 ROOT = Path(__file__).resolve().parents[2]
-FIELD = ROOT / ".cache" / "field"
 CLIENTS = Path(__file__).parent / "clients"
 
-_PYTHON = FIELD / "venv" / "bin" / "python"
-_BULLMQ = FIELD / "bullmq"
+_OTHERS = place("celery")
+_PYTHON = _OTHERS / "bin" / "python"
+_BULLMQ = place("bullmq")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def others() -> tuple[list[Contender], list[str]]:
     else:
         missing.append("BullMQ")
     for name in ("SAQ", "Dramatiq", "Celery"):
-        if any((FIELD / "venv").glob(f"lib/python*/site-packages/{name.lower()}")):
+        if any(_OTHERS.glob(f"lib/python*/site-packages/{name.lower()}")):
             found.append(
                 Contender(name, (str(_PYTHON), "-W", "ignore", str(CLIENTS / f"{name.lower()}_client.py")), redis)
             )

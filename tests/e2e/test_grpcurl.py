@@ -3,15 +3,15 @@
 import base64
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from osqueue_service.testing.in_process import BrokerThread
+from scripts.tools import place
 from tests.servers import REQUIRED
 
-GRPCURL = Path(__file__).resolve().parents[2] / ".cache" / "bin" / "grpcurl"
+GRPCURL = place("grpcurl") / "grpcurl"
 MISSING = "grpcurl is not installed: run scripts/install_grpcurl.sh"
 
 pytestmark = [

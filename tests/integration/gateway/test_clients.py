@@ -12,7 +12,7 @@ from tests.integration.gateway.gateways import Caller
 from tests.servers import REQUIRED
 
 HERE = Path(__file__).parent
-CONNECT_NODE = HERE.parents[2] / ".cache" / "connect-node"
+CONNECT_NODE = HERE.parents[2] / "build" / "connect-node"
 
 
 async def output_of(*command: str, cwd: Path | None = None) -> str:
@@ -78,7 +78,7 @@ async def test_the_websockets_library(caller: Caller) -> None:
 
 
 @pytest.mark.skipif(
-    not (REQUIRED or (CONNECT_NODE / "installed").exists()),
+    not (REQUIRED or (CONNECT_NODE / "generated_from").exists()),
     reason="connect-node is not installed: run scripts/install_connect_node.sh",
 )
 @pytest.mark.parametrize("codec", ["binary", "json"])
