@@ -93,13 +93,15 @@ class Broker:
         if "request_id" in rpc.once_by and not request.request_id:
             request.request_id = secrets.token_urlsafe(16)
         safe = rpc.may_repeat(request)
-        return await self._through_outage(lambda: self._link.call(rpc.name, request, timeout_ms), safe)
+        return await self._through_outage(lambda: self._link.call(rpc.name, request, timeout_ms), safe, rpc.mutates)
 
-    async def _through_outage(self, attempt: Callable[[], Awaitable[Any]], safe: bool) -> Any:
+    async def _through_outage(self, attempt: Callable[[], Awaitable[Any]], safe: bool, mutates: bool) -> Any:
         """Repeat what an absent or changing leader could not answer, for as long as a hand-over takes.
 
-        A call that is not `safe` to repeat is repeated only when it certainly did not happen.
+        A call that is not `safe` to repeat is repeated only when it certainly did not happen. One that `mutates`, and
+        that may have happened at one attempt, is not known to have had no effect by what a later one says.
         """
+        unknown = ""
         clock = asyncio.get_running_loop().time
         patience_ends = clock() + self._outage_s
         pause_ms = PAUSE_MS
@@ -107,7 +109,12 @@ class Broker:
             try:
                 return await attempt()
             except (BrokerLeadershipError, TransportConnectionError, EngineStateError) as error:
+                if mutates and _may_have_happened(error):
+                    unknown = error.message
                 if not _may_repeat(error, safe) or clock() >= patience_ends:
+                    if unknown and not _may_have_happened(error):
+                        message = f"{unknown}. Later: {error.message}"
+                        raise EngineStateError(message, reason=OUTCOME_UNKNOWN) from None
                     raise
                 at_once = error.retry_after_ms == 0
             self.repeated += 1
@@ -125,7 +132,9 @@ class Broker:
 
     async def _heartbeat(self, heartbeats: list[Any]) -> Sequence[Any]:
         request = queue_pb2.HeartbeatJobsRequest(heartbeats=heartbeats)
-        answer = await self._through_outage(lambda: self._link.call("HeartbeatJobs", request, self._call_ms), safe=True)
+        answer = await self._through_outage(
+            lambda: self._link.call("HeartbeatJobs", request, self._call_ms), True, False
+        )
         return [_renewal(result, answer) for result in answer.results]
 
     async def _batch(self, rpc: Rpc, request: Any, outcome: str) -> Sequence[Any]:
@@ -155,6 +164,12 @@ def _may_repeat(error: OsqueueError, safe: bool) -> bool:
     if isinstance(error, EngineStateError):
         return safe and error.reason == OUTCOME_UNKNOWN
     return safe or never_sent(error)
+
+
+def _may_have_happened(error: OsqueueError) -> bool:
+    if isinstance(error, EngineStateError):
+        return error.reason == OUTCOME_UNKNOWN
+    return isinstance(error, TransportConnectionError) and not never_sent(error)
 
 
 def never_sent(error: OsqueueError) -> bool:

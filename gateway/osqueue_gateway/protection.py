@@ -2,7 +2,8 @@
 
 With a token every call must carry it. Without one only callers on this machine are served, by a name that a hostile
 page cannot take (DNS rebinding), unless remote callers were allowed knowingly. A page's calls come with its Origin:
-our own pages and those of the allow-list may call, no others.
+our own pages and those of the allow-list may call, no others; where only callers on this machine are served, pages that
+it serves itself as well.
 """
 
 from base64 import urlsafe_b64encode
@@ -124,8 +125,12 @@ class Guard:
         if len(origins) == 1:
             if origin in self._origins:
                 return origin
-            if _authority(origin) == host.lower():
+            authority = _authority(origin)
+            if authority == host.lower():
                 return ""
+            # Where only callers on this machine are served, a page that this machine serves is one of them.
+            if not (self._token or self._allow_remote) and _on_loopback(authority):
+                return origin
         raise AuthError(
             f"pages of {origin[:100]} may not call this gateway; add the origin to CORS_ORIGINS to allow them",
             reason="PERMISSION_DENIED",
@@ -163,6 +168,11 @@ def is_local(request: web.BaseRequest) -> bool:
     """The caller is on this machine, and no proxy speaks for somebody else."""
     remote = request.remote
     return remote is not None and is_loopback(remote) and not is_forwarded(request.headers)
+
+
+def _on_loopback(authority: str) -> bool:
+    match = _HOST.fullmatch(authority)
+    return match is not None and is_loopback_name(match[1])
 
 
 @lru_cache(maxsize=1024)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import Any
 
 import aiohttp
 
@@ -198,3 +199,22 @@ async def test_a_wrong_setting_stops_the_start_and_is_named() -> None:
     )
     _, errors = await process.communicate()
     assert (process.returncode, b"BROKER_PORT" in errors) == (2, True)
+
+
+async def test_a_change_that_may_have_been_made_is_not_said_to_have_had_no_effect() -> None:
+    """The leader goes when it may have stored the job, and nobody leads after it."""
+    outcomes = iter([TransportConnectionError("the connection broke")])
+
+    def answer(request: Any) -> Any:
+        return next(outcomes, BrokerLeadershipError("nobody leads", reason="NOT_LEADER"))
+
+    link = ScriptedLink(SubmitJobs=answer, PauseTypes=answer, GetStats=answer)
+    async with running(GatewayConfig(host=HOST, port=0, limits=Limits(outage_ms=100)), link) as caller:
+        asked = await caller.ask("POST", "/v1/jobs", '{"payload": 1}')
+        assert (asked.status, asked.json()["reason"]) == (503, "OUTCOME_UNKNOWN")
+        assert "the connection broke" in asked.json()["message"]
+        asked = await caller.ask("POST", "/v1/jobs", '{"payload": 1}')
+        assert (asked.status, asked.json()["reason"]) == (503, "NOT_LEADER")
+        outcomes = iter([TransportConnectionError("the connection broke")])
+        asked = await caller.ask("GET", "/v1/stats")
+        assert (asked.status, asked.json()["reason"]) == (503, "NOT_LEADER")

@@ -1,6 +1,7 @@
 """Who may call: tokens, other machines, hostile pages."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -146,7 +147,15 @@ async def test_allowing_remote_callers_does_not_let_a_page_rebind_its_name(host:
         assert asked_of(caller) == []
 
 
-FOREIGN_PAGES = ["https://evil.example", "http://dashboard.example", OURS + ":8443", "null", OURS + "/"]
+FOREIGN_PAGES = [
+    "https://evil.example",
+    "http://localhost.evil.example",
+    "http://localhost@evil.example",
+    "http://dashboard.example",
+    OURS + ":8443",
+    "null",
+    OURS + "/",
+]
 
 
 @pytest.mark.parametrize("origin", FOREIGN_PAGES)
@@ -158,6 +167,25 @@ async def test_foreign_pages_may_not_call(scripted: Caller, origin: str) -> None
     preflight = await scripted.ask("OPTIONS", "/v1/jobs", Origin=origin, Access_Control_Request_Method="POST")
     assert preflight.status == 403
     assert asked_of(scripted) == []
+
+
+LOCAL_PAGES = ["http://localhost:5173", "http://127.0.0.1:3000", "https://localhost", "http://[::1]:8000"]
+
+
+@pytest.mark.parametrize("origin", LOCAL_PAGES)
+async def test_while_only_this_machine_is_served_its_own_pages_may_call(scripted: Caller, origin: str) -> None:
+    preflight = await scripted.ask("OPTIONS", "/v1/jobs", Origin=origin, Access_Control_Request_Method="POST")
+    assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (204, origin)
+    asked = await scripted.ask("GET", "/v1/stats", Origin=origin)
+    assert (asked.status, asked.headers["Access-Control-Allow-Origin"]) == (200, origin)
+
+
+@pytest.mark.parametrize("settings", [{"token": "s3cret"}, {"allow_remote": True}])
+async def test_where_others_are_served_too_they_are_foreign(settings: dict[str, Any]) -> None:
+    async with running(GatewayConfig(host=HOST, port=0, **settings), ScriptedLink()) as caller:
+        for origin in LOCAL_PAGES:
+            asked = await caller.ask("GET", "/v1/stats", Origin=origin, Authorization="Bearer s3cret")
+            assert asked.status == 403
 
 
 async def test_a_page_of_an_allowed_origin_may_call(scripted: Caller) -> None:
