@@ -102,8 +102,8 @@ class App:
     @property
     def doing(self) -> str:
         """What this broker is at until it leads, for people."""
-        unanswered = sum(kind.unavailable + kind.unknown for kind in self.storage.usage.operations.values())
-        trouble = f" ({unanswered} requests failed so far: check endpoint and network)" if unanswered else ""
+        unanswered = any(kind.unavailable + kind.unknown for kind in self.storage.usage.operations.values())
+        trouble = " (requests to it have failed: check endpoint and network)" if unanswered else ""
         leader = self.broker.leader_address
         if not self._proved:
             return f"asking {self._location} whether it can hold a queue{trouble}"

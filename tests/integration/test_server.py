@@ -182,7 +182,7 @@ class TestWhatItIsDoing:
         starting = asyncio.ensure_future(app.start())
         await until(lambda: usage.requests > 0)
         assert "asking nobody://there whether it can hold a queue" in app.doing
-        await until(lambda: "requests failed so far: check endpoint and network" in app.doing)
+        await until(lambda: "requests to it have failed: check endpoint and network" in app.doing)
         starting.cancel()
         await app.stop()
 
