@@ -171,8 +171,8 @@ def is_local(request: web.BaseRequest) -> bool:
 
 
 def _on_loopback(authority: str) -> bool:
-    match = _HOST.fullmatch(authority)
-    return match is not None and is_loopback_name(match[1])
+    name = host_name(authority)
+    return name is not None and is_loopback_name(name)
 
 
 @lru_cache(maxsize=1024)
