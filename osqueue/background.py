@@ -75,7 +75,7 @@ class BackgroundLoop:
             elif self._pid != os.getpid():
                 raise TransportConfigError(
                     f"this client connected in process {self._pid} and cannot be used in its fork {os.getpid()}: "
-                    "make the client after the fork"
+                    "connect only after the fork, or start processes with the spawn method"
                 )
             return self._loop
 

@@ -122,7 +122,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
             if session.pid != os.getpid():
                 raise TransportConfigError(
                     f"this client connected in process {session.pid} and cannot be used in its fork {os.getpid()}: "
-                    "make the client after the fork, or start processes with the spawn method"
+                    "connect only after the fork, or start processes with the spawn method"
                 )
             if not session.loop.is_closed():
                 raise TransportConfigError(

@@ -53,15 +53,10 @@ class PollingDispatcher:
     async def claim(self, types: Sequence[str], free: int, *, wait: bool) -> list[ClaimedJob]:
         prefix, numbers = self._claim_keys
         claim_key = prefix + str(next(numbers))
-        try:
-            wait_ms = LONG_POLL_MS if wait else 0
-            return await self._persist(
-                lambda: self._claim(types, free, wait_ms, claim_key), "claim jobs", defects_pass=True
-            )
-        except asyncio.CancelledError:
-            # The answer may have been on its way, with leases that nobody would know of.
-            await self._give_back(types, claim_key)
-            raise
+        wait_ms = LONG_POLL_MS if wait else 0
+        return await self._persist(
+            lambda: self._claim(types, free, wait_ms, claim_key), "claim jobs", defects_pass=True
+        )
 
     async def complete(self, job: ClaimedJob, result: bytes | None) -> None:
         await self._persist(lambda: self._client.complete_job(job, result), f"complete job {job.job_id}")
@@ -107,14 +102,6 @@ class PollingDispatcher:
             claim_key=claim_key,
             worker_version=self._worker_version,
         )
-
-    async def _give_back(self, types: Sequence[str], claim_key: str) -> None:
-        """Repeat the claim by its key, which yields the same leases or at most one new one, and release them."""
-        try:
-            jobs = await self._claim(types, 1, 0, claim_key)
-            await asyncio.gather(*(self.release(job) for job in jobs))
-        except OsqueueError as error:  # nothing is lost: leases that nobody renews expire, and their jobs run again
-            log.info("could not give back what a cancelled claim may have leased; it expires by itself: %s", error)
 
 
 def _may_pass(error: OsqueueError) -> bool:

@@ -80,13 +80,18 @@ class Retrying:
         of the options' retry_deadline_ms if given."""
         started = time.monotonic()
         tries = 0
+        unknown: OsqueueError | None = None
         while True:
             try:
                 answer = await attempt()
             except OsqueueError as error:
                 elapsed_ms = (time.monotonic() - started) * 1_000
                 pause_ms = self.pause_ms(error, tries, elapsed_ms, deadline_ms)
+                if error.reason == OUTCOME_UNKNOWN:
+                    unknown = error
                 if pause_ms is None:
+                    if unknown is not None and unknown is not error and is_outage(error):
+                        raise _still_unknown(unknown, error) from error
                     raise
                 self.last_error = error
                 self._tell(error)
@@ -135,3 +140,12 @@ class Retrying:
 
 def _backoff_ms(tries: int, options: RetryOptions) -> float:
     return float(min(FIRST_PAUSE_MS << min(tries, 16), options.retry_delay_ms))
+
+
+def _still_unknown(unknown: OsqueueError, last: OsqueueError) -> EngineStateError:
+    """An earlier attempt may have happened, whatever the last one says of itself."""
+    return EngineStateError(
+        f"{unknown}. It was repeated until patience ended, last with: {last}. Whether it happened is unknown; the same "
+        "call with the same key may be repeated",
+        reason=OUTCOME_UNKNOWN,
+    )

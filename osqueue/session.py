@@ -2,17 +2,22 @@
 
 import asyncio
 import itertools
+import logging
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from osqueue.coalescing import BATCH_BYTES, BATCH_ITEMS, FLIGHTS, SPACING_MS, Coalescer
 from osqueue.errors import BrokerLeadershipError, OsqueueError
 from osqueue.job import JobSpec, Position
-from osqueue.messages import Completion, Heartbeat, Renewal, Submitted
+from osqueue.messages import ClaimRequest, Completion, Heartbeat, Release, Renewal, Submitted
 from osqueue.retrying import Retrying, RetryOptions
 from osqueue.transports.protocol import Transport
+
+log = logging.getLogger("osqueue.client")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,6 +36,7 @@ class Session:
         self.timeout_ms = options.timeout_ms
         self._ids = f"{uuid.uuid4().hex}.", itertools.count(1)
         self._seen = Position(0, 0)
+        self._background: set[asyncio.Task[None]] = set()
         limits = (BATCH_ITEMS, FLIGHTS, SPACING_MS) if coalesce else (1, UNCOALESCED_FLIGHTS, 0)
         batch_items, flights, spacing_ms = limits
 
@@ -113,13 +119,32 @@ class Session:
         self.wrote(commit)
         return results
 
+    def give_back(self, request: ClaimRequest) -> None:
+        """The caller of this claim has given it up. Its answer may have been on its way, with leases that nobody would
+        know of: repeated by its key it yields them, or at most one other job, to be released."""
+        task = asyncio.ensure_future(self._give_back(replace(request, max_jobs=1, wait_ms=0)))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _give_back(self, request: ClaimRequest) -> None:
+        transport, timeout_ms = self.transport, self.timeout_ms
+        try:
+            claims = await self.run(lambda: transport.claim_jobs(request, timeout_ms=timeout_ms), timeout_ms)
+            for job in claims.jobs:
+                release = Release(job.job_id, job.worker_id, job.lease_token, self.request_id())
+                await self.run(partial(transport.release_job, release, timeout_ms=timeout_ms), timeout_ms)
+        except OsqueueError as error:  # nothing is lost: leases that nobody renews expire, and their jobs run again
+            log.info("could not give back what a cancelled claim may have leased; it expires by itself: %s", error)
+
     async def close(self) -> None:
         """Answer what is under way, within one call's time, and disconnect."""
         try:
             async with asyncio.timeout(self.timeout_ms / 1_000):
-                await asyncio.gather(*(coalescer.drain() for coalescer in self.coalescers))
+                await asyncio.gather(*(coalescer.drain() for coalescer in self.coalescers), *self._background)
         except TimeoutError:  # the callers that still wait are told by close()
             pass
+        for task in self._background:
+            task.cancel()
         for coalescer in self.coalescers:
             coalescer.close()
         await self.transport.close()

@@ -1,5 +1,6 @@
 """A worker's calls. `osqueue.worker.Worker` makes them for you."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -46,7 +47,7 @@ class LeaseCalls(Calls):
         """Lease up to max_jobs jobs, waiting up to wait_ms for the first.
 
         The same worker repeating a `claim_key` is given the same leases while they live. Without one, retries within
-        the call are still safe.
+        the call are still safe. What a call that is cancelled may have leased is given back.
         """
         session = self._open()
         request = ClaimRequest(
@@ -60,7 +61,11 @@ class LeaseCalls(Calls):
             max_bytes=integer("max_bytes", max_bytes),
         )
         timeout_ms = max(wait_ms, 0) + self.options.timeout_ms
-        claims = await session.run(lambda: session.transport.claim_jobs(request, timeout_ms=timeout_ms))
+        try:
+            claims = await session.run(lambda: session.transport.claim_jobs(request, timeout_ms=timeout_ms))
+        except asyncio.CancelledError:
+            session.give_back(request)
+            raise
         session.wrote(claims.commit)
         return claims.jobs
 

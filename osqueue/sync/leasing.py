@@ -42,7 +42,7 @@ class SyncLeaseCalls(BackgroundCalls):
         """Lease up to max_jobs jobs, waiting up to wait_ms for the first.
 
         The same worker repeating a `claim_key` is given the same leases while they live. Without one, retries within
-        the call are still safe.
+        the call are still safe. What a call that is cancelled may have leased is given back.
         """
         return self._loop.run(
             self._client.claim_jobs(

@@ -4,6 +4,9 @@ This is the layer below the SDK's own types; a gateway that translates other pro
 the same RPCs stands on it too. One attempt per call: `osqueue.retrying` repeats.
 """
 
+# Before gRPC is imported: it reads its environment then.
+from osqueue.transports import forking  # isort: skip
+
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -261,6 +264,7 @@ class BrokerLink:
             self._close_later(peer)
 
     def _open(self, address: str) -> Peer:
+        forking.opening()
         options = [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address) else CHANNEL_OPTIONS
         if self._secure and not address.startswith(OWN_SOCKET):
             return Peer(grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=options))

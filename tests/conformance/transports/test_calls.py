@@ -418,3 +418,17 @@ async def test_nobody_there(url):
     async with OsqueueClient(url, max_retries=0) as client:
         with pytest.raises(TransportConnectionError, match=r"127\.0\.0\.1:1"):
             await client.get_stats()
+
+
+async def test_what_a_claim_given_up_has_leased_is_given_back(client, site):
+    """Cancelled at any moment of its way, also when the answer has just been sent."""
+    for _ in range(10):
+        claim = asyncio.ensure_future(client.claim_jobs("w", ["given-up"], wait_ms=30_000))
+        await site.waiting_claims(1)
+        handle = await client.submit_job("given-up", 1)
+        claim.cancel()
+        await asyncio.wait([claim])
+        while claim.cancelled() and await handle.status() != "unclaimed":
+            await asyncio.sleep(0)
+        await client.cancel_job(handle.id)
+        await site.waiting_claims(0)

@@ -82,6 +82,14 @@ async def test_the_first_failure_of_an_outage_is_told_at_once_and_only_that(capl
         assert outage in caplog.text
 
 
+@pytest.mark.parametrize("last", [BrokerLeadershipError("nothing was changed"), TransportConnectionError("away")])
+async def test_what_may_have_happened_is_not_denied_by_a_later_attempt(last):
+    calls = Calls(EngineStateError("who knows", reason="OUTCOME_UNKNOWN"), last)
+    with pytest.raises(EngineStateError, match=str(last)) as raised:
+        await Retrying(RetryOptions(retry_delay_ms=0, retry_deadline_ms=0)).run(calls)
+    assert raised.value.reason == "OUTCOME_UNKNOWN"
+
+
 @pytest.mark.parametrize("error", FINAL, ids=name)
 async def test_what_cannot_pass_is_raised_at_once(error):
     calls = Calls(error)
