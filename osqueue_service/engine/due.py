@@ -5,6 +5,8 @@ whoever wants to know whether something is due compares the clock with it. Lease
 row whose moments are not in the state: heartbeats move them.
 """
 
+from dataclasses import replace
+
 from osqueue_service.clock import Clock
 from osqueue_service.engine.alarm import Alarm
 from osqueue_service.engine.leases import LeaseTable
@@ -14,7 +16,7 @@ from osqueue_service.engine.term import Term
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Sweep
-from osqueue_service.state.due import LEASES, ROWS, Row, Urgency
+from osqueue_service.state.due import LEASES, LET_GO, ROWS, Row, Urgency
 from osqueue_service.state.state import State
 
 STALL_MS = 500
@@ -27,6 +29,12 @@ LOOK_AGAIN_MS = 500
 REFILED_MAX = 1_000
 """Renewed leases that are filed under their new moment in one step, which takes a few milliseconds: after a takeover or
 a lapse all of them may have to be, a million of them."""
+
+SPACING_MS = 50
+"""Where commits are further apart than this, each sweeps more in proportion; and where far more is kept than a cap,
+sweeps follow each other at this distance even if nothing else is committed."""
+MORE_MS = 1_000
+"""The same where more has lapsed than one sweep can let go: a queue that is idle lets 2,000 jobs go each second."""
 
 
 class FruitlessSweep(Exception):
@@ -66,12 +74,17 @@ class Due:
         self._over = False
         self._at_once: int | None = None
         self._in_a_while: int | None = None
+        spacing_ms = settings.commit_spacing_ms
+        self._sweep_jobs = limits.sweep_jobs * max(1, int(spacing_ms // SPACING_MS))
+        self._pressing_limits = _with_room(limits, self._sweep_jobs * LET_GO)
+        self._far_over = False
+        self._swept_up_to_ms = 0
 
     def ask(self, *, forget: bool) -> None:
         """Ask each row once; to be called after every change of the state. `forget`: keys may be forgotten."""
         state, limits = self._state, self._limits
         moments: list[tuple[int, Row]] = []
-        self._over = False
+        self._over = self._far_over = False
         self._at_once = self._in_a_while = None
         for row in ROWS:
             if row.forgets and not forget:
@@ -84,6 +97,7 @@ class Due:
                 else:
                     self._in_a_while = at_ms if self._in_a_while is None else min(self._in_a_while, at_ms)
             self._over = self._over or row.over(state, limits)
+            self._far_over = self._far_over or row.over(state, self._pressing_limits)
         self._moments = moments
 
     def is_pressing(self) -> bool:
@@ -94,8 +108,12 @@ class Due:
             earliest = min(earliest, monotonic + (self._at_once - now_ms))
         if self._in_a_while is not None:
             # What can be let go waits for a commit that happens anyway, but not for ever.
-            at = max(monotonic + (self._in_a_while - now_ms), self._swept_at + self._lapse_interval_ms)
-            earliest = min(earliest, at)
+            # But what was due at the last sweep already, and more than one sweep could do, waits for no more than that.
+            more = self._in_a_while <= self._swept_up_to_ms
+            pause_ms = min(MORE_MS, self._lapse_interval_ms) if more else self._lapse_interval_ms
+            earliest = min(earliest, max(monotonic + (self._in_a_while - now_ms), self._swept_at + pause_ms))
+        if self._far_over:
+            earliest = min(earliest, self._swept_at + SPACING_MS)
         if earliest <= monotonic:
             return True
         if earliest < float("inf"):
@@ -106,14 +124,14 @@ class Due:
     def sweep(self, now_ms: int, *, forget: bool) -> Sweep | None:
         """The command that does what is due at this commit; None when nothing is. `forget`: keys may be forgotten."""
         monotonic = self._clock.monotonic_ms()
-        limit = self._limits.sweep_jobs
+        limit = self._sweep_jobs
         expired: list[tuple[int, str]] = []
         if self._leases_end_at(monotonic) <= monotonic:
             expired = self._leases.expired(int(monotonic), limit)
         due = [row for at_ms, row in self._moments if at_ms <= now_ms and (forget or not row.forgets)]
         if not expired and not due and not self._over:
             return None
-        self._swept_at = monotonic
+        self._swept_at, self._swept_up_to_ms = monotonic, now_ms
         overdue = limit if any(row.name == "timeouts" for row in due) else 0
         jitters = [self._ids.jitter() for _ in range(len(expired) + overdue)]
         return Sweep(expired, jitters, limit, forget)
@@ -148,3 +166,16 @@ class Due:
         if self._grace_until is None and monotonic - expiry > STALL_MS:
             self._grace_until = monotonic + GRACE_MS
         return float(expiry) if self._grace_until is None else self._grace_until
+
+
+def _with_room(limits: Limits, room: int) -> Limits:
+    """The caps, above which a sweep does not wait for the next commit: one sweep's worth more than what is kept."""
+    return replace(
+        limits,
+        finished_jobs=limits.finished_jobs + room,
+        finished_bytes=limits.finished_bytes + limits.finished_bytes // 10,
+        dead_jobs=limits.dead_jobs + room,
+        dead_bytes=limits.dead_bytes + limits.dead_bytes // 10,
+        request_ids=limits.request_ids + room,
+        settled_tokens=limits.settled_tokens + room,
+    )

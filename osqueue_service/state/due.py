@@ -24,6 +24,10 @@ from osqueue_service.state.state import State
 _EXPIRED = "no heartbeat arrived before the lease ended"
 _TIMED_OUT = "the attempt ran longer than its timeout_ms"
 
+LET_GO = 8
+"""Letting something go costs a fraction of what it took to get there, so many times more of it may go in one sweep:
+what finishes in a commit can leave in the next, and a cap is held under any load."""
+
 
 class Urgency(Enum):
     """How long what is due may wait for a commit that happens anyway."""
@@ -41,6 +45,8 @@ class Sweeping:
         self.command = command
         self.now_ms = now_ms
         self.limits = limits
+        self.let_go = command.limit * LET_GO
+        """How many of a kind may be let go."""
         self.jitters: Iterator[float] = iter(command.jitters)
         self.ended: set[int] = set()
         """Jobs whose attempt ends in this sweep: each ends once, whatever else is due for it."""
@@ -101,7 +107,7 @@ def _promoted(sweep: Sweeping) -> AnyRecord | None:
 
 def _promises(sweep: Sweeping) -> AnyRecord | None:
     """Jobs that were promised a retention leave when it is over and never before, whatever the caps say."""
-    numbers = list(islice(sweep.state.promised_retention.due(sweep.now_ms), sweep.command.limit))
+    numbers = list(islice(sweep.state.promised_retention.due(sweep.now_ms), sweep.let_go))
     return _evicted(sweep, numbers)
 
 
@@ -119,7 +125,7 @@ def _dead(sweep: Sweeping) -> AnyRecord | None:
 
 def _evictable(sweep: Sweeping, retention: Deadlines, surplus: int, excess: int) -> list[int]:
     """Finished jobs past their retention, then the oldest of those above the caps."""
-    limit = sweep.command.limit
+    limit = sweep.let_go
     due = set(islice(retention.due(sweep.now_ms), limit))
     numbers = []
     for number in islice(retention, limit):
@@ -136,17 +142,17 @@ def _evicted(sweep: Sweeping, numbers: list[int]) -> AnyRecord | None:
 
 
 def _keys(sweep: Sweeping) -> AnyRecord | None:
-    keys = sweep.state.keys.expired(sweep.now_ms, sweep.command.limit, sweep.limits.idempotency_keys)
+    keys = sweep.state.keys.expired(sweep.now_ms, sweep.let_go, sweep.limits.idempotency_keys)
     return Forgotten(keys, [], []) if keys else None
 
 
 def _requests(sweep: Sweeping) -> AnyRecord | None:
-    requests = sweep.state.requests.expired(sweep.now_ms, sweep.command.limit, sweep.limits.request_ids)
+    requests = sweep.state.requests.expired(sweep.now_ms, sweep.let_go, sweep.limits.request_ids)
     return Forgotten([], requests, []) if requests else None
 
 
 def _tokens(sweep: Sweeping) -> AnyRecord | None:
-    tokens = sweep.state.settled.expired(sweep.now_ms, sweep.command.limit, sweep.limits.settled_tokens)
+    tokens = sweep.state.settled.expired(sweep.now_ms, sweep.let_go, sweep.limits.settled_tokens)
     return Forgotten([], [], tokens) if tokens else None
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from osqueue_service.limits import DAY_MS, DEFAULT_LIMITS, HOUR_MS
 from osqueue_service.state.commands import Sweep
-from osqueue_service.state.due import ROWS
+from osqueue_service.state.due import LET_GO, ROWS
 from osqueue_service.state.model import Ending, RetryPolicy, Status
 from tests.core import Core, spec
 
@@ -173,10 +173,21 @@ class TestBounds:
         assert core.state.count(Status.UNCLAIMED) == 3
         core.do(Sweep(limit=3))
         assert core.state.counters.timed_out == 6
+        core.check_replay()
+
+    def test_letting_go_is_bounded_too_many_times_higher(self):
+        core = Core()
+        count = 3 * LET_GO + 10
+        core.submit_specs(
+            [spec(timeout_ms=10, retention_ms=10, max_attempts=1, idempotency_key=f"k{n}") for n in range(count)]
+        )
+        core.claim(max_jobs=count)
+        core.advance(10)
+        core.do(Sweep(limit=count))
         core.advance(DAY_MS)
         core.do(Sweep(limit=3))
-        assert core.state.counters.evicted == 3
-        assert len(core.state.keys) == 7
+        assert core.state.counters.evicted == 3 * LET_GO
+        assert len(core.state.keys) == 10
         core.check_replay()
 
     def test_many_sweeps_do_all_of_it(self):
