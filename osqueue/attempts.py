@@ -4,7 +4,7 @@ import asyncio
 import enum
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from osqueue.context import JobContext
 from osqueue.dispatch import Dispatcher
@@ -45,6 +45,12 @@ class Tally:
         self.claimed = self.completed = self.failed = self.lost = self.released = self.unsettled = 0
 
 
+REFUSED_MS = 5_000
+"""How long a payload that this worker does not understand waits for another; twice as long after each attempt."""
+
+REFUSED_MS_MAX = 600_000
+
+
 class Surroundings(Protocol):
     """What all attempts of a worker share."""
 
@@ -52,6 +58,7 @@ class Surroundings(Protocol):
     keeper: LeaseKeeper
     hooks: Hooks
     tally: Tally
+    invalid_payload: Literal["retry", "reject"]
 
 
 class Attempt:
@@ -127,11 +134,19 @@ class Attempt:
                 payload = self.handler.job_type.decode_payload(self.job.payload)
             except BrokerProtocolError as error:
                 self._free_slot()
-                await self._fail(JobError("InvalidPayload", error.message), retryable=False)
+                await self._refuse(JobError("InvalidPayload", error.message))
                 return
             await self._run(payload)
         finally:
             self._shared.keeper.forget(self._kept)
+
+    async def _refuse(self, error: JobError) -> None:
+        """The payload does not validate: what the worker's `invalid_payload` says."""
+        if self._shared.invalid_payload == "reject":
+            await self._fail(error, retryable=False)
+            return
+        doublings = min(max(self.job.attempt, 1) - 1, 16)
+        await self._fail(error, retry_delay_ms=min(REFUSED_MS << doublings, REFUSED_MS_MAX))
 
     def _free_slot(self) -> None:
         """From here on the attempt cannot be stopped, only settled."""

@@ -4,16 +4,17 @@ import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 from osqueue.admin import Admin
+from osqueue.background import BackgroundClient
 from osqueue.calls.leasing import LeaseCalls
 from osqueue.calls.reading import ReadCalls
 from osqueue.calls.steering import SteerCalls
 from osqueue.calls.submitting import SubmitCalls
 from osqueue.connecting import connect
 from osqueue.discovery import RootReader
-from osqueue.errors import TransportConfigError, TransportConnectionError
+from osqueue.errors import ConfigError, TransportConfigError, TransportConnectionError
 from osqueue.registry import Registry
 from osqueue.retrying import RetryOptions
 from osqueue.session import Session
@@ -132,3 +133,17 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
         asyncio.get_running_loop()  # a clear RuntimeError before anything is made
         self._session = Session(self._connector.own(), self.options, self._coalesce)
         return self._session
+
+
+def asynchronous(client: object) -> OsqueueClient:
+    """The client, if a worker can use it; `ConfigError` says what it needs instead."""
+    if isinstance(client, BackgroundClient):
+        raise ConfigError(
+            "a worker needs the asynchronous client: Worker(OsqueueClient(...)). Without an event loop, "
+            "worker.run_sync() runs it, and its handlers may be plain functions"
+        )
+    if isinstance(client, str):  # not shown: it is an address, and may hold what is secret
+        raise ConfigError("a worker takes a client, not an address: Worker(OsqueueClient(address))")
+    if not hasattr(client, "claim_jobs"):
+        raise ConfigError(f"a worker takes a client: Worker(OsqueueClient(...)), got {type(client).__name__}")
+    return cast(OsqueueClient, client)

@@ -1,7 +1,7 @@
 """Handlers: the functions that do the work, and how they are to be run."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, overload
 
@@ -95,6 +95,12 @@ def _check_importable(function: Callable[..., Any], name: str) -> None:
 class HandlerDecorator(Protocol[P, R]):
     """What `worker.handler(...)` returns: it registers a function and leaves it as it is."""
 
+    @overload
+    def __call__(self, function: Callable[[P], Coroutine[Any, Any, R]], /) -> Callable[[P], Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[P, JobContext], Coroutine[Any, Any, R]], /
+    ) -> Callable[[P, JobContext], Coroutine[Any, Any, R]]: ...
     @overload
     def __call__(self, function: Callable[[P], Awaitable[R]], /) -> Callable[[P], Awaitable[R]]: ...
     @overload

@@ -7,10 +7,19 @@ there is none; durations end in `_ms`. Payloads and results are bytes, by conven
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, overload
 
 from osqueue.encoding import from_bytes
 from osqueue.registry import JobType
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    R = TypeVarWithDefault("R", default=Any)
+else:  # before Python 3.13 a default is a matter of type checkers only
+    R = TypeVar("R")
 
 JobStatus = Literal["unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled"]
 
@@ -102,9 +111,14 @@ class ClaimedJob:
     lease_ms: int = 0
     cancel_requested: bool = False
 
-    def value(self) -> Any:
-        """The payload as JSON, or the bytes themselves when they are none."""
-        return from_bytes(self.payload)
+    @overload
+    def value(self) -> Any: ...
+    @overload
+    def value(self, job_type: JobType[T, Any]) -> T: ...
+    def value(self, job_type: JobType[Any, Any] | None = None) -> Any:
+        """The payload as JSON, or the bytes themselves when they are none; with a `job_type`, as that type says
+        (`BrokerProtocolError` when it does not validate)."""
+        return from_bytes(self.payload) if job_type is None else job_type.decode_payload(self.payload)
 
 
 @dataclass(slots=True)
@@ -151,12 +165,24 @@ class Job:
         """Completed, dead or cancelled: it will not run again by itself."""
         return self.status in FINISHED_STATUSES
 
-    def value(self) -> Any:
-        """The payload as JSON, or the bytes themselves when they are none."""
-        return from_bytes(self.payload)
+    @overload
+    def value(self) -> Any: ...
+    @overload
+    def value(self, job_type: JobType[T, Any]) -> T: ...
+    def value(self, job_type: JobType[Any, Any] | None = None) -> Any:
+        """The payload as JSON, or the bytes themselves when they are none; with a `job_type`, as that type says
+        (`BrokerProtocolError` when it does not validate)."""
+        return from_bytes(self.payload) if job_type is None else job_type.decode_payload(self.payload)
 
-    def result_value(self) -> Any:
-        """The result as JSON, the bytes themselves when they are none, None when there is no result."""
+    @overload
+    def result_value(self) -> Any: ...
+    @overload
+    def result_value(self, job_type: JobType[Any, T]) -> T: ...
+    def result_value(self, job_type: JobType[Any, Any] | None = None) -> Any:
+        """The result as JSON, the bytes themselves when they are none, None when there is no result; with a `job_type`,
+        as that type says (`BrokerProtocolError` when it does not validate)."""
+        if job_type is not None:
+            return job_type.decode_result(self.result)
         return None if self.result is None else from_bytes(self.result)
 
 
@@ -186,7 +212,7 @@ class SubmitOptions(TypedDict, total=False):
 
 
 @dataclass(slots=True)
-class JobSpec:
+class JobSpec(Generic[R]):
     """A job to submit, encoded; `new_job` builds it. `job_type` stays here: it tells how to read the result."""
 
     payload: bytes
@@ -201,7 +227,7 @@ class JobSpec:
     idempotency_key: str = ""
     metadata: Mapping[str, str] | None = None
     retention_ms: int | None = None
-    job_type: JobType[Any, Any] | None = None
+    job_type: JobType[Any, R] | None = None
 
     @property
     def wire_bytes(self) -> int:

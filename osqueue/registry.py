@@ -8,6 +8,7 @@
 Any type that Pydantic can validate will do: a model, a dataclass, `list[int]`.
 """
 
+import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
@@ -152,8 +153,19 @@ class Registry:
         return self._types.get(job_type) or JobType(job_type)
 
     def known(self, job_type: str | JobType[Any, Any]) -> str | JobType[Any, Any]:
-        """The registered type of that name; a name of none stays a name."""
-        return self._types.get(job_type, job_type) if isinstance(job_type, str) else job_type
+        """The registered type of that name. An empty registry takes every name; one that has types refuses others
+        (`ConfigError`): nobody would notice until the job was missed."""
+        if not isinstance(job_type, str) or not self._types:
+            return job_type
+        found = self._types.get(job_type)
+        if found is None:
+            close = difflib.get_close_matches(job_type, self._types, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ";"
+            raise ConfigError(
+                f"the registry has no job type {job_type!r}{meant} Register it with registry.job({job_type!r}, ...), "
+                f"or use JobType({job_type!r}) where it is meant to stay outside"
+            )
+        return found
 
     def _add(self, job_type: JobType[Any, Any]) -> JobType[Any, Any]:
         if job_type.name in self._types:

@@ -9,10 +9,10 @@ import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from osqueue.attempts import Attempt, Tally
-from osqueue.client import OsqueueClient
+from osqueue.client import OsqueueClient, asynchronous
 from osqueue.dispatch import Dispatcher, PollingDispatcher
 from osqueue.errors import ConfigError
 from osqueue.handlers import ANY_TYPE, BoundHandler, Handler, HandlerDecorator, RunsIn, bind
@@ -69,12 +69,15 @@ class Worker:
 
         await worker.run()          # until SIGINT or SIGTERM; or worker.run_sync() outside of a loop
 
-    A handler's return value is the job's result; an exception fails the attempt (`Retry` and `Reject` say more). A
-    payload that does not validate becomes a dead letter with the reason. A lost lease cancels the handler.
+    A handler's return value is the job's result; an exception fails the attempt (`Retry` and `Reject` say more). A lost
+    lease cancels the handler.
 
     `concurrency`: slots for handlers without slots of their own; while handlers are shorter than the way to the broker
     some jobs, at most 100 or as many as there are slots, are claimed ahead. `lease_ms`: length of the leases, 0 for the
     job's.
+    `invalid_payload`: "retry" fails the attempt of a job whose payload does not validate; the next one follows after
+    5 s, and after twice as long each time, at most 10 min: during a deployment a newer worker may understand it.
+    "reject" makes it a dead letter at once.
     `drain_timeout_ms`: how long a stopping worker waits for running handlers before it gives their jobs back.
     `process_max_jobs`, `process_max_mb`: a process of handlers is replaced after so many jobs, or once it holds so many
     MiB of memory (Linux only) at the end of one; 0: never.
@@ -93,6 +96,7 @@ class Worker:
         drain_timeout_ms: int = DRAIN_MS,
         process_max_jobs: int = 0,
         process_max_mb: int = 0,
+        invalid_payload: Literal["retry", "reject"] = "retry",
         on_claimed: Callable[[ClaimedJob], Outcome] | None = None,
         on_completed: Callable[[ClaimedJob, bytes | None], Outcome] | None = None,
         on_failed: Callable[[ClaimedJob, JobError, Settled], Outcome] | None = None,
@@ -103,7 +107,10 @@ class Worker:
         if process_max_jobs < 0 or process_max_mb < 0:
             raise ConfigError("process_max_jobs and process_max_mb must be at least 0, which is without limit")
         self._recycling = process_max_jobs, process_max_mb
-        self.client = client
+        if invalid_payload not in ("retry", "reject"):
+            raise ConfigError(f"invalid_payload must be 'retry' or 'reject', got {invalid_payload!r}")
+        self.client = asynchronous(client)
+        self.invalid_payload = invalid_payload
         self.concurrency = concurrency
         self.worker_id = worker_id or f"{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.drain_timeout_ms = drain_timeout_ms
@@ -131,7 +138,8 @@ class Worker:
         name = self._name(job_type)
         if name in self._handlers:
             raise ConfigError(f"job type {name!r} has a handler already")
-        bound = bind(self.client.registry.get(job_type), handler)
+        registry = self.client.registry
+        bound = bind(registry.get(job_type if name == ANY_TYPE else registry.known(job_type)), handler)
         if name == ANY_TYPE and bound.concurrency is not None:
             raise ConfigError("a handler for any type has no slots of its own: set the worker's concurrency")
         self._handlers[name] = bound
@@ -163,6 +171,12 @@ class Worker:
         fatal: tuple[type[BaseException], ...] = (),
     ) -> Any:
         """Decorate a function to be the handler of a job type; `Handler` explains the options."""
+        if not isinstance(job_type, str | JobType):
+            name = getattr(job_type, "__name__", repr(job_type))
+            raise ConfigError(
+                f'the handler {name} is for no job type: write @worker.handler("email"), with the name or the JobType '
+                "in parentheses"
+            )
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             self.add(job_type, Handler(function, runs_in, concurrency, fatal))

@@ -34,6 +34,8 @@ class Email(BaseModel):
 def registry() -> Registry:
     registry = Registry()
     registry.job("email", Email)
+    for name in ("double", "first", "other", "page", "report", "second"):
+        registry.job(name)
     return registry
 
 

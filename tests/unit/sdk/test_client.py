@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from osqueue import (
     BrokerLeadershipError,
     BrokerProtocolError,
+    ConfigError,
     IdempotencyConflictError,
     JobError,
     JobFilter,
@@ -89,6 +90,15 @@ async def test_the_same_key_yields_the_same_job(client):
     assert (first.id, first.deduplicated, second.deduplicated) == (second.id, False, True)
     with pytest.raises(IdempotencyConflictError):
         await client.submit_job("t", 2, idempotency_key="k")
+
+
+async def test_a_misspelt_type_is_not_submitted(queue):
+    registry = Registry()
+    registry.job("email", Email)
+    async with OsqueueClient(transport=MemoryTransport(queue), registry=registry) as client:
+        with pytest.raises(ConfigError, match="did you mean 'email'"):
+            await client.submit_job("emial", {"to": "ada"})
+    assert queue.jobs == {}
 
 
 async def test_a_registered_type_is_known_by_name(queue):

@@ -30,8 +30,9 @@ def test_everything_public_is_there():
 
 
 USES = """
+    import asyncio
     from pydantic import BaseModel
-    from osqueue import JobContext, JobHandle, OsqueueClient, Registry, SyncClient, Worker
+    from osqueue import JobContext, JobHandle, JobSpec, OsqueueClient, Registry, SyncClient, Worker, new_job
 
     class Email(BaseModel):
         to: str
@@ -52,6 +53,19 @@ USES = """
         reveal_type(await (await client.submit_job(email, Email(to="ada"))).result())
         reveal_type(await client.submit_and_wait(email, Email(to="ada")))
         reveal_type(SyncClient().submit_job(email, Email(to="ada")).result())
+        reveal_type(await client.submit_jobs([new_job(email, Email(to="ada")), new_job(email, Email(to="eve"))]))
+        reveal_type(await client.submit_jobs([new_job(email, Email(to="ada"))], atomic=False))
+        reveal_type(await client.submit_jobs([new_job("anything", object())]))
+        reveal_type(SyncClient().submit_jobs([new_job(email, Email(to="ada"))]))
+        job = await client.get_job("1")
+        reveal_type(job.value(email))
+        reveal_type(job.result_value(email))
+        reveal_type(job.value())
+        spec: JobSpec = new_job(email, Email(to="ada"))
+        reveal_type(spec)
+        reveal_type(send)
+        reveal_type(send_in_thread)
+        asyncio.create_task(send(Email(to="ada")))
         await client.submit_job(email, "ada")  # WRONG
         await client.submit_job(email, Email(to="ada"), priority="high")  # WRONG
         await client.submit_job(email, Email(to="ada"), colour="red")  # WRONG
@@ -81,6 +95,16 @@ REVEALED = [
     "uses.Receipt",
     "uses.Receipt",
     "uses.Receipt",
+    "list[osqueue.handle.JobHandle[uses.Receipt]]",
+    "list[osqueue.handle.JobHandle[uses.Receipt] | osqueue.errors.OsqueueError]",
+    "list[osqueue.handle.JobHandle[Any]]",
+    "list[osqueue.sync.handle.SyncJobHandle[uses.Receipt]]",
+    "uses.Email",
+    "uses.Receipt",
+    "Any",
+    "osqueue.job.JobSpec[Any]",
+    "def (uses.Email) -> typing.Coroutine[Any, Any, uses.Receipt]",
+    "def (uses.Email, osqueue.context.JobContext) -> uses.Receipt",
 ]
 
 

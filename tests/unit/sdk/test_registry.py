@@ -105,6 +105,19 @@ def test_a_registry_knows_its_types():
     assert registry.get("other").name == "other"
 
 
+def test_a_registry_with_types_refuses_names_that_it_does_not_have():
+    registry = Registry()
+    assert registry.known("emial") == "emial", "an empty one takes every name"
+    email = registry.job("email", Email)
+    assert registry.known("email") is email
+    with pytest.raises(ConfigError, match=r"no job type 'emial'; did you mean 'email'\? .*registry\.job\('emial'"):
+        registry.known("emial")
+    with pytest.raises(ConfigError, match=r"no job type 'wholly-other'; Register it .*JobType\('wholly-other'\)"):
+        registry.known("wholly-other")
+    outside = JobType("wholly-other")
+    assert registry.known(outside) is outside
+
+
 def test_a_name_is_registered_once():
     registry = Registry(JobType("email"))
     with pytest.raises(ConfigError, match="'email' is registered twice"):

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from osqueue import (
     AuthError,
@@ -17,6 +17,7 @@ from osqueue import (
     Handler,
     JobContext,
     JobError,
+    JobType,
     LeaseLostError,
     OsqueueClient,
     Position,
@@ -24,6 +25,7 @@ from osqueue import (
     Registry,
     Reject,
     Retry,
+    SyncClient,
     TransportConnectionError,
     Worker,
     new_job,
@@ -237,17 +239,79 @@ async def test_the_exception_says_what_becomes_of_the_job(client, kind, error, s
     assert outcomes[0] == (status, run_at)
 
 
-async def test_a_payload_that_does_not_validate_is_a_dead_letter(client, queue):
+async def test_a_payload_that_does_not_validate_is_a_dead_letter_where_that_is_wanted(client, queue):
     ran = []
 
     async def send(payload):
         ran.append(payload)
 
     handle = await client.submit_job("email", {"from": "ada"})
-    await work(client, {EMAIL: send})
+    await work(client, {EMAIL: send}, invalid_payload="reject")
     job = queue.jobs[handle.id]
-    assert (job.status, job.error.type, ran) == ("dead", "InvalidPayload", [])
+    assert (job.status, job.attempts, job.error.type, ran) == ("dead", 1, "InvalidPayload", [])
     assert "payload.to: Field required" in job.error.message
+
+
+async def test_a_payload_that_does_not_validate_waits_for_a_worker_that_understands_it(client, queue):
+    """As in a deployment that begins with the producers."""
+    outcomes = []
+    handle = await client.submit_job("email", {"from": "ada"}, max_attempts=100)
+    worker = Worker(
+        client,
+        {EMAIL: lambda payload: "sent"},
+        on_failed=lambda job, error, settled: (outcomes.append(settled[:2]), len(outcomes) == 9 and worker.stop())[1],
+    )
+    await worker.run(handle_signals=False)
+    assert [delay for _, delay in outcomes[:9]] == [
+        5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 600_000, 600_000
+    ]  # fmt: skip
+    assert queue.jobs[handle.id].status == "unclaimed"
+
+    class Newer(BaseModel):
+        sender: str = Field(alias="from")
+
+    await work(client, {JobType("email", Newer): lambda payload: payload.sender})
+    assert await handle.result() == "ada"
+
+
+@pytest.mark.parametrize("choice", ["drop", "", None])
+def test_there_are_two_ways_with_a_payload_that_does_not_validate(client, choice):
+    with pytest.raises(ConfigError, match="'retry' or 'reject'"):
+        Worker(client, invalid_payload=choice)
+
+
+@pytest.mark.parametrize("kind", ["decorator", "class"])
+def test_a_decorator_without_its_parentheses_is_noticed(client, kind):
+    worker = Worker(client)
+
+    async def send(payload): ...
+
+    with pytest.raises(ConfigError, match=r"send is for no job type: write @worker.handler\(\"email\"\)"):
+        worker.handler(send if kind == "decorator" else type("send", (), {}))
+
+
+@pytest.mark.parametrize(
+    ("given", "way_out"),
+    [
+        ("grpc://ada:secret@broker:8081", r"Worker\(OsqueueClient\(address\)\)"),
+        (SyncClient(), r"run_sync\(\) runs it"),
+        (7, r"Worker\(OsqueueClient\(\.\.\.\)\), got int"),
+    ],
+    ids=["address", "synchronous", "number"],
+)
+def test_what_is_no_client_is_refused_with_the_way_out(given, way_out):
+    with pytest.raises(ConfigError, match=way_out) as refused:
+        Worker(given)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_handler_for_a_type_that_the_registry_does_not_have(queue):
+    registry = Registry()
+    registry.job("email")
+    client = OsqueueClient(transport=MemoryTransport(queue), registry=registry)
+    with pytest.raises(ConfigError, match="no job type 'emial'; did you mean 'email'"):
+        Worker(client, {"emial": lambda payload: None})
+    Worker(client, {"*": lambda payload: None, "email": lambda payload: None, JobType("emial"): lambda payload: None})
 
 
 async def test_a_result_that_cannot_travel_is_a_dead_letter(client, queue):
