@@ -31,12 +31,27 @@ def program(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES + MOVING, ids=lambda page: page.stem)
 async def test_the_guide_works(page: Path) -> None:
     async with broker_in_process() as broker:
-        source = program(page).replace("localhost:8081", broker.address)
-        code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        module = types.ModuleType(page.stem)
-        running = eval(code, module.__dict__)
-        if inspect.iscoroutine(running):
-            await running
+        await read(page, broker.address)
+
+
+async def test_the_guides_work_one_after_another_on_one_broker_and_again() -> None:
+    """As somebody reads them, and comes back later."""
+    names = re.findall(r"\((\w+\.md)\)", (GUIDES / "README.md").read_text())
+    in_order = [GUIDES / name for name in dict.fromkeys(names) if GUIDES / name in PAGES]
+    assert sorted(in_order) == PAGES
+    async with broker_in_process() as broker:
+        for page in in_order + in_order:
+            await read(page, broker.address)
+
+
+async def read(page: Path, broker: str) -> None:
+    """Do what the page shows."""
+    source = program(page).replace("localhost:8081", broker)
+    code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    module = types.ModuleType(page.stem)
+    running = eval(code, module.__dict__)
+    if inspect.iscoroutine(running):
+        await running
 
 
 def test_the_index_names_every_guide() -> None:
