@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from osqueue_cli.output import STATUS_COLOURS
 from osqueue_cli.params import LABEL, PAST, labels
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-STATUSES = ("unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled")
+STATUSES = tuple(STATUS_COLOURS)
 FINISHED = ("completed", "dead", "cancelled")
 
 _OPTIONS = (

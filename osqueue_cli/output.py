@@ -24,6 +24,8 @@ STATUS_COLOURS = {
     "dead": "red",
     "cancelled": "bright_black",
 }
+"""Every status that a job can have, and the colour of its name."""
+
 GAP = "  "
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from osqueue.job import FINISHED_STATUSES, LIVE_STATUSES
+
 SECOND_MS = 1_000
 DAY_MS = 24 * 3_600 * SECOND_MS
 
@@ -25,7 +27,8 @@ DELAY: Constraint = {"minimum": 0, "maximum": 365 * DAY_MS}
 LEASE: Constraint = {"oneOf": [{"const": 0}, {"minimum": 100, "maximum": 12 * 3_600 * SECOND_MS}]}
 FRACTION: Constraint = {"minimum": 0, "maximum": 1}
 PAGE: Constraint = {"minimum": 0, "maximum": 1_000}
-STATUS: Constraint = {"enum": ["unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled"]}
+STATUSES = (*LIVE_STATUSES, *FINISHED_STATUSES)
+STATUS: Constraint = {"enum": list(STATUSES)}
 
 
 def _many(most: int, least: int = 0, items: Constraint | None = None) -> Constraint:
@@ -76,7 +79,7 @@ BY_FIELD: dict[str, Constraint] = {
     "FailJobRequest.worker_id": REQUIRED_NAME,
     "FailJobRequest.retry_delay_ms": DELAY,
     "ReleaseJobRequest.worker_id": REQUIRED_NAME,
-    "JobFilter.statuses": _many(6, items=STATUS),
+    "JobFilter.statuses": _many(len(STATUSES), items=STATUS),
     "JobFilter.worker_id": NAME,
     "JobFilter.error_type": {**PRINTABLE, "maxLength": 256},
     "JobFilter.metadata": {"maxProperties": 8, "propertyNames": {**PRINTABLE, "minLength": 1}},

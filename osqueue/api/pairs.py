@@ -1,16 +1,17 @@
 """Which type of the SDK carries which message of the API, and what is left out on purpose.
 
-A field and an attribute of the same name belong together; only what differs stands here. A new field therefore needs an
-attribute in `osqueue.job` or `osqueue.messages`, and a row here only if the SDK does not want it: a test walks every
-field of every message and fails on one that is neither carried nor listed.
+A type and a message of the same name belong together, and so do an attribute and a field; only what differs stands
+here. A new field needs an attribute in `osqueue.job` or `osqueue.messages`, and a word here only if the SDK does not
+want it: a test walks every field of every message and fails on one that is neither carried nor listed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from osqueue import admin_messages, messages
-from osqueue.job import Attempt, ClaimedJob, Job, JobError, JobFilter, JobSpec, Lease, Position, Progress, RetryPolicy
+from osqueue import admin_messages, job, messages
+from osqueue.api import descriptors
+from osqueue.job import ClaimedJob, Job, JobSpec, Lease, Position
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 
 
@@ -33,19 +34,12 @@ class Pair:
 _BATCH_COMMIT = {"commit": "a batch has its own"}
 _CALL_NAME = {"request_id": "the batch names the call"}
 
-PAIRS = (
+_DIFFERENT = (
     Pair(Position, job_pb2.CommitPosition),
     Pair(Position, job_pb2.ReadPosition, left_out={"commit_lag_ms": "Stats has it"}),
-    Pair(JobError, job_pb2.JobError),
-    Pair(RetryPolicy, job_pb2.RetryPolicy),
-    Pair(Progress, job_pb2.Progress),
-    Pair(Attempt, job_pb2.Attempt),
     Pair(Job, job_pb2.JobInfo),
     Pair(ClaimedJob, job_pb2.ClaimedJob, given=("worker_id",)),
-    Pair(JobFilter, job_pb2.JobFilter),
     Pair(messages.Counts, job_pb2.JobCounts),
-    Pair(messages.Rates, queue_pb2.Rates),
-    Pair(messages.TypeStats, queue_pb2.TypeStats),
     Pair(
         messages.Stats,
         queue_pb2.GetStatsResponse,
@@ -78,13 +72,9 @@ PAIRS = (
             "truncated": "next_page_token is set",
         },
     ),
-    Pair(messages.InfoRequest, queue_pb2.GetInfoRequest),
-    Pair(messages.Info, queue_pb2.GetInfoResponse),
     Pair(messages.Explanation, queue_pb2.ExplainJobResponse),
     Pair(messages.WatchRequest, queue_pb2.WatchJobsRequest),
     Pair(messages.WatchFrame, queue_pb2.WatchJobsResponse),
-    Pair(messages.JobEvent, queue_pb2.JobEvent),
-    Pair(messages.Resync, queue_pb2.Resync),
     # Steering.
     Pair(messages.Selection, queue_pb2.CancelJobsRequest),
     Pair(messages.Selection, queue_pb2.RetryJobsRequest),
@@ -114,21 +104,11 @@ PAIRS = (
         own=frozenset({"cancel_requested", "commit"}),
     ),
     Pair(messages.ChangePage, admin_pb2.PurgeResponse, paths={"changes": "results"}),
-    Pair(admin_messages.WorkerInfo, admin_pb2.WorkerInfo),
     Pair(admin_messages.WorkerPage, admin_pb2.ListWorkersResponse),
-    Pair(admin_messages.DeadGroup, admin_pb2.DeadGroup),
     Pair(admin_messages.DeadGroups, admin_pb2.GroupDeadResponse),
-    Pair(admin_messages.Latency, admin_pb2.Latency),
-    Pair(admin_messages.HistoryPoint, admin_pb2.HistoryPoint),
     Pair(admin_messages.WorkersRequest, admin_pb2.ListWorkersRequest),
     Pair(admin_messages.DeadGroupsRequest, admin_pb2.GroupDeadRequest),
-    Pair(admin_messages.HistoryRequest, admin_pb2.GetHistoryRequest),
-    Pair(admin_messages.StorageStatsRequest, admin_pb2.GetStorageStatsRequest),
-    Pair(admin_messages.History, admin_pb2.GetHistoryResponse),
-    Pair(admin_messages.ThrottleStats, admin_pb2.ThrottleStats),
     Pair(admin_messages.StorageOperation, admin_pb2.StorageOperationStats),
-    Pair(admin_messages.StorageCost, admin_pb2.StorageCost),
-    Pair(admin_messages.StorageStats, admin_pb2.GetStorageStatsResponse),
     Pair(admin_messages.Checkpoint, admin_pb2.CheckpointInfo),
     Pair(admin_messages.QueueRoot, admin_pb2.StateHeader),
     Pair(admin_messages.StatePart, admin_pb2.GetStateResponse),
@@ -138,6 +118,24 @@ PAIRS = (
     Pair(admin_messages.PausedTypes, admin_pb2.ResumeTypesResponse),
     Pair(admin_messages.SteppedDown, admin_pb2.StepDownResponse),
 )
+"""The pairs whose names are not enough to find one by the other, or whose fields differ."""
+
+
+def _alike() -> Iterator[Pair]:
+    """The types with no row above that are called like a message, or like what is got: Info of GetInfoResponse and
+    InfoRequest of GetInfoRequest."""
+    known = {pair.sdk for pair in _DIFFERENT}
+    found = {descriptor.name: descriptor for descriptor in descriptors.messages()}
+    for module in (job, messages, admin_messages):
+        for name, sdk in vars(module).items():
+            if isinstance(sdk, type) and sdk.__module__ == module.__name__ and sdk not in known:
+                asked = name if name.endswith("Request") else f"{name}Response"
+                descriptor = found.get(name) or found.get(f"Get{asked}")
+                if descriptor is not None:
+                    yield Pair(sdk, descriptors.message_class(descriptor))
+
+
+PAIRS = (*_DIFFERENT, *_alike())
 """Every type that carries a message."""
 
 OUTCOMES: dict[type[Any], type[Any] | None] = {

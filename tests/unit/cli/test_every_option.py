@@ -1,17 +1,26 @@
 """Whatever a producer may ask for and whatever a filter can say has an option."""
 
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 
-from osqueue.job import FilterOptions, SubmitOptions
+from osqueue.job import FINISHED_STATUSES, LIVE_STATUSES, FilterOptions, JobStatus, SubmitOptions
 from osqueue_cli.commands.dead import list_dead, retry
 from osqueue_cli.commands.jobs import jobs
 from osqueue_cli.commands.purge import purge
 from osqueue_cli.commands.submit import submit
+from osqueue_cli.filters import FINISHED, STATUSES
+from osqueue_cli.output import STATUS_COLOURS
+from osqueue_service.state.model import Status
 
 OTHERWISE = {"retry_policy": "backoff", "idempotency_key": "key", "metadata": "meta"}
 """What `submit` calls otherwise than the SDK does."""
+
+
+def test_every_status_can_be_chosen_and_has_a_colour():
+    assert set(STATUSES) == set(STATUS_COLOURS) == {status.wire for status in Status} == set(get_args(JobStatus))
+    assert {*LIVE_STATUSES, *FINISHED_STATUSES} == set(get_args(JobStatus))
+    assert FINISHED == FINISHED_STATUSES
 
 
 def test_submit_offers_everything_that_a_producer_may_ask_for():
