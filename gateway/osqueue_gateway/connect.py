@@ -1,6 +1,7 @@
 """The Connect protocol: the same RPCs for @connectrpc clients, unary and server streaming, in both codecs.
 
-Messages follow protobuf's own JSON rules here (int64 as strings, bytes in base64, unknown fields ignored), unlike REST.
+Messages follow protobuf's own JSON rules here (int64 as strings, bytes in base64), unlike REST. Unknown fields are
+refused all the same: what a caller asked for is never dropped in silence.
 """
 
 import asyncio
@@ -162,7 +163,7 @@ def _decode(body: bytes, rpc: Rpc, codec: str) -> Message:
         if codec == "proto":
             return rpc.request.FromString(body)
         _require_few_values(body)
-        return json_format.Parse(body, rpc.request(), ignore_unknown_fields=True)
+        return json_format.Parse(body, rpc.request())
     except (DecodeError, json_format.Error, UnicodeDecodeError, RecursionError, ValueError) as error:
         message = f"no {rpc.request.DESCRIPTOR.full_name} in {codec}: {str(error)[:500]}"
         raise BrokerProtocolError(message, reason=INVALID_REQUEST) from None

@@ -216,8 +216,8 @@ class Socket:
         try:
             while True:
                 if frame is not None:
-                    for event, data in events_of(frame):
-                        await self._send({"event": event, "subscription": name, "data": data})
+                    for message in _event_frames(frame):
+                        await self._send({**message, "subscription": name})
                 frame = await feed.next()
         except FeedEnded:
             await self._send({"event": "end", "subscription": name, "data": {}})
@@ -242,6 +242,14 @@ class Socket:
 
 
 _WATCH_RPC = RPCS["WatchJobs"]
+
+
+def _event_frames(frame: Any) -> list[dict[str, Any]]:
+    """What a watch is sent. The position stands in the last of a frame's events: whoever saw that has seen them all."""
+    messages = [{"event": event, "data": data} for event, data in events_of(frame)]
+    if messages and frame.HasField("position"):
+        messages[-1]["position"] = shape(frame.position.DESCRIPTOR).write(frame.position)
+    return messages
 
 
 def _envelope(frame: bytes) -> dict[str, Raw]:

@@ -47,7 +47,7 @@ class _Socket:
         self._ws = ws
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self._events: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue(EVENTS_MAX)
+        self._events: asyncio.Queue[tuple[str, bytes, bytes] | None] = asyncio.Queue(EVENTS_MAX)
         self._problem: OsqueueError | None = None
         self._reader = asyncio.ensure_future(self._read())
 
@@ -67,8 +67,8 @@ class _Socket:
             self.calls -= 1
             self._waiting.pop(number, None)
 
-    async def event(self) -> tuple[str, bytes]:
-        """The next event's name and data."""
+    async def event(self) -> tuple[str, bytes, bytes]:
+        """The next event's name and data, and the position up to which all have come, if it tells one."""
         if self._problem is not None and self._events.empty():
             raise self._problem
         found = await self._events.get()
@@ -95,7 +95,7 @@ class _Socket:
 
     async def _take(self, frame: dict[str, bytes]) -> None:
         if "event" in frame:
-            await self._events.put((json.loads(frame["event"]), frame["data"]))
+            await self._events.put((json.loads(frame["event"]), frame["data"], frame.get("position", b"")))
             return
         answer = self._waiting.get(json.loads(frame["id"]))
         if answer is None or answer.done():  # its caller has gone
@@ -172,14 +172,17 @@ class WsLink:
         try:
             await socket.call(name[0].lower() + name[1:], shape(request.DESCRIPTOR).write_request(request))
             while True:
-                event, data = await socket.event()
+                event, data, position = await socket.event()
                 if event == "end":
                     return
                 if event == "error":
                     raise from_tagged(json.loads(data), method="WS", path=PATH, status="error")
                 message = frame_of(event, data)
-                if message is not None:
-                    yield message
+                if message is None:
+                    continue
+                if position:
+                    read_answer(position, message.position)
+                yield message
         except (ConnectionError, ValueError) as error:
             raise self._gateways.unreachable(socket.endpoint, error) from error
         finally:

@@ -23,6 +23,7 @@ from osqueue import (
     new_job,
 )
 from osqueue.job import JobSpec
+from osqueue.messages import WatchRequest
 
 PAYLOADS = [
     b'{"b": 1,  "a" :[1,2]}',
@@ -309,6 +310,26 @@ async def test_events_are_watched(client, connect):
             kinds.append(event.kind)
     assert [kind for kind in kinds if kind != "ready"] == ["submitted", "claimed", "completed"]
     await events.aclose()
+
+
+async def test_a_watch_goes_on_where_another_ended(client):
+    transport = client.new_transport()
+    frames = transport.watch_jobs(WatchRequest(types=["t"], stats_interval_ms=100))
+    await anext(frames)
+    first = await client.submit_job("t", 1)
+    while not (frame := await anext(frames)).events:
+        pass
+    assert [event.job_id for event in frame.events] == [first.id]
+    assert frame.position is not None
+    await frames.aclose()
+    again = transport.watch_jobs(WatchRequest(types=["t"], stats_interval_ms=100, after=frame.position))
+    assert (await anext(again)).resync is None
+    await client.submit_job("t", 2)
+    await again.aclose()
+    later = transport.watch_jobs(WatchRequest(types=["t"], stats_interval_ms=100, after=frame.position))
+    assert (await anext(later)).resync is not None
+    await later.aclose()
+    await transport.close()
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ async def test_unary_calls_in_protobuf(caller: Caller) -> None:
 
 
 async def test_unary_calls_in_protobufs_own_json(caller: Caller) -> None:
-    asked = await caller.ask("POST", QUEUE + "SubmitJob", '{"payload": "AP8=", "type": "t", "unheard": [1]}')
+    asked = await caller.ask("POST", QUEUE + "SubmitJob", '{"payload": "AP8=", "type": "t"}')
     assert (asked.status, asked.headers["Content-Type"]) == (200, "application/json")
     await caller.ask("POST", QUEUE + "ClaimJob", '{"worker_id": "w"}')
     answer = (await caller.ask("POST", QUEUE + "GetJob", json.dumps({"jobId": asked.json()["jobId"]}))).json()
@@ -97,6 +97,7 @@ BAD = {
     "nothing": (b"", "application/json"),
     "10,000 levels": (b"[" * 10_000, "application/json"),
     "10,000 levels in an unknown field": (b'{"x":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "application/json"),
+    "a field that is not known": (b'{"payload": "e30=", "newer": 1}', "application/json"),
     "bad base64": (b'{"payload": "%"}', "application/json"),
     "a huge number": (b'{"maxAttempts": ' + b"9" * 5_000 + b"}", "application/json"),
     "no UTF-8": (b'{"type": "\xff"}', "application/json"),
