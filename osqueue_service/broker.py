@@ -240,7 +240,7 @@ class Broker:
     async def _serve_one_term(self, stand_by: bool, abstain_ms: float) -> Exception:
         """From standing by to the end of a term; returns why it ended."""
         self._enter(Role.STANDBY)
-        rebuild = Rebuild()
+        rebuild = Rebuild(self.understood)
         term = await self._elector.elect(rebuild, stand_by=stand_by, skip_wait=self._sole_owner, abstain_ms=abstain_ms)
         followed = term.recovered.followed
         if not followed:

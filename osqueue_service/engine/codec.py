@@ -1,13 +1,15 @@
 """Commits as bytes: the MessagePack of `[stamp, [record, ...]]` (docs/data-format.md)."""
 
+from collections.abc import Set
+
 import msgspec
 from msgspec import Struct
 
-from osqueue_service.state import legacy
+from osqueue_service.state import features, legacy
 from osqueue_service.state.apply import apply
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
-from osqueue_service.state.stored import decode
+from osqueue_service.state.stored import Newer, decode
 
 FORMAT = 2
 """Of the records; the header of each segment names it."""
@@ -38,13 +40,15 @@ def decode_commit(body: bytes, format: int = FORMAT) -> Commit:
     return decode(_decoder, body)
 
 
-def replay(state: State, body: bytes, format: int = FORMAT) -> None:
-    """Apply one commit to the state."""
+def replay(state: State, body: bytes, format: int = FORMAT, understood: Set[str] = features.UNDERSTOOD) -> None:
+    """Apply one commit to the state. A feature that is not understood is `stored.Newer`."""
     if format == legacy.FORMAT:
         at_ms, makers = legacy.commit_parts(body)
         for make in makers:
             apply(state, decode(_record_decoder, make(state)), at_ms)
         return
     commit = decode_commit(body)
+    if unknown := features.missing(commit.records, understood):
+        raise Newer(f"it uses {unknown}")
     for record in commit.records:
         apply(state, record, commit.at_ms)

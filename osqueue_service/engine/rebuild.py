@@ -1,11 +1,12 @@
 """Rebuilding the state from a checkpoint and the log behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from osqueue_service.engine.codec import replay
 from osqueue_service.errors import CorruptObject, WrittenByNewer
 from osqueue_service.state.adoption import NotAdoptable, adopt
 from osqueue_service.state.apply import BrokenRecord
+from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.state.image import Loader
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer, Unreadable
@@ -16,7 +17,9 @@ _WAY_OUT = "run `osqueue verify`, and restore the object from a copy or an earli
 class Rebuild:
     """One recovery's state; depends on nothing but the calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, understood: Set[str] = UNDERSTOOD) -> None:
+        """`understood` are the features that the records may use."""
+        self._understood = understood
         self.state = State()
         self._loader = Loader(self.state)
 
@@ -45,7 +48,7 @@ class Rebuild:
     def apply(self, sequence: int, records: bytes, format: int) -> None:
         """The records of one commit."""
         try:
-            replay(self.state, records, format)
+            replay(self.state, records, format, self._understood)
         except Newer as newer:
             raise WrittenByNewer(f"commit {sequence}", f"holds what cannot be read here ({newer})") from newer
         except (Unreadable, BrokenRecord) as error:

@@ -29,7 +29,7 @@ from osqueue_service.log.settle import Settled, Settler
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service import watches
 from osqueue_service.rpc.queue_service.work_session import WorkSession
-from osqueue_service.state import apply, settling
+from osqueue_service.state import apply, features, settling
 from osqueue_service.state import due as state_due
 from osqueue_service.state.image import Kind, Snapshot
 from osqueue_service.state.model import Status
@@ -169,6 +169,17 @@ def _unchecked_renewal(patch: Any) -> None:
         return await replace(self, key, body, version)
 
     patch(SimStore, "put_if_version", put_if_version)
+
+
+@bug("ungated feature")
+def _ungated(patch: Any) -> None:
+    async def switch_on(self: Term, wanted: Any) -> None:
+        """The stored data uses it, and the root does not say so."""
+
+    patch(Term, "switch_on", switch_on)
+    # What a leader checks by, which is a tuple; a reader knows what it knows all the same.
+    missing = features.missing
+    patch(features, "missing", lambda records, known: [] if isinstance(known, tuple) else missing(records, known))
 
 
 @bug("local reads called linearizable")

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.storage.operations import Operation
 from osqueue_service.testing.faulty import FaultKind
 from tests.simulation.actors import Actor, Operator
@@ -97,6 +98,8 @@ class Nemesis:
         for broker in world.brokers:
             broker.store.cut_off = broker.store.broken = broker.store.denies = False
             broker.node.resume()
+            if broker.understood != UNDERSTOOD:
+                broker.kill()  # the newest release is started in its place
             self.revive(broker)
         for actor in self.actors:
             actor.node.resume()

@@ -96,6 +96,8 @@ class Swarm:
     """Whether a broker takes over without waiting, as over a directory that it has locked."""
     inherited_jobs: int | None = None
     """So many jobs an earlier osqueue has left; None: the bucket is empty."""
+    old_releases: bool = False
+    """Whether some lives of brokers are of an earlier release, which knows none of the features."""
     throttle: ThrottleLimits | None = None
     """What each broker may ask of the store."""
     limits: Limits = _SIM_LIMITS
@@ -133,6 +135,7 @@ class Swarm:
             f"store {self.latency_ms} ms, network {self.network_ms} ms; "
             f"{'throttled; ' if self.throttle else ''}{'versions are digests; ' if self.etags else ''}"
             f"{'limits differ; ' if self.uneven_limits else ''}{'raw errors; ' if self.raw_errors else ''}"
+            f"{'brokers of two releases; ' if self.old_releases else ''}"
             f"{'' if self.inherited_jobs is None else f'{self.inherited_jobs} jobs inherited; '}"
             f"checkpoints from {self.checkpoint_segments} segments, inline up to {self.inline_bytes} bytes\n"
             f"  requests fail at {self.fault_rate}: {', '.join(kind.name.lower() for kind in self.store_faults)}\n"
@@ -202,6 +205,7 @@ def draw(seed: int) -> Swarm:
         swarm.limits = replace(swarm.limits, idempotency_ttl_ms=choice([1_000, 4_000, 10_000]))
         swarm.behaviours["key"] = choice([0.2, 0.5])
     swarm.behaviours["large"] = choice([0.0, 0.05])
+    swarm.old_releases = swarm.brokers > 1 and chance() < 0.25
     return swarm
 
 

@@ -1,5 +1,6 @@
 """One simulated world: a bucket, brokers as they really are, and the processes that use them."""
 
+import asyncio
 import hashlib
 import itertools
 import random
@@ -18,7 +19,7 @@ from osqueue_service.broker import Broker, Role
 from osqueue_service.engine import checkpointing
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.settings import EngineSettings
-from osqueue_service.errors import StoreDenied, StoreError, StoreFailed
+from osqueue_service.errors import FeatureUnavailable, StoreDenied, StoreError, StoreFailed
 from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.leadership import term as term_module
 from osqueue_service.log import checkpoints
@@ -34,7 +35,10 @@ from osqueue_service.rpc.queue_service.watches import Watches
 from osqueue_service.rpc.queue_service.work import Work
 from osqueue_service.rpc.queue_service.work_session import WorkSession
 from osqueue_service.state import image
+from osqueue_service.state.commands import Cancel, PauseTypes, Purge, ResumeTypes, Retry
+from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.state.invariants import InvariantBroken, check, check_conservation
+from osqueue_service.state.records import By
 from osqueue_service.state.state import State
 from osqueue_service.storage.operations import Operation
 from osqueue_service.storage.throttled import Throttle, ThrottledStore
@@ -46,7 +50,7 @@ from tests.simulation.loop import Node, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.points import contents
 from tests.simulation.shadow import Shadow
-from tests.simulation.store import Bucket, SimStore, Weather
+from tests.simulation.store import ROOT, Bucket, SimStore, Weather
 from tests.simulation.swarm import Swarm, limits_of_a_life
 
 SWEPT_LATE_MAX = 50
@@ -76,10 +80,34 @@ class SimBroker:
         self.node = Node(world.loop, self.name)
         self.node.rate = draw.uniform(*world.swarm.clock_rates)
         self.store = SimStore(world.bucket, self.node, world.weather, draw, world.counts, world.note, self._sent)
+        # Rolled out and rolled back at random; when the trouble is over, the operator starts the newest again.
+        self.understood = frozenset() if self.is_old(draw) else UNDERSTOOD
         self.broker = self.dispatching = None
         self.servicers = ()
         self.ended = False
         self.node.spawn(self._live(draw), name="broker")
+
+    def is_old(self, draw: random.Random) -> bool:
+        """Whether the life that begins is of the earlier release."""
+        return self.world.swarm.old_releases and not self.world.calm and draw.random() < 0.4
+
+    async def _attend(self) -> None:
+        """Attend whoever leads, as over gRPC; now and then not, as where brokers do not reach each other."""
+        world = self.world
+        draw = random.Random(f"attending {self.name}.{self.lives} {world.swarm.seed}")
+        while True:
+            await asyncio.sleep(draw.choice([0.05, 0.3, 2.0]))
+            leader = next((one for one in world.brokers if one.leads and one is not self), None)
+            if leader is None or leader.broker is None or self.broker is None or self.leads:
+                continue
+            standbys, release = leader.broker.standbys, "old" if not self.understood else "new"
+            me = standbys.enter(self.name, self.broker.followed, release, self.understood)
+            try:
+                while leader.leads and leader.broker.standbys is standbys and not self.leads and self.node.alive:
+                    await asyncio.sleep(0.2)
+                    standbys.advance(me, self.broker.followed)
+            finally:
+                standbys.leave(me)
 
     async def _live(self, draw: random.Random) -> None:
         world, swarm = self.world, self.world.swarm
@@ -96,6 +124,7 @@ class SimBroker:
             depth=swarm.depth,
             sole_owner=swarm.sole_owner,
             on_role=lambda role: world.entered(self, role),
+            understood=self.understood,
         )
         types = TypeNames(swarm.limits.type_chars)
         self.dispatching = Work(broker, types, SimIds(draw))
@@ -109,6 +138,8 @@ class SimBroker:
             Explanations(broker),
         )
         await broker.start()
+        if swarm.old_releases:
+            self.node.spawn(self._attend(), name="attendant")
         reason = await broker.failed
         world.note(f"{self.name} ends: {reason}")
         world.ended(self, reason)
@@ -221,6 +252,14 @@ class World:
     def entered(self, broker: SimBroker, role: Role) -> None:
         """A broker changed its role."""
         self.note(f"{broker.name} is {role.value}")
+        if role is Role.OUTDATED:
+            assert broker.broker is not None
+            barred = broker.broker.barred
+            if barred is None or barred.key != ROOT:
+                self.failed(f"a feature was written that the root does not name: {barred}")
+            elif broker.understood == UNDERSTOOD:
+                self.failed(f"a broker of the newest release stands by: {barred}")
+            self.count("brokers too old for the queue")
         if role is Role.LEADER:
             assert broker.broker is not None
             self.failovers.append((self.loop.now_ms, broker.broker.epoch))
@@ -295,6 +334,23 @@ class _SimEngine(Engine):
         if not live:
             self.watched_by.failed("a read was served though the leader's own lease on the root was over")
         return answer
+
+    async def execute(self, command: Any, size: int = 0) -> Any:
+        """As it is; but where brokers are of two releases, those of the later one say who asked, once they may."""
+        world = self.watched_by
+        leader = next((one for one in world.brokers if one.broker is not None and one.broker._engine is self), None)
+        knows = leader is not None and world.swarm.old_releases and leader.understood
+        if knows and isinstance(command, Cancel | Retry | Purge | PauseTypes | ResumeTypes):
+            command.by = By("operator")
+            try:
+                answer = await super().execute(command, size)
+            except FeatureUnavailable:
+                world.count("features refused")
+                command.by = None
+            else:
+                world.count("features used")
+                return answer
+        return await super().execute(command, size)
 
     def _released(self, commit: Any) -> None:
         super()._released(commit)

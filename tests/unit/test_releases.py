@@ -1,7 +1,10 @@
 """Two releases on one bucket: what each meets of the other, and the sentence that the operator reads."""
 
+import base64
+import json
 import logging
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,9 +14,11 @@ from osqueue_service.engine.codec import encode_commit
 from osqueue_service.errors import FeatureUnavailable, WrittenByNewer
 from osqueue_service.log.paths import ROOT
 from osqueue_service.log.segment import Segment
+from osqueue_service.release import RELEASE
 from osqueue_service.state.commands import PauseTypes, ResumeTypes
 from osqueue_service.state.features import FEATURES, PRINCIPAL, UNDERSTOOD, missing, of_command, of_record
 from osqueue_service.state.job_ids import JobIds
+from osqueue_service.state.model import Status
 from osqueue_service.state.records import By, Paused, SteppedDown
 from osqueue_service.storage.memory import MemoryBucket
 from tests.unit.leadership.brokers import pass_ms, root_of
@@ -23,6 +28,7 @@ from tests.unit.log.virtual import run
 
 ANN = By("ann", "10.0.0.7")
 NONE: frozenset[str] = frozenset()
+FIRST_FORMAT = Path(__file__).parent / "frozen" / "bucket-1.json"
 
 
 async def left_by_a_later_release(**fields: object) -> tuple[MemoryBucket, bytes]:
@@ -217,3 +223,62 @@ def test_what_uses_a_feature_is_known_of_commands_and_of_records() -> None:
     assert missing([Paused(["t"], ANN)], (PRINCIPAL,)) == []
     assert set(FEATURES) == UNDERSTOOD
     assert encode_commit(1, [Paused(["t"])]) and JobIds().since == 0
+
+
+def left_by_the_first_format() -> MemoryBucket:
+    """What the last commit of the first format left (scripts/make_first_format_bucket.py)."""
+    bucket = MemoryBucket()
+    for key, body in json.loads(FIRST_FORMAT.read_text()).items():
+        bucket.overwrite(key, base64.b64decode(body))
+    return bucket
+
+
+def test_a_store_of_an_older_format_is_read_once_and_rewritten() -> None:
+    """An older store, whose root is without the new fields."""
+
+    async def scenario() -> None:
+        bucket = left_by_the_first_format()
+        life = await Life(bucket, "b").lead()
+        state = life.broker.engine._state
+        assert (
+            state.live,
+            state.count(Status.COMPLETED),
+            sum(job.cancel_requested for job in state.jobs.values()),
+        ) == (18, 4, 2)
+        assert state.ready.paused == {"thumb"} and len(state.keys) == 22
+        old = [state.job_id(job) for job in state.jobs.values()]
+        given_out = [f"{state.salt}{number:010x}" for number in state.jobs]
+        assert old == given_out, "ids that were given out stay what they were"
+        new = await life.submit()
+        assert new == JobIds(state.salt, 1).of(state.jobs[max(state.jobs)].number)
+        await pass_ms(5_000)
+        root = root_of(bucket)
+        assert (root.format, root.release, root.checkpoint.format) == (2, RELEASE, 2)
+        assert not [key for key in bucket.keys_after("log/0000000001/", "", 100) if key.startswith("log/0000000001/")][
+            1:
+        ]
+        life.freeze()
+        again = await Life(bucket, "c").lead()
+        assert all(again.knows(job_id) for job_id in [*old, new])
+        assert again.broker.engine.totals.live == 19
+
+    run(scenario())
+
+
+def test_a_broker_that_dies_in_the_middle_of_it_leaves_a_queue_that_the_next_one_reads() -> None:
+    """The root is of the new format by then, and the checkpoint and most of the log are not."""
+
+    async def scenario() -> None:
+        bucket = left_by_the_first_format()
+        life = Life(bucket, "b")
+        life.store.hold(lambda operation, key: operation == "put" and key.startswith("log/"))
+        await life.broker.start()
+        await life.store.reached.wait()
+        assert (root_of(bucket).format, root_of(bucket).checkpoint.format) == (2, 1)
+        life.freeze()
+        again = await Life(bucket, "c").lead()
+        assert again.broker.engine.totals.live == 18
+        await pass_ms(5_000)
+        assert root_of(bucket).checkpoint.format == 2
+
+    run(scenario())
