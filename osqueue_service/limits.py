@@ -53,6 +53,7 @@ class Limits:
     jobs: int = 2_000_000
     bytes: int = 4 * GIB
     idempotency_keys: int = 1_000_000
+    paused_types: int = 10_000
 
     # What is remembered. Beyond: the oldest is forgotten and counted.
     request_ids: int = 1_000_000

@@ -66,8 +66,11 @@ class Handlers(grpc.GenericRpcHandler):
         self._ids = ids
         self._handlers: dict[str, Handler] = {}
 
-    def add(self, service: ServiceDescriptor, implementations: Sequence[object], *, name: str = "") -> None:
-        """Serve every method of the service, under another `name` if one is given.
+    def add(
+        self, service: ServiceDescriptor, implementations: Sequence[object], *, name: str = "", strict: bool = False
+    ) -> None:
+        """Serve every method of the service, under another `name` if one is given. `strict`: refuse requests that have
+        fields which are not known here.
 
         A method is an async function of (request, context); one that streams its answer is an async generator, and
         the request of one that takes a stream is an async iterator.
@@ -76,7 +79,7 @@ class Handlers(grpc.GenericRpcHandler):
             (served,) = [getattr(one, method.name) for one in implementations if hasattr(one, method.name)]
             if method.server_streaming:
                 served = self._written(served)
-            parse = parser_of(method.input_type, self._limits)
+            parse = parser_of(method.input_type, self._limits, strict=strict)
             served = _parsing_stream(served, parse) if method.client_streaming else _parsing(served, parse)
             kind = _KINDS[method.client_streaming, method.server_streaming]
             path = f"/{name or service.full_name}/{method.name}"

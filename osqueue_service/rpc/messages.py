@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from osqueue_service.errors import InvalidRequest, PayloadTooLarge
 from osqueue_service.limits import Limits
@@ -16,8 +17,9 @@ COUNTED_BYTES = 64 * 1024
 """Larger messages are counted before they are built: an element takes two bytes on the wire and a hundred in memory."""
 
 
-def parser_of(message: Descriptor, limits: Limits) -> Parse:
-    """Parses one request message; the function raises INVALID_REQUEST or PAYLOAD_TOO_LARGE."""
+def parser_of(message: Descriptor, limits: Limits, *, strict: bool) -> Parse:
+    """Parses one request message; the function raises INVALID_REQUEST or PAYLOAD_TOO_LARGE. `strict`: also where the
+    message has fields that this broker does not know."""
     parse: Parse = message_factory.GetMessageClass(message).FromString
     outline = Outline(message)
     bytes_max, elements_max = limits.message_bytes, max(limits.batch_items, limits.work_slots)
@@ -32,11 +34,37 @@ def parser_of(message: Descriptor, limits: Limits) -> Parse:
         try:
             if size > COUNTED_BYTES:
                 outline.check(data, elements_max)
-            return parse(data)
+            request = parse(data)
         except (DecodeError, UnicodeDecodeError) as error:
             raise InvalidRequest(f"the message is not a {message.name}: {error}. Strings must be valid UTF-8") from None
+        if strict:
+            # Known fields take as many bytes as were read, or the encoding is unusual: then every field is looked at.
+            request.DiscardUnknownFields()
+            if request.ByteSize() != size:
+                check_known(parse(data))
+        return request
 
     return parsed
+
+
+def check_known(message: Message, path: str = "") -> None:
+    """Raises INVALID_REQUEST for a field that this broker does not know: doing what the rest says would not be what the
+    caller asked for."""
+    unknown: Any = UnknownFieldSet(message)
+    if len(unknown):
+        number, name = unknown[0].field_number, message.DESCRIPTOR.name
+        raise InvalidRequest.field(
+            f"{path}{number}",
+            f"this broker is too old for field {number} of {name}: upgrade it, or leave out what the field asks for",
+        )
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        if field.is_repeated:
+            for index, each in enumerate(value):
+                check_known(each, f"{path}{field.name}[{index}].")
+        else:
+            check_known(value, f"{path}{field.name}.")
 
 
 class Outline:

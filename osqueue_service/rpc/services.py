@@ -57,6 +57,7 @@ def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock
             Stats(broker),
             Info(broker),
         ),
+        strict=True,
     )
     handlers.add(
         ADMIN,
@@ -70,5 +71,7 @@ def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock
             Purges(broker, types),
             StepDown(broker),
         ),
+        strict=True,
     )
+    # Brokers of two releases attend each other: what one does not know yet, it passes over.
     handlers.add(STANDBY, (Attendance(broker, clock),))

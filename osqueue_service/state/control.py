@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from osqueue_service.errors import InvalidRequest, OsqueueError, kept
+from osqueue_service.errors import InvalidRequest, OsqueueError, QueueFull, kept
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Cancel, PauseTypes, Purge, ResumeTypes, Retry
 from osqueue_service.state.model import Job, Status
@@ -85,6 +85,11 @@ def decide_pause(state: State, command: PauseTypes, now_ms: int, limits: Limits)
     """Types need not exist yet."""
     new = [name for name in dict.fromkeys(command.types) if name not in state.ready.paused]
     paused = sorted({*state.ready.paused, *new})
+    if new and len(paused) > limits.paused_types:
+        raise QueueFull(
+            f"{len(state.ready.paused):,} types are paused; at most {limits.paused_types:,} may be (paused_types): "
+            "resume those that no job has any more"
+        )
     return [Paused(new, command.by)] if new else [], paused
 
 

@@ -114,7 +114,7 @@ class AdminServiceServicer:
 
     def PauseTypes(self, request, context):
         """Jobs of these types are no longer handed out; running ones go on, new ones are accepted. Survives restarts.
-        Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST, QUEUE_FULL, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,7 @@ class AdminServiceStub:
     """
     PauseTypes: _aio.UnaryUnaryMultiCallable[_admin_pb2.PauseTypesRequest, _admin_pb2.PauseTypesResponse]
     """Jobs of these types are no longer handed out; running ones go on, new ones are accepted. Survives restarts.
-    Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+    Errors: INVALID_REQUEST, QUEUE_FULL, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
     ResumeTypes: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResumeTypesRequest, _admin_pb2.ResumeTypesResponse]
     """Jobs of these types are handed out again.
@@ -103,7 +103,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_pb2.PauseTypesRequest, _abc.Awaitable[_admin_pb2.PauseTypesResponse]],
     ) -> _abc.Awaitable[_admin_pb2.PauseTypesResponse]:
         """Jobs of these types are no longer handed out; running ones go on, new ones are accepted. Survives restarts.
-        Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST, QUEUE_FULL, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -43,6 +43,17 @@ async def test_unary_calls_in_protobufs_own_json(caller: Caller) -> None:
     assert isinstance(answer["job"]["createdAt"], str), "int64 are strings in protobuf's JSON"
 
 
+async def test_unknown_fields_are_refused_as_everywhere(caller: Caller) -> None:
+    """Against Connect's custom: a field that is passed over is a job that is not what its caller asked for."""
+    asked = await caller.ask("POST", QUEUE + "SubmitJob", '{"payload": "AP8=", "unheard": [1]}')
+    assert (asked.status, asked.json()["code"]) == (400, "invalid_argument")
+    assert "unheard" in asked.json()["message"]
+    newer = queue_pb2.SubmitJobRequest(payload=b"1").SerializeToString() + b"\xc8\x03\x01"  # field 57
+    asked = await caller.ask("POST", QUEUE + "SubmitJob", newer, Content_Type=PROTO)
+    assert (asked.status, asked.json()["code"]) == (400, "invalid_argument")
+    assert "field 57 of SubmitJobRequest" in asked.json()["message"]
+
+
 async def test_admin_calls_too(caller: Caller) -> None:
     asked = await caller.ask("POST", "/osqueue.v1.AdminService/ListWorkers", "{}")
     assert asked.status in (200, 501)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from osqueue_service.errors import InvalidRequest, JobNotFound, LeaseLost
+from osqueue_service.errors import InvalidRequest, JobNotFound, LeaseLost, QueueFull
+from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Cancel, Purge, Retry
 from osqueue_service.state.model import Ending, Status
 from tests.core import Core
@@ -167,6 +168,16 @@ class TestPausing:
         granted = core.claim_one()
         core.pause("a")
         core.complete(granted)
+
+    def test_so_many_types_may_be_paused_and_no_more(self):
+        core = Core(limits=Limits(paused_types=2))
+        core.pause("a", "b")
+        with pytest.raises(QueueFull, match="paused_types"):
+            core.pause("b", "c")
+        assert core.pause("b") == ["a", "b"], "what is paused already is no more"
+        core.resume("a")
+        assert core.pause("c") == ["b", "c"]
+        core.check_replay()
 
     def test_a_repeated_pause_commits_nothing(self):
         core = Core()
