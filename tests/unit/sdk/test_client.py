@@ -416,7 +416,7 @@ async def test_a_client_does_not_survive_a_fork(client, monkeypatch):
     await client.get_stats()
     parent = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: parent + 1)
-    with pytest.raises(TransportConfigError, match=f"connected in process {parent}.*make the client after the fork"):
+    with pytest.raises(TransportConfigError, match=f"connected in process {parent}.*connect only after the fork"):
         await client.get_stats()
 
 

@@ -126,7 +126,7 @@ def test_a_closed_client_says_so(queue):
 def test_a_client_does_not_survive_a_fork(client, monkeypatch):
     client.get_stats()
     monkeypatch.setattr(os, "getpid", lambda: 1)
-    with pytest.raises(TransportConfigError, match="make the client after the fork"):
+    with pytest.raises(TransportConfigError, match="connect only after the fork"):
         client.get_stats()
     monkeypatch.undo()
 
