@@ -80,6 +80,7 @@ proof: $(STAMP) ## The long runs: models, many simulated clusters, chaos, the da
 	$(BIN)/python -m tests.simulation --seeds 20000 $(ARGS)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 	$(BIN)/python -m tests.browser.endurance
+	$(BIN)/python scripts/prove_runtimes.py
 
 docs: $(STAMP) ## Generate the API reference into build/docs.
 	$(BIN)/python scripts/generate_reference.py

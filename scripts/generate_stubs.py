@@ -1,7 +1,9 @@
 """Generates osqueue_stubs/ from proto/, so that it imports as `osqueue_stubs.osqueue.v1...`.
 
 protoc writes `from osqueue.v1 import job_pb2`, which would claim the SDK's own name `osqueue`; so every import and
-module name moves under `osqueue_stubs`. With --check nothing is written and a difference fails.
+module name moves under `osqueue_stubs`. It also has the stubs refuse runtimes older than itself, which would force
+upgrades on whoever installs osqueue beside other packages; that goes, with the one argument that older runtimes do not
+know, and scripts/prove_runtimes.py proves that they work. With --check nothing is written and a difference fails.
 """
 
 import argparse
@@ -19,6 +21,18 @@ PACKAGE = "osqueue_stubs"
 IMPORT = re.compile(r"^(from|import) osqueue\.", re.MULTILINE)
 MODULE_NAME = re.compile(r"'osqueue\.v1\.(\w+_pb2)'")
 
+VERSION_OF_PROTOBUF = re.compile(
+    r"from google\.protobuf import runtime_version as _runtime_version\n|"
+    r"_runtime_version\.ValidateProtobufRuntimeVersion\((?:.|\n)*?\n\)\n"
+)
+VERSION_OF_GRPC = re.compile(
+    r"GRPC_GENERATED_VERSION = (?:.|\n)*?\n    \)\n|^import warnings\n|^GRPC_(?:GENERATED_)?VERSION: str\n",
+    re.MULTILINE,
+)
+REGISTERED = re.compile(
+    r",\s*_registered_method=True|^    server\.add_registered_method_handlers\(.*\)\n", re.MULTILINE
+)
+
 PACKAGE_DOCSTRING = '"""Generated from proto/osqueue/v1 by `make stubs`; never edited by hand."""\n'
 
 
@@ -28,7 +42,11 @@ def generate() -> dict[str, str]:
         run_buf(directory)
         out = Path(directory)
         sources = {path.relative_to(out).as_posix(): path.read_text() for path in sorted(out.rglob("*.py*"))}
-    stubs = {path: move_imports(text) for path, text in sources.items() if not is_empty_service(path, sources)}
+    stubs = {
+        path: take_any_runtime(move_imports(text))
+        for path, text in sources.items()
+        if not is_empty_service(path, sources)
+    }
     for package in ("", "osqueue/", "osqueue/v1/"):
         stubs[f"{package}__init__.py"] = PACKAGE_DOCSTRING
     stubs["py.typed"] = ""
@@ -52,6 +70,12 @@ def is_empty_service(path: str, sources: dict[str, str]) -> bool:
 
 def move_imports(text: str) -> str:
     return MODULE_NAME.sub(rf"'{PACKAGE}.osqueue.v1.\1'", IMPORT.sub(rf"\1 {PACKAGE}.osqueue.", text))
+
+
+def take_any_runtime(text: str) -> str:
+    for checked in (VERSION_OF_PROTOBUF, VERSION_OF_GRPC, REGISTERED):
+        text = checked.sub("", text)
+    return text
 
 
 def committed() -> dict[str, str]:

@@ -9,7 +9,18 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from osqueue_protocol.rpcs import CLIENT_RPCS, Rpc, message_class
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 
-__all__ = ["MODULES", "RPCS", "Rpc", "is_map", "message_class", "messages", "part_of", "short_names", "short_numbers"]
+__all__ = [
+    "MODULES",
+    "RPCS",
+    "Rpc",
+    "is_map",
+    "is_repeated",
+    "message_class",
+    "messages",
+    "part_of",
+    "short_names",
+    "short_numbers",
+]
 
 MODULES: tuple[Any, ...] = (queue_pb2, job_pb2, admin_pb2)
 """The stubs of everything that clients may call or be told."""
@@ -19,6 +30,12 @@ def messages() -> Iterator[Descriptor]:
     """Every message of the API."""
     for module in MODULES:
         yield from module.DESCRIPTOR.message_types_by_name.values()
+
+
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Whether the field is a list or a map. protobuf before 6 says so by a label, which later ones do away with."""
+    known: bool | None = getattr(field, "is_repeated", None)
+    return bool(getattr(field, "label", 0) == FieldDescriptor.LABEL_REPEATED) if known is None else known
 
 
 def is_map(field: FieldDescriptor) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from osqueue.api.descriptors import is_map, part_of, short_numbers
+from osqueue.api.descriptors import is_map, is_repeated, part_of, short_numbers
 from osqueue.api.json_text import (
     JSON_DEPTH,
     PARTS_MAX,
@@ -171,7 +171,7 @@ def field_reader(field: FieldDescriptor, read_message: Callable[[Descriptor], Re
     if is_map(field):
         return _read_labels
     read = read_message(part_of(field)) if field.message_type is not None else scalar_reader(field)
-    return _list_reader(read) if field.is_repeated else read
+    return _list_reader(read) if is_repeated(field) else read
 
 
 def bytes_readers(field: FieldDescriptor) -> dict[str, Reader]:
@@ -242,7 +242,7 @@ def _filler(field: FieldDescriptor) -> Filler:
     if field.message_type is not None:
         return _part_filler(field)
     read = scalar_reader(field) if field.enum_type is None else _patient_enum_reader(field.enum_type)
-    if field.is_repeated:
+    if is_repeated(field):
         return lambda text, into: getattr(into, name).extend([read(item, name) for item in items(text)])
     if field.full_name == VIOLATED_FIELD:
         return lambda text, into: setattr(into, name, snake_path(read(text, name)))
@@ -262,7 +262,7 @@ def _part_filler(field: FieldDescriptor) -> Filler:
         part.SetInParent()
         answer_filler(descriptor)(text, part)
 
-    return fill_each if field.is_repeated else fill_one
+    return fill_each if is_repeated(field) else fill_one
 
 
 def _base64_filler(name: str) -> Filler:

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from osqueue.api.descriptors import is_map, part_of, short_names
+from osqueue.api.descriptors import is_map, is_repeated, part_of, short_names
 from osqueue.api.json_readers import BASE64, VIOLATED_FIELD
 from osqueue.api.json_text import SPACE, Raw, is_json
 
@@ -37,7 +37,7 @@ def field_writer(field: FieldDescriptor, write_part: PartWriter, *, verbatim: bo
         return _message_writer(field, write_part)
     if field.enum_type is not None:
         return _enum_writer(field)
-    if field.is_repeated:
+    if is_repeated(field):
         return lambda message, out: out.__setitem__(key, list(getattr(message, name)))
     if field.has_presence or _may_be_absent(field):
         return _present_writer(name, key, field.has_presence)
@@ -106,7 +106,7 @@ def _message_writer(field: FieldDescriptor, write_part: PartWriter) -> Writer:
 
     if is_map(field):
         return write_labels
-    return write_list if field.is_repeated else write_one
+    return write_list if is_repeated(field) else write_one
 
 
 def _enum_writer(field: FieldDescriptor) -> Writer:
@@ -117,6 +117,6 @@ def _enum_writer(field: FieldDescriptor) -> Writer:
     def written(number: int) -> str | int:
         return names.get(number, number)  # a newer broker's word, for which we only have the number
 
-    if field.is_repeated:
+    if is_repeated(field):
         return lambda message, out: out.__setitem__(key, [written(number) for number in getattr(message, name)])
     return lambda message, out: out.__setitem__(key, written(getattr(message, name)))

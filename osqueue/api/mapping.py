@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hint
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from osqueue.api.descriptors import RPCS, is_map, message_class, part_of, short_names
+from osqueue.api.descriptors import RPCS, is_map, is_repeated, message_class, part_of, short_names
 from osqueue.api.item_errors import fill_item_error, from_item_error
 from osqueue.api.pairs import OUTCOMES, PAIRS, WORDS, Pair, Words
 
@@ -170,7 +170,7 @@ def part_pair(attribute: Attribute) -> Pair | None:
     field = attribute.field
     if field.message_type is None or is_map(field) or field.message_type.full_name == _ERROR:
         return None
-    return _pair(get_args(attribute.kind)[0] if field.is_repeated else attribute.kind, field.message_type)
+    return _pair(get_args(attribute.kind)[0] if is_repeated(field) else attribute.kind, field.message_type)
 
 
 # --- enums -----------------------------------------------------------------------------------------------------------
@@ -242,11 +242,11 @@ def _read_expression(attribute: Attribute, scope: _Scope, default: Any, given: t
         return f"dict({path}) if {path} else {{}}"
     if field.message_type is not None:
         call = _read_message(attribute, scope, given)
-        if field.is_repeated:
+        if is_repeated(field):
             return f"[{call.format('i')} for i in {path}]"
         return f"{call.format(path)} if {has} else None" if attribute.optional else call.format(path)
     convert = "{}" if field.enum_type is None else scope.name(_to_words(field.enum_type)) + "({})"
-    if field.is_repeated:
+    if is_repeated(field):
         kind = "tuple" if get_origin(attribute.kind) is tuple else "list"
         return f"{kind}({path})" if convert == "{}" else f"{kind}([{convert.format('i')} for i in {path}])"
     value = convert.format(path)
@@ -291,7 +291,7 @@ def _write_statement(attribute: Attribute, scope: _Scope) -> str:
     if field.message_type is not None:
         return head + _write_message(attribute, scope, path)
     convert = "{}" if field.enum_type is None else scope.name(_to_numbers(field.enum_type)) + "({})"
-    if field.is_repeated:
+    if is_repeated(field):
         items = "x" if convert == "{}" else f"[{convert.format('i')} for i in x]"
         return head + f"    if x: {path}.extend({items})\n"
     if field.has_presence:
@@ -304,7 +304,7 @@ def _write_statement(attribute: Attribute, scope: _Scope) -> str:
 def _write_message(attribute: Attribute, scope: _Scope, path: str) -> str:
     pair = part_pair(attribute)
     fill = scope.name(fill_item_error if pair is None else _writer(pair)) + "({}, {})"
-    if attribute.field.is_repeated:
+    if is_repeated(attribute.field):
         return f"    for i in x: {fill.format('i', f'{path}.add()')}\n"
     guard = "if x is not None: " if attribute.optional else ""
     # An empty part is a part all the same, which setting none of its fields would not show.

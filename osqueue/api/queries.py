@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from osqueue.api.descriptors import is_map, message_class, part_of, short_names, short_numbers
+from osqueue.api.descriptors import is_map, is_repeated, message_class, part_of, short_names, short_numbers
 from osqueue.api.json_readers import INT_RANGES, ShapeError
 from osqueue.errors import Violation
 
@@ -75,7 +75,7 @@ class QueryShape:
                 continue
             if is_map(field):
                 into.setdefault(field.name, {}).update(value)
-            elif field.is_repeated:
+            elif is_repeated(field):
                 into.setdefault(field.name, []).append(value)
             elif field.name in into:
                 wrong.append(Violation(name, "is given twice"))
@@ -103,7 +103,7 @@ def query_of(message: Message) -> Iterator[tuple[str, str]]:
             yield from ((key, f"{name}={label}") for name, label in value.items())
         elif field.enum_type is not None:
             yield key, short_names(field.enum_type)[value]
-        elif field.is_repeated:
+        elif is_repeated(field):
             yield from ((key, str(item)) for item in value)
         else:
             yield key, str(value).lower() if isinstance(value, bool) else str(value)

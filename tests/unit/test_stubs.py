@@ -148,3 +148,11 @@ def test_stubs_are_those_of_the_proto():
         [sys.executable, "scripts/generate_stubs.py", "--check"], cwd=ROOT, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("word", ["runtime_version", "GRPC_GENERATED_VERSION", "_registered_method"])
+def test_the_stubs_refuse_no_runtime(word):
+    """They would force upgrades on whoever installs osqueue beside other packages; scripts/prove_runtimes.py."""
+    assert [
+        path.name for path in (ROOT / "osqueue_stubs").rglob("*.py") if word in path.read_text(errors="replace")
+    ] == []

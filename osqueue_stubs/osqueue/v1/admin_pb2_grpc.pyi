@@ -12,8 +12,6 @@ from osqueue_stubs.osqueue.v1 import admin_pb2 as _admin_pb2
 import abc as _abc_1
 
 
-GRPC_GENERATED_VERSION: str
-GRPC_VERSION: str
 
 class AdminServiceStub:
     """Looking into the broker, and steering it."""

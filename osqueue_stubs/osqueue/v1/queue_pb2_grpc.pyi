@@ -22,8 +22,6 @@ from osqueue_stubs.osqueue.v1 import queue_pb2 as _queue_pb2
 import abc as _abc_1
 
 
-GRPC_GENERATED_VERSION: str
-GRPC_VERSION: str
 
 class QueueServiceStub:
     """The queue."""

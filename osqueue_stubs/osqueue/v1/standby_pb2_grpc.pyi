@@ -12,8 +12,6 @@ from osqueue_stubs.osqueue.v1 import standby_pb2 as _standby_pb2
 import abc as _abc_1
 
 
-GRPC_GENERATED_VERSION: str
-GRPC_VERSION: str
 
 class StandbyServiceStub:
     """Where standbys attend their leader. Nothing rests on it: storage alone says who leads."""
