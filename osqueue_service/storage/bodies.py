@@ -2,6 +2,8 @@
 
 import os
 
+from osqueue_service.storage.syncing import sync
+
 # A large body is synced in slices: one sync of hundreds of megabytes would hold up the
 # file system's journal, and with it every commit.
 _SYNC_SLICE_BYTES = 4 << 20
@@ -24,4 +26,4 @@ def write_all(fd: int, body: bytes) -> None:
     while rest:
         rest = rest[os.write(fd, rest[:_SYNC_SLICE_BYTES]) :]
         if rest:
-            os.fsync(fd)
+            sync(fd)

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 
 from osqueue_service.errors import BrokerLeadershipError, ConfigError
+from osqueue_service.storage.syncing import sync
 
 MARKER = "osqueue.store"
 LEADER_LOCK = "leader.lock"
@@ -31,7 +32,7 @@ def sync_directory(path: Path) -> None:
     """Make the names in `path` durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
 
@@ -129,7 +130,7 @@ class DataDirectory:
         with draft.open("w") as file:
             file.write(json.dumps(marker) + "\n")
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         draft.rename(self.path / MARKER)
 
     def _check_marker(self) -> None:

@@ -38,6 +38,7 @@ from osqueue_service.storage.directory import DataDirectory
 from osqueue_service.storage.folders import Folders, keys_in
 from osqueue_service.storage.keys import InvalidKey, check_key, check_prefix
 from osqueue_service.storage.store import ExclusiveStore, StoredObject
+from osqueue_service.storage.syncing import sync, warn_unless_proven
 from osqueue_service.storage.threads import StoreThreads
 
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -84,6 +85,8 @@ class FileStore(ExclusiveStore):
         directory when it cannot be used. Blocks for some milliseconds.
         """
         directory = DataDirectory(Path(path), read_only=read_only)
+        if not read_only:
+            warn_unless_proven(directory.path)
         try:
             store = cls(
                 directory,
@@ -282,7 +285,7 @@ class FileStore(ExclusiveStore):
             try:
                 write_all(fd, body)
                 os.utime(fd, ns=(stamp_ns, stamp_ns))
-                os.fsync(fd)
+                sync(fd)
                 status = os.fstat(fd)
             except OSError as error:
                 raise self._fail(error, key) from error
@@ -348,7 +351,7 @@ class FileStore(ExclusiveStore):
 
     def _sync(self, folder: int, key: str) -> None:
         try:
-            os.fsync(folder)
+            sync(folder)
         except OSError as error:
             raise self._fail(error, key) from error
 

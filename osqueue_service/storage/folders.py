@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from osqueue_service.storage.syncing import sync
+
 # A broker writes to its own lane, its predecessor's, and a few fixed folders. Beyond this
 # many, folders are opened for one call.
 OPEN_FOLDERS_MAX = 128
@@ -87,7 +89,7 @@ class Folders:
                 # Another thread or an earlier process may have been first; if it is no folder, opening it says so.
                 with suppress(FileExistsError):
                     os.mkdir(part, 0o700, dir_fd=parent.fd)
-                os.fsync(parent.fd)
+                sync(parent.fd)
             finally:
                 self._leave(parent)
             above = f"{above}/{part}" if above else part
@@ -103,7 +105,7 @@ class Folders:
                 fd = os.open(self._root / name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     if not self._read_only:
-                        os.fsync(fd)
+                        sync(fd)
                 except BaseException:
                     os.close(fd)
                     raise
