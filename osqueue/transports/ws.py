@@ -66,6 +66,7 @@ class _Socket:
         finally:
             self.calls -= 1
             self._waiting.pop(number, None)
+            del answer  # it keeps what it raises, and that this frame with the request
 
     async def event(self) -> tuple[str, bytes, bytes]:
         """The next event's name and data, and the position up to which all have come, if it tells one."""

@@ -1,56 +1,16 @@
-"""Refused calls leave nothing behind: no request, frame or error that only the collector would find.
+"""Calls that a broker refuses leave nothing behind that only a collection would free."""
 
-Collections are rare in a broker, so what waits for one is as good as leaked. Counted, not weighed: with the collector
-off, calls of every kind are refused many times over, and then it is asked what it would have had to free.
-"""
-
-import gc
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message import Message
 
-from osqueue_service.errors import OsqueueError
 from osqueue_service.testing.in_process import broker_in_process
 from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2, queue_pb2_grpc
 from tests.calls import claim, submit
-
-TIMES = 20
-OURS = ("osqueue_service/", "osqueue_stubs/", "osqueue/", "gateway/")
-
-
-def kept() -> Iterator[object]:
-    """What the collector frees now that is a request, an error of ours, or a frame of ours that an error keeps."""
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        gc.collect()
-        for each in gc.garbage:
-            if isinstance(each, (OsqueueError, Message)):
-                yield type(each).__name__
-            elif type(each).__name__ == "traceback":
-                code = each.tb_frame.f_code
-                if any(part in code.co_filename for part in OURS) and "site-packages" not in code.co_filename:
-                    yield code.co_qualname if hasattr(code, "co_qualname") else code.co_name
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-
-
-async def left_by(calls: Callable[[], Awaitable[Any]]) -> Counter[object]:
-    """What is left by doing that many times, each time in vain."""
-    await calls()  # whatever is made once is made now
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(TIMES):
-            await calls()
-        return Counter(kept())
-    finally:
-        gc.enable()
+from tests.leftovers import left_by
 
 
 async def in_vain(call: Awaitable[Any]) -> None:
