@@ -77,9 +77,9 @@ class Latency:
 class HistoryPoint:
     """The leader's figures of one step that began at `at`.
 
-    `submitted` to `dead` and `commits` count what happened in it, `unclaimed`, `scheduled` and `in_progress` the jobs
-    at its end. `commit_latency` is until a commit was durable, `wait_latency` from a job's being ready to its claim,
-    `run_latency` from there to its completion. `storage_requests` lie between its first and its last commit.
+    `submitted` to `dead` and `commits` count what happened in it, `unclaimed`, `scheduled`, `in_progress` and `blocked`
+    the jobs at its end. `commit_latency` is until a commit was durable, `wait_latency` from a job's being ready to its
+    claim, `run_latency` from there to its completion. `storage_requests` lie between its first and its last commit.
     """
 
     at: int
@@ -96,6 +96,7 @@ class HistoryPoint:
     wait_latency: Latency = field(default_factory=Latency)
     run_latency: Latency = field(default_factory=Latency)
     storage_requests: int = 0
+    blocked: int = 0
 
 
 @dataclass(slots=True)

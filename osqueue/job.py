@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 else:  # before Python 3.13 a default is a matter of type checkers only
     R = TypeVar("R")
 
-JobStatus = Literal["unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled"]
+JobStatus = Literal["unclaimed", "scheduled", "in_progress", "blocked", "completed", "dead", "cancelled"]
 
-LIVE_STATUSES: tuple[JobStatus, ...] = ("unclaimed", "scheduled", "in_progress")
+LIVE_STATUSES: tuple[JobStatus, ...] = ("unclaimed", "scheduled", "in_progress", "blocked")
 FINISHED_STATUSES: tuple[JobStatus, ...] = ("completed", "dead", "cancelled")
 
 AttemptOutcome = Literal["running", "completed", "failed", "expired", "timed_out", "released", "cancelled"]

@@ -178,6 +178,7 @@ class Explanation:
     finished_at: int = 0
     error: JobError | None = None
     position: Position | None = None
+    blocked_by: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -197,6 +198,7 @@ class Counts:
     cancelled_total: int = 0
     purged_total: int = 0
     evicted_total: int = 0
+    blocked: int = 0
 
 
 @dataclass(slots=True)
@@ -259,6 +261,11 @@ class Stats:
     def scheduled(self) -> int:
         """Delayed jobs and jobs backing off."""
         return self.counts.scheduled
+
+    @property
+    def blocked(self) -> int:
+        """Jobs that wait for other jobs to end."""
+        return self.counts.blocked
 
     @property
     def dead(self) -> int:

@@ -20,6 +20,7 @@ STATUS_COLOURS = {
     "unclaimed": "cyan",
     "scheduled": "blue",
     "in_progress": "yellow",
+    "blocked": "magenta",
     "completed": "green",
     "dead": "red",
     "cancelled": "bright_black",

@@ -7,6 +7,7 @@ from osqueue_service.engine.engine import Engine
 from osqueue_service.leadership import Standbys
 from osqueue_service.log import LogCounters
 from osqueue_service.metrics import Family, counter, gauge
+from osqueue_service.state.model import Status
 
 
 def broker_families(broker: Broker) -> list[Family]:
@@ -43,8 +44,8 @@ def _log_families(counters: LogCounters) -> list[Family]:
 def _queue_families(engine: Engine, standbys: Standbys) -> list[Family]:
     totals = engine.totals
     jobs = gauge("osqueue_jobs", "Jobs in the queue, by status.")
-    for status in ("unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled"):
-        jobs.add(getattr(totals, status), status=status)
+    for status in Status:
+        jobs.add(getattr(totals, status.wire), status=status.wire)
     counts = totals.counters
     events = counter("osqueue_jobs_total", "What happened to jobs since the queue was created.")
     for name in counts.__struct_fields__:

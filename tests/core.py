@@ -33,13 +33,18 @@ from osqueue_service.state.commands import (
     SubmitAnswer,
     Sweep,
 )
-from osqueue_service.state.invariants import check
+from osqueue_service.state.invariants import check, check_derived
 from osqueue_service.state.machine import decide
 from osqueue_service.state.model import Job, JobSpec, Status
+from osqueue_service.state.moves import Cause
+from osqueue_service.state.placement import enter, leave, moving
 from osqueue_service.state.records import Founded
 from osqueue_service.state.state import State
 
 SALT = "salt00"
+_SMALL = 50
+"""Jobs up to which all that follows from them is computed anew after each record; a larger queue is looked at after
+each command."""
 START_MS = 1_000_000
 
 
@@ -67,6 +72,10 @@ class Core:
         records, answer = decide(self.state, command, self.now_ms, self.limits)
         for record in records:
             apply(self.state, record, self.now_ms)
+            if len(self.state.jobs) <= _SMALL:
+                check(self.state)
+                check_derived(self.state)
+        if len(self.state.jobs) > _SMALL:
             check(self.state)
         if records:
             self.log.append(encode_commit(self.now_ms, records))
@@ -128,6 +137,12 @@ class Core:
         paused: list[str] = self.do(ResumeTypes(types))
         return paused
 
+    def block(self, job_id: str) -> None:
+        """The job waits for others. No command does this yet: it is put there as a record would."""
+        block(self.state, job_id)
+        check(self.state)
+        check_derived(self.state)
+
     # --- looking ---------------------------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> Job:
@@ -155,6 +170,15 @@ class Core:
         loaded = self.rebuilt(len(self.log), parts)
         check(loaded)
         assert image.encode(loaded) == parts, "an image loads into another state"
+
+
+def block(state: State, job_id: str) -> None:
+    """Make this waiting job a blocked one, in all indexes and to all who follow."""
+    job = state.get(job_id)
+    moved = moving(state, job.status, Status.BLOCKED, Cause.RELEASED)
+    leave(state, job)
+    job.status, job.due_at = Status.BLOCKED, 0
+    enter(state, job, moved)
 
 
 def only(answers: Sequence[Any]) -> Any:

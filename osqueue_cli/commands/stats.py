@@ -50,6 +50,7 @@ def print_stats(found: "Stats") -> None:
         {
             "waiting": f"{counts.unclaimed:,}" + _oldest(found.oldest_ready_age_ms),
             "scheduled": f"{counts.scheduled:,}",
+            "blocked": f"{counts.blocked:,}" if counts.blocked else "",
             "running": f"{counts.in_progress:,}",
             "completed": f"{counts.completed_total:,}",
             "dead": f"{counts.dead:,}",
@@ -72,7 +73,8 @@ def type_row(each: "TypeStats") -> list[str]:
         each.type or "(none)", f"{counts.unclaimed:,}", f"{counts.scheduled:,}", f"{counts.in_progress:,}",
         f"{each.rates.completed:,.1f}", f"{counts.dead:,}",
         output.duration(each.oldest_ready_age_ms) if each.oldest_ready_age_ms else "",
-        f"{each.workers:,}", "paused" if each.paused else "",
+        f"{each.workers:,}",
+        "  ".join(["paused"] * each.paused + [f"{counts.blocked:,} blocked"] * (counts.blocked > 0)),
     ]  # fmt: skip
 
 

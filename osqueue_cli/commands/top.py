@@ -57,7 +57,8 @@ async def _lines(client: "OsqueueClient", interval_ms: int, as_json: bool) -> No
         counts, rates = event.counts, event.rates
         output.say(
             f"{time.strftime('%H:%M:%S')}  waiting {counts.unclaimed:,}  scheduled {counts.scheduled:,}"
-            f"  running {counts.in_progress:,}  dead {counts.dead:,}  completed {counts.completed_total:,}"
+            + (f"  blocked {counts.blocked:,}" if counts.blocked else "")
+            + f"  running {counts.in_progress:,}  dead {counts.dead:,}  completed {counts.completed_total:,}"
             f"  {rates.submitted:,.1f} in/s  {rates.completed:,.1f} out/s"
         )
         sys.stdout.flush()
@@ -142,6 +143,7 @@ def _frame(board: _Board, width: int, height: int) -> Any:
         ("osqueue top  ", "bold"),
         (f"epoch {stats.position.epoch}, commit {stats.position.sequence:,}  " if stats.position else "", "dim"),
         ("waiting ", "dim"), (f"{counts.unclaimed:,}  ", "cyan"), ("scheduled ", "dim"), f"{counts.scheduled:,}  ",
+        *((("blocked ", "dim"), f"{counts.blocked:,}  ") if counts.blocked else ()),
         ("running ", "dim"), (f"{counts.in_progress:,}  ", "yellow"),
         ("done ", "dim"), (f"{counts.completed_total:,}  ", "green"),
         ("dead ", "dim"), (f"{counts.dead:,}", "red" if counts.dead else ""),

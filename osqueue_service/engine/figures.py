@@ -28,6 +28,7 @@ class Second:
 
     __slots__ = (
         "at",
+        "blocked",
         "claimed",
         "commit",
         "commit_bytes",
@@ -51,7 +52,7 @@ class Second:
         self.storage_requests_before = storage_requests_before
         self.submitted = self.claimed = self.completed = self.failed = self.dead = 0
         self.commits = self.commit_bytes = 0
-        self.unclaimed = self.scheduled = self.in_progress = 0
+        self.unclaimed = self.scheduled = self.in_progress = self.blocked = 0
         self.wait, self.run, self.commit = Histogram(), Histogram(), Histogram()
 
 
@@ -139,6 +140,7 @@ class Figures:
         second.unclaimed = totals.unclaimed
         second.scheduled = totals.scheduled
         second.in_progress = totals.in_progress
+        second.blocked = totals.blocked
 
     def _second(self, now_ms: int) -> Second:
         at = now_ms - now_ms % 1_000

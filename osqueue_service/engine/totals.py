@@ -1,16 +1,18 @@
 """The queue's figures as of one commit."""
 
+from collections.abc import Sequence
 from heapq import nsmallest
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from osqueue_service.state.model import Counters, Status
+from osqueue_service.state.model import LIVE, Counters, Status
 from osqueue_service.state.state import State
 
 
 class Totals(Struct, frozen=True, gc=False):
-    """What GetStats answers: counts by status, bytes of live jobs, totals since the beginning."""
+    """What GetStats answers: counts by status, in the order of `Status` and under the public names; bytes of live jobs;
+    totals since the beginning."""
 
     unclaimed: int
     scheduled: int
@@ -18,27 +20,34 @@ class Totals(Struct, frozen=True, gc=False):
     completed: int
     dead: int
     cancelled: int
+    blocked: int
     bytes: int
     counters: Counters
 
     @property
     def live(self) -> int:
-        return self.unclaimed + self.scheduled + self.in_progress
+        return sum([getattr(self, status.wire) for status in LIVE])
 
 
 def totals_of(state: State) -> Totals:
     """The figures now; costs the same however long the queue is."""
-    rosters = state.rosters
+    unclaimed, scheduled, in_progress, completed, dead, cancelled, blocked = [roster.count for roster in state.rosters]
     return Totals(
-        unclaimed=rosters[Status.UNCLAIMED].count,
-        scheduled=rosters[Status.SCHEDULED].count,
-        in_progress=rosters[Status.IN_PROGRESS].count,
-        completed=rosters[Status.COMPLETED].count,
-        dead=rosters[Status.DEAD].count,
-        cancelled=rosters[Status.CANCELLED].count,
+        unclaimed=unclaimed,
+        scheduled=scheduled,
+        in_progress=in_progress,
+        completed=completed,
+        dead=dead,
+        cancelled=cancelled,
+        blocked=blocked,
         bytes=state.live_bytes,
         counters=replace(state.counters),
     )
+
+
+def live_count(counts: Sequence[int]) -> int:
+    """Live jobs among counts by status."""
+    return sum([counts[status] for status in LIVE])
 
 
 TYPES_MAX = 1_000

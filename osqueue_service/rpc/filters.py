@@ -11,8 +11,8 @@ from osqueue_service.rpc.fields import (
     shown,
 )
 from osqueue_service.rpc.violations import Violations
-from osqueue_service.state.model import Status
-from osqueue_service.state.queries.filters import FINISHED, LIVE, Filter
+from osqueue_service.state.model import FINISHED, LIVE, Status
+from osqueue_service.state.queries.filters import Filter
 from osqueue_stubs.osqueue.v1 import job_pb2
 
 _MOMENTS = [field.name for field in job_pb2.JobFilter.DESCRIPTOR.fields if field.cpp_type == field.CPPTYPE_INT64]

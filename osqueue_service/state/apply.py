@@ -15,9 +15,11 @@ from typing import Any, assert_never
 from osqueue_service.state.fingerprint import of_job
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.model import (
+    BLOCKED,
     CANCELLED,
     COMPLETED,
     DEAD,
+    FINISHED,
     IN_PROGRESS,
     SCHEDULED,
     UNCLAIMED,
@@ -139,16 +141,21 @@ def _attempts_ended(state: State, record: AttemptsEnded, at_ms: int) -> None:
         )
         cause = _count_ending(counters, job, item.ending)
         moved = moving(state, IN_PROGRESS, item.status, cause)
-        if item.status is DEAD:
+        status = item.status
+        if status is DEAD:
             _finish(state, job, DEAD, at_ms, record.dead_retention_ms, moved)
             counters.died += 1
-        elif item.status is CANCELLED:
+        elif status is CANCELLED:
             _finish(state, job, CANCELLED, at_ms, record.retention_ms, moved)
             counters.cancelled += 1
-        else:
-            job.status = item.status
+        elif status is UNCLAIMED or status is SCHEDULED:
+            job.status = status
             job.due_at = item.next_at
             enter(state, job, moved)
+        elif status is COMPLETED or status is IN_PROGRESS or status is BLOCKED:
+            raise BrokenRecord(f"an attempt of job number {job.number} ended and left it {status.wire}")
+        else:
+            assert_never(status)
 
 
 def _count_ending(counters: Counters, job: Job, ending: Ending) -> Cause:
@@ -193,7 +200,7 @@ def _cancel_requested(state: State, record: CancelRequested, at_ms: int) -> None
 
 def _cancelled(state: State, record: Cancelled, at_ms: int) -> None:
     for number in record.numbers:
-        job = _job(state, number, UNCLAIMED, SCHEDULED)
+        job = _job(state, number, UNCLAIMED, SCHEDULED, BLOCKED)
         moved = moving(state, job.status, CANCELLED, Cause.CANCELLED)
         leave(state, job)
         _finish(state, job, CANCELLED, at_ms, record.retention_ms, moved)
@@ -216,7 +223,7 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
 
 def _evicted(state: State, record: Evicted, at_ms: int) -> None:
     for number in record.numbers:
-        job = _job(state, number, COMPLETED, DEAD, CANCELLED)
+        job = _job(state, number, *FINISHED)
         for end in job.history:
             expires_at = end.ended_at + record.settled_ttl_ms
             if expires_at > at_ms and end.token:

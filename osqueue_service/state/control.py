@@ -1,6 +1,7 @@
 """Deciding what operators ask: cancel, retry, purge, pause, resume."""
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from osqueue_service.errors import InvalidRequest, OsqueueError, QueueFull, kept
 from osqueue_service.limits import Limits
@@ -28,15 +29,19 @@ def decide_cancel(
     for job in _jobs(state, command.job_ids):
         if isinstance(job, OsqueueError):
             answers.append(job)
-        elif job.status in (Status.UNCLAIMED, Status.SCHEDULED):
-            cancelled[job.number] = None
-            answers.append(Status.CANCELLED)
-        elif job.status is Status.IN_PROGRESS:
-            if not job.cancel_requested:
-                requested[job.number] = None
-            answers.append(Status.IN_PROGRESS)
-        else:
-            answers.append(job.status)
+            continue
+        match job.status:
+            case Status.UNCLAIMED | Status.SCHEDULED | Status.BLOCKED:
+                cancelled[job.number] = None
+                answers.append(Status.CANCELLED)
+            case Status.IN_PROGRESS:
+                if not job.cancel_requested:
+                    requested[job.number] = None
+                answers.append(Status.IN_PROGRESS)
+            case Status.COMPLETED | Status.DEAD | Status.CANCELLED:
+                answers.append(job.status)
+            case _:
+                assert_never(job.status)
     records: list[AnyRecord] = []
     if cancelled:
         records.append(Cancelled(list(cancelled), limits.default_retention_ms, command.by))

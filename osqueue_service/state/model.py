@@ -8,13 +8,15 @@ million of them.
 
 from enum import IntEnum
 from sys import intern
+from typing import Final, assert_never
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
 
 class Status(IntEnum):
-    """Where a job is in its life. The first three are live, the others finished."""
+    """Where a job is in its life. The numbers are the stored format and say nothing else: what a status means is asked
+    of `finished`, and of matches that name every one."""
 
     UNCLAIMED = 0
     SCHEDULED = 1
@@ -22,6 +24,7 @@ class Status(IntEnum):
     COMPLETED = 3
     DEAD = 4
     CANCELLED = 5
+    BLOCKED = 6
 
     @property
     def wire(self) -> str:
@@ -30,13 +33,35 @@ class Status(IntEnum):
 
     @property
     def finished(self) -> bool:
-        return self >= COMPLETED
+        """Whether it has come to its end; a job that has not is live."""
+        return _FINISHED[self]
 
 
 # Under names of their own for what runs once per job: reaching a member through its class takes four times as long.
-UNCLAIMED, SCHEDULED, IN_PROGRESS, COMPLETED, DEAD, CANCELLED = Status
+UNCLAIMED: Final = Status.UNCLAIMED
+SCHEDULED: Final = Status.SCHEDULED
+IN_PROGRESS: Final = Status.IN_PROGRESS
+COMPLETED: Final = Status.COMPLETED
+DEAD: Final = Status.DEAD
+CANCELLED: Final = Status.CANCELLED
+BLOCKED: Final = Status.BLOCKED
 
 _WIRE = tuple(status.name.lower() for status in Status)
+
+
+def _is_finished(status: Status) -> bool:
+    match status:
+        case Status.UNCLAIMED | Status.SCHEDULED | Status.IN_PROGRESS | Status.BLOCKED:
+            return False
+        case Status.COMPLETED | Status.DEAD | Status.CANCELLED:
+            return True
+        case _:
+            assert_never(status)
+
+
+_FINISHED = tuple(map(_is_finished, Status))
+LIVE = tuple(status for status in Status if not status.finished)
+FINISHED = tuple(status for status in Status if status.finished)
 
 
 class Ending(IntEnum):

@@ -5,9 +5,22 @@ the status it has then; nothing else touches an index. Each entry is told as a `
 whoever follows the state.
 """
 
+from typing import assert_never
+
 from osqueue_service.state.deadlines import Deadlines
 from osqueue_service.state.index import Index
-from osqueue_service.state.model import DEAD, IN_PROGRESS, SCHEDULED, UNCLAIMED, Job, Lease, Status
+from osqueue_service.state.model import (
+    BLOCKED,
+    CANCELLED,
+    COMPLETED,
+    DEAD,
+    IN_PROGRESS,
+    SCHEDULED,
+    UNCLAIMED,
+    Job,
+    Lease,
+    Status,
+)
 from osqueue_service.state.moves import Cause, Moves
 from osqueue_service.state.state import State
 
@@ -52,6 +65,8 @@ def leave(state: State, job: Job) -> None:
         state.ready.remove(job)
     elif status is SCHEDULED:
         state.scheduled.remove(job.due_at, job.number)
+    elif status is BLOCKED:
+        pass  # what it waits for knows it
     elif status is IN_PROGRESS:
         lease = job.lease
         assert lease is not None
@@ -60,11 +75,13 @@ def leave(state: State, job: Job) -> None:
         if lease.claim_key:
             _unlist_claim(state, lease, job.number)
         state.shown_tokens.discard(lease.token)
-    else:
+    elif status is COMPLETED or status is DEAD or status is CANCELLED:
         _retention(state, job).remove(job.keep_until, job.number)
         _count_finished(state, job, -1)
         if status is DEAD:
             _leave_dead_group(state, job)
+    else:
+        assert_never(status)
 
 
 def enter(state: State, job: Job, moved: list[Job]) -> None:
@@ -80,6 +97,8 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
         state.ready.add(job)
     elif status is SCHEDULED:
         state.scheduled.add(job.due_at, job.number)
+    elif status is BLOCKED:
+        pass
     elif status is IN_PROGRESS:
         lease = job.lease
         assert lease is not None
@@ -87,14 +106,13 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
             state.timeouts.add(lease.started_at + job.spec.timeout_ms, job.number)
         if lease.claim_key:
             state.claims.setdefault((lease.worker_id, lease.claim_key), []).append(job.number)
-    else:
+    elif status is COMPLETED or status is DEAD or status is CANCELLED:
         _retention(state, job).add(job.keep_until, job.number)
         _count_finished(state, job, 1)
         if status is DEAD:
-            group = state.dead_groups.get(_dead_group(job))
-            if group is None:
-                group = state.dead_groups[_dead_group(job)] = Index()
-            job.ready_node = group.add(job.number, job)
+            _enter_dead_group(state, job)
+    else:
+        assert_never(status)
 
 
 def _unlist_claim(state: State, lease: Lease, number: int) -> None:
@@ -108,6 +126,13 @@ def _unlist_claim(state: State, lease: Lease, number: int) -> None:
 def _dead_group(job: Job) -> tuple[str, str]:
     """Dead letters are grouped by type and by what their last attempt died of."""
     return job.spec.type, job.history[-1].error_type if job.history else ""
+
+
+def _enter_dead_group(state: State, job: Job) -> None:
+    group = state.dead_groups.get(_dead_group(job))
+    if group is None:
+        group = state.dead_groups[_dead_group(job)] = Index()
+    job.ready_node = group.add(job.number, job)
 
 
 def _leave_dead_group(state: State, job: Job) -> None:

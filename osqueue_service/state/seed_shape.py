@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from osqueue_service.state.model import Job, Status
+from osqueue_service.state.model import LIVE, Job
 from osqueue_service.state.state import State
 
 
 def live_jobs(state: State) -> Iterator[Job]:
-    """Waiting, scheduled and running jobs in the order of submission. The state must not change meanwhile."""
-    rosters = (state.roster(status) for status in (Status.UNCLAIMED, Status.SCHEDULED, Status.IN_PROGRESS))
+    """The jobs that have not come to their end, in the order of submission. The state must not change meanwhile."""
+    rosters = (state.roster(status) for status in LIVE)
     return merge(*rosters, key=attrgetter("number"))
 
 

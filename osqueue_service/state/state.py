@@ -11,7 +11,7 @@ from osqueue_service.state.deadlines import Deadlines
 from osqueue_service.state.index import Index
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.memory import Memory
-from osqueue_service.state.model import Counters, Job, KeyEntry, RequestEntry, SettledEntry, Status
+from osqueue_service.state.model import LIVE, Counters, Job, KeyEntry, RequestEntry, SettledEntry, Status
 from osqueue_service.state.moves import Moves
 from osqueue_service.state.ready import ReadyOrder
 
@@ -113,6 +113,6 @@ class State:
 
     @property
     def live(self) -> int:
-        """Jobs that wait, are scheduled or run."""
+        """Jobs that have not come to their end."""
         rosters = self.rosters
-        return rosters[Status.UNCLAIMED].count + rosters[Status.SCHEDULED].count + rosters[Status.IN_PROGRESS].count
+        return sum([rosters[status].count for status in LIVE])

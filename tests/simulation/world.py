@@ -37,7 +37,7 @@ from osqueue_service.rpc.queue_service.work_session import WorkSession
 from osqueue_service.state import image
 from osqueue_service.state.commands import Cancel, PauseTypes, Purge, ResumeTypes, Retry
 from osqueue_service.state.features import UNDERSTOOD
-from osqueue_service.state.invariants import InvariantBroken, check, check_conservation
+from osqueue_service.state.invariants import InvariantBroken, check, check_conservation, check_derived
 from osqueue_service.state.records import By
 from osqueue_service.state.state import State
 from osqueue_service.storage.operations import Operation
@@ -271,6 +271,7 @@ class World:
         """A takeover has rebuilt the state: it must be the log's, byte for byte (rule 11)."""
         try:
             check(state)
+            check_derived(state)
         except InvariantBroken as broken:
             self.failed(f"rule 11: epoch {term.epoch} recovered a state in which {broken}")
         replayed = self._shadow.at(term.epoch)
@@ -291,6 +292,7 @@ class World:
             check_conservation(state)
             if self.counts["commits"] % 64 == 0:
                 check(state)
+                check_derived(state)
         except InvariantBroken as broken:
             self.failed(f"rule 12: after commit {commit.sequence}: {broken}")
         for problem in behind(engine):

@@ -181,6 +181,7 @@ export const STATUS_WORDS = {
   unclaimed: "waiting",
   scheduled: "scheduled",
   in_progress: "running",
+  blocked: "blocked",
   completed: "completed",
   dead: "dead",
   cancelled: "cancelled",

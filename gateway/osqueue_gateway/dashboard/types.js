@@ -4,7 +4,7 @@
  * @module
  */
 
-/** @typedef {"unclaimed" | "scheduled" | "in_progress" | "completed" | "dead" | "cancelled"} Status */
+/** @typedef {"unclaimed" | "scheduled" | "in_progress" | "blocked" | "completed" | "dead" | "cancelled"} Status */
 
 /** @typedef {{epoch: number, sequence: number, commitLagMs: number}} Position */
 
@@ -58,6 +58,7 @@
  * @property {number} unclaimed
  * @property {number} scheduled
  * @property {number} inProgress
+ * @property {number} blocked
  * @property {number} dead
  * @property {number} cancelled
  * @property {number} completed Those still kept.
@@ -102,6 +103,7 @@
  * @property {number} unclaimed
  * @property {number} scheduled
  * @property {number} inProgress
+ * @property {number} blocked
  * @property {number} commits
  * @property {Latency} [commitLatency]
  * @property {Latency} [waitLatency]
@@ -160,6 +162,7 @@
  * @property {string} workerId
  * @property {number} leaseExpiresAt
  * @property {number} finishedAt
+ * @property {string[]} blockedBy
  */
 
 /**

@@ -67,6 +67,7 @@ def _point(at: int, seconds: list[Second]) -> admin_pb2.HistoryPoint:
         unclaimed=last.unclaimed,
         scheduled=last.scheduled,
         in_progress=last.in_progress,
+        blocked=last.blocked,
         commits=sum(second.commits for second in seconds),
         commit_latency=_latency(commit),
         wait_latency=_latency(wait),

@@ -8,7 +8,7 @@ from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.selections import Chosen, Selector
 from osqueue_service.rpc.status import item_error
 from osqueue_service.state.commands import Purge
-from osqueue_service.state.queries.filters import FINISHED, LIVE
+from osqueue_service.state.model import FINISHED, LIVE
 from osqueue_stubs.osqueue.v1 import admin_pb2
 
 

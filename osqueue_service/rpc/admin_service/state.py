@@ -9,7 +9,8 @@ from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.job_info import info_bytes, job_info
 from osqueue_service.rpc.positions import view_position
-from osqueue_service.state.queries.filters import LIVE, Filter
+from osqueue_service.state.model import LIVE
+from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2
 

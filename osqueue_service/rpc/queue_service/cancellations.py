@@ -10,8 +10,7 @@ from osqueue_service.rpc.selections import Selector
 from osqueue_service.rpc.status import item_error
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Cancel
-from osqueue_service.state.model import Status
-from osqueue_service.state.queries.filters import LIVE
+from osqueue_service.state.model import LIVE, Status
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 

@@ -43,6 +43,7 @@ def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobRe
         run_at=found.run_at,
         worker_id=found.worker_id,
         finished_at=found.finished_at,
+        blocked_by=found.blocked_by,
         position=view_position(engine),
     )
     if found.error_type:

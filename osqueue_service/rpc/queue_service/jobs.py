@@ -13,8 +13,8 @@ from osqueue_service.rpc.positions import view_position
 from osqueue_service.rpc.queue_service.stats import job_counts, saturated
 from osqueue_service.rpc.refusals import telling, told
 from osqueue_service.rpc.violations import Violations
-from osqueue_service.state.model import Job
-from osqueue_service.state.queries.filters import LIVE, Filter
+from osqueue_service.state.model import LIVE, Job
+from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.queries.pages import page
 from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2

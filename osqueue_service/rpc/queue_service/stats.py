@@ -4,7 +4,7 @@ from itertools import islice
 
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.figures import RATE_WINDOW_MS, Rates
-from osqueue_service.engine.totals import Totals, TypeTotals, totals_of
+from osqueue_service.engine.totals import Totals, TypeTotals, live_count, totals_of
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import check_live, durable_position, view_position
@@ -53,6 +53,7 @@ def job_counts(totals: Totals) -> job_pb2.JobCounts:
         dead=totals.dead,
         cancelled=totals.cancelled,
         completed=totals.completed,
+        blocked=totals.blocked,
         submitted_total=counters.submitted,
         completed_total=counters.completed,
         dead_total=counters.died,
@@ -83,6 +84,7 @@ def stats_of(
         scheduled=totals.scheduled,
         dead=totals.dead,
         cancelled=totals.cancelled,
+        blocked=totals.blocked,
         counts=job_counts(totals),
         types=[_type_stats(engine, figures, now_ms) for figures in types],
         oldest_ready_age_ms=max(0, now_ms - since),
@@ -93,19 +95,11 @@ def stats_of(
 
 
 def _type_stats(engine: Engine, figures: TypeTotals, now_ms: int) -> queue_pb2.TypeStats:
-    counts = dict(zip(Status, figures.counts, strict=True))
-    live = counts[Status.UNCLAIMED] + counts[Status.SCHEDULED] + counts[Status.IN_PROGRESS]
     serving = engine.workers.serving(figures.name, now_ms - SEEN_LATELY_MS)
     return queue_pb2.TypeStats(
         type=figures.name,
         counts=job_pb2.JobCounts(
-            total=live,
-            unclaimed=counts[Status.UNCLAIMED],
-            scheduled=counts[Status.SCHEDULED],
-            in_progress=counts[Status.IN_PROGRESS],
-            completed=counts[Status.COMPLETED],
-            dead=counts[Status.DEAD],
-            cancelled=counts[Status.CANCELLED],
+            total=live_count(figures.counts), **{status.wire: figures.counts[status] for status in Status}
         ),
         paused=figures.paused,
         oldest_ready_age_ms=max(0, now_ms - figures.ready_since) if figures.ready_since else 0,

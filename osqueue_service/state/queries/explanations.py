@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from enum import Enum, auto
 from itertools import islice
+from typing import assert_never
 
 from msgspec import Struct, field
 
@@ -26,6 +27,7 @@ class Why(Enum):
     RUNNING = auto()
     CANCEL_REQUESTED = auto()
     FINISHED = auto()
+    BLOCKED = auto()
 
 
 class Serving(Struct, frozen=True):
@@ -48,6 +50,7 @@ class Explanation(Struct):
     run_at: int = 0
     worker_id: str = ""
     finished_at: int = 0
+    blocked_by: list[str] = field(default_factory=list)
 
 
 def explain(state: State, job: Job, serving: Callable[[str], Serving]) -> Explanation:
@@ -63,10 +66,19 @@ def explain(state: State, job: Job, serving: Callable[[str], Serving]) -> Explan
             _scheduled(state, job, answer)
         case Status.IN_PROGRESS:
             _running(job, answer)
+        case Status.BLOCKED:
+            answer.reasons.append(Why.BLOCKED)
+            answer.message = "It is blocked until other jobs have ended."
+        case Status.DEAD:
+            last = job.history[-1] if job.history else None
+            why = f": {last.error_type or last.ending.name.lower()}" if last else ""
+            _finished(job, f"It is dead after {job.attempts} attempts{why}. Retry it, or purge it.", answer)
+        case Status.CANCELLED:
+            _finished(job, "It was cancelled.", answer)
+        case Status.COMPLETED:
+            _finished(job, "It is completed.", answer)
         case _:
-            answer.reasons.append(Why.FINISHED)
-            answer.finished_at = job.finished_at
-            answer.message = _finished(job)
+            assert_never(job.status)
     return answer
 
 
@@ -127,16 +139,10 @@ def _running(job: Job, answer: Explanation) -> None:
         answer.message += " Its worker was asked to stop."
 
 
-def _finished(job: Job) -> str:
-    match job.status:
-        case Status.DEAD:
-            last = job.history[-1] if job.history else None
-            why = f": {last.error_type or last.ending.name.lower()}" if last else ""
-            return f"It is dead after {job.attempts} attempts{why}. Retry it, or purge it."
-        case Status.CANCELLED:
-            return "It was cancelled."
-        case _:
-            return "It is completed."
+def _finished(job: Job, message: str, answer: Explanation) -> None:
+    answer.reasons.append(Why.FINISHED)
+    answer.finished_at = job.finished_at
+    answer.message = message
 
 
 def _type(name: str) -> str:

@@ -9,9 +9,6 @@ from msgspec import Struct
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.state import State
 
-LIVE = (Status.UNCLAIMED, Status.SCHEDULED, Status.IN_PROGRESS)
-FINISHED = (Status.COMPLETED, Status.DEAD, Status.CANCELLED)
-
 
 class Filter(Struct, frozen=True):
     """A job matches when it matches everything that is set."""

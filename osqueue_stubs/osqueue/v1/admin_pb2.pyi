@@ -474,6 +474,7 @@ class HistoryPoint(_message.Message):
     WAIT_LATENCY_FIELD_NUMBER: _builtins.int
     RUN_LATENCY_FIELD_NUMBER: _builtins.int
     STORAGE_REQUESTS_FIELD_NUMBER: _builtins.int
+    BLOCKED_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """Start of the step."""
     submitted: _builtins.int
@@ -496,6 +497,8 @@ class HistoryPoint(_message.Message):
     """Commits in it."""
     storage_requests: _builtins.int
     """Requests to the object store between its first and its last commit."""
+    blocked: _builtins.int
+    """Blocked jobs at its end."""
     @_builtins.property
     def commit_latency(self) -> Global___Latency:
         """From a commit's start until it is durable."""
@@ -525,10 +528,11 @@ class HistoryPoint(_message.Message):
         wait_latency: Global___Latency | None = ...,
         run_latency: Global___Latency | None = ...,
         storage_requests: _builtins.int = ...,
+        blocked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commit_latency", b"commit_latency", "run_latency", b"run_latency", "wait_latency", b"wait_latency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "claimed", b"claimed", "commit_latency", b"commit_latency", "commits", b"commits", "completed", b"completed", "dead", b"dead", "failed", b"failed", "in_progress", b"in_progress", "run_latency", b"run_latency", "scheduled", b"scheduled", "storage_requests", b"storage_requests", "submitted", b"submitted", "unclaimed", b"unclaimed", "wait_latency", b"wait_latency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "blocked", b"blocked", "claimed", b"claimed", "commit_latency", b"commit_latency", "commits", b"commits", "completed", b"completed", "dead", b"dead", "failed", b"failed", "in_progress", b"in_progress", "run_latency", b"run_latency", "scheduled", b"scheduled", "storage_requests", b"storage_requests", "submitted", b"submitted", "unclaimed", b"unclaimed", "wait_latency", b"wait_latency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

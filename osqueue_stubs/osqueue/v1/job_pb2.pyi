@@ -482,7 +482,8 @@ class JobInfo(_message.Message):
     """Unique, chosen by the broker."""
     status: _builtins.str
     """One of: "unclaimed" (ready to be claimed), "scheduled" (delayed or backing off), "in_progress" (leased),
-    "completed", "dead" (attempts exhausted, or failed for good), "cancelled". The first three are live, the others finished.
+    "blocked" (waits for other jobs to end), "completed", "dead" (attempts exhausted, or failed for good), "cancelled".
+    The first four are live, the others finished.
     """
     payload: _builtins.bytes
     """What the producer submitted, verbatim. Empty in the BASIC view."""
@@ -740,7 +741,7 @@ class JobFilter(_message.Message):
     """Finished before this time: only finished jobs match, which an empty `statuses` then means. 0: no bound."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Any of these statuses. Empty: live jobs ("unclaimed", "scheduled", "in_progress"). At most 6."""
+        """Any of these statuses. Empty: live jobs ("unclaimed", "scheduled", "in_progress", "blocked"). At most 7."""
 
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -790,8 +791,9 @@ class JobCounts(_message.Message):
     CANCELLED_TOTAL_FIELD_NUMBER: _builtins.int
     PURGED_TOTAL_FIELD_NUMBER: _builtins.int
     EVICTED_TOTAL_FIELD_NUMBER: _builtins.int
+    BLOCKED_FIELD_NUMBER: _builtins.int
     total: _builtins.int
-    """Live jobs: unclaimed + scheduled + in_progress."""
+    """Live jobs: unclaimed + scheduled + in_progress + blocked."""
     unclaimed: _builtins.int
     """Ready to be claimed."""
     scheduled: _builtins.int
@@ -816,6 +818,8 @@ class JobCounts(_message.Message):
     """Finished jobs ever removed by hand."""
     evicted_total: _builtins.int
     """Finished jobs ever removed because their retention had passed or the space for them was full."""
+    blocked: _builtins.int
+    """Jobs that wait for other jobs to end."""
     def __init__(
         self,
         *,
@@ -832,10 +836,11 @@ class JobCounts(_message.Message):
         cancelled_total: _builtins.int = ...,
         purged_total: _builtins.int = ...,
         evicted_total: _builtins.int = ...,
+        blocked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "cancelled_total", b"cancelled_total", "completed", b"completed", "completed_total", b"completed_total", "dead", b"dead", "dead_total", b"dead_total", "evicted_total", b"evicted_total", "in_progress", b"in_progress", "purged_total", b"purged_total", "scheduled", b"scheduled", "submitted_total", b"submitted_total", "total", b"total", "unclaimed", b"unclaimed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "cancelled", b"cancelled", "cancelled_total", b"cancelled_total", "completed", b"completed", "completed_total", b"completed_total", "dead", b"dead", "dead_total", b"dead_total", "evicted_total", b"evicted_total", "in_progress", b"in_progress", "purged_total", b"purged_total", "scheduled", b"scheduled", "submitted_total", b"submitted_total", "total", b"total", "unclaimed", b"unclaimed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -157,6 +157,8 @@ class _ExplainReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Explain
     """It is running, and its worker was asked to stop."""
     EXPLAIN_REASON_FINISHED: _ExplainReason.ValueType  # 10
     """It is finished; the status says how."""
+    EXPLAIN_REASON_BLOCKED: _ExplainReason.ValueType  # 11
+    """It waits for other jobs to end."""
 
 class ExplainReason(_ExplainReason, metaclass=_ExplainReasonEnumTypeWrapper):
     """One reason for a job's not running."""
@@ -183,6 +185,8 @@ EXPLAIN_REASON_CANCEL_REQUESTED: ExplainReason.ValueType  # 9
 """It is running, and its worker was asked to stop."""
 EXPLAIN_REASON_FINISHED: ExplainReason.ValueType  # 10
 """It is finished; the status says how."""
+EXPLAIN_REASON_BLOCKED: ExplainReason.ValueType  # 11
+"""It waits for other jobs to end."""
 Global___ExplainReason: _TypeAlias = ExplainReason  # noqa: Y015
 
 @_typing.final
@@ -2205,6 +2209,7 @@ class ExplainJobResponse(_message.Message):
     FINISHED_AT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    BLOCKED_BY_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """The job's status."""
     message: _builtins.str
@@ -2233,6 +2238,10 @@ class ExplainJobResponse(_message.Message):
     def position(self) -> _job_pb2.ReadPosition:
         """The durable state that this shows."""
 
+    @_builtins.property
+    def blocked_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For blocked: the ids of jobs that it waits for, at most 10."""
+
     def __init__(
         self,
         *,
@@ -2247,10 +2256,11 @@ class ExplainJobResponse(_message.Message):
         finished_at: _builtins.int = ...,
         error: _job_pb2.JobError | None = ...,
         position: _job_pb2.ReadPosition | None = ...,
+        blocked_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "status", b"status", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "error", b"error", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "status", b"status", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2300,6 +2310,7 @@ class GetStatsResponse(_message.Message):
     RATES_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    BLOCKED_FIELD_NUMBER: _builtins.int
     total: _builtins.int
     """Live jobs. This and the next two stop at 2,147,483,647; `counts` does not."""
     unclaimed: _builtins.int
@@ -2320,6 +2331,8 @@ class GetStatsResponse(_message.Message):
     """How long the oldest ready job has been ready; 0 when none is."""
     bytes: _builtins.int
     """Bytes of all jobs kept, as counted against the limit."""
+    blocked: _builtins.int
+    """Jobs that wait for other jobs to end."""
     @_builtins.property
     def counts(self) -> _job_pb2.JobCounts:
         """All numbers, in 64 bits."""
@@ -2353,10 +2366,11 @@ class GetStatsResponse(_message.Message):
         rates: Global___Rates | None = ...,
         bytes: _builtins.int = ...,
         position: _job_pb2.ReadPosition | None = ...,
+        blocked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "position", b"position", "rates", b"rates"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["broker_address", b"broker_address", "bytes", b"bytes", "cancelled", b"cancelled", "completed_total", b"completed_total", "counts", b"counts", "dead", b"dead", "in_progress", b"in_progress", "oldest_ready_age_ms", b"oldest_ready_age_ms", "position", b"position", "rates", b"rates", "scheduled", b"scheduled", "total", b"total", "types", b"types", "unclaimed", b"unclaimed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "broker_address", b"broker_address", "bytes", b"bytes", "cancelled", b"cancelled", "completed_total", b"completed_total", "counts", b"counts", "dead", b"dead", "in_progress", b"in_progress", "oldest_ready_age_ms", b"oldest_ready_age_ms", "position", b"position", "rates", b"rates", "scheduled", b"scheduled", "total", b"total", "types", b"types", "unclaimed", b"unclaimed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,8 +7,8 @@ from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.filters import read_filter
 from osqueue_service.rpc.violations import Violations
-from osqueue_service.state.model import Status
-from osqueue_service.state.queries.filters import FINISHED, LIVE, Filter
+from osqueue_service.state.model import FINISHED, LIVE, Status
+from osqueue_service.state.queries.filters import Filter
 from osqueue_stubs.osqueue.v1 import job_pb2
 
 
@@ -44,7 +44,7 @@ class TestFilters:
         ("fields", "named"),
         [
             ({"statuses": ["running"]}, "filter.statuses[0]"),
-            ({"statuses": ["dead"] * 7}, "filter.statuses"),
+            ({"statuses": ["dead"] * 8}, "filter.statuses"),
             ({"types": ["t"] * 129}, "filter.types"),
             ({"types": ["a b"]}, "filter.types[0]"),
             ({"worker_id": "w" * 129}, "filter.worker_id"),

@@ -127,7 +127,8 @@ def test_a_released_image_is_read_and_written_as_it_was() -> None:
     image.load(state, frozen("image-2.hex"))
     check(state)
     assert image.encode(state) == frozen("image-2.hex")
-    assert all(state.count(status) for status in Status), "it shows jobs in every status"
+    later = {Status.BLOCKED}  # a status that this release did not have
+    assert all(state.count(status) for status in set(Status) - later), "it shows jobs in every status"
     assert state.keys and state.requests and state.settled
 
 
@@ -156,7 +157,8 @@ def test_a_log_of_the_first_format_comes_to_the_state_that_its_image_shows() -> 
     image.load(loaded, frozen("image-1.hex"))
     check(loaded)
     assert image.encode(logged) == image.encode(loaded)
-    assert all(loaded.count(status) for status in Status), "it shows jobs in every status"
+    later = {Status.BLOCKED}  # a status that this release did not have
+    assert all(loaded.count(status) for status in set(Status) - later), "it shows jobs in every status"
     assert loaded.keys and loaded.requests and loaded.settled
 
 

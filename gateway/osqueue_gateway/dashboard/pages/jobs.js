@@ -23,7 +23,7 @@ const CALLS_PER_PAGE = 12;
 /** A call looks at a bounded number of jobs and may find none; after so many, a person is asked to go on. */
 
 /** @type {JobStatus[]} */
-const LIVE = ["unclaimed", "scheduled", "in_progress"];
+const LIVE = ["unclaimed", "scheduled", "in_progress", "blocked"];
 /** @type {JobStatus[]} */
 const FINISHED = ["completed", "dead", "cancelled"];
 /** @type {Record<Action, JobStatus[]>} */

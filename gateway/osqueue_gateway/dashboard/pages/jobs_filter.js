@@ -70,11 +70,12 @@ export function countOf(filter, stats) {
     unclaimed: (counts) => counts.unclaimed,
     scheduled: (counts) => counts.scheduled,
     in_progress: (counts) => counts.inProgress,
+    blocked: (counts) => counts.blocked,
     completed: (counts) => counts.completed,
     dead: (counts) => counts.dead,
     cancelled: (counts) => counts.cancelled,
   };
-  const statuses = filter.statuses ?? /** @type {Status[]} */ (["unclaimed", "scheduled", "in_progress"]);
+  const statuses = filter.statuses ?? /** @type {Status[]} */ (["unclaimed", "scheduled", "in_progress", "blocked"]);
   return groups.reduce((sum, counts) => sum + statuses.reduce((part, status) => part + by[status](counts), 0), 0);
 }
 

@@ -54,6 +54,12 @@ function Tiles({ stats }) {
     <${Tile} href="/jobs?status=scheduled" status="scheduled" word="Scheduled" value=${counts.scheduled}
       >delayed or backing off<//
     >
+    ${
+      counts.blocked > 0 &&
+      html`<${Tile} href="/jobs?status=blocked" status="blocked" word="Blocked" value=${counts.blocked}
+        >waiting for other jobs<//
+      >`
+    }
     <${Tile} href="/jobs?status=in_progress" status="in_progress" word="Running" value=${counts.inProgress}
       >${rate(rates.claimed)} started<//
     >

@@ -86,6 +86,10 @@ function Row({ type, onPause }) {
     <td>
       <a href="/jobs?${query}"><${Type} type=${type.type} /></a>
       ${type.paused && html` <span class="status scheduled">paused</span>`}
+      ${
+        counts.blocked > 0 &&
+        html` <a class="status blocked" href="/jobs?status=blocked&${query}">${count(counts.blocked)} blocked</a>`
+      }
     </td>
     <td class="number">${link(counts.unclaimed, "unclaimed")}</td>
     <td class="number">${link(counts.scheduled, "scheduled")}</td>

@@ -5,7 +5,7 @@
 
 import { span, visible } from "../format.js";
 import { html } from "../lib.js";
-import { Ago } from "./status.js";
+import { Ago, JobLink } from "./status.js";
 
 /** @import { Explanation, Job } from "../types.js" */
 
@@ -21,6 +21,7 @@ const REASONS = {
   RUNNING: { tone: "good", title: "Running" },
   CANCEL_REQUESTED: { tone: "wait", title: "Asked to stop" },
   FINISHED: { tone: "done", title: "Finished" },
+  BLOCKED: { tone: "wait", title: "Waiting for other jobs" },
 };
 
 /** @type {Record<string, {tone: string, title: string}>} */
@@ -53,6 +54,13 @@ export function Explain({ why, job, now }) {
         html`<div>
           <dt>Ahead of it</dt>
           <dd>${why.jobsAhead}</dd>
+        </div>`
+      }
+      ${
+        why.blockedBy.length > 0 &&
+        html`<div>
+          <dt>Waits for</dt>
+          <dd>${why.blockedBy.map((id) => html`<${JobLink} id=${id} /> `)}</dd>
         </div>`
       }
       ${

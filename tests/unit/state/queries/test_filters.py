@@ -1,8 +1,8 @@
 """Filters over a real state: what matches, in order."""
 
 from osqueue_service.limits import DEFAULT_LIMITS
-from osqueue_service.state.model import Job, Status
-from osqueue_service.state.queries.filters import LIVE, Filter
+from osqueue_service.state.model import LIVE, Job, Status
+from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.queries.pages import page
 from tests.core import Core
 

@@ -1,8 +1,8 @@
 """Pages over a real state: each job once, within the caps."""
 
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
-from osqueue_service.state.model import Status
-from osqueue_service.state.queries.filters import LIVE, Filter
+from osqueue_service.state.model import LIVE, Status
+from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.queries.pages import page
 from tests.core import Core
 
