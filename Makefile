@@ -37,7 +37,7 @@ test: $(STAMP) ## Run all tests.
 LAST_RELEASED = $(lastword $(shell ls proto/released/*.binpb | sort -V))
 
 lint: export PATH := $(abspath $(BIN)):$(PATH)
-lint: $(STAMP) ## Check style, types, imports, proto and the freshness of what is generated.
+lint: $(STAMP) ## Check style, types, imports, proto, English and the freshness of what is generated.
 	ruff check .
 	ruff format --check .
 	mypy
@@ -49,6 +49,7 @@ lint: $(STAMP) ## Check style, types, imports, proto and the freshness of what i
 	python scripts/generate_api_comments.py --check
 	python scripts/generate_sync.py --check
 	python scripts/generate_configuration.py --check
+	python scripts/check_words.py
 
 configuration: $(STAMP) ## Write the tables of docs/configuration.md from what the code knows.
 	$(BIN)/python scripts/generate_configuration.py

@@ -41,7 +41,7 @@ _QUIET_S = 3.0
 _FULL_LOAD_S = 10.0
 _TRICKLE_S = 20.0
 _SETTLED_S = 10.0
-"""After so long without commits a standby looks as rarely as it ever does."""
+"""How long without commits until a standby looks as rarely as it ever does."""
 _IDLE_S = 20.0
 _MONTH_S = 30 * 86_400
 _MILLION = 1_000_000
@@ -101,7 +101,7 @@ async def _commits_beside_a_checkpoint(report: Report) -> None:
 
 
 async def _cycle(engine: Engine, worker: str, count: int = _BATCH) -> None:
-    """Submit, claim and complete so many jobs."""
+    """Submit, claim and complete `count` jobs."""
     await engine.execute(Submit(random_jobs(count)))
     left = count
     while left:
@@ -155,7 +155,7 @@ class _Requests:
     seconds: float
 
     def prices(self, times: float) -> str:
-        """What so many times these requests cost, by each price table."""
+        """What `times` times these requests cost, by each price table."""
         dollars = {
             table: times * sum(count * prices.of(kind) for kind, count in self.counts.items()) / _MILLION
             for table, prices in price_tables().items()
@@ -185,7 +185,7 @@ class _Cloud:
     stores: list[InstrumentedStore]
 
     async def measure(self, seconds: float, load: Coroutine[None, None, None]) -> tuple[_Requests, int]:
-        """What both brokers ask of the bucket while the load runs for so long, and how many jobs were completed."""
+        """What both brokers ask of the bucket while the load runs, and how many jobs were completed."""
         asked, completed, began = self._asked(), self._completed(), time.perf_counter()
         task = asyncio.ensure_future(load)
         await asyncio.wait({task}, timeout=seconds)

@@ -80,7 +80,7 @@ class _World:
         return OsqueueClient([broker.address for broker in self.brokers], retry_delay_ms=100, timeout_ms=20_000)
 
     async def fill(self, count: int) -> None:
-        """Submit so many jobs, as fast as one client can."""
+        """Submit `count` jobs, as fast as one client can."""
         async with self.client() as client:
             left = iter(range(0, count, _BATCH))
 

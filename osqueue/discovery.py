@@ -38,9 +38,9 @@ def leader_address(root: bytes) -> str:
     try:
         fields = json.loads(root)
     except ValueError as error:
-        raise DiscoveryError(f"{ROOT_KEY} is no JSON: {error}") from error
+        raise DiscoveryError(f"{ROOT_KEY} is not JSON: {error}") from error
     if not isinstance(fields, dict):
-        raise DiscoveryError(f"{ROOT_KEY} is no root of a queue")
+        raise DiscoveryError(f"{ROOT_KEY} is not the root of a queue")
     address = fields.get("grpcAddress")
     if isinstance(address, str) and address:
         return address

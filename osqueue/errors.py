@@ -253,7 +253,7 @@ def from_tag(
     violations: Sequence[Violation] = (),
     retry_after_ms: int | None = None,
 ) -> OsqueueError:
-    """The exception for a tagged JSON error; a tag of none of ours is a `TransportRequestError` that carries it."""
+    """The exception for a tagged JSON error; an unknown tag becomes a `TransportRequestError` that carries it."""
     kind = _BY_TAG.get(tag, TransportRequestError)
     error = kind(message, reason=reason, violations=violations, retry_after_ms=retry_after_ms)
     if isinstance(error, BrokerProtocolError):

@@ -53,7 +53,7 @@ def bind(job_type: JobType[Any, Any], handler: Handler | Callable[..., Any]) -> 
     function = handler.function
     name = getattr(function, "__qualname__", repr(function))
     if not callable(function):
-        raise ConfigError(f"the handler of {job_type.name!r} is no function: {function!r}")
+        raise ConfigError(f"the handler of {job_type.name!r} is not a function: {function!r}")
     is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is a coroutine function
     )
@@ -61,7 +61,7 @@ def bind(job_type: JobType[Any, Any], handler: Handler | Callable[..., Any]) -> 
     if runs_in == "auto":
         runs_in = "loop" if is_coroutine else "thread"
     elif runs_in == "loop" and not is_coroutine:
-        raise ConfigError(f"{name} is no coroutine function, so it cannot run in the event loop; use runs_in='thread'")
+        raise ConfigError(f"{name} is not a coroutine function and cannot run in the event loop; use runs_in='thread'")
     elif runs_in != "loop" and is_coroutine:
         raise ConfigError(f"{name} is a coroutine function, so it runs in the event loop, not in a {runs_in}")
     if runs_in == "process":

@@ -17,7 +17,7 @@ from osqueue.job import ClaimedJob
 
 UNSETTLED_PER_SLOT = 10
 UNSETTLED_MIN = 1_000
-"""Outcomes on their way to the broker, beyond which a lane claims no more until they have arrived."""
+"""Outcomes on their way to the broker, beyond which a lane stops claiming until they have arrived."""
 
 AHEAD_MIN = 100
 """A lane claims ahead at most this many jobs, or as many as it has slots if those are more."""

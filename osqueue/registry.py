@@ -46,7 +46,7 @@ class JobType(Generic[P, R]):
         return cast(P, from_bytes(data) if self._payload is None else self._payload.decode(data))
 
     def encode_result(self, result: R) -> bytes | None:
-        """The result's bytes; None, when no type says otherwise, is no result."""
+        """The result's bytes. Unless the type says otherwise, None means that there is no result."""
         if self._result is not None:
             return self._result.encode(result)
         return None if result is None else to_bytes(result, "result")

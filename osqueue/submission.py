@@ -84,7 +84,7 @@ def text(field: str, value: object) -> str:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise invalid(field, f"is no valid Unicode: {error.reason}") from error
+            raise invalid(field, f"is not valid Unicode: {error.reason}") from error
     return value
 
 

@@ -79,8 +79,8 @@ class Worker:
     5 s, and after twice as long each time, at most 10 min: during a deployment a newer worker may understand it.
     "reject" makes it a dead letter at once.
     `drain_timeout_ms`: how long a stopping worker waits for running handlers before it gives their jobs back.
-    `process_max_jobs`, `process_max_mb`: a process of handlers is replaced after so many jobs, or once it holds so many
-    MiB of memory (Linux only) at the end of one; 0: never.
+    `process_max_jobs`, `process_max_mb`: a process of handlers is replaced after this many jobs, or once it holds this
+    many MiB of memory (Linux only) at the end of one; 0: never.
     """
 
     def __init__(

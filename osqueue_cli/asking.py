@@ -9,7 +9,7 @@ from osqueue_cli.failing import Failure
 from osqueue_cli.output import printable
 
 TYPED_FROM = 10
-"""From so many jobs on, the number must be typed and not just a yes."""
+"""With this many jobs or more, the number must be typed: a yes is not enough."""
 
 
 def is_somebody_there() -> bool:
@@ -33,7 +33,7 @@ def confirm(question: str) -> None:
 
 
 def confirm_many(question: str, count: int) -> None:
-    """The same for something that happens to so many jobs: the more harm, the more deliberate the answer."""
+    """The same for something that happens to `count` jobs: the more harm, the more deliberate the answer."""
     if count < TYPED_FROM:
         confirm(question)
         return

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BATCH_LINES = 1_000
 LINE_BYTES_MAX = 8 << 20
-"""A longer line is no job: the broker's limit of a payload is far below."""
+"""A longer line cannot be a job: the broker's limit for a payload is far lower."""
 ERRORS_SHOWN = 10
 
 

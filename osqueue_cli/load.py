@@ -30,7 +30,7 @@ class Figures:
 
 
 async def measure(url: str, token: str | None, jobs: int, size: int) -> Figures:
-    """Submit so many jobs of so many bytes, work them off, then submit single ones to a waiting worker."""
+    """Submit `jobs` jobs of `size` bytes, work them off, then submit single ones to a waiting worker."""
     from osqueue import OsqueueClient
 
     async with OsqueueClient(url, token=token) as client:
@@ -87,7 +87,7 @@ async def _lone(client: "OsqueueClient", payload: bytes) -> tuple[list[float], l
 
 
 async def _in_parallel(times: int, work: Callable[[], Awaitable[Any]]) -> None:
-    """Do the work so many times, a few at once."""
+    """Do the work `times` times, a few at once."""
     left = iter(range(times))
 
     async def caller() -> None:

@@ -62,7 +62,7 @@ def say_lines(text: str, *, err: bool = False) -> None:
 
 
 def note(text: str) -> None:
-    """A remark for the person at the terminal, which is no part of the answer."""
+    """A remark for the person at the terminal, not part of the answer."""
     say_lines(text, err=True)
 
 

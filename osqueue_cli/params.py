@@ -27,7 +27,7 @@ class Duration(click.ParamType[int]):
             return value
         ms = duration_ms(str(value))
         if ms is None:
-            self.fail(f"{value!r} is no duration; write it with its unit: 250ms, 30s, 5m, 2h, 7d", param, ctx)
+            self.fail(f"{value!r} is not a duration; write it with its unit: 250ms, 30s, 5m, 2h, 7d", param, ctx)
         return ms
 
 
@@ -50,7 +50,7 @@ class Moment(click.ParamType[int]):
             return int(datetime.fromisoformat(str(value)).timestamp() * 1_000)
         except ValueError:
             away = "ago" if self._sign < 0 else "from now"
-            self.fail(f"{value!r} is no moment; write 2030-01-31, 2030-01-31T09:00, or 5m, 2h, 7d {away}", param, ctx)
+            self.fail(f"{value!r} is not a time; write 2030-01-31, 2030-01-31T09:00, or 5m, 2h, 7d {away}", param, ctx)
 
 
 class Label(click.ParamType[tuple[str, str]]):
@@ -63,7 +63,7 @@ class Label(click.ParamType[tuple[str, str]]):
             return value
         key, equals, label = str(value).partition("=")
         if not equals or not key:
-            self.fail(f"{value!r} is no label; write KEY=VALUE", param, ctx)
+            self.fail(f"{value!r} is not a label; write KEY=VALUE", param, ctx)
         return key, label
 
 

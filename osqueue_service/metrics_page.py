@@ -39,7 +39,7 @@ class MetricsPage:
             ) from error
 
     async def stop(self) -> None:
-        """Listen no more. Idempotent."""
+        """Stop listening. Idempotent."""
         await self._runner.cleanup()
 
     async def _metrics(self, request: web.Request) -> web.Response:

@@ -33,7 +33,7 @@ class InProcessQueue:
 
     `registry` is for the clients and workers made here; `starts_at`, by default now, is the time it begins with; `port`
     is a port to listen on, by default a free one; `settings` are those of a broker's environment, by name. Methods that
-    are no coroutines may be called from tests with and without an event loop.
+    are not coroutines may be called from tests with and without an event loop.
     """
 
     __test__ = False

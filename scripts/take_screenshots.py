@@ -24,7 +24,7 @@ TARGET = Path(__file__).resolve().parents[1] / "docs" / "screenshots"
 BYTES_MAX = 150_000
 SCENE_S = 600
 SETTLED_S = 150
-"""So long the scene plays before the first picture: the charts should have something to show."""
+"""How long the scene plays before the first picture: the charts should have something to show."""
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ EVENTS = {
     "connections_given_up": "Connections without a request closed because others needed the room.",
     "heads_expired": "Connections closed because a request's head did not arrive in time.",
     "slow_readers_dropped": "Connections closed because the peer did not read its answers.",
-    "malformed_requests": "Requests that were no HTTP.",
+    "malformed_requests": "Requests that were not HTTP.",
     "callers_gone": "Calls whose caller went away before the answer.",
     "events_dropped": "Streams of events that ended with an error.",
     "states_cut_off": "State listings that broke off.",

@@ -1,4 +1,4 @@
-"""The pages that are no calls: health, metrics, and the API's own description."""
+"""Health, metrics, and the API's own description: the pages that call no RPC of the queue."""
 
 import asyncio
 from functools import cache

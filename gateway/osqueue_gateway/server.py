@@ -3,7 +3,7 @@
 aiohttp bounds line and header sizes, the number of headers and of pipelined requests, and idle time. Added here: a cap
 on connections, of which those that ask for nothing give way, a deadline for a request's head, an end to peers that do
 not read their answers, and tagged errors for
-what is no HTTP.
+what is not HTTP.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ log = logging.getLogger("osqueue.gateway")
 SWEEP_S = 1.0
 
 GIVE_WAY = 64
-"""One in so many connections gives way at once."""
+"""One connection in this many gives way at once."""
 
 _FULL = encode(
     {
@@ -126,7 +126,7 @@ class Connection(RequestHandler):
 
 
 def allow_connections(count: int) -> None:
-    """Raise this process's limit of open files to what so many connections need, as far as the system lets it."""
+    """Raise this process's limit of open files to what `count` connections need, as far as the system lets it."""
     needed = count + FILES_BESIDES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:
@@ -140,7 +140,7 @@ def allow_connections(count: int) -> None:
 
 
 FILES_BESIDES = 256
-"""Files that are no connections: logs, sockets to brokers, those of a broker in the same process."""
+"""Open files besides connections: logs, sockets to brokers, those of a broker in the same process."""
 
 
 class Server(web.Server):

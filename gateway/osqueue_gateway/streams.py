@@ -59,7 +59,7 @@ class Streams:
                 _cut_off(http)
         except ConnectionError:
             raise
-        except Exception as error:  # noqa: BLE001 - not swallowed: half a document is no JSON, and the connection breaks
+        except Exception as error:  # noqa: BLE001 - not swallowed: half a document is not JSON, and the connection breaks
             problem_of(error)
             self._metrics.count("states_cut_off")
             _cut_off(http)

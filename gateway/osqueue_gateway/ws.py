@@ -82,7 +82,7 @@ class Sockets:
 
 
 class Socket:
-    """One socket: reads frames, runs at most so many calls, sends their answers as they come."""
+    """One socket: reads frames, runs a limited number of calls at a time, sends their answers as they come."""
 
     def __init__(
         self, ws: "web.WebSocketResponse[bool]", calls: Calls, limits: Limits, budget: Budget, metrics: Metrics
@@ -191,7 +191,7 @@ class Socket:
             self._budget.give(len(body))
 
     async def _watch(self, identifier: Raw, params: Raw) -> None:
-        """A watch, from its answer to its end. From now on it is no call under way, and others take its place."""
+        """A watch, from its answer to its end. From now on it is not counted as a call under way."""
         task = asyncio.current_task()
         assert task is not None, "frames are answered in tasks"
         if len(self._watches) >= self._limits.socket_watches:
@@ -233,7 +233,7 @@ class Socket:
             raise ShapeError([Violation("subscription", str(error))]) from None
         if given:
             raise ShapeError(
-                Violation(shortened(key), "is no key of this request; it knows subscription") for key in given
+                Violation(shortened(key), "is not a key of this request; the only one is subscription") for key in given
             )
         if name not in self._watches:
             raise ShapeError([Violation("subscription", f"this socket has no watch {name[:100]!r}")])
@@ -270,7 +270,7 @@ def _method(envelope: dict[str, Raw]) -> tuple[str, Raw]:
     unknown = envelope.keys() - ENVELOPE_KEYS
     if unknown:
         raise ShapeError(
-            Violation(shortened(key), "is no key of a call; it knows id, method, params") for key in sorted(unknown)
+            Violation(shortened(key), "is not a key of a call, which has id, method, params") for key in sorted(unknown)
         )
     try:
         method = read_string(envelope.get("method", NULL), "method")

@@ -60,7 +60,7 @@ class Shape:
             reader = self._readers.get(key)
             if reader is None:
                 wrong.append(
-                    Violation(prefix + shortened(key), f"is no key of this request; it knows {self.keys(given)}")
+                    Violation(prefix + shortened(key), f"is not a key of this request; its keys are {self.keys(given)}")
                 )
                 continue
             name, read = reader

@@ -27,7 +27,7 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class JsonError(ValueError):
-    """The text is no JSON, or not the JSON that was expected; the message says where and why."""
+    """The text is not JSON, or not the JSON that was expected; the message says where and why."""
 
 
 PARTS_MAX = 10_000

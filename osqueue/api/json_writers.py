@@ -1,4 +1,4 @@
-"""Fields of messages to their JSON. A figure that is no number, which JSON does not have, is null."""
+"""Fields of messages to their JSON. NaN and the infinities, which JSON does not have, are null."""
 
 import re
 from base64 import b64encode

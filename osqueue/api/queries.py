@@ -64,7 +64,7 @@ class QueryShape:
             parameter = self.parameters.get(name)
             if parameter is None or parameter.field.name in given:
                 known = ", ".join(key for key, known in self.parameters.items() if known.field.name not in given)
-                wrong.append(Violation(name, f"is no parameter of this request; it knows {known or 'none'}"))
+                wrong.append(Violation(name, f"is not a parameter of this request; it takes {known or 'none'}"))
                 continue
             into = values.setdefault(parameter.parent, {}) if parameter.parent else values
             field = parameter.field

@@ -79,7 +79,7 @@ class LeaseCalls(Calls):
         return await self._open().heartbeats.call(heartbeat, ITEM_BYTES + 3 * len(message))
 
     async def complete_job(self, job: HoldsLease, result: object = None) -> None:
-        """End the job in success, with what came of it: bytes, or anything JSON can hold; None is no result."""
+        """End the job in success, with what came of it: bytes, or anything JSON can hold; None: without a result."""
         data = None if result is None else to_bytes(result, "result")
         completion = Completion(*lease_of(job), result=data)
         await self._open().completions.call(completion, ITEM_BYTES if data is None else ITEM_BYTES + len(data))

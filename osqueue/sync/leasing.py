@@ -65,7 +65,7 @@ class SyncLeaseCalls(BackgroundCalls):
         return self._loop.run(self._client.heartbeat(job, progress=progress, message=message))
 
     def complete_job(self, job: HoldsLease, result: object = None) -> None:
-        """End the job in success, with what came of it: bytes, or anything JSON can hold; None is no result."""
+        """End the job in success, with what came of it: bytes, or anything JSON can hold; None: without a result."""
         self._loop.run(self._client.complete_job(job, result))
 
     def fail_job(

@@ -98,7 +98,7 @@ def _from_status(code: grpc.StatusCode, message: str, method: str, address: str,
         refused.method = method
         return refused
     error = TransportRequestError(
-        f"{address} answered {method} with {code.name}, which is no answer of a broker: {message}", reason=code.name
+        f"{address} answered {method} with {code.name}, which is not how a broker answers: {message}", reason=code.name
     )
     error.method, error.path, error.status = method, CLIENT_RPCS[method].path, code.name
     return error

@@ -241,7 +241,7 @@ class BrokerLink:
     def _found(self, finding: "asyncio.Task[str]") -> None:
         self._finding = None
         if not finding.cancelled():
-            finding.exception()  # whoever still waits is told; nobody waiting is no defect
+            finding.exception()  # whoever still waits is told; that nobody waits is not an error
 
     def _peer(self, address: str) -> Peer:
         peer = self._peers.get(address)

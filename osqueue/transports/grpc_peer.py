@@ -21,7 +21,7 @@ PROBE_S = 1.0
 """How long it may take to say so, and how often a silent one is asked again."""
 
 FORGET_S = 60.0
-"""A silent peer that nobody has called for so long is asked no more."""
+"""A silent peer that nobody has called for this long is not asked again."""
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 _NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)

@@ -33,7 +33,7 @@ def dead() -> None:
 
 @dead.command("list")
 @filter_options()
-@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many.")
 @click.option("--by-error", is_flag=True, help="Count them by type and error, the most frequent first.")
 @connection_options
 def list_dead(connection: Connection, as_json: bool, limit: int, by_error: bool, **filters: Any) -> None:

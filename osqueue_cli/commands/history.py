@@ -24,7 +24,8 @@ POINTS_MAX = 3_600
 @click.option("--since", type=PAST, default="10m", show_default=True, help="From then on; the leader keeps an hour.")
 @click.option("--step", "step_ms", type=DURATION, default="30s", show_default=True, help="Width of a line.")
 @click.option(
-    "-n", "--limit", type=click.IntRange(1, POINTS_MAX), default=POINTS_MAX, help="At most so many lines, the newest.",
+    "-n", "--limit", type=click.IntRange(1, POINTS_MAX), default=POINTS_MAX,
+    help="Show at most this many lines, the newest.",
 )  # fmt: skip
 @connection_options
 def history(connection: Connection, as_json: bool, since: int, step_ms: int, limit: int) -> None:

@@ -19,7 +19,7 @@ HEAD = ["ID", "TYPE", "STATUS", "TRIES", "SUBMITTED", "WORKER", "PAYLOAD"]
 
 @click.command()
 @filter_options(STATUSES, help="Repeatable.  [default: live]")
-@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many.")
 @click.option("--all", "everything", is_flag=True, help="No limit.")
 @click.option("-f", "--follow", is_flag=True, help="Show what happens to jobs, as it happens, until Ctrl-C.")
 @connection_options

@@ -28,7 +28,7 @@ class Leader(NamedTuple):
 @click.option("--reason", default="", help="Why, for the leader's log.")
 @click.option(
     "--limit", type=DURATION, default="30s", show_default=True,
-    help="Wait so long for the next leader (exit code 9 when there is none by then).",
+    help="How long to wait for the next leader (exit code 9 when there is none by then).",
 )  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @connection_options

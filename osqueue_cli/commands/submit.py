@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--attempt-limit", "timeout_ms", type=DURATION, default=0, help="Limit of one attempt, e.g. 10m.")
 @click.option("--backoff", type=DURATION, help="Pause after the first failure; doubles with every further one.")
-@click.option("--keep", "retention_ms", type=DURATION, help="Promise to keep the finished job at least so long.")
+@click.option("--keep", "retention_ms", type=DURATION, help="Keep the finished job for at least this long.")
 @click.option("-m", "--meta", "meta", type=LABEL, multiple=True, metavar="KEY=VALUE", help="A label; repeatable.")
 @click.option("--wait", is_flag=True, help="Wait for the job and print its result.")
 @click.option("--wait-limit", type=DURATION, help="With --wait: give up after this time (exit code 9).")

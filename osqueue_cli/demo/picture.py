@@ -35,7 +35,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, tiles_max: int) -> "Grid":
-        """The largest grid of about 5:2 with at most so many tiles."""
+        """The largest grid of about 5:2 with at most `tiles_max` tiles."""
         rows = max(1, round((tiles_max * 0.4) ** 0.5))
         return cls(max(1, tiles_max // rows), rows)
 

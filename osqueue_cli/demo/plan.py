@@ -31,12 +31,12 @@ class Plan:
 
     @property
     def broker_dies_at(self) -> int:
-        """So many jobs are done when the broker is killed."""
+        """How many jobs are done when the broker is killed."""
         return self.jobs * 35 // 100
 
     @property
     def worker_dies_at(self) -> int:
-        """So many jobs are done when a worker is killed."""
+        """How many jobs are done when a worker is killed."""
         return self.jobs * 65 // 100
 
     @property

@@ -82,7 +82,7 @@ class Checkpointer:
             return True
         if not self._term.checkpoint_due():
             return False
-        # Bytes are one half of what a checkpoint costs, the time to encode every job is the other: so many changes
+        # Bytes are one half of what a checkpoint costs, the time to encode every job is the other: as many changes
         # must have been logged as there are jobs, unless a recovery would have to read very many objects.
         if self._changes_before is None:
             return True
@@ -107,7 +107,7 @@ class Checkpointer:
             # Safe: the state lives in the log all the same, and the next leader writes its own checkpoints.
             log.info("the checkpoint after commit %d was given up: %s", sequence, reason)
         except Exception:
-            # Without it a recovery reads more log, and nothing else is wrong: no reason to lead no more.
+            # Without it a recovery reads more log, and nothing else is wrong: not a reason to stop leading.
             self._changes_before = changes_before
             if self._retry_ms == RETRY_MS:
                 log.exception("the checkpoint after commit %d failed; it is tried again with a later commit", sequence)

@@ -22,7 +22,7 @@ from osqueue_service.state.state import State
 STALL_MS = 500
 """Leases that are over for longer than this were not noticed in time: the process was stopped, or very busy."""
 GRACE_MS = 1_000
-"""After a stall, leases live on for so long: the heartbeats that arrived meanwhile still wait to be read."""
+"""How long leases live on after a stall: the heartbeats that arrived meanwhile still wait to be read."""
 LOOK_AGAIN_MS = 500
 """How often a leader that may be deposed looks whether it is live again, while leases wait to be judged by that."""
 

@@ -25,7 +25,7 @@ class LeaseNotices:
         self._listeners: dict[int, Listener] = {}
 
     def listen(self, number: int, listener: Listener) -> None:
-        """Tell the holder of this job's lease; a holder before it is told no more."""
+        """Tell the holder of this job's lease; an earlier holder hears nothing further."""
         self._listeners[number] = listener
 
     def leave(self, number: int, listener: Listener) -> None:
@@ -39,8 +39,8 @@ class LeaseNotices:
         return bool(self._listeners)
 
     def raised_by(self, moves: Iterable[Moves]) -> list[Notice]:
-        """The notices in these moves, of those that somebody wants to hear: what holders did themselves is no news to
-        them."""
+        """The notices in these moves, of those that somebody wants to hear: holders need not be told what
+        they did themselves."""
         return [
             Notice(job.number, move.frees)
             for move in moves

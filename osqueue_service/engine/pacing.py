@@ -44,7 +44,7 @@ class Pacing:
         self._first_arrival = None
 
     def company_ms(self, callers: int) -> float:
-        """How long to wait before the next put, while the puts under way are to answer so many calls; 0 or less: put
+        """How long to wait before the next put, while the puts under way are to answer `callers` calls; 0 or less: put
         now."""
         at = self._company_at(callers) if self._lane.in_flight else float("-inf")
         return max(at, self._last_put + self._spacing_ms) - self._clock.monotonic_ms()

@@ -87,7 +87,7 @@ class Elector:
             self._follower.heard(sequence)
 
     def hasten(self, sequence: int, limit_ms: float) -> None:
-        """While standing by: follow the log closely, for so long at most, because the leader, which is at
+        """While standing by: follow the log closely, for at most `limit_ms`, because the leader, which is at
         `sequence`, is about to leave."""
         if self._follower is not None:
             self._follower.hasten(sequence, limit_ms)
@@ -97,8 +97,8 @@ class Elector:
     ) -> Term:
         """Wait until there is no leader, take over, rebuild the state in `replayer`, and return the term.
 
-        `skip_wait`: the store proves that the leader in the root, if any, is dead. `abstain_ms`: leave it to
-        others to take over for so long. Without `stand_by`, another broker that is alive raises
+        `skip_wait`: the store proves that the leader in the root, if any, is dead. `abstain_ms`: how long to leave it
+        to others to take over. Without `stand_by`, another broker that is alive raises
         `BrokerLeadershipError`. `CorruptObject` means that an object the root vouches for is missing or
         damaged: nothing was skipped, and nothing can be served before it is repaired. What a later release wrote
         is watched until this broker understands the root again; without `stand_by`, or where nobody else can lead

@@ -57,13 +57,13 @@ log = logging.getLogger(__name__)
 WINDOW = Window(first=1, most=8, growth=1.1)
 """Slots read at once. A standby has time, and should make few requests for what is not there."""
 PROBE_COMMITS = 10
-"""A standby looks again when about so many commits have come since it last looked: each look costs a few requests."""
+"""A standby looks again when about this many commits have come since it last looked: each look costs a few requests."""
 PROBE_MS_MIN = 100
-"""It looks no more often than this, however much comes,"""
+"""The shortest time between two looks, however much comes."""
 PROBE_POLLS = 2
-"""as often as so many times the interval at which it looks at the root, however little,"""
+"""The longest time between two looks while commits come, as a multiple of how often the root is looked at."""
 PROBE_POLLS_MAX = 10
-"""and where nothing comes less and less often, down to this."""
+"""The same once no commits come: the pauses double up to this multiple."""
 NEAR_COMMITS = 20
 """A standby that has no more than this left to read need not leave the queue to others."""
 CLOSE_PROBE_MS = 20
@@ -71,7 +71,7 @@ CLOSE_PROBE_MS = 20
 LATELY_MS = 1_000
 """How much longer than its longest interval a look may take before a standby counts as behind."""
 LOAD_REST = 10
-"""Loading a checkpoint is followed by so many times as long without loading another."""
+"""After loading a checkpoint, none is loaded for this many times as long as that took."""
 FAILURE_REST_MS = 60_000
 """How long a standby lets an object be that it could not read twice."""
 
@@ -128,13 +128,13 @@ class Follower:
             self._pause.wake()
 
     def hasten(self, sequence: int, limit_ms: float) -> None:
-        """Follow closely, for so long at most: the leader, which is at `sequence`, waits for it."""
+        """Follow closely, for at most `limit_ms`: the leader, which is at `sequence`, waits for it."""
         self._goal = sequence
         self._close_until_ms = self._settler.clock.monotonic_ms() + limit_ms
         self._pause.wake()
 
     def saw(self, root: Root | SeedQueue) -> None:
-        """The root as the watch has just read it. Raises what following met that is no matter of the store: a bug."""
+        """The root as the watch has just read it. Raises what following met that is not the store's fault: a bug."""
         if isinstance(root, SeedQueue):
             return  # there is no log yet
         self._root = root
@@ -156,7 +156,7 @@ class Follower:
             task.result()
 
     def end(self) -> None:
-        """Follow no more."""
+        """Stop following."""
         if self._task is not None:
             self._task.cancel()
         if self._replay is not None:
@@ -200,7 +200,7 @@ class Follower:
             await self._pause.sleep_ms(CLOSE_PROBE_MS if looked_ms < self._close_until_ms else pause_ms)
 
     def _pause_ms(self, before_ms: float, found: int, in_ms: float) -> float:
-        """How long to wait for the next commits where so many came in so long."""
+        """How long to wait before the next look, when `found` commits came in the last `in_ms`."""
         if found <= 0:
             return min(max(before_ms * 2, self._probe_ms), self._probe_ms_max)
         return min(max(in_ms / found * PROBE_COMMITS, PROBE_MS_MIN), self._probe_ms)

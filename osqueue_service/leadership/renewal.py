@@ -21,7 +21,7 @@ class Renewal:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
-        """Renew no more. A renewal under way may still land."""
+        """Stop renewing. A renewal under way may still land."""
         self._task.cancel()
 
     async def _run(self) -> None:

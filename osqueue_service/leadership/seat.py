@@ -13,7 +13,7 @@ from osqueue_service.log.paths import ROOT
 from osqueue_service.storage.store import StoredObject
 
 SENT_MAX = 1_024
-"""Bodies of the root that a leader knows to be its own: those sent last. A read takes no longer than so many swaps."""
+"""How many bodies of the root a leader knows to be its own, the last it sent. No read outlasts this many swaps."""
 
 
 @dataclass(frozen=True, slots=True)

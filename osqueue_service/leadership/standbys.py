@@ -17,11 +17,11 @@ READY_COMMITS = 100
 """A standby that has so little left to read is ready to take over: that takes a fifth of a second or so, and waiting
 until less is left might take longer."""
 READY_MORE_PER_S = 100
-"""So many more for each second that the leader has waited: a standby that is hardly faster than the commits that come
+"""How many more for each second that the leader has waited: a standby that is hardly faster than the commits that come
 reads what is left sooner when no more come."""
 STUCK_MS = 10_000
-"""A standby that has read nothing for so long, though there is something, is not waited for. Loading a checkpoint of a
-million jobs takes less."""
+"""A standby that has read nothing for this long, though there is something, is not waited for. Loading a checkpoint of
+a million jobs takes less."""
 _LOOK_MS = 1_000
 
 
@@ -73,7 +73,7 @@ class Standbys:
         return standby
 
     def leave(self, standby: Standby) -> None:
-        """It attends no more."""
+        """It has stopped attending."""
         self._attending.remove(standby)
         self._news.set()
 

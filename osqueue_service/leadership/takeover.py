@@ -97,7 +97,7 @@ class Takeover:
         seat = await self._take_root(vacancy)
         renewal = Renewal(self._settler, self._heartbeat, seat)
         rebuilding = asyncio.get_running_loop().create_task(self._rebuild(seat))
-        # A candidate that is deposed, or may renew no more, need not finish loading.
+        # A candidate that is deposed, or may no longer renew, need not finish loading.
         renewal.lost.listen(lambda _: rebuilding.cancel())
         try:
             await asyncio.wait({rebuilding})

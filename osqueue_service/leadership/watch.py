@@ -49,7 +49,7 @@ class Watch:
         self.barred: WrittenByNewer | None = None
         """What keeps this broker from leading, and from following, if the root shows that."""
         self.met: WrittenByNewer | None = None
-        """What it has met in the log or a checkpoint, where the root did not say so: this process leads no more."""
+        """What it has met in the log or a checkpoint, where the root did not say so: this process never leads again."""
         self._understood = understood
         self._on_barred = on_barred
         self._settler = settler

@@ -14,7 +14,7 @@ from osqueue_service.log.segment import Fence, Segment, decode
 from osqueue_service.log.settle import Settler
 
 RECOVERY_WINDOW = Window(first=4, most=32)
-"""Slots read at once. Also bounds what a replay holds in memory: so many segments not yet applied."""
+"""Slots read at once. Also bounds what a replay holds in memory: this many segments not yet applied."""
 
 
 async def load_state(settler: Settler, root: Root, replayer: Replayer) -> Position:
@@ -161,5 +161,5 @@ def _proves(key: str, body: bytes, gap: int) -> bool:
     try:
         entry = decode(key, body).entry
     except CorruptObject:
-        return False  # it is no part of the log, and nothing can be learnt from it; `osqueue verify` reports it
+        return False  # it is not part of the log, and nothing can be learnt from it; `osqueue verify` reports it
     return isinstance(entry, Fence) or entry.settled >= gap

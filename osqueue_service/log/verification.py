@@ -133,7 +133,7 @@ async def _look_at(report: Report, key: str, body: bytes) -> None:
 
 
 def _evidence_of_loss(reading: Reading, segment: Segment) -> str:
-    """Why this segment cannot be there unless something that was durable is gone; "" where it is no such evidence."""
+    """Why this segment cannot be there unless something that was durable is gone; "" when it could."""
     checkpoint, position = reading.root.checkpoint, reading.position
     lane, sequence = segment.lane, segment.sequence
     if lane > position.lane:
@@ -189,7 +189,7 @@ async def _scan_checkpoints(settler: Settler, report: Report) -> None:
 
 def _beyond(reading: Reading | None, path: CheckpointPath) -> bool:
     """Whether a checkpoint is of a place that the log cannot have lost without a trace. It is written before its commit
-    is known to be durable, so a pipeline's length beyond the end is no evidence."""
+    is known to be durable, so one that lies beyond the end by no more than a pipeline's length proves nothing."""
     return reading is not None and (
         path.epoch > reading.position.lane or path.sequence > reading.position.sequence + DEPTH_MAX
     )

@@ -1,7 +1,7 @@
 """Taking over the jobs of an osqueue that kept everything in one `queue.json`.
 
 What is built depends on that document alone, not on who adopts it or when: until the first
-checkpoint a second broker may have to adopt the same jobs again, below commits that name them.
+checkpoint a second broker may have to adopt the same jobs again, under commits that already name them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ _EXPIRED = "no heartbeat arrived before the lease ended"
 _TIMED_OUT = "the attempt ran longer than its timeout_ms"
 
 LET_GO = 8
-"""Letting something go costs a fraction of what it took to get there, so many times more of it may go in one sweep:
+"""Letting something go costs a fraction of what it took to get there, so this many times more may go in one sweep:
 what finishes in a commit can leave in the next, and a cap is held under any load."""
 
 

@@ -56,7 +56,7 @@ class JobIds:
         )
 
     def number_of(self, job_id: str) -> int | None:
-        """The number that this is the id of, whether there is such a job or not; None if it is no id of this queue."""
+        """The number behind this id, whether there is such a job or not; None if it is not an id of this queue."""
         number = self._parsed(job_id)
         if number is None and job_id.startswith(self.salt):
             try:

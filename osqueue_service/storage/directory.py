@@ -122,7 +122,7 @@ class DataDirectory:
         for name in sorted(os.listdir(self.path)):
             if name not in _NOT_FOREIGN and not name.startswith(_MARKER_DRAFT) and name != MARKER:
                 raise ConfigError(
-                    f"data directory {self.path}: holds other files ({name!r}) and is no osqueue store; "
+                    f"data directory {self.path}: holds other files ({name!r}) and is not an osqueue store; "
                     "choose an empty or a new directory"
                 )
         draft = self.path / f"{_MARKER_DRAFT}{os.getpid()}"

@@ -86,7 +86,7 @@ class Folders:
         for part in name.split("/") if name else ():
             parent = self._enter(above)
             try:
-                # Another thread or an earlier process may have been first; if it is no folder, opening it says so.
+                # Another thread or an earlier process may have been first; if it is not a folder, opening it says so.
                 with suppress(FileExistsError):
                     os.mkdir(part, 0o700, dir_fd=parent.fd)
                 sync(parent.fd)

@@ -43,7 +43,7 @@ SINGLE_UPLOAD_BYTES = 8 << 20
 
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _READ_TIMEOUT = (CONNECT_SECONDS, READ_SECONDS)
-# A GoogleAPIError that is no answer says that the retries were in vain; an HTTPError, that a body broke off.
+# A GoogleAPIError that is not an answer says that all retries failed; an HTTPError, that a body broke off.
 _CALL_FAILED = (GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, HTTPError, OSError)
 
 
@@ -78,7 +78,7 @@ class GcsStore:
         check_key(key)
         # 0 would mean that the object must not exist.
         if not version.isdecimal() or int(version) == 0:
-            raise StoreRefused(f"{key}: {version!r} is no generation")
+            raise StoreRefused(f"{key}: {version!r} is not a generation")
         return await self._threads.swap(self._put, key, body, int(version))
 
     async def list_after(self, prefix: str, after: str, limit: int) -> Sequence[str]:

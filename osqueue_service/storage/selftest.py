@@ -37,7 +37,7 @@ WATCH_MS = 600_000
 FAILURES_MAX = 12
 """Requests without an answer, in a row, after which nothing can be proved."""
 SILENCE_MS = 30_000
-"""The same for a store that lets every request wait: nothing can be proved after so long without an answer."""
+"""The same for a store that lets every request wait: nothing can be proved after this long without an answer."""
 FALSE_REFUSALS_MAX = 3
 """Refusals of a put whose condition holds, in a row, that make a store unfit."""
 
@@ -135,7 +135,7 @@ class _Run:
                 if key < oldest_kept:
                     await self._store.delete(key)
         except StoreError:
-            # Tidying is no condition of the start; what is wrong with the store, the proof will say.
+            # The start does not depend on tidying; the proof will say what is wrong with the store.
             return
 
     def _key(self) -> str:

@@ -47,7 +47,7 @@ async def work(url: str, jobs: int) -> None:
         done += 1
         if done == jobs:
             report(jobs, began)
-            os._exit(0)  # its own shutdown waits for a dequeue that blocks
+            os._exit(0)  # its own shutdown waits for a blocking read of the queue
 
     await Worker(queue, [("noop", noop)], concurrency=CALLERS, after_process=after).start()
 

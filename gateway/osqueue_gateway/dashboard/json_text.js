@@ -59,7 +59,7 @@ export function members(text) {
 
 /**
  * @param {string} text
- * @returns {string} Why it is no JSON, "" when it is.
+ * @returns {string} Why it is not JSON, "" when it is.
  */
 export function wrongWith(text) {
   try {

@@ -17,7 +17,7 @@ const TELL_EVERY_MS = 250;
 const KEPT_EVENTS = 200;
 const HIDDEN_FOR_MS = 5_000;
 const SILENT_FOR_MS = 20_000;
-/** The statistics come twice a second; a stream that is silent for so long is dead. */
+/** The statistics come twice a second; a stream that has been silent for this long is dead. */
 const SKEW_MS_MIN = 1_000;
 /** Less than this may be the event's way to us. */
 const PAUSES_MS = [500, 1_000, 2_000, 4_000];

@@ -61,7 +61,7 @@ class Attendant:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="attendance")
 
     async def stop(self) -> None:
-        """Attend no more."""
+        """Stop attending."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))

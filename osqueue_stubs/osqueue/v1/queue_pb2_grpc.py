@@ -125,7 +125,7 @@ class QueueServiceServicer:
 
     def ClaimJob(self, request, context):
         """Leases the next ready job to a worker: highest priority first, first in first out within one. With wait_ms it waits
-        for one. An empty queue is no error: the answer has no job_id.
+        for one. An empty queue is not an error: the answer has no job_id.
         Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -38,7 +38,7 @@ class QueueServiceStub:
     """
     ClaimJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.ClaimJobRequest, _queue_pb2.ClaimJobResponse]
     """Leases the next ready job to a worker: highest priority first, first in first out within one. With wait_ms it waits
-    for one. An empty queue is no error: the answer has no job_id.
+    for one. An empty queue is not an error: the answer has no job_id.
     Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
     ClaimJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.ClaimJobsRequest, _queue_pb2.ClaimJobsResponse]
@@ -154,7 +154,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_queue_pb2.ClaimJobRequest, _abc.Awaitable[_queue_pb2.ClaimJobResponse]],
     ) -> _abc.Awaitable[_queue_pb2.ClaimJobResponse]:
         """Leases the next ready job to a worker: highest priority first, first in first out within one. With wait_ms it waits
-        for one. An empty queue is no error: the answer has no job_id.
+        for one. An empty queue is not an error: the answer has no job_id.
         Errors: INVALID_REQUEST, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 

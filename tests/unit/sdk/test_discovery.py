@@ -36,8 +36,8 @@ async def test_the_root_names_the_leader(wrap):
     ("root", "says"),
     [
         (None, "holds no queue.json"),
-        (b"{", "no JSON"),
-        (b"[]", "no root of a queue"),
+        (b"{", "not JSON"),
+        (b"[]", "not the root of a queue"),
         (json.dumps({**ROOT, "broker": "", "grpcAddress": ""}).encode(), "no broker leads"),
         (json.dumps({"broker": "a:8080", "jobs": []}).encode(), "speaks no gRPC"),
         (OSError("disk on fire"), "cannot read queue.json: disk on fire"),

@@ -147,12 +147,12 @@ async def coroutine(payload):
 @pytest.mark.parametrize(
     ("handlers", "says"),
     [
-        ({"t": 5}, "is no function"),
+        ({"t": 5}, "is not a function"),
         ({"t": takes_nothing}, "must take \\(payload\\) or \\(payload, context\\)"),
         ({"t": takes_three}, "must take"),
         ({"t": takes_keyword}, "keyword-only"),
         ({"t": Handler(coroutine, runs_in="thread")}, "not in a thread"),
-        ({"t": Handler(takes_keyword, runs_in="loop")}, "no coroutine function"),
+        ({"t": Handler(takes_keyword, runs_in="loop")}, "not a coroutine function"),
         ({"t": Handler(lambda payload: None, runs_in="process")}, "cannot be imported by another process"),
         ({"t": Handler(coroutine, concurrency=0)}, "must be at least 1"),
         ({"*": Handler(coroutine, concurrency=2)}, "no slots of its own"),

@@ -19,7 +19,7 @@ import { Ago, JobLink, Type } from "../parts/status.js";
 
 const CHANGES = new Set(["DEAD", "RETRIED", "REMOVED"]);
 const NAMELESS_MAX = 10_000;
-/** Dead letters whose error has no type are gathered by their ids, up to so many at a time. */
+/** Dead letters whose error has no type are gathered by their ids, at most this many at a time. */
 
 /** @param {{address: URL}} props */
 export function DeadPage({ address }) {

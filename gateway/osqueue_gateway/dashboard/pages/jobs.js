@@ -20,7 +20,7 @@ import { FilterBar, countOf, readFilter, withQuery } from "./jobs_filter.js";
 
 const PAGE_JOBS = 50;
 const CALLS_PER_PAGE = 12;
-/** A call looks at a bounded number of jobs and may find none; after so many, a person is asked to go on. */
+/** A call looks at a bounded number of jobs and may find none; after this many calls, a person is asked to go on. */
 
 /** @type {JobStatus[]} */
 const LIVE = ["unclaimed", "scheduled", "in_progress", "blocked"];

@@ -18,10 +18,10 @@ import { Ago, Type } from "../parts/status.js";
 
 const DAY_MS = 86_400_000;
 const ENOUGH_JOBS = 100;
-/** From so many finished jobs on the cost of one is told. */
+/** With this many finished jobs or more, the cost of one is shown. */
 const SHOWN = 6;
 const SILENT_MS = 120_000;
-/** The broker itself counts no worker that it has not heard of for so long. */
+/** The broker, too, no longer counts a worker that it has not heard from for this long. */
 const STATE_CHARACTERS = 100_000;
 
 /**

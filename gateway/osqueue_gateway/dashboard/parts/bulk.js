@@ -15,7 +15,7 @@ import { Loading, Wrong } from "./states.js";
 /** @typedef {import("../api.js").BulkAction} BulkAction */
 
 /**
- * `typedFrom`: from so many jobs on the number must be typed.
+ * `typedFrom`: with this many jobs or more, the number must be typed.
  * @typedef {{title: string, button: string, would: string, done: string, effect: string, harmful: boolean, typedFrom: number}} Words
  */
 
