@@ -51,7 +51,7 @@ async def test_file_can_be_owned(tmp_path: Path) -> None:
 
 async def test_a_directory_can_be_opened_for_reading_only(tmp_path: Path) -> None:
     settings = StoreSettings(BACKENDS["file"], {"OSQUEUE_DATA_DIR": str(tmp_path / "nowhere")})
-    with pytest.raises(ConfigError, match="not an osqueue store"):
+    with pytest.raises(ConfigError, match="there is no osqueue store"):
         open_store(settings, SystemClock(), SystemIds(), read_only=True)
     assert os.listdir(tmp_path) == []
 
