@@ -16,15 +16,17 @@ from typing import Any
 from osqueue_cli import output
 from osqueue_cli.connection import Connection
 from osqueue_service.app import store_settings
-from osqueue_service.clock import SystemClock
+from osqueue_service.clock import Clock, SystemClock
 from osqueue_service.config import Settings
 from osqueue_service.errors import BrokerLeadershipError, ConfigError, StoreDenied, StoreError
 from osqueue_service.ids import SystemIds
+from osqueue_service.leadership import GuardedClock
 from osqueue_service.log import LogCounters, Root, Settler
 from osqueue_service.log.reader import Reader
 from osqueue_service.storage.backends import BACKENDS
 from osqueue_service.storage.factory import open_store
 from osqueue_service.storage.selftest import prove_conditions
+from osqueue_service.storage.store import TimedStore
 
 FREE_BYTES_MIN = 1_000_000_000
 ANSWER_S = 10.0
@@ -119,9 +121,10 @@ async def check_storage(settings: Settings, may_write: bool) -> list[Check]:
         if checks:
             return checks
     try:
-        store = open_store(store_settings(settings), clock, ids, read_only=not backend.shared).store
+        opened = open_store(store_settings(settings), clock, ids, read_only=not backend.shared)
     except (ConfigError, BrokerLeadershipError) as error:
         return [Check("storage", Verdict.PROBLEM, str(error), "correct the settings of the storage")]
+    store = opened.store
     try:
         async with asyncio.timeout(ANSWER_S):
             if backend.shared and may_write:
@@ -134,7 +137,15 @@ async def check_storage(settings: Settings, may_write: bool) -> list[Check]:
     finally:
         await store.close()
     proved = "; it keeps the conditions of puts" if backend.shared and may_write else ""
-    return [Check("storage", Verdict.OK, f"{store.description}{proved}"), *check_root(root, settings)]
+    found = [Check("storage", Verdict.OK, f"{store.description}{proved}"), *check_root(root, settings)]
+    return found if opened.timed is None else [*found, *check_clock(clock, opened.timed, store.description)]
+
+
+def check_clock(clock: Clock, timed: TimedStore, where: str) -> list[Check]:
+    """Whether a broker with this clock would lead a queue in a store with that one."""
+    fault = GuardedClock(clock, timed.store_time_ms, where).find_fault()
+    fix = "synchronise this machine's clock (NTP): until then a broker on it stands by and does not lead"
+    return [] if fault is None else [Check("clock", Verdict.PROBLEM, str(fault), fix)]
 
 
 def mend_storage(error: Exception) -> str:

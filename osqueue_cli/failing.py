@@ -79,6 +79,8 @@ def _of_the_broker(error: Exception, as_json: bool) -> Failure | None:
     broker = sys.modules.get("osqueue_service.errors")
     if broker is None:
         return None
+    if isinstance(error, broker.ClockAhead):
+        return Failure(str(error), Exit.CONFIG, tag="ConfigError", as_json=as_json)
     if isinstance(error, broker.ConfigError):
         return Failure(str(error), Exit.CONFIG, tag="ConfigError", as_json=as_json)
     if isinstance(error, broker.BrokerLeadershipError):

@@ -7,7 +7,7 @@ import sys
 
 from osqueue_service.app import build
 from osqueue_service.config import Settings
-from osqueue_service.errors import BrokerLeadershipError, ConfigError, WrittenByNewer
+from osqueue_service.errors import BrokerLeadershipError, ClockAhead, ConfigError, WrittenByNewer
 from osqueue_service.log_output import write_logs
 
 EXIT_FAILED = 1
@@ -24,8 +24,8 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Exit status: 0 after a clean stop, 2 when a setting is wrong, 3 when a later release wrote what is stored and
-    no other broker could lead it either, 1 when the broker could not go on."""
+    """Exit status: 0 after a clean stop, 2 when a setting or this machine's clock is wrong, 3 when a later release
+    wrote what is stored and no other broker could lead it either, 1 when the broker could not go on."""
     try:
         settings = Settings.read(os.environ)
     except ConfigError as error:
@@ -34,7 +34,7 @@ def main() -> int:
     write_logs(settings.log_level, settings.log_format)
     try:
         asyncio.run(serve(settings))
-    except (ConfigError, BrokerLeadershipError) as error:
+    except (ConfigError, BrokerLeadershipError, ClockAhead) as error:
         log.critical("%s", error)
         return EXIT_CONFIG
     except WrittenByNewer as error:

@@ -73,6 +73,7 @@ class App:
             on_loaded=on_loaded,
             on_role=self._on_role,
             storage_requests=lambda: opened.usage.requests,
+            store_time=(lambda: None) if opened.timed is None else opened.timed.store_time_ms,
             watch=(lambda: watch_conditions(opened.store, clock, ids)) if opened.exclusive is None else None,
         )
         self.metrics = Registry()
@@ -168,7 +169,7 @@ class App:
         return self.storage.store.description
 
     def _on_role(self, role: Role) -> None:
-        self.server.able(role not in (Role.OUTDATED, Role.STOPPED))
+        self.server.able(role not in (Role.OUTDATED, Role.CLOCK_AHEAD, Role.STOPPED))
         self.server.lead(role is Role.LEADER)
 
 

@@ -15,9 +15,9 @@ from osqueue_service.clock import Clock
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.engine.settings import EngineSettings
-from osqueue_service.errors import CorruptObject, Deposed, NotLeader, StoreError, WrittenByNewer
+from osqueue_service.errors import ClockAhead, CorruptObject, Deposed, NotLeader, StoreError, WrittenByNewer
 from osqueue_service.ids import IdSource
-from osqueue_service.leadership import DEFAULT_DEPTH, Addresses, Elector, Heartbeat, Standbys, Term
+from osqueue_service.leadership import DEFAULT_DEPTH, Addresses, Bar, Elector, GuardedClock, Heartbeat, Standbys, Term
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
 from osqueue_service.log import LogCounters, Root
 from osqueue_service.state.features import UNDERSTOOD
@@ -45,6 +45,8 @@ class Role(Enum):
     STANDBY = "standby"
     OUTDATED = "outdated"
     """Standing by, and unable to take over: a later release wrote what is stored."""
+    CLOCK_AHEAD = "clock_ahead"
+    """Standing by, and unable to take over: this machine's clock is far ahead of the store's."""
     RECOVERING = "recovering"
     LEADER = "leader"
     STOPPED = "stopped"
@@ -58,8 +60,9 @@ class Broker:
     directory), so that a takeover need not wait for anyone's silence. `follow`: read the log while standing by, which
     makes a takeover quick and costs a request for each commit. `on_loaded` is called when a large state has just
     been built: before it serves or, for a standby that follows, long before. `storage_requests` tells how many requests
-    the store has had, for the figures. `watch` runs while this broker leads: it returns never, or raises what makes the
-    store unfit, which stops the broker.
+    the store has had, for the figures. `store_time` tells the time by the store's clock, where it has one of its own: a
+    broker whose own is far ahead of it does not lead, and no leader stamps what is further ahead. `watch` runs while
+    this broker leads: it returns never, or raises what makes the store unfit, which stops the broker.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Broker:
         on_loaded: Callable[[], None] = lambda: None,
         on_role: Callable[[Role], None] = lambda role: None,
         storage_requests: Callable[[], int] = lambda: 0,
+        store_time: Callable[[], int | None] = lambda: None,
         watch: Callable[[], Awaitable[None]] | None = None,
         understood: frozenset[str] = UNDERSTOOD,
     ) -> None:
@@ -90,7 +94,9 @@ class Broker:
         self.failed: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         """Resolves with the reason when this broker can do nothing more."""
         self._clock = clock
-        self._queue_clock = queue_clock or clock
+        self.guarded_clock = GuardedClock(clock, store_time, store.description)
+        """This machine's clock, and how far it is ahead of the store's."""
+        self._queue_clock = queue_clock or self.guarded_clock
         self._ids = ids
         self._settings = settings or EngineSettings()
         self._heartbeat = heartbeat or Heartbeat()
@@ -112,11 +118,12 @@ class Broker:
             on_loaded=on_loaded,
             understood=understood,
             on_barred=self._on_barred,
+            clock_fault=self.guarded_clock.find_fault,
         )
         self.understood = understood
         """The features with which this broker may lead."""
-        self.barred: WrittenByNewer | None = None
-        """What a later release wrote that keeps this broker from leading and following."""
+        self.barred: Bar | None = None
+        """What keeps this broker from leading: a later release wrote what is stored, or the clock is wrong."""
         self._standbys: Standbys | None = None
         self._clearing_root = False
         self._handing_over: asyncio.Task[None] | None = None
@@ -166,8 +173,9 @@ class Broker:
 
     @property
     def followed(self) -> int:
-        """The commit up to which this broker, standing by, has followed the log; 0 when nothing is ready."""
-        return self._elector.followed
+        """The commit up to which this broker, standing by, has followed the log; 0 when nothing is ready, or when it
+        could not take over, so that no leader leaves the queue to it."""
+        return self._elector.followed if self.barred is None else 0
 
     def look(self, *, yours: bool = False) -> None:
         """Standing by: there is news of the leader, so look at the root now. `yours`: it has left the queue to us."""
@@ -231,7 +239,7 @@ class Broker:
                 abstain_ms = self._heartbeat.timeout_ms if isinstance(reason, NotLeader) else 0.0
         except Exception as reason:
             corrupt = isinstance(reason, CorruptObject)
-            told = corrupt or isinstance(reason, WrittenByNewer)
+            told = corrupt or isinstance(reason, WrittenByNewer | ClockAhead)
             log.critical("this broker stops: %s%s", reason, WAY_OUT if corrupt else "", exc_info=not told)
             self._enter(Role.STOPPED)
             if not self.failed.done():
@@ -346,11 +354,17 @@ class Broker:
             where += f"; it cannot take over: {self.barred}"
         return NotLeader(f"this broker is {self.role.value}; {where}", leader_address=leader)
 
-    def _on_barred(self, newer: WrittenByNewer | None) -> None:
-        self.barred = newer
-        if newer is not None:
-            log.critical("this broker stands by and cannot take over: %s (docs/operations/upgrading.md)", newer)
-        self._enter(Role.STANDBY if newer is None else Role.OUTDATED)
+    def _on_barred(self, bar: Bar | None) -> None:
+        self.barred = bar
+        match bar:
+            case None:
+                self._enter(Role.STANDBY)
+            case ClockAhead():
+                log.critical("this broker stands by and cannot take over: %s (docs/operations/failover.md)", bar)
+                self._enter(Role.CLOCK_AHEAD)
+            case WrittenByNewer():
+                log.critical("this broker stands by and cannot take over: %s (docs/operations/upgrading.md)", bar)
+                self._enter(Role.OUTDATED)
 
     def _enter(self, role: Role) -> None:
         if role is not self.role:

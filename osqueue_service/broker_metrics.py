@@ -21,11 +21,17 @@ def broker_families(broker: Broker) -> list[Family]:
         gauge("osqueue_followed_sequence", "The commit up to which a standby has followed the log; 0: none.").add(
             broker.followed
         ),
+        _clock_family(broker.guarded_clock.ahead_ms),
         *_log_families(broker.counters),
     ]
     if broker.is_leader:
         families += _queue_families(broker.engine, broker.standbys)
     return families
+
+
+def _clock_family(ahead_ms: int | None) -> Family:
+    ahead = gauge("osqueue_clock_ahead_seconds", "How far this machine's clock is ahead of the store's, if it has one.")
+    return ahead if ahead_ms is None else ahead.add(ahead_ms / 1_000)
 
 
 def _log_families(counters: LogCounters) -> list[Family]:

@@ -10,6 +10,7 @@ that store's module, and `OsqueueError`s become gRPC statuses inside `rpc/`.
 """
 
 from copy import copy
+from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple, TypeVar
 
 from osqueue_service.release import RELEASE
@@ -242,3 +243,35 @@ class WrittenByNewer(Exception):
     def by(self, release: str) -> "WrittenByNewer":
         """The same, naming the release where it did not."""
         return self if self.release else WrittenByNewer(self.key, self.what, release=release)
+
+
+class ClockAhead(Exception):
+    """The clock of this machine is so far ahead of the store's that a queue led by it would be spoilt.
+
+    `wall_ms` is what this machine says, `ahead_ms` how far that is ahead.
+    """
+
+    def __init__(self, wall_ms: int, ahead_ms: int, where: str) -> None:
+        super().__init__(
+            f"the clock of this machine says {_utc(wall_ms)}, that of {where} {_utc(wall_ms - ahead_ms)}: it is "
+            f"{_length(ahead_ms)} ahead, and what a leader stamped by it would lapse at once, for good. Set it (NTP: "
+            "`timedatectl`, `chronyc tracking`); nothing was changed"
+        )
+        self.wall_ms = wall_ms
+        self.ahead_ms = ahead_ms
+
+
+def _utc(wall_ms: int) -> str:
+    try:
+        return datetime.fromtimestamp(wall_ms / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{wall_ms} ms since 1970"
+
+
+def _length(span_ms: int) -> str:
+    """The length of time in its two largest units."""
+    seconds = span_ms // 1_000
+    for size, unit, smaller, smaller_unit in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} {seconds % size // smaller} {smaller_unit}"
+    return f"{seconds} s"

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Set
 
 from osqueue_service.clock import Clock
-from osqueue_service.errors import Deposed, WrittenByNewer
+from osqueue_service.errors import ClockAhead, Deposed, WrittenByNewer
 from osqueue_service.ids import IdSource
 from osqueue_service.leadership.following import Follower
 from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.leadership.takeover import Addresses, Takeover
 from osqueue_service.leadership.term import Term
-from osqueue_service.leadership.watch import Watch
+from osqueue_service.leadership.watch import Bar, Watch
 from osqueue_service.log import LogCounters, Replayer, Root, SeedQueue, Settler
 from osqueue_service.storage.steady import Denials, SteadyStore
 from osqueue_service.storage.store import ObjectStore
@@ -40,14 +40,15 @@ class Elector:
         on_candidacy: Callable[[bool], None] = lambda begins: None,
         on_loaded: Callable[[], None] = lambda: None,
         understood: Set[str] = frozenset(),
-        on_barred: Callable[[WrittenByNewer | None], None] = lambda newer: None,
+        on_barred: Callable[[Bar | None], None] = lambda bar: None,
+        clock_fault: Callable[[], ClockAhead | None] = lambda: None,
     ) -> None:
         """`follow`: read the log while standing by, so that a takeover is quick however large the queue is.
 
         `on_candidacy` is told True when a candidacy begins, False when one is lost and standing by goes on.
         `on_loaded` is called whenever a checkpoint has been loaded while standing by. `understood` are the features
-        with which this broker may lead; `on_barred` is told what a later release wrote that keeps it from leading, and
-        None once nothing does.
+        with which this broker may lead, `clock_fault` finds what is wrong with this machine's clock; `on_barred` is
+        told what keeps it from leading, and None once nothing does.
         """
         self.counters = counters or LogCounters()
         # Commits and checkpoints wait for a throttle; watching, renewing, fencing and recovering never do.
@@ -61,7 +62,7 @@ class Elector:
         self._follower: Follower | None = None
         self._on_candidacy = on_candidacy
         self._on_loaded = on_loaded
-        self._watch = Watch(self._settler, self._heartbeat, understood, on_barred)
+        self._watch = Watch(self._settler, self._heartbeat, understood, on_barred, clock_fault)
 
     @property
     def leader(self) -> str:
@@ -101,8 +102,9 @@ class Elector:
         to others to take over. Without `stand_by`, another broker that is alive raises
         `BrokerLeadershipError`. `CorruptObject` means that an object the root vouches for is missing or
         damaged: nothing was skipped, and nothing can be served before it is repaired. What a later release wrote
-        is watched until this broker understands the root again; without `stand_by`, or where nobody else can lead
-        either (`skip_wait`), it raises `WrittenByNewer`. `StoreDenied` and `StoreFailed` pass through.
+        is watched until this broker understands the root again, and so is the queue while this machine's clock is
+        wrong; without `stand_by`, or where nobody else can lead either (`skip_wait`), that raises `WrittenByNewer`
+        and `ClockAhead`. `StoreDenied` and `StoreFailed` pass through.
         """
         not_before_ms = self._settler.clock.monotonic_ms() + abstain_ms
         follower = self._follower = Follower(self._paced, self._heartbeat, replayer, self._on_loaded, self._met_newer)

@@ -3,16 +3,21 @@
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 
-from osqueue_service.errors import BrokerLeadershipError, CorruptObject, WrittenByNewer
+from osqueue_service.errors import BrokerLeadershipError, ClockAhead, CorruptObject, WrittenByNewer
 from osqueue_service.leadership.pause import Pause
 from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.log import Root, SeedQueue, Settler, decode_root
 from osqueue_service.log.paths import CHECKPOINTS_PREFIX, LOG_PREFIX, ROOT
+from osqueue_service.storage.store import StoredObject
 
 DEFER_MS = 1_000
 """How long a standby that is behind leaves a queue that nobody leads to others, who may be at the end of the log."""
 DEFER_POLL_MS = 50
 """How often it looks whether they have taken it."""
+
+
+Bar = WrittenByNewer | ClockAhead
+"""What keeps a broker from leading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,8 @@ class Watch:
     clock, counts as a dead leader; the time in the root is for people. A leader that has
     cleared `broker` is gone at once.
 
-    While what is stored was written by a later release, there is nothing here to take over: the watch goes on, and
-    `barred` says why.
+    While what is stored was written by a later release, or this machine's clock is far ahead of the store's, there is
+    nothing here to take over: the watch goes on, and `barred` says why.
     """
 
     def __init__(
@@ -39,19 +44,22 @@ class Watch:
         settler: Settler,
         heartbeat: Heartbeat,
         understood: Set[str],
-        on_barred: Callable[[WrittenByNewer | None], None] = lambda newer: None,
+        on_barred: Callable[[Bar | None], None] = lambda bar: None,
+        clock_fault: Callable[[], ClockAhead | None] = lambda: None,
     ) -> None:
-        """`understood` are the features this broker may lead with. `on_barred` is told of each change of `barred`."""
+        """`understood` are the features this broker may lead with. `on_barred` is told of each change of `barred`.
+        `clock_fault` finds what is wrong with this machine's clock."""
         self.leader = ""
         """Where the leader was last seen to be, or ""."""
         self.epoch = 0
         """Its epoch."""
-        self.barred: WrittenByNewer | None = None
-        """What keeps this broker from leading, and from following, if the root shows that."""
+        self.barred: Bar | None = None
+        """What keeps this broker from leading; from following as well, if a later release wrote what is stored."""
         self.met: WrittenByNewer | None = None
         """What it has met in the log or a checkpoint, where the root did not say so: this process never leads again."""
         self._understood = understood
         self._on_barred = on_barred
+        self._clock_fault = clock_fault
         self._settler = settler
         self._heartbeat = heartbeat
         self._pause = Pause(settler.clock)
@@ -87,19 +95,19 @@ class Watch:
         while True:
             asked_ms = clock.monotonic_ms()
             found = await self._settler.read(ROOT)
-            if found is None:
+            root = self._understand(found)
+            if self.barred is not None and (skip_wait or not stand_by):
+                raise self.barred  # nobody else is there who could lead, or the caller does not want to wait
+            if found is None and self.barred is None:
                 if await self._is_new():
                     return Vacancy(None, None)
                 continue
-            root = self._understand(found.body)
-            if root is None:
-                assert self.barred is not None
-                if skip_wait or not stand_by:
-                    raise self.barred  # nobody else is there who could lead, or the caller does not want to wait
+            if found is None or root is None:
                 version = vacant_ms = None
                 await self._pause.sleep_ms(self._heartbeat.poll_ms)
                 continue
-            abstains = asked_ms < not_before_ms  # but looks, so that it can say who leads
+            # But looks, so that it can say who leads, and follows.
+            abstains = asked_ms < not_before_ms or self.barred is not None
             if root.broker:
                 vacant_ms = None
                 self._yours = False
@@ -123,22 +131,30 @@ class Watch:
             saw(root)
             await self._pause.sleep_ms(DEFER_POLL_MS if defers else self._heartbeat.poll_ms)
 
-    def _understand(self, body: bytes) -> Root | SeedQueue | None:
-        """The root, or None while this broker must keep its hands off the queue."""
+    def _understand(self, found: StoredObject | None) -> Root | SeedQueue | None:
+        """The root, or None while there is none, or it says what this broker does not know."""
+        if found is None:
+            self._bar(self._clock_fault())
+            return None
         newer = self.met
         root = None
         try:
-            root = decode_root(body)
+            root = decode_root(found.body)
             self.leader = root.leader
             self.epoch = root.epoch if isinstance(root, Root) else 0
             if isinstance(root, Root):
                 root.require(self._understood)
-        except WrittenByNewer as found:
-            newer = found
-        if str(newer) != str(self.barred):
-            self.barred = newer
-            self._on_barred(newer)
+        except WrittenByNewer as unknown:
+            newer = unknown
+        self._bar(newer or self._clock_fault())
         return None if newer is not None else root
+
+    def _bar(self, bar: Bar | None) -> None:
+        """Tell of what keeps this broker from leading when it is another thing than before; a clock goes on ticking."""
+        same = str(bar) == str(self.barred) or (isinstance(bar, ClockAhead) and isinstance(self.barred, ClockAhead))
+        self.barred = bar
+        if not same:
+            self._on_barred(bar)
 
     async def _is_new(self) -> bool:
         """Whether there is no root because there never was one. The root is the first object ever written."""

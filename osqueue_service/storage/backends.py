@@ -94,6 +94,7 @@ def _open_gcs(opening: Opening) -> ObjectStore:
     values = opening.values
     return GcsStore(
         values["GCS_BUCKET"],
+        clock=opening.clock,
         prefix=values["GCS_PREFIX"],
         endpoint_url=values["STORAGE_EMULATOR_HOST"] or None,
         depth=opening.threads,

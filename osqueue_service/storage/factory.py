@@ -9,7 +9,7 @@ from osqueue_service.errors import ConfigError
 from osqueue_service.ids import IdSource
 from osqueue_service.storage.backends import Backend, Opening
 from osqueue_service.storage.instrumented import InstrumentedStore
-from osqueue_service.storage.store import ExclusiveStore, ObjectStore
+from osqueue_service.storage.store import ExclusiveStore, ObjectStore, TimedStore
 from osqueue_service.storage.throttled import Throttle, ThrottledStore, ThrottleLimits
 from osqueue_service.storage.usage import FREE, PriceTable, StoreUsage
 
@@ -32,7 +32,8 @@ class OpenedStore(NamedTuple):
     """A store and what is known about it.
 
     `throttle` is None where nothing is limited. `exclusive` is there where only one broker can use the store: having
-    claimed it proves every earlier leader dead. `backend` is its name, where it is one of `BACKENDS`.
+    claimed it proves every earlier leader dead. `backend` is its name, where it is one of `BACKENDS`. `timed` is there
+    where the store tells the time by a clock of its own.
     """
 
     store: ObjectStore
@@ -40,6 +41,7 @@ class OpenedStore(NamedTuple):
     throttle: Throttle | None = None
     exclusive: ExclusiveStore | None = None
     backend: str = ""
+    timed: TimedStore | None = None
 
     @property
     def kind(self) -> str:
@@ -78,7 +80,8 @@ def surround(
     usage = StoreUsage(clock, prices)
     instrumented = InstrumentedStore(store, clock, usage)
     exclusive = store if isinstance(store, ExclusiveStore) else None
+    timed = store if isinstance(store, TimedStore) else None
     if limits is None or not limits.any:
-        return OpenedStore(instrumented, usage, None, exclusive, backend)
+        return OpenedStore(instrumented, usage, None, exclusive, backend, timed)
     throttle = Throttle(limits, clock)
-    return OpenedStore(ThrottledStore(instrumented, throttle), usage, throttle, exclusive, backend)
+    return OpenedStore(ThrottledStore(instrumented, throttle), usage, throttle, exclusive, backend, timed)

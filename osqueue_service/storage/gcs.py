@@ -24,6 +24,7 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ConnectTimeout
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from osqueue_service.clock import Clock, SystemClock
 from osqueue_service.errors import (
     ConfigError,
     StoreDenied,
@@ -34,7 +35,8 @@ from osqueue_service.errors import (
 )
 from osqueue_service.storage.keys import check_key, check_prefix
 from osqueue_service.storage.patience import CONNECT_SECONDS, READ_SECONDS, put_seconds
-from osqueue_service.storage.store import StoredObject
+from osqueue_service.storage.store import StoredObject, TimedStore
+from osqueue_service.storage.store_time import StoreTime
 from osqueue_service.storage.threads import StoreThreads
 
 # Larger bodies are uploaded in several requests, and the SDK would answer a checksum that
@@ -47,24 +49,36 @@ _READ_TIMEOUT = (CONNECT_SECONDS, READ_SECONDS)
 _CALL_FAILED = (GoogleAPIError, GoogleAuthError, InvalidResponse, DataCorruption, HTTPError, OSError)
 
 
-class GcsStore:
+class GcsStore(TimedStore):
     """An `ObjectStore` in a GCS bucket; the object of a key is named `prefix + key`.
 
     `depth` is how many creates run at once. `endpoint_url` is for emulators: it also means that
     no credentials are sent. Otherwise they come from where the Google SDK finds them.
     """
 
-    def __init__(self, bucket: str, *, prefix: str = "", endpoint_url: str | None = None, depth: int = 4) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        clock: Clock | None = None,
+        prefix: str = "",
+        endpoint_url: str | None = None,
+        depth: int = 4,
+    ) -> None:
         self._prefix = prefix
         self._threads = StoreThreads("gcs", depth)
+        self._time = StoreTime(clock or SystemClock())
         self.description = f"gs://{bucket}/{prefix}" + (f" at {endpoint_url}" if endpoint_url else "")
         try:
-            self._client = _client(endpoint_url, self._threads.count)
+            self._client = _client(endpoint_url, self._threads.count, self._time)
             self._bucket: Any = self._client.bucket(bucket)
         except DefaultCredentialsError as error:
             raise ConfigError(f"{self.description}: {error}") from error
         except ValueError as error:
             raise ConfigError(f"{self.description}: {error}; check GCS_BUCKET") from error
+
+    def store_time_ms(self) -> int | None:
+        return self._time.now_ms()
 
     async def read(self, key: str) -> StoredObject | None:
         check_key(key)
@@ -156,7 +170,7 @@ class GcsStore:
             raise _failed(key, error, reading=False) from error
 
 
-def _client(endpoint_url: str | None, connections: int) -> Any:
+def _client(endpoint_url: str | None, connections: int, time: StoreTime) -> Any:
     credentials: Any
     if endpoint_url:
         credentials, options = AnonymousCredentials(), {"api_endpoint": endpoint_url}  # type: ignore[no-untyped-call]
@@ -170,6 +184,7 @@ def _client(endpoint_url: str | None, connections: int) -> Any:
     adapter = HTTPAdapter(pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
+    session.hooks["response"].append(lambda response, **_: time.answered(response.headers.get("Date")))
     # The SDK insists on a project, which only matters for creating buckets.
     return Client(project="none", credentials=credentials, _http=session, client_options=options)
 

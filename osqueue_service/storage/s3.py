@@ -39,7 +39,8 @@ from osqueue_service.errors import (
 )
 from osqueue_service.storage.keys import check_key, check_prefix
 from osqueue_service.storage.patience import CONNECT_SECONDS, READ_SECONDS, put_seconds
-from osqueue_service.storage.store import StoredObject
+from osqueue_service.storage.store import StoredObject, TimedStore
+from osqueue_service.storage.store_time import StoreTime
 from osqueue_service.storage.threads import StoreThreads
 
 READ_ATTEMPTS = 4
@@ -60,7 +61,7 @@ _UNANSWERED = (BotoCoreError, HTTPError, OSError)
 _NEVER_SENT = (NoCredentialsError, PartialCredentialsError, ParamValidationError)
 
 
-class S3Store:
+class S3Store(TimedStore):
     """An `ObjectStore` in an S3 bucket; the object of a key is named `prefix + key`.
 
     `depth` is how many creates run at once. `endpoint_url` is for stores that are not AWS.
@@ -82,16 +83,20 @@ class S3Store:
         self._prefix = prefix
         self._clock = clock
         self._threads = StoreThreads("s3", depth)
+        self._time = StoreTime(clock)
         self.description = f"s3://{bucket}/{prefix}" + (f" at {endpoint_url}" if endpoint_url else "")
         options = {"endpoint_url": endpoint_url, "region_name": region or ("us-east-1" if endpoint_url else None)}
         try:
-            self._clients = _Clients(session or boto3.session.Session(), options, self._threads.count)
+            self._clients = _Clients(session or boto3.session.Session(), options, self._threads.count, self._time)
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"{self.description}: {error}; check S3_BUCKET, S3_REGION and S3_ENDPOINT_URL") from error
         # S3 Express (directory buckets) lists in no order, after no key, and only whole folders.
         self._lists_unordered = bucket.endswith("--x-s3")
         # Ceph before 17 compares the quotes of If-Match too. None until a swap succeeded in one form.
         self._quotes_if_match: bool | None = None
+
+    def store_time_ms(self) -> int | None:
+        return self._time.now_ms()
 
     async def read(self, key: str) -> StoredObject | None:
         check_key(key)
@@ -232,10 +237,11 @@ class S3Store:
 class _Clients:
     """One client for reads and deletes, which retries, and one for puts of each size, which do not."""
 
-    def __init__(self, session: Any, options: dict[str, str | None], connections: int) -> None:
+    def __init__(self, session: Any, options: dict[str, str | None], connections: int, time: StoreTime) -> None:
         self._session = session
         self._options = options
         self._connections = connections
+        self._time = time
         self._writers: dict[int, Any] = {}
         with _MAKING_CLIENTS:
             self.reader = self._create(READ_SECONDS, READ_ATTEMPTS)
@@ -250,7 +256,7 @@ class _Clients:
         return self._writers[seconds]
 
     def _create(self, seconds: int, attempts: int) -> Any:
-        return self._session.client(
+        client = self._session.client(
             "s3",
             **self._options,
             config=Config(
@@ -266,6 +272,12 @@ class _Clients:
                 user_agent_extra="osqueue",
             ),
         )
+        # Of every answer, refusals included: a store that finds our clock wrong says what its own is.
+        client.meta.events.register("after-call.s3", self._note_date)
+        return client
+
+    def _note_date(self, parsed: dict[str, Any], **_: Any) -> None:
+        self._time.answered(parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
 
 
 def _status(error: ClientError) -> int:

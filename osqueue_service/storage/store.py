@@ -65,6 +65,15 @@ class ObjectStore(Protocol):
         ...
 
 
+class TimedStore(ABC):
+    """Derive a store from this when its answers tell the time by another clock than this machine's: a broker whose own
+    clock is far ahead of that does not lead."""
+
+    @abstractmethod
+    def store_time_ms(self) -> int | None:
+        """Milliseconds since the Unix epoch by the store's clock, as its latest answers tell; None before the first."""
+
+
 class ExclusiveStore(ABC):
     """Derive a store from this when only one broker at a time can use it, because it lies in this process or behind a
     lock: its broker then leads without waiting for anybody's silence, and has no standby."""

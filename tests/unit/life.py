@@ -26,8 +26,10 @@ class Life:
         throttle: ThrottleLimits | None = None,
         watch: Callable[[], Awaitable[None]] | None = None,
         understood: frozenset[str] = UNDERSTOOD,
+        clock: VirtualClock | None = None,
+        store_time: Callable[[], int | None] = lambda: None,
     ) -> None:
-        clock = VirtualClock()
+        clock = clock or VirtualClock()
         self.store = HeldStore(MemoryStore(bucket, clock=clock, put_ms=10, read_ms=5))
         self.throttle = Throttle(throttle or ThrottleLimits(), clock)
         self.roles: list[Role] = []
@@ -42,6 +44,7 @@ class Life:
             on_role=self.roles.append,
             watch=watch,
             understood=understood,
+            store_time=store_time,
         )
 
     async def lead(self) -> "Life":

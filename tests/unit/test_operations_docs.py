@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from grpc_health.v1 import health_pb2
 
 from osqueue_cli.cli import cli
 from osqueue_cli.commands.gateway import VARIABLES
@@ -46,7 +47,8 @@ def test_events() -> None:
 
 
 def test_settings_and_outcomes() -> None:
-    known = set(known_settings()) | set(VARIABLES.values()) | {"BROKER_URL"}
+    health = set(health_pb2.HealthCheckResponse.ServingStatus.keys())
+    known = set(known_settings()) | set(VARIABLES.values()) | {"BROKER_URL"} | health
     named = set(re.findall(r"\b(?!AWS_)[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b", TEXT))
     assert named and named <= known | reasons()
 

@@ -4,9 +4,12 @@ import os
 
 import pytest
 
-from osqueue_cli.checks import mend_storage
+from osqueue_cli.checks import Verdict, check_clock, mend_storage
 from osqueue_cli.exits import Exit
 from osqueue_service.errors import ConfigError, StoreDenied, StoreUnavailable
+from osqueue_service.limits import HOUR_MS
+from osqueue_service.storage.store import TimedStore
+from tests.unit.storage.manual_clock import ManualClock
 
 
 @pytest.fixture
@@ -89,3 +92,25 @@ def test_for_people(broker, anywhere, tmp_path):
     answer = anywhere("doctor", "--data-dir", tmp_path / "queue", env={"BROKER_URL": f"grpc://{broker.address}"})
     assert "✔ storage" in answer.out
     assert "nothing must be fixed" in answer.out
+
+
+class TellsTime(TimedStore):
+    """A store whose answers tell this time."""
+
+    def __init__(self, now_ms):
+        self._now_ms = now_ms
+
+    def store_time_ms(self):
+        return self._now_ms
+
+
+@pytest.mark.parametrize(
+    ("there_ms", "verdicts"),
+    [(lambda now_ms: now_ms, []), (lambda now_ms: None, []), (lambda now_ms: now_ms - HOUR_MS, [Verdict.PROBLEM])],
+    ids=["in step", "unknown", "an hour ahead"],
+)
+def test_a_clock_with_which_no_broker_would_lead_is_a_problem(there_ms, verdicts):
+    clock = ManualClock()
+    found = check_clock(clock, TellsTime(there_ms(clock.wall_ms())), "s3://bucket/")
+    assert [each.verdict for each in found] == verdicts
+    assert all("that of s3://bucket/" in each.found and "NTP" in each.fix for each in found)

@@ -31,6 +31,7 @@ async def test_memory_is_counted_and_not_throttled_without_limits() -> None:
     assert opened.usage.cost == 5 / 1_000_000
     assert opened.throttle is None
     assert opened.exclusive is not None
+    assert opened.timed is None, "its clock is this machine's"
     await opened.store.close()
 
 

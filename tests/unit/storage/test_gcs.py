@@ -4,6 +4,7 @@ import base64
 import json
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import google_crc32c
@@ -21,6 +22,7 @@ from osqueue_service.errors import (
 )
 from osqueue_service.storage import gcs, patience
 from osqueue_service.storage.gcs import GcsStore
+from tests.unit.storage.manual_clock import ManualClock
 from tests.unit.storage.scripted_server import Answer, ScriptedServer, scripted_server
 
 
@@ -254,3 +256,17 @@ async def test_retries_that_were_in_vain_are_an_unknown_outcome(
     with pytest.raises(StoreError) as raised:
         await (store.delete("root") if call == "delete" else store.list_after("log/", "", 1))
     assert isinstance(raised.value, StoreUnknown)
+
+
+# --- the store's time ---
+
+
+@pytest.mark.parametrize("answer", [held(b"x"), error(404), error(403)], ids=["an object", "none", "refused"])
+async def test_every_answer_tells_the_stores_time(server: ScriptedServer, answer: Answer) -> None:
+    store = GcsStore("bucket", clock=ManualClock(), endpoint_url=server.endpoint)
+    assert store.store_time_ms() is None
+    server.answer(answer._replace(headers={**answer.headers, "Date": "Mon, 30 Nov 2026 12:00:00 GMT"}))
+    with suppress(StoreDenied):
+        await store.read("a")
+    assert store.store_time_ms() == 1_796_040_000_000
+    await store.close()

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -422,3 +423,29 @@ async def test_missing_credentials_and_impossible_names_stop_the_self_test(
     with pytest.raises(ConfigError, match="credentials"):
         await prove_conditions(anonymous, ImpatientClock(), SystemIds())
     assert server.seen == []
+
+
+# --- the store's time ---
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, b"x", {"ETag": '"v1"', "Date": "Mon, 30 Nov 2026 12:00:00 GMT"}),
+        error(404, "NoSuchKey", Date="Mon, 30 Nov 2026 12:00:00 GMT"),
+        error(403, "RequestTimeTooSkewed", Date="Mon, 30 Nov 2026 12:00:00 GMT"),
+    ],
+    ids=["an object", "none", "refused for our own clock"],
+)
+async def test_every_answer_tells_the_stores_time(store: S3Store, server: ScriptedServer, answer: Answer) -> None:
+    assert store.store_time_ms() is None
+    server.answer(answer)
+    with suppress(StoreDenied):
+        await store.read("a")
+    assert store.store_time_ms() == 1_796_040_000_000
+
+
+async def test_the_answer_to_a_put_tells_it_too(store: S3Store, server: ScriptedServer) -> None:
+    server.answer(Answer(200, b"", {"ETag": '"v1"', "Date": "Mon, 30 Nov 2026 12:00:00 GMT"}))
+    await store.put_if_absent("a", b"x")
+    assert store.store_time_ms() == 1_796_040_000_000
