@@ -82,7 +82,7 @@ async def _work(term: Term) -> None:
         with suppress(StorageUnavailable):  # said so, and nothing else happened
             await term.confirm()
         try:
-            await term.publish_checkpoint(term.appender.appended.sequence, os.urandom(300_000), None, step)
+            await term.publish_checkpoint(term.appender.appended.sequence, os.urandom(300_000), step)
         except Exception:  # noqa: BLE001
             assert not term.lost.done()
         await pass_ms(4_000)
@@ -187,7 +187,7 @@ def test_an_image_that_cannot_be_encoded_ends_no_term() -> None:
 
         await term.appender.append(b"x", 1)
         with pytest.raises(MemoryError):
-            await term.publish_checkpoint(term.appender.appended.sequence, image(), None, 0)
+            await term.publish_checkpoint(term.appender.appended.sequence, image(), 0)
         await term.appender.append(b"x", 1)
         assert not term.lost.done()
 
@@ -227,4 +227,4 @@ def test_a_store_that_failed_still_ends_it() -> None:
 async def _work_until_lost(term: Term) -> None:
     await term.appender.append(b"record", 1)
     with pytest.raises(Exception, match="no longer leads"):
-        await term.publish_checkpoint(term.appender.appended.sequence, os.urandom(300_000), None, 0)
+        await term.publish_checkpoint(term.appender.appended.sequence, os.urandom(300_000), 0)
