@@ -48,7 +48,7 @@ class Settled:
 
 
 class Settler:
-    """One store, and the patience to ask it until it answers.
+    """One store, which is asked until it answers.
 
     `StoreDenied` and `StoreFailed` are answers too, and pass through.
     """

@@ -11,7 +11,7 @@ COMMITS = 2
 """What is found at the last moment still has to be committed, perhaps behind a commit under way."""
 
 
-class Patience(Struct, frozen=True, gc=False):
+class AllowedWait(Struct, frozen=True, gc=False):
     """`wait_ms`: how long to look for something. `answer_ms`: when an answer must be given whatever happens, None
     without a deadline."""
 
@@ -19,12 +19,12 @@ class Patience(Struct, frozen=True, gc=False):
     answer_ms: float | None
 
 
-def patience(context: Context, asked_ms: int, engine: Engine) -> Patience:
+def allowed_wait(context: Context, asked_ms: int, engine: Engine) -> AllowedWait:
     """The wait that was asked for, cut to the limit and to what the deadline leaves."""
     wait_ms = min(asked_ms, engine.limits.wait_ms_max)
     remaining_s = context.time_remaining()
     if remaining_s is None or wait_ms <= 0:
-        return Patience(max(wait_ms, 0), None)
+        return AllowedWait(max(wait_ms, 0), None)
     answer_ms = remaining_s * 1_000 - RETURN_MS
     longest_ms = int(answer_ms - COMMITS * engine.term.appender.latency_ms)
-    return Patience(max(0, min(wait_ms, longest_ms)), max(answer_ms, 0.0))
+    return AllowedWait(max(0, min(wait_ms, longest_ms)), max(answer_ms, 0.0))

@@ -19,8 +19,8 @@ from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.metrics import Calls
 from osqueue_service.rpc.auth import Guard
-from osqueue_service.rpc.departure import Departure
 from osqueue_service.rpc.messages import Parse, parser_of
+from osqueue_service.rpc.shutdown import Shutdown
 from osqueue_service.rpc.status import Trailing, code_of, message_of, trailing_metadata
 
 log = logging.getLogger(__name__)
@@ -52,14 +52,14 @@ class Handlers(grpc.GenericRpcHandler):
         self,
         *,
         guard: Guard,
-        departure: Departure,
+        shutdown: Shutdown,
         limits: Limits,
         calls: Calls,
         clock: Clock,
         ids: IdSource,
     ) -> None:
         self._guard = guard
-        self._departure = departure
+        self._shutdown = shutdown
         self._limits = limits
         self._calls = calls
         self._clock = clock
@@ -155,7 +155,7 @@ class Handlers(grpc.GenericRpcHandler):
                 async for message in messages:
                     await context.write(message)
 
-        return lambda request, context: self._departure.until(write_all(request, context))
+        return lambda request, context: self._shutdown.until(write_all(request, context))
 
 
 def _parsing(behaviour: Behaviour, parse: Parse) -> Behaviour:

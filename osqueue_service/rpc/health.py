@@ -13,8 +13,8 @@ from grpc_health.v1.health import aio
 
 from osqueue_service.errors import NotLeader
 from osqueue_service.limits import Limits
-from osqueue_service.rpc.departure import Departure
 from osqueue_service.rpc.handlers import Context
+from osqueue_service.rpc.shutdown import Shutdown
 
 LEADING = "osqueue.v1.QueueService"
 ABLE = "osqueue.v1.StandbyService"
@@ -26,9 +26,9 @@ _Response = health_pb2.HealthCheckResponse
 class Health(aio.HealthServicer):
     """The health service. Its watchers are told to leave when the server stops."""
 
-    def __init__(self, departure: Departure, limits: Limits) -> None:
+    def __init__(self, shutdown: Shutdown, limits: Limits) -> None:
         super().__init__()
-        self._departure = departure
+        self._shutdown = shutdown
         self._watches = 0
         self._watches_max = limits.health_watches
         self._telling: set[asyncio.Task[None]] = set()
@@ -62,7 +62,7 @@ class Health(aio.HealthServicer):
         else:
             self._watches += 1
             try:
-                await self._departure.until(super().Watch(request, context))
+                await self._shutdown.until(super().Watch(request, context))
             except NotLeader as leaving:
                 end = context.abort(grpc.StatusCode.UNAVAILABLE, leaving.message)
             finally:

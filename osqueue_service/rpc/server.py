@@ -13,11 +13,11 @@ from osqueue_service.limits import MIB, SECOND_MS, Limits
 from osqueue_service.metrics import Calls
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.departure import Departure
 from osqueue_service.rpc.handlers import Handlers
 from osqueue_service.rpc.health import Health
 from osqueue_service.rpc.reflection import SERVICE, STABLE_NAME, Reflection
 from osqueue_service.rpc.services import ADMIN, QUEUE, STANDBY, add_services
+from osqueue_service.rpc.shutdown import Shutdown
 from osqueue_service.rpc.standby_service.attendant import Attendant
 from osqueue_service.storage.factory import OpenedStore
 
@@ -49,11 +49,11 @@ class Server:
         self.calls = Calls()
         self._clock = clock
         self._ids = ids
-        self._departure = Departure()
-        self._health = Health(self._departure, limits)
+        self._shutdown = Shutdown()
+        self._health = Health(self._shutdown, limits)
         self._handlers = Handlers(
             guard=Guard(settings.token, allow_remote=settings.allow_remote),
-            departure=self._departure,
+            shutdown=self._shutdown,
             limits=limits,
             calls=self.calls,
             clock=clock,
@@ -103,7 +103,7 @@ class Server:
         if self._attendant is not None:
             await self._attendant.stop()
         self._health.stop()
-        self._departure.announce()
+        self._shutdown.announce()
         await self._server.stop(STOP_LIMIT_MS / SECOND_MS)
 
 

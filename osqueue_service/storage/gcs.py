@@ -34,10 +34,10 @@ from osqueue_service.errors import (
     StoreUnknown,
 )
 from osqueue_service.storage.keys import check_key, check_prefix
-from osqueue_service.storage.patience import CONNECT_SECONDS, READ_SECONDS, put_seconds
 from osqueue_service.storage.store import StoredObject, TimedStore
 from osqueue_service.storage.store_time import StoreTime
 from osqueue_service.storage.threads import StoreThreads
+from osqueue_service.storage.timeouts import CONNECT_SECONDS, READ_SECONDS, put_seconds
 
 # Larger bodies are uploaded in several requests, and the SDK would answer a checksum that
 # does not match by deleting the object, whoever wrote it: those are sent without a checksum.

@@ -38,10 +38,10 @@ from osqueue_service.errors import (
     StoreUnknown,
 )
 from osqueue_service.storage.keys import check_key, check_prefix
-from osqueue_service.storage.patience import CONNECT_SECONDS, READ_SECONDS, put_seconds
 from osqueue_service.storage.store import StoredObject, TimedStore
 from osqueue_service.storage.store_time import StoreTime
 from osqueue_service.storage.threads import StoreThreads
+from osqueue_service.storage.timeouts import CONNECT_SECONDS, READ_SECONDS, put_seconds
 
 READ_ATTEMPTS = 4
 
@@ -248,7 +248,7 @@ class _Clients:
         self.writer(0)
 
     def writer(self, size: int) -> Any:
-        """The client whose patience fits a body of `size` bytes."""
+        """The client whose timeouts fit a body of `size` bytes."""
         seconds = put_seconds(size)
         if seconds not in self._writers:
             with _MAKING_CLIENTS:

@@ -4,7 +4,7 @@ from osqueue_service.clock import Clock
 from osqueue_service.engine.engine import Engine
 from osqueue_service.limits import Limits
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.deadlines import patience
+from osqueue_service.rpc.deadlines import allowed_wait
 from osqueue_service.rpc.fields import TypeNames, check_duration, check_name, check_number
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.job_info import claimed_jobs
@@ -69,7 +69,7 @@ class Claims:
     async def _claim_waiting(self, claim: Claim, wait_ms: int, context: Context, engine: Engine) -> list[Granted]:
         """The wait ends before the caller's deadline. So does the call, even if storage is slow at the end: jobs
         that are committed too late to be heard of are given back."""
-        allowed = patience(context, wait_ms, engine)
+        allowed = allowed_wait(context, wait_ms, engine)
         if allowed.answer_ms is None:
             return await engine.claim(claim, allowed.wait_ms)
         try:

@@ -3,7 +3,7 @@
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.totals import Totals, totals_of
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.deadlines import patience
+from osqueue_service.rpc.deadlines import allowed_wait
 from osqueue_service.rpc.fields import TypeNames, check_name, check_number
 from osqueue_service.rpc.filters import read_filter
 from osqueue_service.rpc.handlers import Context
@@ -48,7 +48,7 @@ class Jobs:
             wrong = Violations()
             wrong.add("wait_ms", f"is {request.wait_ms}; it must be 0 (do not wait) or more")
             wrong.check()
-        wait_ms = patience(context, request.wait_ms, engine).wait_ms
+        wait_ms = allowed_wait(context, request.wait_ms, engine).wait_ms
 
         def view(state: State) -> queue_pb2.WaitJobResponse:
             job = state.get(request.job_id)

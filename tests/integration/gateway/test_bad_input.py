@@ -17,7 +17,7 @@ JSON_LINE = b"Content-Type: application/json\r\n"
 
 @pytest.fixture
 async def strict() -> AsyncIterator[Caller]:
-    """A gateway that loses patience soon."""
+    """A gateway with short timeouts."""
     limits = Limits(head_ms=600, body_ms=600, idle_ms=2_000, body_bytes=64 * 1024, connections=20, waits=8)
     async with gateway_and_broker(limits=limits) as caller:
         yield caller

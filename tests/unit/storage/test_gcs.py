@@ -20,7 +20,7 @@ from osqueue_service.errors import (
     StoreUnavailable,
     StoreUnknown,
 )
-from osqueue_service.storage import gcs, patience
+from osqueue_service.storage import gcs, timeouts
 from osqueue_service.storage.gcs import GcsStore
 from tests.unit.storage.manual_clock import ManualClock
 from tests.unit.storage.scripted_server import Answer, ScriptedServer, scripted_server
@@ -145,7 +145,7 @@ async def test_a_large_put_is_not_retried_and_never_deletes(store: GcsStore, ser
 
 
 async def test_silence_is_unknown(store: GcsStore, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PUT_SECONDS", ((1 << 20, 0.1),))
+    monkeypatch.setattr(timeouts, "PUT_SECONDS", ((1 << 20, 0.1),))
     server.answer(Answer(silent=True))
     with pytest.raises(StoreUnknown):
         await store.put_if_absent("log/1/1", b"body")

@@ -18,7 +18,7 @@ from osqueue_service.errors import (
     StoreUnknown,
 )
 from osqueue_service.ids import SystemIds
-from osqueue_service.storage import patience, s3
+from osqueue_service.storage import s3, timeouts
 from osqueue_service.storage.s3 import S3Store
 from osqueue_service.storage.selftest import prove_conditions
 from tests.unit.storage.manual_clock import ImpatientClock
@@ -161,10 +161,10 @@ async def test_a_put_that_finds_nothing_is_unknown_unless_the_bucket_is_missing(
         await store.put_if_version("root", b"body", '"v1"')
 
 
-async def test_silence_is_unknown_after_the_patience_for_that_size(
+async def test_silence_is_unknown_after_the_timeout_for_that_size(
     server: ScriptedServer, aws_session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PUT_SECONDS", ((10, 0.1), (1_000, 0.2)))
+    monkeypatch.setattr(timeouts, "PUT_SECONDS", ((10, 0.1), (1_000, 0.2)))
     store = S3Store("bucket", clock=ImpatientClock(), endpoint_url=server.endpoint, session=aws_session)
     server.answer(Answer(silent=True))
     for body in (b"small", b"larger" * 100, b"above the last step" * 100):

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from osqueue_service.errors import NotLeader
-from osqueue_service.rpc.departure import Departure
+from osqueue_service.rpc.shutdown import Shutdown
 
 
 async def test_a_stream_that_is_open_when_the_server_stops_is_sent_away() -> None:
-    departure = Departure()
-    stream = asyncio.ensure_future(departure.until(asyncio.Event().wait()))  # type: ignore[arg-type]
+    shutdown = Shutdown()
+    stream = asyncio.ensure_future(shutdown.until(asyncio.Event().wait()))  # type: ignore[arg-type]
     await asyncio.sleep(0)
-    departure.announce()
+    shutdown.announce()
     with pytest.raises(NotLeader):
         await stream
 
@@ -29,7 +29,7 @@ async def test_a_write_that_fails_because_the_caller_went_is_no_complaint() -> N
         except asyncio.CancelledError:
             raise RuntimeError("the write failed") from None
 
-    stream = asyncio.ensure_future(Departure().until(write()))
+    stream = asyncio.ensure_future(Shutdown().until(write()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     stream.cancel()

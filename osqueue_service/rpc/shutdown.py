@@ -7,7 +7,7 @@ from typing import Any
 from osqueue_service.errors import NotLeader
 
 
-class Departure:
+class Shutdown:
     """The moment at which streams that are still open must end."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Departure:
         self._leaving.set()
 
     async def until(self, stream: Coroutine[Any, Any, None]) -> None:
-        """Run the stream to its end. If the departure comes first, end it and raise `NotLeader`."""
+        """Run the stream to its end. If the shutdown comes first, end it and raise `NotLeader`."""
         loop = asyncio.get_running_loop()
         running, leaving = loop.create_task(stream), loop.create_task(self._leaving.wait())
         try:
