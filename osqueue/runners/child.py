@@ -55,10 +55,23 @@ def _settle_in() -> None:
         signal.signal(number, _leave_it_to_the_worker)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_heed_signals_again)
-    if sys.platform == "linux":  # for a handler that holds the interpreter's lock, so that `_listen` cannot act
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform == "linux":
+        _die_soon_after_the_worker()
     # A handler may use processes of its own. This one is a daemon only so that the worker's exit does not wait for it.
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
+
+
+def _die_soon_after_the_worker() -> None:
+    """For a handler that holds the interpreter's lock, so that `_listen` cannot act. Not at once: `_listen` ends what
+    the handler started, too, and would come too late.
+
+    The handler of SIGHUP, which is number 1, is C's alarm(): no Python need run for alarm(1), which ends the process
+    a second later.
+    """
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes, libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    libc.signal(signal.SIGHUP, ctypes.cast(libc.alarm, ctypes.c_void_p))
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
 
 
 def _leave_it_to_the_worker(number: int, frame: object) -> None:
@@ -66,6 +79,7 @@ def _leave_it_to_the_worker(number: int, frame: object) -> None:
 
 
 def _heed_signals_again() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,5 +1,6 @@
 """Handlers that tests run in processes of their own: those import them from here."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -89,6 +90,12 @@ def start_a_child(payload: object, context: JobContext) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     context.progress(0.1, f"{os.getpid()} {child.pid}")
     child.wait()
+
+
+def hold_the_interpreter(payload: object, context: JobContext) -> None:
+    """So that no other thread of the process can run."""
+    context.progress(0.1, str(os.getpid()))
+    ctypes.PyDLL(None).sleep(600)
 
 
 class ExitsWhenRead:

@@ -178,6 +178,7 @@ async def test_what_a_killed_handler_has_started_ends_with_it(client, queue):
 
 WORKER = """
 import asyncio
+import sys
 from osqueue import Handler, OsqueueClient, Worker
 from tests.unit.sdk import jobs_in_processes as jobs
 from tests.unit.sdk.memory_transport import MemoryTransport, Queue
@@ -186,7 +187,7 @@ async def main():
     queue = Queue()
     async with OsqueueClient(transport=MemoryTransport(queue)) as client:
         handle = await client.submit_job("t", 1)
-        worker = Worker(client, {"t": Handler(jobs.start_a_child, runs_in="process")})
+        worker = Worker(client, {"t": Handler(getattr(jobs, sys.argv[1]), runs_in="process")})
         run = asyncio.ensure_future(worker.run())
         while queue.jobs[handle.id].progress is None:
             await queue.change()
@@ -198,11 +199,12 @@ if __name__ == "__main__":
 """
 
 
-def test_handlers_and_what_they_started_die_with_a_killed_worker(tmp_path):
+@pytest.mark.parametrize("handler", ["start_a_child", "hold_the_interpreter"])
+def test_handlers_and_what_they_started_die_with_a_killed_worker(tmp_path, handler):
     program = tmp_path / "worker.py"
     program.write_text(WORKER)
     env = {**os.environ, "PYTHONPATH": os.getcwd()}
-    with subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True, env=env) as worker:
+    with subprocess.Popen([sys.executable, program, handler], stdout=subprocess.PIPE, text=True, env=env) as worker:
         line = worker.stdout.readline()
         worker.send_signal(signal.SIGKILL)
     asyncio.run(gone(*(int(pid) for pid in line.split())))
