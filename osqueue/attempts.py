@@ -3,7 +3,8 @@
 import asyncio
 import enum
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from osqueue.context import JobContext
@@ -23,6 +24,7 @@ from osqueue.job import ClaimedJob, JobError
 from osqueue.leases import LeaseKeeper
 from osqueue.runners.base import Runner
 from osqueue.runners.processes import ProcessFailure
+from osqueue.transports.protocol import Transport
 
 log = logging.getLogger("osqueue.worker")
 
@@ -84,6 +86,8 @@ class Attempt:
         self._on_slot_free = on_slot_free
         self._on_given_back = on_given_back
         self._ended = False
+        self._turn = threading.Lock()
+        """Taken by who has the job in hand for good: the handler, or the thread that gives it back."""
         self._kept = shared.keeper.keep(self)
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -97,12 +101,21 @@ class Attempt:
         """Somebody cancelled the job. A handler in the loop is cancelled; others are told."""
         self._stop(Stop.CANCELLED)
 
+    def withdraw(self) -> bool:
+        """Take it from the handler if that has not begun, in order to give it back. From any thread."""
+        return self._turn.acquire(blocking=False)
+
+    async def leased(self, transport: Transport) -> Sequence[ClaimedJob]:
+        """What there is to give back."""
+        return (self.job,)
+
     def given_back(self) -> None:
         """It was released from outside, before it began."""
         self._ended = True
         self._shared.keeper.forget(self._kept)
         self._shared.tally.released += 1
-        self._on_given_back()
+        if self.task is None:  # otherwise the task ends by itself
+            self._on_given_back()
         log.info("job %s (%s) is given back: the event loop is blocked", self.job.job_id, self.job.type)
 
     def drain(self) -> None:
@@ -126,6 +139,9 @@ class Attempt:
     async def run(self) -> None:
         """Run the handler and make its outcome durable. Raises nothing: whatever goes wrong becomes the job's."""
         try:
+            if not self._turn.acquire(blocking=False):  # it is given back
+                self._free_slot()
+                return
             if self.stop_reason is not None:
                 self._free_slot()
                 await self._settle_failure(asyncio.CancelledError())

@@ -3,14 +3,17 @@
 import asyncio
 import itertools
 import logging
+import threading
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from osqueue.errors import INTERNAL, TOO_MANY_REQUESTS, OsqueueError, TransportRequestError
 from osqueue.job import ClaimedJob, JobError
-from osqueue.messages import Settled
+from osqueue.messages import ClaimRequest, Settled
 from osqueue.retrying import is_outage
+from osqueue.transports.protocol import Transport
 
 if TYPE_CHECKING:
     from osqueue.client import OsqueueClient
@@ -22,12 +25,19 @@ log = logging.getLogger("osqueue.worker")
 LONG_POLL_MS = 20_000
 """How long a claim waits at the broker for a job."""
 
+ASK_MS = 5_000
+"""How long asking what a claim has leased may take."""
+
 
 class Dispatcher(Protocol):
     """Jobs in, outcomes out. What it raises is final: it retries what may pass by itself."""
 
     async def claim(self, types: Sequence[str], free: int, *, wait: bool) -> list[ClaimedJob]:
         """Up to `free` jobs; waits a while for the first if told to. A cancelled claim leases nothing for long."""
+        ...
+
+    def unheard(self) -> "Iterable[UnheardClaim]":
+        """The claims whose answers the event loop has not taken yet and that another thread is to ask for now."""
         ...
 
     async def complete(self, job: ClaimedJob, result: bytes | None) -> None: ...
@@ -37,6 +47,47 @@ class Dispatcher(Protocol):
     ) -> Settled: ...
 
     async def release(self, job: ClaimedJob) -> Settled: ...
+
+
+class UnheardClaim:
+    """A claim under way. While the event loop is blocked, another thread asks in its place what it has leased.
+
+    Whoever hears of a job first has it: the event loop, to run it, or the other thread, to give it back.
+    """
+
+    def __init__(self, request: ClaimRequest) -> None:
+        self._asked = False
+        self._request = replace(request, max_jobs=1, wait_ms=0)
+        """Repeated by its key it yields what was leased before, or at most one other job."""
+        self._lock = threading.Lock()
+        self._begun: frozenset[str] = frozenset()
+        self._withdrawn: frozenset[str] = frozenset()
+
+    def heard(self, jobs: list[ClaimedJob]) -> list[ClaimedJob]:
+        """In the event loop: those of the answer's jobs that are to be run."""
+        with self._lock:
+            self._begun = frozenset(job.lease_token for job in jobs) - self._withdrawn
+        return [job for job in jobs if job.lease_token in self._begun]
+
+    def ask(self) -> bool:
+        """Whether it is to be asked: not while it is, nor when that has brought jobs."""
+        asked, self._asked = self._asked, True
+        return not asked
+
+    async def leased(self, transport: Transport) -> Sequence[ClaimedJob]:
+        """In the other thread: those of its jobs that are to be given back."""
+        jobs: list[ClaimedJob] = []
+        try:
+            claims = await transport.claim_jobs(self._request, timeout_ms=ASK_MS)
+            with self._lock:
+                jobs = [job for job in claims.jobs if job.lease_token not in self._begun]
+                self._withdrawn |= {job.lease_token for job in jobs}
+        finally:
+            self._asked = bool(jobs)
+        return jobs
+
+    def given_back(self) -> None:
+        """The event loop has not heard of them, and need not."""
 
 
 class PollingDispatcher:
@@ -49,14 +100,28 @@ class PollingDispatcher:
         self._worker_version = worker_version
         self._away = False
         self._claim_keys = f"{uuid.uuid4().hex}.", itertools.count(1)
+        self._unheard: set[UnheardClaim] = set()
 
     async def claim(self, types: Sequence[str], free: int, *, wait: bool) -> list[ClaimedJob]:
         prefix, numbers = self._claim_keys
-        claim_key = prefix + str(next(numbers))
-        wait_ms = LONG_POLL_MS if wait else 0
-        return await self._persist(
-            lambda: self._claim(types, free, wait_ms, claim_key), "claim jobs", defects_pass=True
+        request = ClaimRequest(
+            worker_id=self._worker_id,
+            types=tuple(types),
+            claim_key=prefix + str(next(numbers)),
+            wait_ms=LONG_POLL_MS if wait else 0,
+            lease_ms=self._lease_ms,
+            worker_version=self._worker_version,
+            max_jobs=min(free, 1_000),
         )
+        unheard = UnheardClaim(request)
+        self._unheard.add(unheard)
+        try:
+            return unheard.heard(await self._persist(lambda: self._claim(request), "claim jobs", defects_pass=True))
+        finally:
+            self._unheard.discard(unheard)
+
+    def unheard(self) -> Iterable[UnheardClaim]:
+        return [claim for claim in list(self._unheard) if claim.ask()]
 
     async def complete(self, job: ClaimedJob, result: bytes | None) -> None:
         await self._persist(lambda: self._client.complete_job(job, result), f"complete job {job.job_id}")
@@ -92,15 +157,15 @@ class PollingDispatcher:
             self._away = False
             return answer
 
-    async def _claim(self, types: Sequence[str], free: int, wait_ms: int, claim_key: str) -> list[ClaimedJob]:
+    async def _claim(self, request: ClaimRequest) -> list[ClaimedJob]:
         return await self._client.claim_jobs(
-            self._worker_id,
-            types,
-            max_jobs=min(free, 1_000),
-            wait_ms=wait_ms,
-            lease_ms=self._lease_ms,
-            claim_key=claim_key,
-            worker_version=self._worker_version,
+            request.worker_id,
+            request.types,
+            max_jobs=request.max_jobs,
+            wait_ms=request.wait_ms,
+            lease_ms=request.lease_ms,
+            claim_key=request.claim_key,
+            worker_version=request.worker_version,
         )
 
 

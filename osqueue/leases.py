@@ -47,7 +47,18 @@ class Holder(Protocol):
 
     def lease_lost(self) -> None: ...
     def cancel_requested(self) -> None: ...
-    def given_back(self) -> None: ...
+
+
+class HeldUp(Protocol):
+    """What waits for the worker's event loop, which is blocked."""
+
+    async def leased(self, transport: Transport) -> Sequence[ClaimedJob]:
+        """The jobs to give back, which the worker will not begin. In the keeper's thread."""
+        ...
+
+    def given_back(self) -> None:
+        """They are. In the worker's event loop, when it turns again."""
+        ...
 
 
 class KeptLease:
@@ -82,14 +93,14 @@ class KeptLease:
 class LeaseKeeper:
     """Renews the leases of one worker until stopped. `check_heard` raises at the answer of a leader of the past.
 
-    `on_tick` returns attempts that the worker's loop is too busy to begin; they are given back.
+    `on_tick` returns what the worker's loop is too busy to begin; it is given back.
     """
 
     def __init__(
         self,
         make_transport: Callable[[], Transport],
         check_heard: Callable[[Position | None], None],
-        on_tick: Callable[[], Iterable[Holder]],
+        on_tick: Callable[[], Iterable[HeldUp]],
     ) -> None:
         self._make_transport = make_transport
         self._check_heard = check_heard
@@ -146,8 +157,8 @@ class LeaseKeeper:
         transport = self._make_transport()
         try:
             while not self._stopping:
-                for holder in self._on_tick():
-                    self._call(self._give_back(transport, holder))
+                for held_up in self._on_tick():
+                    self._call(self._give_back(transport, held_up))
                 for batch in self._due():
                     self._call(self._renew(transport, batch))
                 self._wake.clear()
@@ -169,14 +180,20 @@ class LeaseKeeper:
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
 
-    async def _give_back(self, transport: Transport, holder: Holder) -> None:
-        job = holder.job
+    async def _give_back(self, transport: Transport, held_up: HeldUp) -> None:
+        try:
+            jobs = await held_up.leased(transport)
+            await asyncio.gather(*(self._release(transport, job) for job in jobs))
+        except OsqueueError as error:
+            log.info("could not ask what a claim has leased; it expires by itself: %s", error)
+        self._tell(held_up.given_back)
+
+    async def _release(self, transport: Transport, job: ClaimedJob) -> None:
         release = Release(job.job_id, job.worker_id, job.lease_token, uuid.uuid4().hex)
         try:
             await transport.release_job(release, timeout_ms=CALL_TIMEOUT_MS)
         except OsqueueError as error:
             log.info("could not give back job %s, which expires by itself: %s", job.job_id, error)
-        self._tell(holder.given_back)
 
     def _due(self) -> Iterator[list[KeptLease]]:
         now = time.monotonic()

@@ -19,7 +19,7 @@ from osqueue.handlers import ANY_TYPE, BoundHandler, Handler, HandlerDecorator, 
 from osqueue.hooks import Hooks, Outcome
 from osqueue.job import ClaimedJob, JobError
 from osqueue.lanes import Lane
-from osqueue.leases import LeaseKeeper
+from osqueue.leases import HeldUp, LeaseKeeper
 from osqueue.messages import Settled
 from osqueue.registry import JobType
 from osqueue.runners.base import LoopRunner, Runner
@@ -294,13 +294,15 @@ class Worker:
                 runners[place] = ProcessRunner(size, *self._recycling)
         return runners
 
-    def _check(self) -> Iterable[Attempt]:
+    def _check(self) -> Iterable[HeldUp]:
         """In the keeper's thread: whether the loop turns, and what should not wait for it."""
         assert self._watchdog is not None
         self._watchdog.check()
         if self._watchdog.held_up:
             for lane in self._lanes:
                 yield from lane.waiting()
+            yield from [attempt for attempt in list(self._attempts.values()) if attempt.withdraw()]
+            yield from self.dispatcher.unheard()
 
     def _hold(self, job: ClaimedJob, lane: Lane) -> Attempt:
         handler = self._handlers.get(job.type) or self._handlers[ANY_TYPE]

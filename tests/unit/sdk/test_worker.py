@@ -904,6 +904,56 @@ async def test_what_was_claimed_ahead_is_given_back_though_the_loop_is_blocked(c
         assert worker.state().released >= 1
 
 
+async def test_what_waits_for_the_loop_in_a_slot_is_given_back_though_the_loop_is_blocked(client, queue):
+    ran, seen = [], []
+
+    async def block(payload):
+        ran.append(payload)
+        deadline = time.monotonic() + 30
+        while not seen and queue.jobs[second.id].status != "unclaimed" and time.monotonic() < deadline:
+            time.sleep(0.01)  # noqa: ASYNC251 - it blocks the loop
+        seen.append(queue.jobs[second.id].status)
+
+    first, second = await client.submit_jobs([new_job("t", n) for n in range(2)])
+    async with Running(client, {"t": block}, concurrency=2) as worker:
+        await first.result()
+        await second.result()
+        assert (ran, seen[0]) == ([0, 1], "unclaimed")
+        state = worker.state()
+        assert (state.released, state.lost, state.busy) == (1, 0, 0)
+
+
+async def test_what_a_claim_brings_to_a_blocked_loop_is_given_back(client, queue, one_ahead, monkeypatch):
+    """Its answer cannot be read meanwhile. When it is, what was given back is no longer the worker's."""
+    ran, seen, unblocked = [], [], asyncio.Event()
+    claim = MemoryTransport.claim_jobs
+
+    async def arrives_late(self, request, **options):
+        claims = await claim(self, request, **options)
+        if not seen and request.wait_ms and any(job.job_id == second.id for job in claims.jobs):
+            await unblocked.wait()
+        return claims
+
+    async def block(payload):
+        ran.append(payload)
+        if payload != 0:
+            return
+        await settled(queue, second.id, "in_progress")
+        deadline = time.monotonic() + 30
+        while queue.jobs[second.id].status != "unclaimed" and time.monotonic() < deadline:
+            time.sleep(0.01)  # noqa: ASYNC251 - it blocks the loop
+        seen.append(queue.jobs[second.id].status)
+        unblocked.set()
+
+    monkeypatch.setattr(MemoryTransport, "claim_jobs", arrives_late)
+    first, second = await client.submit_jobs([new_job("t", n) for n in range(2)])
+    async with Running(client, {"t": block}, concurrency=1) as worker:
+        await first.result()
+        await second.result()
+        assert (ran, seen) == ([0, 1], ["unclaimed"])
+        assert worker.state().lost == 0
+
+
 async def test_what_was_claimed_ahead_is_given_back_by_a_stopping_worker(client, queue, one_ahead):
     finish = asyncio.Event()
 
