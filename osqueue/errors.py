@@ -57,7 +57,7 @@ class JobNotFoundError(OsqueueError):
 
 
 class LeaseLostError(OsqueueError):
-    """The caller does not, or no longer, hold the job's lease. Nothing was changed."""
+    """The caller does not hold the job's lease, or no longer does. Nothing was changed."""
 
     tag = "LeaseLostError"
 

@@ -16,7 +16,7 @@ class Exit(IntEnum):
     USAGE = 2
     """The call is wrong: an argument, an option, a payload; trying again cannot help."""
     NOT_FOUND = 3
-    """There is no such job, or no longer."""
+    """There is no such job, or it is no longer kept."""
     CONFLICT = 4
     """The state forbids it: lease lost, key used with other content, a second broker on one directory."""
     FULL = 5

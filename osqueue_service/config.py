@@ -89,7 +89,7 @@ class Settings:
         "S3_MAX_WRITES_PER_DAY",
         0,
         setting.whole_number(0, 10**12),
-        "Until then writes pass at once each day (UTC); 0: off.",
+        "This many writes pass at once each day (UTC); 0: off.",
     )
 
     storage_prices: str = _setting(
@@ -103,7 +103,7 @@ class Settings:
         "GROUP_COMMIT_INTERVAL_MS",
         DEFAULT_INTERVAL_MS,
         setting.whole_number(0, 60_000),
-        "How long a change waits at most for others to share its commit, while commits are under way.",
+        "How long a change may wait for others to share its commit, while commits are under way.",
     )
     commit_spacing_ms: int = _setting(
         "COMMIT_SPACING_MS",
@@ -143,7 +143,7 @@ class Settings:
         "LOG_LEVEL",
         "info",
         setting.one_of(lambda: ["debug", "info", "warning", "error"]),
-        "Least severity that is logged.",
+        "Lowest severity that is logged.",
     )
     log_format: str = _setting(
         "LOG_FORMAT", "text", setting.one_of(lambda: ["text", "json"]), "json: one object per line."

@@ -37,7 +37,7 @@ VARIABLES = {
     help="Bearer token of callers and broker; the variable keeps it out of process lists.  [env: OSQUEUE_TOKEN]",
 )
 @click.option("--allow-remote", metavar="VALUE", help="1: serve everyone without a token.  [env: OSQUEUE_ALLOW_REMOTE]")
-@click.option("--cors-origins", metavar="VALUE", help="Web pages that may call, by commas.  [env: CORS_ORIGINS]")
+@click.option("--cors-origins", metavar="VALUE", help="Origins that may call, comma-separated.  [env: CORS_ORIGINS]")
 @click.option("--hosts", metavar="VALUE", help="Its names for callers without a token.  [env: OSQUEUE_HOSTS]")
 @click.option(
     "--log-level",
@@ -46,7 +46,7 @@ VARIABLES = {
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="Least severity that is logged.",
+    help="Lowest severity that is logged.",
 )
 @click.option(
     "--log-format", envvar="LOG_FORMAT", show_envvar=True, type=click.Choice(["text", "json"]),

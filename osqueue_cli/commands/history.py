@@ -22,7 +22,7 @@ POINTS_MAX = 3_600
 
 @click.command()
 @click.option("--since", type=PAST, default="10m", show_default=True, help="From then on; the leader keeps an hour.")
-@click.option("--step", "step_ms", type=DURATION, default="30s", show_default=True, help="Width of a line.")
+@click.option("--step", "step_ms", type=DURATION, default="30s", show_default=True, help="Time that a line covers.")
 @click.option(
     "-n", "--limit", type=click.IntRange(1, POINTS_MAX), default=POINTS_MAX,
     help="Show at most this many lines, the newest.",

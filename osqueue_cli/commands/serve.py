@@ -20,7 +20,7 @@ TELL_EVERY_S = 1.0
 
 
 @click.command()
-@click.option("--cors-origins", metavar="VALUE", help="Web pages that may call, by commas.  [env: CORS_ORIGINS]")
+@click.option("--cors-origins", metavar="VALUE", help="Origins that may call, comma-separated.  [env: CORS_ORIGINS]")
 @click.option("--hosts", metavar="VALUE", help="Its names for callers without a token.  [env: OSQUEUE_HOSTS]")
 @settings_options(storage_default="file", log_default="warning")
 def serve(cors_origins: str | None, hosts: str | None, overrides: Mapping[str, str]) -> None:

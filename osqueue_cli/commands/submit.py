@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @click.option("--key", default="", help="Idempotency key: the same key is the same job. With --lines: its prefix.")
 @click.option("--priority", type=click.IntRange(-1_000, 1_000), default=0, help="Higher runs first.")
 @click.option("--max-attempts", type=click.IntRange(1, 1_000), help="Tries before the job is dead.  [default: 3]")
-@click.option("--delay", "delay_ms", type=DURATION, default=0, help="Run no sooner than after this time, e.g. 5m.")
-@click.option("--at", "run_at", type=FUTURE, default=0, help="Run no sooner than then, e.g. 2030-01-31T09:00.")
+@click.option("--delay", "delay_ms", type=DURATION, default=0, help="Run after this time at the earliest, e.g. 5m.")
+@click.option("--at", "run_at", type=FUTURE, default=0, help="Run at this time at the earliest, e.g. 2030-01-31T09:00.")
 @click.option(
     "--lease", "lease_ms", type=DURATION, default=0, help="Lease between two heartbeats of a worker.  [default: 30s]"
 )

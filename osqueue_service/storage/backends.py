@@ -142,7 +142,7 @@ BACKENDS = {
             (
                 _setting("S3_BUCKET", "Bucket of the s3 backend."),
                 _setting("S3_REGION", "Region of the bucket."),
-                _setting("S3_PREFIX", "What all keys in the bucket begin with, to the letter.", parse=_prefix),
+                _setting("S3_PREFIX", "What all keys in the bucket begin with, taken literally.", parse=_prefix),
                 _setting("S3_ENDPOINT_URL", "For S3-compatible stores other than AWS.", parse=endpoint_url),
             ),
             _open_s3,
@@ -158,7 +158,7 @@ BACKENDS = {
             "A bucket of Google Cloud Storage.",
             (
                 _setting("GCS_BUCKET", "Bucket of the gcs backend."),
-                _setting("GCS_PREFIX", "What all keys in the bucket begin with, to the letter.", parse=_prefix),
+                _setting("GCS_PREFIX", "What all keys in the bucket begin with, taken literally.", parse=_prefix),
                 _setting(
                     "STORAGE_EMULATOR_HOST", "An emulator of GCS, which gets no credentials.",
                     parse=_emulator_host, flag="gcs-endpoint-url",
