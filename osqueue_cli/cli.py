@@ -36,6 +36,7 @@ SECTIONS = {
     },
     "Look underneath": {
         "inspect": Entry("osqueue_cli.commands.inspect:inspect", "Show the queue as it lies in the store."),
+        "export": Entry("osqueue_cli.commands.export:export", "Write the live jobs for the first osqueue."),
         "verify": Entry("osqueue_cli.commands.verify:verify", "Check every object of the queue."),
         "doctor": Entry("osqueue_cli.commands.doctor:doctor", "Check settings, storage, clock, ports and versions."),
         "bench": Entry("osqueue_cli.commands.bench:bench", "Put a small load on a broker and measure."),

@@ -5,13 +5,16 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
+from osqueue_cli import output
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 from osqueue_service.app import store_settings
 from osqueue_service.clock import SystemClock
 from osqueue_service.config import Settings
+from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.ids import SystemIds
-from osqueue_service.log import LogCounters, Settler
+from osqueue_service.log import LogCounters, SeedQueue, Settler
+from osqueue_service.log.reader import Reader, Reading
 from osqueue_service.storage.factory import open_store
 
 T = TypeVar("T")
@@ -33,3 +36,21 @@ def look(overrides: Mapping[str, str], work: Callable[[Settler], Awaitable[T]]) 
             await store.close()
 
     return asyncio.run(session())
+
+
+async def read_queue(settler: Settler, rebuild: Rebuild) -> Reading:
+    """Read the queue into `rebuild`. A `Failure` says why there is none to read; damage raises `CorruptObject`."""
+    reader = Reader(settler)
+    reading = await reader.read(rebuild)
+    if reading is None:
+        raise Failure(f"there is no queue in {settler.store.description}", Exit.NOT_FOUND)
+    if isinstance(reading, SeedQueue):
+        raise Failure(
+            f"queue.json in {settler.store.description} was written by an earlier osqueue: "
+            f"{output.plural(len(reading.jobs), 'job')}, which the first broker of this version adopts",
+            Exit.FAILED,
+        )
+    lost = await reading.replay.lost_at_gap()
+    if lost is not None and not await reader.superseded(reading.root):
+        raise lost
+    return reading

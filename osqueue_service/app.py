@@ -16,9 +16,10 @@ from osqueue_service.broker_metrics import broker_families
 from osqueue_service.clock import Clock, SystemClock
 from osqueue_service.config import Settings
 from osqueue_service.engine.settings import EngineSettings
-from osqueue_service.errors import ConfigError
+from osqueue_service.errors import ConfigError, StoreError
 from osqueue_service.ids import IdSource, SystemIds
 from osqueue_service.leadership import Addresses, Heartbeat
+from osqueue_service.log.paths import ROOT
 from osqueue_service.memory_policy import settle_memory
 from osqueue_service.metrics import Registry
 from osqueue_service.metrics_page import MetricsPage
@@ -26,7 +27,7 @@ from osqueue_service.rpc.server import Server, ServerSettings
 from osqueue_service.storage import ObjectStore
 from osqueue_service.storage.backends import price_table_named
 from osqueue_service.storage.factory import OpenedStore, StoreSettings, open_store, surround
-from osqueue_service.storage.selftest import prove_conditions, watch_conditions
+from osqueue_service.storage.selftest import RACES, RACES_AGAIN, prove_conditions, watch_conditions
 from osqueue_service.storage.throttled import ThrottleLimits
 from osqueue_service.storage.usage import FREE, PriceTable
 
@@ -121,7 +122,8 @@ class App:
         `BrokerLeadershipError` when another one is active."""
         if self.shared:
             log.info("asking %s whether it can hold a queue", self._location)
-            await prove_conditions(self.storage.store, self._clock, self._ids)
+            races = RACES_AGAIN if await self._has_begun() else RACES
+            await prove_conditions(self.storage.store, self._clock, self._ids, races=races)
         if self._page is not None:
             await self._page.start()
         await self.server.start(self.broker, self.storage)
@@ -134,6 +136,13 @@ class App:
                 addresses.grpc, addresses.broker, " and ".join(guessed),
             )  # fmt: skip
         await self.broker.start(stand_by=stand_by)
+
+    async def _has_begun(self) -> bool:
+        """Whether a queue lies in the store. A store that does not say is raced as one that holds nothing."""
+        try:
+            return await self.storage.store.read(ROOT) is not None
+        except StoreError:
+            return False
 
     async def stop(self) -> None:
         """Hand over, give every call its answer, and release port and store. Idempotent."""

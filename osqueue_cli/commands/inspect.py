@@ -13,12 +13,12 @@ from osqueue_cli.failing import Failure
 from osqueue_cli.records import object_json, struct_json
 from osqueue_cli.settings import settings_options, storage_flags
 from osqueue_cli.shapes import bytes_members
-from osqueue_cli.storage import look
+from osqueue_cli.storage import look, read_queue
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.errors import CorruptObject
-from osqueue_service.log import Root, SeedQueue, Settler
+from osqueue_service.log import Root, Settler
 from osqueue_service.log.paths import ROOT, parse_checkpoint_key, parse_segment_key, segment_key
-from osqueue_service.log.reader import Reader, Reading
+from osqueue_service.log.reader import Reader
 from osqueue_service.log.segment import decode
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.state import State
@@ -104,26 +104,9 @@ async def _object(settler: Settler, key: str) -> dict[str, Any]:
     return {"key": key, "kind": "checkpoint", "bytes": len(body), **part._asdict(), "vouchedForByRoot": vouched}
 
 
-async def _read(settler: Settler, rebuild: Rebuild) -> Reading:
-    reader = Reader(settler)
-    reading = await reader.read(rebuild)
-    if reading is None:
-        raise Failure(f"there is no queue in {settler.store.description}", Exit.NOT_FOUND)
-    if isinstance(reading, SeedQueue):
-        raise Failure(
-            f"queue.json in {settler.store.description} was written by an earlier osqueue: "
-            f"{output.plural(len(reading.jobs), 'job')}, which the first broker of this version adopts",
-            Exit.FAILED,
-        )
-    lost = await reading.replay.lost_at_gap()
-    if lost is not None and not await reader.superseded(reading.root):
-        raise lost
-    return reading
-
-
 async def _summary(settler: Settler) -> dict[str, Any]:
     rebuild = Rebuild()
-    reading = await _read(settler, rebuild)
+    reading = await read_queue(settler, rebuild)
     root, state = reading.root, rebuild.state
     return {
         "store": settler.store.description,
@@ -168,7 +151,7 @@ async def _print_jobs(settler: Settler, salvage: bool) -> None:
     rebuild = Rebuild()
     damage: CorruptObject | None = None
     try:
-        await _read(settler, rebuild)
+        await read_queue(settler, rebuild)
     except CorruptObject as corrupt:
         if not salvage:
             raise

@@ -1,20 +1,11 @@
-"""The queue as the first osqueue wrote it: what `queue.json` and `GET /state` show."""
+"""A job as the first osqueue wrote it into its `queue.json`: what an export shows."""
 
-from collections.abc import Iterator
-from heapq import merge
-from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from osqueue_service.state.model import LIVE, Job
+from osqueue_service.state.model import Job
 from osqueue_service.state.state import State
-
-
-def live_jobs(state: State) -> Iterator[Job]:
-    """The jobs that have not come to their end, in the order of submission. The state must not change meanwhile."""
-    rosters = (state.roster(status) for status in LIVE)
-    return merge(*rosters, key=attrgetter("number"))
 
 
 def seed_job(state: State, job: Job, heartbeat: int = 0) -> dict[str, Any]:
@@ -38,9 +29,14 @@ def seed_job(state: State, job: Job, heartbeat: int = 0) -> dict[str, Any]:
 
 def seed_payload(payload: bytes) -> dict[str, Any]:
     """JSON text goes as it is, to the letter."""
+    return {"payload": msgspec.Raw(payload)} if is_json(payload) else {"payloadBase64": payload}
+
+
+def is_json(payload: bytes) -> bool:
+    """Whether a payload is JSON text, as that queue's payloads are."""
     try:
         payload.decode()
         msgspec.json.decode(payload)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
-        return {"payloadBase64": payload}
-    return {"payload": msgspec.Raw(payload)}
+        return False
+    return True

@@ -24,13 +24,15 @@ log = logging.getLogger(__name__)
 
 SELFTEST_PREFIX = "selftest/"
 
-RACING_PUTS = 8
+RACING_PUTS = 4
 """Puts sent at the same moment for the same object, of which one may win."""
 RACES = 32
 """Races of each kind. A store that lets a second winner through in one race of five is caught with a probability of
 0.9992 (1 - 0.8 ** 32); in one of ten, 0.966: the watch of a leader finds that one."""
-RACES_TRIED = 96
-"""Races of each kind that are begun at most: one of which fewer than half of the puts were answered does not count."""
+RACES_AGAIN = 4
+"""Races of each kind where a queue has begun already: whoever began it raced in full, and its leaders race on."""
+TRIES_PER_RACE = 3
+"""Races begun for each that is wanted, at most: one whose puts were mostly not answered does not count."""
 WATCH_MS = 600_000
 """How often a leader races again: a second winner in one race of twenty is found within a day with 0.999."""
 
@@ -51,8 +53,8 @@ T = TypeVar("T")
 Put = Callable[[bytes], Awaitable[str]]
 
 
-async def prove_conditions(store: ObjectStore, clock: Clock, ids: IdSource) -> None:
-    """Return when the store refused all it must refuse; leave nothing behind.
+async def prove_conditions(store: ObjectStore, clock: Clock, ids: IdSource, *, races: int = RACES) -> None:
+    """Return when the store refused all it must refuse; leave nothing behind. `races`: of each kind.
 
     `ConfigError` names the store and what it got wrong, or that it denies access. A store
     that answers too little to tell is `StoreUnavailable` or `StoreUnknown`: it proved nothing.
@@ -60,7 +62,7 @@ async def prove_conditions(store: ObjectStore, clock: Clock, ids: IdSource) -> N
     run = _Run(store, clock, ids)
     await run.remove_stale()
     try:
-        await run.prove()
+        await run.prove(races)
     except StoreDenied as error:
         raise ConfigError(f"{store.description}: {error}; check credentials, permissions and the name") from error
     finally:
@@ -91,11 +93,11 @@ class _Run:
         self._written: list[str] = []
         self._heard()
 
-    async def prove(self) -> None:
+    async def prove(self, wanted: int) -> None:
         await self._prove_each()
         created = replaced = 0
         waiting: tuple[str, StoredObject] | None = None
-        for _ in range(RACES_TRIED):
+        for _ in range(wanted * TRIES_PER_RACE):
             key = self._key()
             races = [self._race("put-if-absent", key, None)]
             if waiting is not None:
@@ -104,13 +106,13 @@ class _Run:
             created += proved
             replaced += sum(proved for _, proved in others)
             waiting = None if found is None else (key, found)
-            if min(created, replaced) >= RACES:
+            if min(created, replaced) >= wanted:
                 return
         if not created or not replaced:
             raise StoreUnknown(f"{self._store.description}: too few of its answers arrived to tell whether it is safe")
         log.warning(
             "the store answered %d and %d races of puts, fewer than the %d that hardly miss a second winner",
-            created, replaced, RACES,
+            created, replaced, wanted,
         )  # fmt: skip
 
     async def race_both(self) -> None:

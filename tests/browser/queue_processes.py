@@ -133,7 +133,7 @@ def running_queue(directory: Path, ports: Sequence[int] = (), **settings: str) -
     queue = Queue(directory, ports or free_ports(2), settings)
     try:
         queue.start("osqueue_service")
-        queue.start("gateway")
+        queue.start("osqueue_gateway")
         queue.wait_until_ready()
         yield queue
     finally:

@@ -96,7 +96,7 @@ def test_a_gateway_killed_and_back(page: Page, queue: Queue) -> None:
     job_id = queue.submit(type="live.gateway")
     page.goto(f"/jobs/{job_id}")
     expect(page.locator(".explain")).to_be_visible()
-    with queue.without("gateway"):
+    with queue.without("osqueue_gateway"):
         expect(page.locator(".connection")).to_have_text("Disconnected")
         expect(page.locator(".banner")).to_contain_text("Is the gateway running")
         page.get_by_role("button", name="Try now").click()

@@ -21,6 +21,7 @@ PARSED_ONLY = {
     "gateway": "it runs until it is stopped",
     "work": "it runs a module of the reader's",
     "top": "it runs until it is stopped",
+    "export": "it reads a queue that no broker serves, and has tests of its own",
     "bench": "it takes long",
     "doctor": "it looks at this machine",
     "inspect": "it looks into a store, of which there is none here",

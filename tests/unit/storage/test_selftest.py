@@ -12,6 +12,7 @@ from osqueue_service.storage.selftest import (
     FAILURES_MAX,
     FALSE_REFUSALS_MAX,
     RACES,
+    RACES_AGAIN,
     RACING_PUTS,
     WATCH_MS,
     prove_conditions,
@@ -219,6 +220,12 @@ async def test_as_many_races_are_run_as_the_stated_probability_rests_on() -> Non
     await prove(store)
     assert store.races >= 2 * RACES
     assert 1 - 0.8**RACES >= 0.999
+
+
+async def test_a_store_that_holds_a_queue_is_raced_little() -> None:
+    store = RacesNowAndThen(0.0, random.Random(1))
+    await prove_conditions(store, ImpatientClock(), SystemIds(), races=RACES_AGAIN)
+    assert 2 * RACES_AGAIN <= store.races < 2 * RACES
 
 
 @pytest.mark.parametrize("kinds", [(FaultKind.FAIL_BEFORE,), (FaultKind.FAIL_AFTER,), tuple(FaultKind)[1:]])
