@@ -1,17 +1,23 @@
 """One call to the broker on behalf of a caller, whatever protocol the caller speaks."""
 
 import asyncio
+import itertools
+import logging
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from google.protobuf.message import Message
 
-from osqueue.errors import BrokerProtocolError
+from osqueue.errors import BrokerProtocolError, OsqueueError
 from osqueue_gateway.broker import Broker
 from osqueue_gateway.errors import overloaded
 from osqueue_gateway.limits import MIB, Limits
-from osqueue_protocol.rpcs import Rpc
+from osqueue_protocol.rpcs import RPCS, Rpc
+from osqueue_stubs.osqueue.v1 import queue_pb2
+
+log = logging.getLogger("osqueue.gateway")
 
 WAIT_MS_MAX = 60_000
 """The broker waits no longer, whatever was asked for."""
@@ -23,6 +29,9 @@ CHECKED_BYTES = 1 * MIB
 """Smaller requests cannot be too large as protobuf: its form is never three times as long as JSON's."""
 
 
+CLAIMS = frozenset({"ClaimJob", "ClaimJobs"})
+
+
 class Calls:
     """Bounds what is under way, and ends waits and streams when the gateway stops."""
 
@@ -31,6 +40,8 @@ class Calls:
         self._limits = limits
         self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._finished: asyncio.Future[None] | None = None
+        self._keys = f"{secrets.token_urlsafe(16)}.", itertools.count(1)
+        self._giving_back: set[asyncio.Task[None]] = set()
         self.under_way = 0
         self.waiting = 0
         self.streams = 0
@@ -96,11 +107,16 @@ class Calls:
     async def _wait(self, rpc: Rpc, request: Any, timeout_ms: int) -> Any:
         if self.waiting >= self._limits.waits:
             raise overloaded(f"{self._limits.waits} calls that wait")
+        if rpc.name in CLAIMS and not request.claim_key:
+            prefix, numbers = self._keys
+            request.claim_key = prefix + str(next(numbers))
         call = asyncio.ensure_future(self._broker.call(rpc, request, timeout_ms))
         self.waiting += 1
+        heard = False
         try:
             await asyncio.wait({call, self._stopping}, return_when=asyncio.FIRST_COMPLETED)
             if call.done():
+                heard = True
                 return call.result()
             if rpc.mutates:
                 return rpc.response()  # an empty claim; whoever asks again finds another gateway
@@ -108,8 +124,43 @@ class Calls:
             return await self._broker.call(rpc, request, self._limits.call_ms)
         finally:
             self.waiting -= 1
-            call.cancel()  # a claim under way is given back by the broker
+            call.cancel()  # the broker gives back what it cannot deliver; its answer may be on its way, though
+            if not heard:
+                self.undelivered(rpc, request)
             del call  # its error refers to this frame, which would keep the request until the collector comes
+            self._tell_finished()
+
+    def undelivered(self, rpc: Rpc, request: Any) -> None:
+        """The caller has gone before its answer: give back what a claim has leased to nobody.
+
+        Not where the caller has a claim key of its own: it may repeat the claim, and is then given the same leases.
+        """
+        if rpc.name in CLAIMS and request.claim_key.startswith(self._keys[0]):
+            self.under_way += 1
+            task = asyncio.ensure_future(self._give_back(rpc, request))
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)
+
+    async def _give_back(self, rpc: Rpc, request: Any) -> None:
+        """Repeated by its key, the claim yields what it has leased, or at most one other job."""
+        again: Any = rpc.request()
+        again.CopyFrom(request)
+        again.wait_ms = 0
+        if rpc.name == "ClaimJobs":
+            again.max_jobs = 1
+        call_ms = self._limits.call_ms
+        try:
+            claimed = await self._broker.call(rpc, again, call_ms)
+            jobs = claimed.jobs if rpc.name == "ClaimJobs" else [claimed] if claimed.job_id else []
+            for job in jobs:
+                release = queue_pb2.ReleaseJobRequest(
+                    job_id=job.job_id, worker_id=request.worker_id, lease_token=job.lease_token
+                )
+                await self._broker.call(RPCS["ReleaseJob"], release, call_ms)
+        except OsqueueError as error:  # leases that nobody renews expire, and their jobs run again
+            log.info("could not give back what a claim has leased whose caller is gone; it expires: %s", error)
+        finally:
+            self.under_way -= 1
             self._tell_finished()
 
 

@@ -77,7 +77,14 @@ class Connect:
         request = await apart(len(body), lambda: _decode(body, rpc, codec))
         self._calls.require_size(request, len(body))
         response = await self._within(rpc, request, timeout_ms)
-        return await wire.answer(http, _encode(response, codec), self._budget, media)
+        sent = False
+        try:
+            answer = await wire.answer(http, _encode(response, codec), self._budget, media)
+            sent = wire.is_there(http)
+            return answer
+        finally:
+            if not sent:
+                self._calls.undelivered(rpc, request)
 
     async def _within(self, rpc: Rpc, request: Message, timeout_ms: int | None) -> Any:
         if timeout_ms is None:

@@ -47,7 +47,14 @@ class Rest:
         answer = route.answer(request, await self._calls.call(route.rpc, request))
         if answer is NOTHING:
             return web.Response(status=204, headers={hdrs.SERVER: wire.SERVER, **cors_of(http)})
-        return await wire.answer(http, encode(answer), self._budget)
+        sent = False
+        try:
+            response = await wire.answer(http, encode(answer), self._budget)
+            sent = wire.is_there(http)
+            return response
+        finally:
+            if not sent:
+                self._calls.undelivered(route.rpc, request)
 
 
 def require_json(http: web.BaseRequest) -> None:

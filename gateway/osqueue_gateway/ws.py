@@ -160,12 +160,12 @@ class Socket:
                     await self._watch(identifier, params)
                     return
                 if method == UNWATCH:
-                    name, result = UNWATCH, self._unwatch(params)
+                    name = UNWATCH
+                    await self._send({"id": identifier, "ok": True, "result": self._unwatch(params)})
                 else:
                     route = _route(method)
                     name, mutates = route.rpc.name, route.mutates
-                    result = await self._call(route, params)
-                await self._send({"id": identifier, "ok": True, "result": result})
+                    await self._call(identifier, route, params)
             finally:
                 self._budget.give(len(frame))
         except Exception as error:  # noqa: BLE001 - not swallowed: it is answered, and logged when nobody foresaw it
@@ -174,21 +174,30 @@ class Socket:
             await self._send({"id": identifier, "ok": False, "error": problem.as_json()})
         self._metrics.answered("ws", name, status, self._clock() - started)
 
-    async def _call(self, route: Route, params: Raw) -> dict[str, Any]:
+    async def _call(self, identifier: Raw, route: Route, params: Raw) -> None:
         size = len(memoryview(params))
         request = await apart(size, lambda: shape(route.rpc.request.DESCRIPTOR).read(params))
         self._calls.require_size(request, size)
-        return route.answer(request, await self._calls.call(route.rpc, request))
+        answer = await self._calls.call(route.rpc, request)
+        sent = False
+        try:
+            sent = await self._send({"id": identifier, "ok": True, "result": route.answer(request, answer)})
+        finally:
+            if not sent:
+                self._calls.undelivered(route.rpc, request)
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: dict[str, Any]) -> bool:
+        """Whether there was somebody to send it to."""
         body = encode(message)
         self._budget.take(len(body))
         try:
             await self._ws.send_frame(body, WSMsgType.TEXT)
         except ConnectionError:  # nobody is left to be told; the reader ends the socket
             self._metrics.count("callers_gone")
+            return False
         finally:
             self._budget.give(len(body))
+        return True
 
     async def _watch(self, identifier: Raw, params: Raw) -> None:
         """A watch, from its answer to its end. From now on it is not counted as a call under way."""
