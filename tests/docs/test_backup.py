@@ -1,0 +1,94 @@
+"""docs/operations/backup.md as it is written: a broker at work is copied, checkpoints and clean-ups included."""
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from osqueue import JobStatus, OsqueueClient, new_job
+from osqueue_service.engine import checkpointing
+from osqueue_service.leadership import term
+from osqueue_service.testing.in_process import broker_in_process
+
+PAGE = Path(__file__).parents[2] / "docs/operations/backup.md"
+COPIES = 2
+STATUSES: list[JobStatus] = ["unclaimed", "in_progress", "completed"]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """backup.sh, off the page."""
+    (text,) = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    path = tmp_path / "backup.sh"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def many_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that clean-ups fall into the copying."""
+    monkeypatch.setattr(term, "CHECKPOINT_FLOOR_BYTES", 256 * 1024)
+    monkeypatch.setattr(checkpointing, "changes_of", lambda state: state.counters.submitted * 1_000_000)
+
+
+async def back_up(script: Path, source: Path, copy: Path) -> str:
+    """Run the script; what it said."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    running = await asyncio.create_subprocess_exec(
+        "sh", script, source, copy, env={**os.environ, "PATH": path},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await running.communicate()
+    assert running.returncode == 0, said.decode()
+    return said.decode()
+
+
+async def work(client: OsqueueClient, acknowledged: list[str], finished: set[str]) -> None:
+    """Submit, and finish every other job."""
+    while True:
+        handles = await client.submit_jobs([new_job("t", {"n": number}, retention_ms=600_000) for number in range(4)])
+        acknowledged += [handle.id for handle in handles]
+        for job in await client.claim_jobs("w", max_jobs=2):
+            await client.complete_job(job)
+            finished.add(job.job_id)
+
+
+async def test_a_copy_has_all_that_was_acknowledged_before_and_leads(script: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    acknowledged: list[str] = []
+    finished: set[str] = set()
+    before: list[tuple[list[str], set[str]]] = []
+    async with broker_in_process(data_dir=source) as broker, OsqueueClient(f"grpc://{broker.address}") as client:
+        working = [asyncio.create_task(work(client, acknowledged, finished)) for _ in range(3)]
+        for number in range(COPIES):
+            taken = broker.broker.counters.checkpoints
+            while broker.broker.counters.checkpoints < taken + 2:
+                assert not any(each.done() for each in working)
+                await asyncio.sleep(0.01)
+            before.append((list(acknowledged), set(finished)))
+            assert "sound" in await back_up(script, source, tmp_path / f"copy-{number}")
+        assert broker.broker.counters.deletes > 0
+        for each in working:
+            each.cancel()
+        await asyncio.wait(working)
+    for number, (submitted, completed) in enumerate(before):
+        async with (
+            broker_in_process(data_dir=tmp_path / f"copy-{number}") as broker,
+            OsqueueClient(f"grpc://{broker.address}") as client,
+        ):
+            walk = client.list_jobs(statuses=STATUSES, view="basic", page_size=1_000)
+            there = {job.id: job.status async for job in walk}
+            assert set(submitted) <= set(there), "what was acknowledged before the copying is in the copy"
+            assert {there[job] for job in completed} <= {"completed"}
+            assert await client.submit_job("t", {}), "and it takes new jobs"
+
+
+async def test_a_directory_that_is_not_in_use_is_copied_in_one_round(script: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    async with broker_in_process(data_dir=source) as broker, OsqueueClient(f"grpc://{broker.address}") as client:
+        await client.submit_job("t", {})
+    said = await back_up(script, source, tmp_path / "copy")
+    assert said.count("verdict") == 1
