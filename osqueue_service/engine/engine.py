@@ -437,10 +437,7 @@ class Engine:
         self._statistics.durable(commit.totals, commit.types)
         self.sequence = commit.sequence
         took_ms = self._clock.monotonic_ms() - commit.put_at
-        self._followers.figures.committed(commit.totals, self._time.now_ms(), took_ms, commit.size)
-        self._finishing.notify(commit.finished)
-        self._followers.hub.publish(commit.events, commit.sequence)
-        self.notices.tell(commit.notices)
+        self._followers.durable(commit, self._time.now_ms(), took_ms, self.term.end)
         if self._closed is None:
             if self._checkpointer.consider():
                 self._ask_due()

@@ -5,13 +5,14 @@ move where the job came from and where it went; why it moved matters only to tho
 people.
 """
 
+import logging
 from collections.abc import Callable
 
 from osqueue_service.engine.events import EventHub, events_of
 from osqueue_service.engine.figures import Figures
 from osqueue_service.engine.leases import LeaseTable
 from osqueue_service.engine.notices import LeaseNotices
-from osqueue_service.engine.pipeline import Batch
+from osqueue_service.engine.pipeline import Batch, PendingCommit
 from osqueue_service.engine.waiting import FinishWaiters
 from osqueue_service.engine.workers import WorkerTable
 from osqueue_service.limits import Limits
@@ -19,6 +20,8 @@ from osqueue_service.state.apply import apply
 from osqueue_service.state.model import Status
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
+
+log = logging.getLogger(__name__)
 
 
 class Followers:
@@ -59,3 +62,23 @@ class Followers:
         if self.hub.watched:
             # Now, because the next record of this commit may change the same jobs.
             batch.events += events_of(state, moves, batch.at_ms)
+
+    def durable(self, commit: PendingCommit, now_ms: int, took_ms: float, fail: Callable[[Exception], None]) -> None:
+        """Tell everybody of a commit that is durable. A defect in telling some keeps it from nobody else: `fail` is
+        given it, because those who were not told must ask another leader; without figures nobody but people misses
+        anything."""
+        try:
+            self.figures.committed(commit.totals, now_ms, took_ms, commit.size)
+        except Exception:
+            log.exception("commit %d is missing in the figures", commit.sequence)
+        tellings: tuple[Callable[[], None], ...] = (
+            lambda: self.finishing.notify(commit.finished),
+            lambda: self.hub.publish(commit.events, commit.sequence),
+            lambda: self.notices.tell(commit.notices),
+        )
+        for tell in tellings:
+            try:
+                tell()
+            except Exception as bug:
+                log.exception("somebody was not told of commit %d", commit.sequence)
+                fail(bug)

@@ -533,6 +533,36 @@ class TestReads:
 
         on_bench(test)
 
+    @pytest.mark.parametrize(
+        ("failing", "ends"), [("figures.committed", False), ("hub.publish", True), ("notices.tell", True)]
+    )
+    def test_a_defect_in_telling_one_keeps_the_news_from_nobody_else(self, failing, ends):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit()
+            waiting = bench.later(bench.engine.wait_finished(job_id, 60_000, lambda state: state.get(job_id).status))
+            (granted,) = await bench.claim()
+            watching = bench.engine.watch(lambda event: True)
+            told = []
+            bench.engine._followers.notices.tell = told.append
+            defect = RuntimeError("a defect")
+
+            def fail(*_):
+                raise defect
+
+            follower, _, method = failing.partition(".")
+            setattr(getattr(bench.engine._followers, follower), method, fail)
+            ending = complete(bench, granted)
+            await ending
+            await bench.pass_ms(1)
+            assert waiting.done() and waiting.result() is Status.COMPLETED
+            assert bool(told) is (follower != "notices")
+            events, _ = watching.take()
+            assert bool(events) is (follower != "hub")
+            assert bench.term.ended == ([defect] if ends else []), "who was not told must ask another leader"
+            assert await bench.submit(), "the engine goes on until the term has ended"
+
+        on_bench(test)
+
     def test_waiting_for_a_job_ends_with_the_time(self):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
