@@ -196,7 +196,7 @@ class Admin:
     ) -> list[str]:
         session, transport = self._open()
         request = TypesRequest(names_of(types), session.request_id())
-        done = await session.run(lambda: choose(transport)(request, timeout_ms=session.timeout_ms))
+        done = await session.run(lambda: choose(transport)(request, timeout_ms=session.timeout_ms), changes=True)
         session.wrote(done.commit)
         return done.paused_types
 

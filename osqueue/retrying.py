@@ -75,9 +75,15 @@ class Retrying:
         self.last_error: OsqueueError | None = None
         self._away = False
 
-    async def run(self, attempt: Callable[[], Awaitable[T]], deadline_ms: float | None = None) -> T:
+    async def run(
+        self, attempt: Callable[[], Awaitable[T]], deadline_ms: float | None = None, *, changes: bool = False
+    ) -> T:
         """The answer of the first attempt that has one; the last error when patience ends, after `deadline_ms` instead
-        of the options' retry_deadline_ms if given."""
+        of the options' retry_deadline_ms if given.
+
+        `changes`: the call may change something. When its connection broke and what came later is refused, nobody
+        knows whether it did: OUTCOME_UNKNOWN.
+        """
         started = time.monotonic()
         tries = 0
         unknown: OsqueueError | None = None
@@ -87,7 +93,7 @@ class Retrying:
             except OsqueueError as error:
                 elapsed_ms = (time.monotonic() - started) * 1_000
                 pause_ms = self.pause_ms(error, tries, elapsed_ms, deadline_ms)
-                if error.reason == OUTCOME_UNKNOWN:
+                if error.reason == OUTCOME_UNKNOWN or (changes and _may_have_arrived(error)):
                     unknown = error
                 if pause_ms is None:
                     if unknown is not None and unknown is not error and is_outage(error):
@@ -140,6 +146,13 @@ class Retrying:
 
 def _backoff_ms(tries: int, options: RetryOptions) -> float:
     return float(min(FIRST_PAUSE_MS << min(tries, 16), options.retry_delay_ms))
+
+
+def _may_have_arrived(error: OsqueueError) -> bool:
+    """The request may have reached a broker that could not answer any more."""
+    if not isinstance(error, TransportConnectionError):
+        return False
+    return "connect to" not in error.message and "not known to DNS" not in error.message
 
 
 def _still_unknown(unknown: OsqueueError, last: OsqueueError) -> EngineStateError:

@@ -61,9 +61,11 @@ class Session:
         prefix, numbers = self._ids
         return prefix + str(next(numbers))
 
-    async def run(self, attempt: Callable[[], Awaitable[T]], deadline_ms: float | None = None) -> T:
-        """The call's answer, after as many attempts as the options allow."""
-        return await self.retrying.run(attempt, deadline_ms)
+    async def run(
+        self, attempt: Callable[[], Awaitable[T]], deadline_ms: float | None = None, *, changes: bool = False
+    ) -> T:
+        """The call's answer, after as many attempts as the options allow. `changes`: it may change something."""
+        return await self.retrying.run(attempt, deadline_ms, changes=changes)
 
     def wrote(self, commit: Position | None) -> None:
         """Remember where a change became durable. A lower position than seen before is that of another queue: the
@@ -114,7 +116,8 @@ class Session:
     async def _submit(self, jobs: list[JobSpec], atomic: bool = False) -> Sequence[Submitted | OsqueueError]:
         request_id = self.request_id()
         results, commit = await self.run(
-            lambda: self.transport.submit_jobs(jobs, atomic=atomic, request_id=request_id, timeout_ms=self.timeout_ms)
+            lambda: self.transport.submit_jobs(jobs, atomic=atomic, request_id=request_id, timeout_ms=self.timeout_ms),
+            changes=True,
         )
         self.wrote(commit)
         return results
@@ -152,7 +155,8 @@ class Session:
     async def _complete(self, completions: list[Completion]) -> Sequence[OsqueueError | None]:
         request_id = self.request_id()
         results, commit = await self.run(
-            lambda: self.transport.complete_jobs(completions, request_id=request_id, timeout_ms=self.timeout_ms)
+            lambda: self.transport.complete_jobs(completions, request_id=request_id, timeout_ms=self.timeout_ms),
+            changes=True,
         )
         self.wrote(commit)
         return results

@@ -98,7 +98,9 @@ class LeaseCalls(Calls):
             *lease_of(job), error=describe(error), retryable=retryable, retry_delay_ms=retry_delay_ms,
             request_id=session.request_id(),
         )  # fmt: skip
-        settled = await session.run(lambda: session.transport.fail_job(failure, timeout_ms=self.options.timeout_ms))
+        settled = await session.run(
+            lambda: session.transport.fail_job(failure, timeout_ms=self.options.timeout_ms), changes=True
+        )
         session.wrote(settled.commit)
         return settled
 
@@ -106,6 +108,8 @@ class LeaseCalls(Calls):
         """Give the job back unfinished: it is ready at once, and the attempt does not count."""
         session = self._open()
         release = Release(*lease_of(job), request_id=session.request_id())
-        settled = await session.run(lambda: session.transport.release_job(release, timeout_ms=self.options.timeout_ms))
+        settled = await session.run(
+            lambda: session.transport.release_job(release, timeout_ms=self.options.timeout_ms), changes=True
+        )
         session.wrote(settled.commit)
         return settled

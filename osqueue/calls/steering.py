@@ -47,7 +47,8 @@ class SteerCalls(Calls):
         request_id = session.request_id()
         timeout_ms = self.options.timeout_ms
         change = await session.run(
-            lambda: session.transport.cancel_job(job_id, request_id=request_id, timeout_ms=timeout_ms)
+            lambda: session.transport.cancel_job(job_id, request_id=request_id, timeout_ms=timeout_ms),
+            changes=True,
         )
         session.wrote(change.commit)
         return change
@@ -93,6 +94,6 @@ async def change_each(
 
 async def _page(session: Session, select: Select, selection: Selection) -> ChangePage:
     selection.request_id = session.request_id()
-    page = await session.run(lambda: select(selection, timeout_ms=session.timeout_ms))
+    page = await session.run(lambda: select(selection, timeout_ms=session.timeout_ms), changes=True)
     session.wrote(page.commit)
     return page

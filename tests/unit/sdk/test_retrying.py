@@ -90,6 +90,20 @@ async def test_what_may_have_happened_is_not_denied_by_a_later_attempt(last):
     assert raised.value.reason == "OUTCOME_UNKNOWN"
 
 
+@pytest.mark.parametrize(
+    ("first", "changes", "unknown"),
+    [
+        ("Socket closed", True, True),
+        ("Socket closed", False, False),
+        ("failed to connect to all addresses", True, False),
+    ],
+)
+async def test_a_change_whose_connection_broke_is_not_denied_by_a_later_attempt(first, changes, unknown):
+    calls = Calls(TransportConnectionError(first), BrokerLeadershipError("nothing was changed"))
+    with pytest.raises(EngineStateError if unknown else BrokerLeadershipError):
+        await Retrying(RetryOptions(retry_delay_ms=0, retry_deadline_ms=0)).run(calls, changes=changes)
+
+
 @pytest.mark.parametrize("error", FINAL, ids=name)
 async def test_what_cannot_pass_is_raised_at_once(error):
     calls = Calls(error)
