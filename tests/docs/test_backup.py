@@ -34,9 +34,9 @@ def many_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpointing, "changes_of", lambda state: state.counters.submitted * 1_000_000)
 
 
-async def back_up(script: Path, source: Path, copy: Path) -> str:
-    """Run the script; what it said."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+async def back_up(script: Path, source: Path, copy: Path, tools: str = "") -> str:
+    """Run the script; what it said. `tools`: a folder of programs that come before the system's."""
+    path = os.pathsep.join(filter(None, [tools, str(Path(sys.executable).parent), os.environ["PATH"]]))
     running = await asyncio.create_subprocess_exec(
         "sh", script, source, copy, env={**os.environ, "PATH": path},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -84,6 +84,38 @@ async def test_a_copy_has_all_that_was_acknowledged_before_and_leads(script: Pat
             assert set(submitted) <= set(there), "what was acknowledged before the copying is in the copy"
             assert {there[job] for job in completed} <= {"completed"}
             assert await client.submit_job("t", {}), "and it takes new jobs"
+
+
+HELD_CP = """#!/bin/sh
+# Before the log is copied for the first time it waits for the test.
+case "$*" in *-Rn*/log*)
+    echo copied >> "{folder}/rounds"
+    while [ ! -e "{folder}/go" ]; do sleep 0.05; done
+esac
+exec /bin/cp "$@"
+"""
+
+
+async def test_a_clean_up_between_checkpoint_and_log_costs_another_round(script: Path, tmp_path: Path) -> None:
+    source, tools = tmp_path / "source", tmp_path / "tools"
+    tools.mkdir()
+    (tools / "cp").write_text(HELD_CP.format(folder=tmp_path))
+    (tools / "cp").chmod(0o755)
+    async with broker_in_process(data_dir=source) as broker, OsqueueClient(f"grpc://{broker.address}") as client:
+        counters = broker.broker.counters
+        working = asyncio.create_task(work(client, [], set()))
+        copying = asyncio.create_task(back_up(script, source, tmp_path / "copy", str(tools)))
+        while not (tmp_path / "rounds").exists():
+            await asyncio.sleep(0.01)
+        taken, deleted = counters.checkpoints, counters.deletes
+        while counters.checkpoints < taken + 2 or counters.deletes == deleted:
+            assert not working.done()
+            await asyncio.sleep(0.01)
+        working.cancel()
+        await asyncio.wait([working])
+        (tmp_path / "go").touch()
+        assert "sound" in await copying
+    assert len((tmp_path / "rounds").read_text().splitlines()) == 2
 
 
 async def test_a_directory_that_is_not_in_use_is_copied_in_one_round(script: Path, tmp_path: Path) -> None:
