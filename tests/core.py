@@ -153,7 +153,7 @@ class Core:
 
     def order(self, types: Sequence[str] = ()) -> list[str]:
         """The ids of the waiting jobs as they would be claimed."""
-        return [self.state.job_id(job) for job in self.state.ready.in_order(types)]
+        return [self.state.job_id(job) for job in self.state.lines.in_order(types)]
 
     def rebuilt(self, after: int = 0, parts: Sequence[bytes] = ()) -> State:
         """What a recovery makes of an image and the commits after the first `after`."""

@@ -8,7 +8,7 @@ from osqueue_service.clock import Clock
 from osqueue_service.engine.waiting import WaitingClaims
 from osqueue_service.ids import IdSource
 from osqueue_service.state.commands import Claim, Granted, Release, ReleaseItem
-from osqueue_service.state.ready import ReadyOrder
+from osqueue_service.state.lines import Lines
 
 Answer = asyncio.Future[list[Granted]]
 
@@ -25,17 +25,17 @@ class _Unheard:
 
 
 class Dispatcher:
-    """Serves claims from one ready order.
+    """Serves claims from the lines of one queue.
 
     `release` takes jobs that were granted to a caller that is gone before it heard of them; cancelling what it
     returns calls that off, as long as it is not under way.
     """
 
     def __init__(
-        self, ready: ReadyOrder, clock: Clock, ids: IdSource, release: "Callable[[Release], asyncio.Future[Any]]"
+        self, lines: Lines, clock: Clock, ids: IdSource, release: "Callable[[Release], asyncio.Future[Any]]"
     ) -> None:
         self.waiting = WaitingClaims()
-        self._ready = ready
+        self._lines = lines
         self._clock = clock
         self._ids = ids
         self._release = release
@@ -43,8 +43,8 @@ class Dispatcher:
 
     def stamp(self, claim: Claim, share: int | None = None) -> None:
         """Draw a token for every job that the claim may get, at most `share`."""
-        ready = self._ready
-        most = min(claim.max_jobs, sum(map(ready.count, claim.types)) if claim.types else ready.total)
+        lines = self._lines
+        most = min(claim.max_jobs, sum(map(lines.count, claim.types)) if claim.types else lines.ready)
         if share is not None:
             most = min(most, share)
         claim.tokens = [self._ids.token() for _ in range(most)]
@@ -67,7 +67,7 @@ class Dispatcher:
 
     def serve(self, grant: Callable[[Claim, Answer], None]) -> None:
         """Have `grant` execute every waiting claim for which a job waits now."""
-        for waiting, share in self.waiting.servable(self._ready):
+        for waiting, share in self.waiting.servable(self._lines):
             self.waiting.remove(waiting)
             if not waiting.answer.done():
                 self.stamp(waiting.command, share)

@@ -79,7 +79,7 @@ class Engine:
         self._followers.start(int(clock.monotonic_ms()), self._time.now_ms())
         self._leases = self._followers.leases
         self._finishing = self._followers.finishing
-        self._dispatcher = Dispatcher(state.ready, self._callers_clock, ids, self.give_back)
+        self._dispatcher = Dispatcher(state.lines, self._callers_clock, ids, self.give_back)
         self._vigil = Vigil(term, self._callers_clock, self._anybody_waits, self._send_away)
         self._execution = Execution(
             state, self._followers, self._dispatcher, clock=clock, limits=limits, on_wait=self._vigil.begin

@@ -64,8 +64,8 @@ class TypeTotals(Struct, frozen=True, gc=False):
 
 
 def type_totals_of(state: State) -> list[TypeTotals]:
-    """By type, in order of their names. Costs time in proportion to the number of types."""
-    paused = state.ready.paused
+    """By type, in order of their names. Costs time in proportion to the number of types and lines."""
+    paused = state.lines.gates.paused
     names = nsmallest(TYPES_MAX, {*state.type_counts, *paused})
     nothing = (0,) * len(Status)
     return [
@@ -73,7 +73,7 @@ def type_totals_of(state: State) -> list[TypeTotals]:
             name=name,
             counts=tuple(state.type_counts.get(name, nothing)),
             paused=name in paused,
-            ready_since=min((job.ready_since for job in state.ready.heads_of(name)), default=0),
+            ready_since=min((line.ready_since for line in state.lines.lines_of(name)), default=0),
         )
         for name in names
     ]

@@ -3,13 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heapreplace
 
 from msgspec import Struct
 
 from osqueue_service.errors import TooManyRequests
 from osqueue_service.state.commands import Claim, Granted
+from osqueue_service.state.lines import Lines
 from osqueue_service.state.moves import Moves
-from osqueue_service.state.ready import ReadyOrder
 
 
 class WaitingClaim(Struct, eq=False):
@@ -24,15 +25,15 @@ class WaitingClaim(Struct, eq=False):
 class WaitingClaims:
     """Waiting claims, served in the order in which they came.
 
-    A claim for several types stands in the line of each; one that is over is dropped from a line when
-    it is met there, and a line that is mostly of those is rebuilt, so that lines stay as long as the callers are many.
+    A claim for several types stands in the row of each; one that is over is dropped from a row when
+    it is met there, and a row that is mostly of those is rebuilt, so that rows stay as long as the callers are many.
     """
 
     _ANY = "*"
-    """The line of claims for any type: no type's name, and not "", which stands for jobs without a type."""
+    """The row of claims for any type: no type's name, and not "", which stands for jobs without a type."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, deque[WaitingClaim]] = {}
+        self._rows: dict[str, deque[WaitingClaim]] = {}
         self._over: dict[str, int] = {}
         self._arrivals = 0
         self.count = 0
@@ -42,7 +43,7 @@ class WaitingClaims:
         self._arrivals += 1
         waiting = WaitingClaim(command, answer, self._arrivals)
         for name in self._names(command):
-            self._lines.setdefault(name, deque()).append(waiting)
+            self._rows.setdefault(name, deque()).append(waiting)
         self.count += 1
         return waiting
 
@@ -53,69 +54,72 @@ class WaitingClaims:
         waiting.over = True
         self.count -= 1
         for name in self._names(waiting.command):
-            if name not in self._lines:
+            if name not in self._rows:
                 continue
             self._over[name] = self._over.get(name, 0) + 1
-            if self._over[name] * 2 > len(self._lines[name]):
+            if self._over[name] * 2 > len(self._rows[name]):
                 self._rebuild(name)
 
-    def servable(self, ready: ReadyOrder) -> Iterator[tuple[WaitingClaim, int]]:
+    def servable(self, lines: Lines) -> Iterator[tuple[WaitingClaim, int]]:
         """One after the other, the claims that would find a job now, with the number of jobs that is their fair
-        share. The caller serves each (and removes it) before asking for the next."""
-        while self.count:
-            best = min(self._fronts(ready), key=lambda waiting: waiting.arrival, default=None)
-            if best is None:
-                return
-            yield best, self._share(ready, best.command.types)
-            assert best.over, "a servable claim was neither served nor removed"
+        share. The caller serves each (and removes it) before asking for the next.
+
+        That a claim waits means that no job of its types could be claimed when they were last served: only types that
+        have become open since can serve one, however many claims wait and whatever else does.
+        """
+        if not self.count:
+            return
+        opened = lines.take_opened()
+        names = [self._ANY, *opened] if opened else []
+        fronts = [(front.arrival, name) for name in names if (front := self._front(name))]
+        heapify(fronts)
+        while fronts:
+            arrival, name = fronts[0]
+            front = self._front(name)
+            if front is None or not lines.has(() if name == self._ANY else (name,)):
+                heappop(fronts)
+            elif front.arrival != arrival:
+                heapreplace(fronts, (front.arrival, name))
+            else:
+                yield front, self._share(lines, front.command.types)
+                assert front.over, "a servable claim was neither served nor removed"
 
     def __iter__(self) -> Iterator[WaitingClaim]:
         seen: set[int] = set()
-        for line in list(self._lines.values()):
-            for waiting in list(line):
+        for row in list(self._rows.values()):
+            for waiting in list(row):
                 if not waiting.over and waiting.arrival not in seen:
                     seen.add(waiting.arrival)
                     yield waiting
 
-    def _fronts(self, ready: ReadyOrder) -> Iterator[WaitingClaim]:
-        """The first claim of every line for which a job waits."""
-        lines = self._lines
-        few_types = ready.type_count < len(lines)
-        names = [self._ANY, *ready.types()] if few_types else list(lines)
-        for name in names:
-            if name in lines and ready.has(() if name == self._ANY else (name,)):
-                front = self._front(name)
-                if front is not None:
-                    yield front
-
     def _front(self, name: str) -> WaitingClaim | None:
-        """The first claim of a line; those that are over leave it."""
-        line = self._lines[name]
-        while line and line[0].over:
-            line.popleft()
+        """The first claim of a row, if there is one; those that are over leave it."""
+        row = self._rows.get(name)
+        if row is None:
+            return None
+        while row and row[0].over:
+            row.popleft()
             self._over[name] -= 1
-        if line:
-            return line[0]
-        del self._lines[name]
+        if row:
+            return row[0]
+        del self._rows[name]
         self._over.pop(name, None)
         return None
 
-    def _share(self, ready: ReadyOrder, types: Iterable[str]) -> int:
+    def _share(self, lines: Lines, types: Iterable[str]) -> int:
         """Jobs per waiting claim, so that the first does not leave the others idle. At least one."""
         names = list(types)
-        jobs = sum(map(ready.count, names)) if names else ready.total
-        rivals = max(
-            1, sum(len(self._lines[n]) - self._over.get(n, 0) for n in {*names, self._ANY} if n in self._lines)
-        )
+        jobs = sum(map(lines.count, names)) if names else lines.ready
+        rivals = max(1, sum(len(self._rows[n]) - self._over.get(n, 0) for n in {*names, self._ANY} if n in self._rows))
         return max(1, -(-jobs // rivals))
 
     def _rebuild(self, name: str) -> None:
-        left = deque(waiting for waiting in self._lines[name] if not waiting.over)
+        left = deque(waiting for waiting in self._rows[name] if not waiting.over)
         self._over[name] = 0
         if left:
-            self._lines[name] = left
+            self._rows[name] = left
         else:
-            del self._lines[name], self._over[name]
+            del self._rows[name], self._over[name]
 
     def _names(self, command: Claim) -> Iterable[str]:
         return dict.fromkeys(command.types) if command.types else (self._ANY,)

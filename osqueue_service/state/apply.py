@@ -259,12 +259,12 @@ def _purged(state: State, record: Purged, at_ms: int) -> None:
 
 def _paused(state: State, record: Paused, at_ms: int) -> None:
     for name in record.types:
-        state.ready.pause(name)
+        state.lines.pause(name)
 
 
 def _resumed(state: State, record: Resumed, at_ms: int) -> None:
     for name in record.types:
-        state.ready.resume(name)
+        state.lines.resume(name)
 
 
 def _ids_renewed(state: State, record: IdsRenewed, at_ms: int) -> None:

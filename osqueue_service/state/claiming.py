@@ -22,7 +22,7 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
     most = min(command.max_jobs, len(command.tokens))
     if most <= 0:
         return [], []
-    for job in state.ready.in_order(command.types):
+    for job in state.lines.in_order(command.types):
         spec = job.spec
         room -= len(spec.payload) + _ENVELOPE_BYTES
         if spec.metadata:

@@ -88,11 +88,12 @@ def decide_purge(
 
 def decide_pause(state: State, command: PauseTypes, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], list[str]]:
     """Types need not exist yet."""
-    new = [name for name in dict.fromkeys(command.types) if name not in state.ready.paused]
-    paused = sorted({*state.ready.paused, *new})
+    already = state.lines.gates.paused
+    new = [name for name in dict.fromkeys(command.types) if name not in already]
+    paused = sorted(already.union(new))
     if new and len(paused) > limits.paused_types:
         raise QueueFull(
-            f"{len(state.ready.paused):,} types are paused; at most {limits.paused_types:,} may be (paused_types): "
+            f"{len(already):,} types are paused; at most {limits.paused_types:,} may be (paused_types): "
             "resume those that no job has any more"
         )
     return [Paused(new, command.by)] if new else [], paused
@@ -100,8 +101,9 @@ def decide_pause(state: State, command: PauseTypes, now_ms: int, limits: Limits)
 
 def decide_resume(state: State, command: ResumeTypes, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], list[str]]:
     """Resuming what is not paused changes nothing."""
-    gone = [name for name in dict.fromkeys(command.types) if name in state.ready.paused]
-    paused = sorted(state.ready.paused.difference(gone))
+    already = state.lines.gates.paused
+    gone = [name for name in dict.fromkeys(command.types) if name in already]
+    paused = sorted(already.difference(gone))
     return [Resumed(gone, command.by)] if gone else [], paused
 
 

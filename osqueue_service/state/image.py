@@ -132,7 +132,7 @@ class Snapshot:
         assert state.before_change is None, "another checkpoint is being written"
         counters = msgspec.structs.replace(state.counters)
         self._state = state
-        paused = sorted(state.ready.paused)
+        paused = sorted(state.lines.gates.paused)
         self._head = Head(FORMAT, state.salt, state.next_number, state.stamp_ms, counters, paused, state.ids.since)
         self._memories: list[tuple[Kind, Iterator[list[tuple[str, Any]]]]] = [
             (Kind.KEYS, state.keys.slices()),
@@ -275,7 +275,7 @@ def _load_head(state: State, head: Head) -> None:
     state.stamp_ms = head.stamp_ms
     state.counters = head.counters
     for name in head.paused:
-        state.ready.pause(name)
+        state.lines.pause(name)
 
 
 def _load_job(state: State, image: JobImage) -> None:

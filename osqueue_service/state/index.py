@@ -4,6 +4,7 @@ A doubly linked list of nodes in ascending key order, with an anchor to the firs
 every block of 64 consecutive keys. Keys grow with every job submitted, so a block is a
 fixed range of keys and nothing is ever rebalanced: appending and taking from the front
 touch one block, and a job that comes back to its old place finds its block by bisection.
+A single job needs no anchor: there may be as many lines of one job as jobs.
 
 Why not a sorted container: this one costs 64 bytes a job, and because its nodes are
 invisible to the garbage collector a full collection does not visit a million of them.
@@ -26,8 +27,9 @@ class Index:
         self.first: Node | None = None
         self.last: Node | None = None
         self.count = 0
-        self._anchors: dict[int, Node] = {}
-        self._blocks: list[int] = []
+        # Both or none: from the second job on, until the last one leaves.
+        self._anchors: dict[int, Node] | None = None
+        self._blocks: list[int] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -37,18 +39,24 @@ class Index:
         node = Node(key, job)
         last = self.last
         if last is None:
-            self.first = node
-        elif last.key < key:
-            node.before = last
-            last.after = node
-        else:
-            return self._insert(node)
+            self.first = self.last = node
+            self.count = 1
+            return node
+        anchors, blocks = self._anchors, self._blocks
+        if anchors is None or blocks is None:
+            anchors, blocks = self._anchor(last)
+        if last.key > key:
+            self._insert(node, anchors, blocks)
+            return node
+        assert last.key != key, "the key is taken"
+        node.before = last
+        last.after = node
         self.last = node
         self.count += 1
         block = key >> _BLOCK_BITS
-        if block not in self._anchors:
-            self._anchors[block] = node
-            self._blocks.append(block)
+        if block not in anchors:
+            anchors[block] = node
+            blocks.append(block)
         return node
 
     def remove(self, node: Node) -> None:
@@ -64,13 +72,19 @@ class Index:
             after.before = before
         node.before = node.after = None
         self.count -= 1
+        anchors, blocks = self._anchors, self._blocks
+        if anchors is None or blocks is None:
+            return
+        if not self.count:
+            self._anchors = self._blocks = None
+            return
         block = node.key >> _BLOCK_BITS
-        if self._anchors[block] is node:
+        if anchors[block] is node:
             if after is not None and after.key >> _BLOCK_BITS == block:
-                self._anchors[block] = after
+                anchors[block] = after
             else:
-                del self._anchors[block]
-                del self._blocks[bisect_left(self._blocks, block)]
+                del anchors[block]
+                del blocks[bisect_left(blocks, block)]
 
     def from_key(self, key: int) -> Iterator[Job]:
         """The jobs whose key is at least `key`, ascending. The index must not change meanwhile."""
@@ -94,16 +108,23 @@ class Index:
 
     def _seek(self, key: int) -> Node | None:
         """The first node whose key is at least `key`."""
-        blocks = self._blocks
-        at = bisect_left(blocks, key >> _BLOCK_BITS)
-        if at == len(blocks):
-            return None
-        node: Node | None = self._anchors[blocks[at]]
+        node = self.first
+        if self._anchors is not None and self._blocks is not None:
+            at = bisect_left(self._blocks, key >> _BLOCK_BITS)
+            if at == len(self._blocks):
+                return None
+            node = self._anchors[self._blocks[at]]
         while node is not None and node.key < key:
             node = node.after
         return node
 
-    def _insert(self, node: Node) -> Node:
+    def _anchor(self, only: Node) -> tuple[dict[int, Node], list[int]]:
+        """Begin to keep anchors; so far there is one job."""
+        block = only.key >> _BLOCK_BITS
+        self._anchors, self._blocks = {block: only}, [block]
+        return self._anchors, self._blocks
+
+    def _insert(self, node: Node, anchors: dict[int, Node], blocks: list[int]) -> None:
         """Add a node that does not belong at the end."""
         after = self._seek(node.key)
         assert after is not None and after.key != node.key, "the key is taken"
@@ -116,9 +137,8 @@ class Index:
             before.after = node
         self.count += 1
         block = node.key >> _BLOCK_BITS
-        anchor = self._anchors.get(block)
+        anchor = anchors.get(block)
         if anchor is None:
-            insort(self._blocks, block)
+            insort(blocks, block)
         if anchor is None or anchor.key > node.key:
-            self._anchors[block] = node
-        return node
+            anchors[block] = node

@@ -62,10 +62,7 @@ def _check_indexes(state: State) -> None:
     _check(by_type == Counter(counted) and all(map(any, state.type_counts.values())), "counts by type do not add up")
     grouped = sorted(job.number for group in state.dead_groups.values() for job in group)
     _check(grouped == [job.number for job in state.rosters[Status.DEAD]], "dead letters and their groups differ")
-    waiting = [job.number for name in sorted(state.ready.types()) for job in state.ready.of_type(name)]
-    _check(sorted(waiting) == [job.number for job in state.rosters[Status.UNCLAIMED]], "ready order and roster differ")
-    order = [(-job.spec.priority, job.place) for job in state.ready.in_order()]
-    _check(order == sorted(order), "the ready order is not by priority and place")
+    _check_lines(state)
     _check(len(state.scheduled) == state.count(Status.SCHEDULED), "scheduled jobs and their deadlines differ")
     finished = sum(state.count(status) for status in Status if status.finished)
     kept = len(state.retention) + len(state.dead_retention) + len(state.promised_retention)
@@ -82,12 +79,26 @@ def _check_indexes(state: State) -> None:
     _check(state.promised_jobs == promised, "promised jobs do not add up")
 
 
+def _check_lines(state: State) -> None:
+    lines = state.lines
+    for line in lines:
+        places = [job.place for job in line]
+        _check(bool(places) and places == sorted(places), f"a line of the type {line.type!r} is empty or out of order")
+        _check(line.gate == lines.gates.shutting(line.type), f"a line of the type {line.type!r} missed its gate")
+    waiting = sorted(job.number for line in lines for job in line)
+    _check(waiting == [job.number for job in state.rosters[Status.UNCLAIMED]], "the lines and the roster differ")
+    ready = sorted((-job.spec.priority, job.place, job.number) for line in lines if line.gate is None for job in line)
+    order = [(-job.spec.priority, job.place, job.number) for job in lines.in_order()]
+    _check(order == ready, "the order of claims is not that of the ready lines")
+    _check(lines.ready == len(ready), "jobs in ready lines do not add up")
+
+
 def check_derived(state: State) -> None:
     """Whatever follows from the jobs is what they give when nothing else is known of them. Costs as much as loading
     them."""
     fresh = State()
-    for name in state.ready.paused:
-        fresh.ready.pause(name)
+    for name in state.lines.gates.paused:
+        fresh.lines.pause(name)
     for job in state.jobs.values():
         add_job(fresh, job_of(image_of(job)))
     try:
@@ -100,12 +111,13 @@ def check_derived(state: State) -> None:
 
 def derived(state: State) -> dict[str, Any]:
     """All that is kept of a state beside its jobs and follows from them, in plain values."""
-    ready = state.ready
+    lines = state.lines
     return {
         "rosters": [[job.number for job in roster] for roster in state.rosters],
         "counts by type": state.type_counts,
-        "the order of claims": [job.number for job in ready.in_order()],
-        "waiting jobs by type": {name: [job.number for job in ready.of_type(name)] for name in ready.types()},
+        "the order of claims": [job.number for job in lines.in_order()],
+        "lines": {(line.type, line.key): (line.gate, [job.number for job in line]) for line in lines},
+        "jobs that could be claimed, by type": {line.type: lines.count(line.type) for line in lines},
         "dead groups": {key: [job.number for job in group] for key, group in state.dead_groups.items()},
         "claim keys": {key: sorted(numbers) for key, numbers in state.claims.items()},
         "deadlines": [

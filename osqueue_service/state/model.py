@@ -197,7 +197,7 @@ class Job(Struct, gc=False):
     result: bytes | None = None
     history: tuple[Attempt, ...] = ()
     roster_node: Node | None = None
-    # In the line of its type and priority while it waits, in its group of dead letters while it is dead.
+    # In its line while it waits, in its group of dead letters while it is dead.
     ready_node: Node | None = None
 
     @property

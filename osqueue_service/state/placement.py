@@ -62,7 +62,7 @@ def leave(state: State, job: Job) -> None:
     if not counts[status] and not any(counts):
         del state.type_counts[job.spec.type]
     if status is UNCLAIMED:
-        state.ready.remove(job)
+        state.lines.remove(job)
     elif status is SCHEDULED:
         state.scheduled.remove(job.due_at, job.number)
     elif status is BLOCKED:
@@ -94,7 +94,7 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
         counts = state.type_counts[job.spec.type] = [0] * len(Status)
     counts[status] += 1
     if status is UNCLAIMED:
-        state.ready.add(job)
+        state.lines.add(job)
     elif status is SCHEDULED:
         state.scheduled.add(job.due_at, job.number)
     elif status is BLOCKED:

@@ -10,10 +10,10 @@ from osqueue_service.errors import JobNotFound
 from osqueue_service.state.deadlines import Deadlines
 from osqueue_service.state.index import Index
 from osqueue_service.state.job_ids import JobIds
+from osqueue_service.state.lines import Lines
 from osqueue_service.state.memory import Memory
 from osqueue_service.state.model import LIVE, Counters, Job, KeyEntry, RequestEntry, SettledEntry, Status
 from osqueue_service.state.moves import Moves
-from osqueue_service.state.ready import ReadyOrder
 
 
 class State:
@@ -31,7 +31,8 @@ class State:
         self.rosters = tuple(Index() for _ in Status)
         self.type_counts: dict[str, list[int]] = {}
         """Jobs kept, by type and then by `Status`."""
-        self.ready = ReadyOrder()
+        self.lines = Lines()
+        """Waiting jobs, in the order of claims; with what shuts some of them."""
         self.dead_groups: dict[tuple[str, str], Index] = {}
         """Dead letters by type and error type of their last attempt."""
         self.claims: dict[tuple[str, str], list[int]] = {}

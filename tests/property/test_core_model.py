@@ -221,7 +221,7 @@ class CoreMachine(RuleBasedStateMachine):
         assert {number: view(job) for number, job in state.jobs.items()} == {
             number: view(job) for number, job in model.jobs.items()
         }
-        assert [job.number for job in state.ready.in_order()] == [job.number for job in model.ready()]
+        assert [job.number for job in state.lines.in_order()] == [job.number for job in model.ready()]
         assert state.live == sum(1 for job in model.jobs.values() if job.status in LIVE)
         assert state.next_number == model.next_number
         assert {name: getattr(state.counters, name) for name in model.totals} == model.totals

@@ -103,7 +103,7 @@ _KEPT: dict[type, Callable[[Any], None]] = {
     State: State.take_apart,
     Pipeline: lambda kept: kept._commits.clear(),
     Inbox: lambda kept: kept._entries.clear(),
-    WaitingClaims: lambda kept: kept._lines.clear(),
+    WaitingClaims: lambda kept: kept._rows.clear(),
     FinishWaiters: lambda kept: kept._waiters.clear(),
 }
 """What the product keeps away from the garbage collector, and how it is emptied."""

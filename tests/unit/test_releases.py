@@ -245,7 +245,7 @@ def test_a_store_of_an_older_format_is_read_once_and_rewritten() -> None:
             state.count(Status.COMPLETED),
             sum(job.cancel_requested for job in state.jobs.values()),
         ) == (18, 4, 2)
-        assert state.ready.paused == {"thumb"} and len(state.keys) == 22
+        assert state.lines.gates.paused == {"thumb"} and len(state.keys) == 22
         old = [state.job_id(job) for job in state.jobs.values()]
         given_out = [f"{state.salt}{number:010x}" for number in state.jobs]
         assert old == given_out, "ids that were given out stay what they were"

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from msgspec import Struct, field
 
+from osqueue_service.state.gates import Gate, Reason
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.state import State
 
@@ -85,9 +86,11 @@ def explain(state: State, job: Job, serving: Callable[[str], Serving]) -> Explan
 def _waiting(state: State, job: Job, serving: Serving, answer: Explanation) -> None:
     name = job.spec.type
     said: list[str] = []
-    if name in state.ready.paused:
-        answer.reasons.append(Why.TYPE_PAUSED)
-        said.append(f"its type {name!r} is paused")
+    gate = state.lines.gate_of(job)
+    if gate is not None:
+        why, what = _shut(gate)
+        answer.reasons.append(why)
+        said.append(what)
     answer.workers = serving.workers
     if not serving.workers:
         answer.reasons.append(Why.NO_WORKER)
@@ -107,9 +110,18 @@ def _waiting(state: State, job: Job, serving: Serving, answer: Explanation) -> N
     answer.message = f"It waits: {'; '.join(said)}."
 
 
+def _shut(gate: Gate) -> tuple[Why, str]:
+    """What a gate is called in the API, and in a sentence."""
+    match gate.reason:
+        case Reason.PAUSED:
+            return Why.TYPE_PAUSED, f"its type {gate.key!r} is paused"
+        case _:
+            assert_never(gate.reason)
+
+
 def _ahead(state: State, job: Job) -> int:
     """Jobs of its type that would be claimed before it, counted up to a limit."""
-    for count, other in enumerate(islice(state.ready.of_type(job.spec.type), COUNTED_MAX)):
+    for count, other in enumerate(islice(state.lines.of_type(job.spec.type), COUNTED_MAX)):
         if other is job:
             return count
     return COUNTED_MAX
@@ -123,9 +135,11 @@ def _scheduled(state: State, job: Job, answer: Explanation) -> None:
     else:
         answer.reasons.append(Why.DELAYED)
         answer.message = "It was submitted to run later, at run_at."
-    if job.spec.type in state.ready.paused:
-        answer.reasons.append(Why.TYPE_PAUSED)
-        answer.message += f" Its type {job.spec.type!r} is paused, so it will wait even then."
+    gate = state.lines.gate_of(job)
+    if gate is not None:
+        why, what = _shut(gate)
+        answer.reasons.append(why)
+        answer.message += f" {what[0].upper()}{what[1:]}, so it will wait even then."
 
 
 def _running(job: Job, answer: Explanation) -> None:

@@ -22,7 +22,16 @@ from osqueue_service.errors import (
 )
 from osqueue_service.limits import DEFAULT_LIMITS, HOUR_MS
 from osqueue_service.state import image
-from osqueue_service.state.commands import Complete, CompleteItem, Fail, FailItem, Purge, Submit
+from osqueue_service.state.commands import (
+    Complete,
+    CompleteItem,
+    Fail,
+    FailItem,
+    PauseTypes,
+    Purge,
+    ResumeTypes,
+    Submit,
+)
 from osqueue_service.state.model import JobSpec, Lease, Status
 from osqueue_service.state.state import State
 from tests.unit.engine.bench import Bench, on_bench
@@ -258,6 +267,51 @@ class TestWaitingClaims:
             await bench.pass_ms(5)
             await bench.submit(4)
             assert [len(granted) for granted in await asyncio.gather(*waiting)] == [2, 2]
+
+        on_bench(test)
+
+    def test_a_resumed_type_serves_who_waits_for_it(self):
+        async def test(bench: Bench) -> None:
+            await bench.engine.execute(PauseTypes(["mail"]))
+            await bench.submit(2, type="mail")
+            waiting = [
+                bench.later(bench.claim("a", wait_ms=60_000, types=["mail"])),
+                bench.later(bench.claim("b", wait_ms=60_000)),
+            ]
+            await bench.pass_ms(100)
+            assert bench.engine.waiting_claims == 2
+            await bench.engine.execute(ResumeTypes(["mail"]))
+            assert [len(granted) for granted in await asyncio.gather(*waiting)] == [1, 1]
+
+        on_bench(test)
+
+    def test_a_job_of_a_paused_type_is_nobodys_share(self):
+        async def test(bench: Bench) -> None:
+            await bench.engine.execute(PauseTypes(["mail"]))
+            await bench.submit(100, type="mail")
+            waiting = [bench.later(bench.claim(name, wait_ms=60_000, max_jobs=10)) for name in "ab"]
+            await bench.pass_ms(5)
+            await bench.submit(4, type="other")
+            assert [len(granted) for granted in await asyncio.gather(*waiting)] == [2, 2]
+
+        on_bench(test)
+
+    def test_only_types_that_became_open_are_looked_at(self):
+        """However many claims wait for other types, and whatever else could be claimed."""
+
+        async def test(bench: Bench) -> None:
+            for number in range(50):
+                await bench.submit(type=f"stock {number}")
+                bench.later(bench.claim(wait_ms=60_000, types=[f"none {number}"]))
+            claiming = bench.later(bench.claim(wait_ms=60_000, types=["mail"]))
+            await bench.pass_ms(5)
+            asked: list[str] = []
+            rows = bench.engine._dispatcher.waiting
+            front = rows._front
+            rows._front = lambda name: asked.append(name) or front(name)
+            await bench.submit(type="mail")
+            assert len(await claiming) == 1
+            assert set(asked) == {"*", "mail"}
 
         on_bench(test)
 

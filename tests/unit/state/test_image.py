@@ -69,7 +69,7 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
     if dead is not None and draw.random() < 0.2:
         core.retry(core.state.job_id(dead))
     if draw.random() < 0.2:
-        (core.resume if core.state.ready.paused else core.pause)(draw.choice("abc"))
+        (core.resume if core.state.lines.gates.paused else core.pause)(draw.choice("abc"))
 
 
 def test_an_empty_state():
