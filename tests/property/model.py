@@ -13,6 +13,8 @@ from osqueue_service.state.commands import FailAnswer
 from osqueue_service.state.model import Ending, JobSpec, Status
 
 LIVE = (Status.UNCLAIMED, Status.SCHEDULED, Status.IN_PROGRESS)
+LET_GO = 8
+"""A sweep lets go of so many times more, of each kind, than it handles of what comes due."""
 Refusal = type[Exception]
 
 
@@ -280,9 +282,10 @@ class Model:
 
     def sweep(self, expired: list[tuple[int, str]], limit: int, now: int) -> None:
         promoted = sorted((job.due_at, job.number) for job in self._in(Status.SCHEDULED) if job.due_at <= now)[:limit]
-        evicted = self._evictable(now, limit)
+        let_go = LET_GO * limit
+        evicted = self._evictable(now, let_go)
         forgotten = [
-            self._forgettable(table, cap, limit, now)
+            self._forgettable(table, cap, let_go, now)
             for table, cap in (
                 (self.keys, self.limits.idempotency_keys),
                 (self.requests, self.limits.request_ids),
