@@ -17,9 +17,13 @@ if find_spec("playwright") is not None:
 else:  # the tests that use them are skipped, by name
     Browser = Page = expect = sync_playwright = Any
 
-__all__ = ["INSTALL_SCRIPT", "REQUIRED", "Browser", "Page", "expect", "missing", "running_browser"]
+__all__ = ["INSTALL_SCRIPT", "REQUIRED", "STRANGER", "Browser", "Page", "expect", "missing", "running_browser"]
+
+STRANGER = "stranger.test"
+"""A host that only this browser knows: pages of it come from this machine, under a name that is not this machine's."""
 
 _FLAGS = (
+    f"--host-resolver-rules=MAP {STRANGER} 127.0.0.1",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

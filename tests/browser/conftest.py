@@ -10,7 +10,12 @@ import pytest
 from tests.browser.chromium import REQUIRED, Browser, Page, missing, running_browser
 from tests.browser.queue_processes import Queue, running_queue
 
-EXPECTED_NOISE = ("Failed to load resource", "WebSocket connection to", "Access to fetch at")
+EXPECTED_NOISE = (
+    "Failed to load resource",
+    "WebSocket connection to",
+    "Access to fetch at",
+    "The Cross-Origin-Opener-Policy header has been ignored",
+)
 """What Chromium says of answers that are no success: tests cause them on purpose."""
 
 

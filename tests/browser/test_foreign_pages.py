@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.browser.chromium import Browser, Page
+from tests.browser.chromium import STRANGER, Browser, Page
 from tests.browser.queue_processes import Queue, running_queue
 from tests.servers import LOOPBACK
 
@@ -33,13 +33,13 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def page_server() -> Iterator[str]:
-    """Serves the page on a port, and so an origin, of its own."""
+def page_server(host: str = LOOPBACK) -> Iterator[str]:
+    """Serves the page on a port, and so an origin, of its own; the browser asks for it by the host's name."""
     with ThreadingHTTPServer((LOOPBACK, 0), partial(Quiet, directory=GUEST)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://{LOOPBACK}:{server.server_port}"
+            yield f"http://{host}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
@@ -48,7 +48,8 @@ def page_server() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def origins() -> Iterator[Origins]:
     with ExitStack() as stack:
-        yield Origins(stack.enter_context(page_server()), stack.enter_context(page_server()))
+        # Pages that this machine serves under its own name may call where only it is served; this one has another.
+        yield Origins(stack.enter_context(page_server()), stack.enter_context(page_server(STRANGER)))
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def _everything(witness: Witness, root: Root) -> MemoryStore:
     for key, (body, _) in witness.log.items():
         store.bucket.overwrite(key, body)
     founded: CheckpointRef = GENESIS_CHECKPOINT
-    first = msgspec.structs.replace(root, checkpoint=founded, state=None, jobs=[])
+    first = msgspec.structs.replace(root, checkpoint=founded, state=None)
     store.bucket.overwrite(ROOT, first.encode())
     return store
 
