@@ -30,7 +30,12 @@ def checkpoints_equal_the_log(bucket: Bucket, begin: Callable[[], State]) -> Ite
     for wanted in chosen:
         while sequence < wanted:
             sequence += 1
-            entry = decode(segment_key(lane, sequence), bucket.archive[segment_key(lane, sequence)].body).entry
+            key = segment_key(lane, sequence)
+            written = bucket.archive.get(key)
+            if written is None:
+                yield f"rule 11: a checkpoint stands for commit {wanted}, and nothing was ever written at {key}"
+                return
+            entry = decode(key, written.body).entry
             if isinstance(entry, Fence):
                 lane = entry.epoch
             else:
