@@ -50,7 +50,7 @@ class Line(Index):
 
         A job that came back from a worker stands at its old place but waits anew, so the first in line need not be
         the one. All others took their place when they began to wait: behind the first of those nobody has waited
-        longer. Of more than `AGE_SCAN_MAX` that came back, what these say is the answer: it is at least so long.
+        longer. Of more than `AGE_SCAN_MAX` that came back, what these say is the answer: the true age is at least that.
         """
         since = 0
         for job in islice(self, AGE_SCAN_MAX):
