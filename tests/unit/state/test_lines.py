@@ -1,7 +1,7 @@
 """Which job is claimed next."""
 
-import random
 import gc
+import random
 import sys
 from itertools import islice
 
