@@ -49,7 +49,7 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def ministack() -> Iterator[Server]:
     """An emulator of S3, in memory."""
-    program = _installed("ministack", "bin/ministack")
+    program = installed("ministack", "bin/ministack")
     (port,) = free_ports(1)
     environment = {"GATEWAY_PORT": str(port), "BIND_HOST": LOOPBACK, "SERVICES": "s3", "LOG_LEVEL": "WARNING"}
     with _running("ministack", [program], environment, [port]):
@@ -59,7 +59,7 @@ def ministack() -> Iterator[Server]:
 @contextmanager
 def seaweedfs() -> Iterator[Server]:
     """SeaweedFS with its S3 gateway, on disk."""
-    program = _installed("SeaweedFS", "bin/weed")
+    program = installed("SeaweedFS", "bin/weed")
     ports = free_ports(8)
     directory = tempfile.mkdtemp(prefix="seaweedfs-")
     names = ("s3.port", "s3.port.grpc", "filer.port", "filer.port.grpc", "master.port", "master.port.grpc")
@@ -85,7 +85,7 @@ def seaweedfs() -> Iterator[Server]:
 @contextmanager
 def fake_gcs_server() -> Iterator[Server]:
     """An emulator of GCS, in memory."""
-    program = _installed("fake-gcs-server", "fake-gcs-server")
+    program = installed("fake-gcs-server", "fake-gcs-server")
     (port,) = free_ports(1)
     endpoint = f"http://{LOOPBACK}:{port}"
     command = [program, "-backend=memory", "-scheme=http", f"-host={LOOPBACK}", f"-port={port}"]
@@ -97,7 +97,7 @@ def fake_gcs_server() -> Iterator[Server]:
 @contextmanager
 def s3rver() -> Iterator[Server]:
     """An S3 server that ignores every condition: what the self-test must refuse."""
-    program = _installed("s3rver", "node_modules/.bin/s3rver")
+    program = installed("s3rver", "node_modules/.bin/s3rver")
     (port,) = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="s3rver-") as directory:
         command = [program, "-d", directory, "-a", LOOPBACK, "-p", str(port), "--silent"]
@@ -106,7 +106,8 @@ def s3rver() -> Iterator[Server]:
             yield Server("s3rver", f"http://{LOOPBACK}:{port}", port)
 
 
-def _installed(name: str, path: str) -> str:
+def installed(name: str, path: str) -> str:
+    """The program of a server at `path` in its folder; NotInstalled otherwise."""
     program = place(name.lower()) / path
     if not program.exists():
         raise NotInstalled(f"{name} is not installed: run {INSTALL_SCRIPT}")

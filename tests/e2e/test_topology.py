@@ -29,9 +29,10 @@ END_LIMIT_S = 20
 @pytest.fixture
 async def topology(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     """What the script says once all is ready; afterwards everything it started is gone."""
-    if not (servers.INSTALLED / "seaweedfs/bin/weed").exists():
-        reason = f"SeaweedFS is not installed: run {servers.INSTALL_SCRIPT}"
-        pytest.fail(reason, pytrace=False) if servers.REQUIRED else pytest.skip(reason)
+    try:
+        servers.installed("SeaweedFS", "bin/weed")
+    except servers.NotInstalled as missing:
+        pytest.fail(str(missing), pytrace=False) if servers.REQUIRED else pytest.skip(str(missing))
     script = await asyncio.create_subprocess_exec(
         sys.executable, ROOT / "scripts/run_topology.py", "--folder", tmp_path, stdout=asyncio.subprocess.PIPE
     )
