@@ -30,8 +30,11 @@ demo: $(STAMP) ## Watch 2,000 jobs survive a kill -9 of their broker.
 serve: $(STAMP) ## Run a broker on a local directory.
 	@$(BIN)/osqueue serve $(ARGS)
 
+# Side by side, on as many cores as there are (tests/conftest.py says what stays together).
+SIDE_BY_SIDE = --numprocesses auto --maxprocesses 4 --dist loadgroup
+
 test: $(STAMP) ## Run all tests.
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 # The API as last released: what comes after it may add to it, and never break it.
 LAST_RELEASED = $(lastword $(shell ls proto/released/*.binpb | sort -V))
