@@ -5,10 +5,12 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from osqueue_service.config import known_settings
+from osqueue_service.config import idle_settings, known_settings
+from osqueue_service.errors import ConfigError
 from osqueue_service.setting import Setting
-from osqueue_service.storage.backends import BACKENDS
+from osqueue_service.storage.backends import BACKENDS, backend_named, implied_backend
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,15 +38,19 @@ def settings_options(
     """
     defaults = {"storage-backend": storage_default, "log-level": log_default}
     chosen = _settings(only, exclude)
+    (backend,) = (each for each in chosen if each.flag == "storage-backend")
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_settings(**arguments: Any) -> Any:
-            overrides = {}
+            said = {each: arguments.pop(_parameter(each)) for each in chosen}
+            overrides = {each.name: value for each, value in said.items() if value}
             for each in chosen:
-                value = arguments.pop(_parameter(each)) or defaults.get(each.flag)
-                if value is not None:
-                    overrides[each.name] = value
+                if each.name not in overrides and each.flag in defaults:
+                    overrides[each.name] = defaults[each.flag]
+            if not said[backend]:
+                overrides[backend.name] = implied_backend(overrides, storage_default)
+            _refuse_idle_flags(chosen, overrides[backend.name])
             return command(overrides=overrides, **arguments)
 
         decorated: Any = with_settings
@@ -53,6 +59,14 @@ def settings_options(
         return decorated  # type: ignore[no-any-return]
 
     return decorate
+
+
+def _refuse_idle_flags(chosen: Collection[Setting], backend: str) -> None:
+    """Who writes a flag wants something of it. What lies in the environment may be meant for other commands."""
+    source = click.get_current_context().get_parameter_source
+    flags = {each.name: each.flag for each in chosen if source(_parameter(each)) is ParameterSource.COMMANDLINE}
+    for name in idle_settings(flags, backend_named(backend)):
+        raise ConfigError(f"{name}: --{flags[name]} has no effect with STORAGE_BACKEND={backend}")
 
 
 def _parameter(setting: Setting) -> str:

@@ -16,13 +16,14 @@ from osqueue_service.errors import ConfigError
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
 from osqueue_service.outward import outward_host
 from osqueue_service.setting import Parse, Setting
-from osqueue_service.storage.backends import BACKENDS, Backend, backend_named, price_tables
+from osqueue_service.storage.backends import BACKENDS, Backend, backend_named, implied_backend, price_tables
 
 log = logging.getLogger(__name__)
 
 LIMIT_PREFIX = "OSQUEUE_LIMIT_"
 """A limit of docs/limits.md is changed by its name in capitals after this: OSQUEUE_LIMIT_PAYLOAD_BYTES=2097152."""
 
+_DEFAULT_BACKEND = "memory"
 _WILDCARDS = ("0.0.0.0", "::")
 
 BREEZEQ = {
@@ -69,7 +70,7 @@ class Settings:
     )
 
     storage_backend: str = _setting(
-        "STORAGE_BACKEND", "memory", setting.one_of(lambda: [*BACKENDS]), "Where the queue is kept."
+        "STORAGE_BACKEND", _DEFAULT_BACKEND, setting.one_of(lambda: [*BACKENDS]), "Where the queue is kept."
     )
     store: Mapping[str, str] = field(default_factory=dict)
     """Values of the backends' own settings, by name."""
@@ -172,9 +173,14 @@ class Settings:
             for name, field in limits.items()
             if name in given
         }
+        if "STORAGE_BACKEND" not in own:
+            own["STORAGE_BACKEND"] = implied_backend(own, _DEFAULT_BACKEND)
         _warn_of_strangers(given, {*known_settings(), *limits})
         values = {each.name: own.pop(each.metadata["name"]) for each in _own_fields() if each.metadata["name"] in own}
-        return cls(**values, store=own, limits=replace(DEFAULT_LIMITS, **changed))
+        settings = cls(**values, store=own, limits=replace(DEFAULT_LIMITS, **changed))
+        for name in idle_settings(given, settings.backend):
+            log.warning("the setting %s has no effect with STORAGE_BACKEND=%s", name, settings.backend.name)
+        return settings
 
     @property
     def backend(self) -> Backend:
@@ -213,6 +219,15 @@ def known_settings() -> dict[str, Setting]:
         if each.name == "storage_backend":
             settings |= {own.name: own for backend in BACKENDS.values() for own in backend.settings}
     return settings
+
+
+def idle_settings(given: Collection[str], backend: Backend) -> list[str]:
+    """The names among those given of settings that mean nothing where the queue is kept in this backend."""
+    idle = {each.name for other in BACKENDS.values() for each in other.settings}
+    idle.difference_update(each.name for each in backend.settings)
+    if not backend.shared:
+        idle.add("BROKER_WARM_STANDBY")
+    return sorted(idle.intersection(given))
 
 
 def _warn_of_strangers(given: Collection[str], known: Collection[str]) -> None:

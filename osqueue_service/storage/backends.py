@@ -3,7 +3,7 @@
 Configuration, flags and their help, doctor, prices, who may lead and what must be proved at the start all read this.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -171,6 +171,27 @@ BACKENDS = {
     )
 }  # fmt: skip
 """By name, in the order in which people read of them."""
+
+
+def implied_backend(given: Collection[str], default: str) -> str:
+    """The backend to use where none was chosen, by the names of the settings that are given.
+
+    A queue that was given a place must not be kept in memory because nobody said so: a directory is used, and a bucket,
+    in which other brokers may be at work, raises `ConfigError`.
+    """
+    if BACKENDS[default].lasting:
+        return default
+    for backend in BACKENDS.values():
+        for each in backend.settings:
+            if not each.required or each.name not in given:
+                continue
+            if backend.shared:
+                raise ConfigError(
+                    f"{each.name}: is given, and no STORAGE_BACKEND says that the queue is kept there: set "
+                    f"STORAGE_BACKEND={backend.name}, or unset {each.name}; the default, {default}, keeps nothing"
+                )
+            return backend.name
+    return default
 
 
 def price_tables() -> dict[str, PriceTable]:

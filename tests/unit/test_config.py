@@ -7,6 +7,7 @@ import pytest
 from osqueue_service.config import Settings
 from osqueue_service.errors import ConfigError
 from osqueue_service.limits import DEFAULT_LIMITS
+from osqueue_service.storage.backends import BACKENDS
 
 
 def refused(**environment: str) -> str:
@@ -170,6 +171,37 @@ def test_what_others_set_is_nothing_to_warn_of(caplog):
     with caplog.at_level(logging.WARNING):
         Settings.read({"BROKER_SERVICE_HOST": "10.0.0.1", "BROKER_PORT_8081_TCP": "tcp://10.0.0.1", "S3_USE_SSL": "1"})
     assert caplog.records == []
+
+
+REQUIRED = {"s3": {"S3_BUCKET": "b"}, "gcs": {"GCS_BUCKET": "b"}}
+VALUES = {"S3_ENDPOINT_URL": "http://h", "STORAGE_EMULATOR_HOST": "http://h", "BROKER_WARM_STANDBY": "0"}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", [*(each.name for one in BACKENDS.values() for each in one.settings), *VALUES])
+def test_a_setting_has_an_effect_or_is_warned_of(name, backend, caplog):
+    given = {**REQUIRED.get(backend, {}), "STORAGE_BACKEND": backend, name: VALUES.get(name, "x")}
+    with caplog.at_level(logging.WARNING):
+        settings = Settings.read(given)
+    own = {each.name for each in settings.backend.settings}
+    effective = settings.backend.shared if name == "BROKER_WARM_STANDBY" else name in own
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ([] if effective else [f"the setting {name} has no effect with STORAGE_BACKEND={backend}"])
+
+
+def test_a_directory_is_used_though_no_backend_was_chosen():
+    settings = Settings.read({"OSQUEUE_DATA_DIR": "/var/lib/osqueue"})
+    assert (settings.storage_backend, settings.store) == ("file", {"OSQUEUE_DATA_DIR": "/var/lib/osqueue"})
+
+
+@pytest.mark.parametrize(("name", "backend"), [("S3_BUCKET", "s3"), ("GCS_BUCKET", "gcs")])
+def test_a_bucket_without_a_backend_is_refused_because_memory_keeps_nothing(name, backend):
+    message = refused(**{name: "jobs"})
+    assert message.startswith(f"{name}: ") and f"STORAGE_BACKEND={backend}" in message
+
+
+def test_memory_can_be_chosen_beside_a_directory():
+    assert Settings.read({"OSQUEUE_DATA_DIR": "/x", "STORAGE_BACKEND": "memory"}).storage_backend == "memory"
 
 
 @pytest.mark.parametrize("name", ["S3_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"])
