@@ -81,6 +81,7 @@ class Limits:
     calls: int = 100_000
     connection_calls: int = 20_000
     workers: int = 100_000
+    worker_types: int = 1_000_000
     standbys: int = 100
     sweep_jobs: int = 250
     commit_bytes: int = 8 * MIB

@@ -7,7 +7,7 @@ is no path on which an answer could overtake the log.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from osqueue_service.clock import Clock
@@ -31,7 +31,7 @@ from osqueue_service.engine.staleness import Vigil, check_live
 from osqueue_service.engine.statistics import Statistics
 from osqueue_service.engine.term import Term
 from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
-from osqueue_service.engine.workers import Worker, WorkerTable
+from osqueue_service.engine.workers import WorkerTable
 from osqueue_service.errors import NotLeader, OsqueueError, anew
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
@@ -219,7 +219,7 @@ class Engine:
         now_ms = self._time.now_ms()
         said = Progress(*progress, now_ms) if progress is not None else None
         lease = self._leases.renew(job.number, int(self._clock.monotonic_ms()), now_ms, said)
-        self._followers.workers.seen(lease.worker_id, now_ms)
+        self._followers.workers.holds(lease.worker_id, job, now_ms)
         if said is not None and self._followers.hub.watched:
             self._followers.hub.publish([progressed(self._state, job, lease, said)])
         return lease, job.cancel_requested
@@ -231,10 +231,6 @@ class Engine:
 
     def unwatch(self, subscription: Subscription) -> None:
         self._followers.hub.unsubscribe(subscription)
-
-    def worker_seen(self, worker_id: str, types: Sequence[str], version: str = "", slots: int = 0) -> Worker:
-        """A worker said what it takes."""
-        return self._followers.workers.describe(worker_id, self._time.now_ms(), types, version, slots)
 
     async def read(self, view: Callable[[State], T], *, linearizable: bool = False) -> T:
         """What `view` makes of the state, once every change that it may have seen is durable.
@@ -328,6 +324,10 @@ class Engine:
     @property
     def waiting_claims(self) -> int:
         return self._dispatcher.waiting.count
+
+    def is_awaited(self, type_name: str) -> bool:
+        """Whether a claim waits that would take a job of the type."""
+        return self._dispatcher.waiting.wants(type_name)
 
     @property
     def waiting_reads(self) -> int:

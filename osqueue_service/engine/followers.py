@@ -29,7 +29,7 @@ class Followers:
 
     def __init__(self, state: State, limits: Limits, storage_requests: Callable[[], int]) -> None:
         self.leases = LeaseTable()
-        self.workers = WorkerTable(limits.workers)
+        self.workers = WorkerTable(limits.workers, limits.worker_types)
         self.figures = Figures(storage_requests)
         self.hub = EventHub(limits.watchers, limits.watch_events)
         self.finishing = FinishWaiters(limits.waiting_reads)
@@ -43,7 +43,7 @@ class Followers:
             lease = job.lease
             assert lease is not None
             self.leases.start(job.number, lease, monotonic, now_ms)
-            self.workers.holds(lease.worker_id, job.number, now_ms)
+            self.workers.holds(lease.worker_id, job, now_ms)
 
     def apply(self, record: AnyRecord, monotonic: int, batch: Batch) -> None:
         """Apply the record; add what it means to those who wait or watch to the batch."""

@@ -84,6 +84,10 @@ class WaitingClaims:
                 yield front, self._share(lines, front.command.types)
                 assert front.over, "a servable claim was neither served nor removed"
 
+    def wants(self, type_name: str) -> bool:
+        """Whether a claim waits that takes jobs of the type."""
+        return self._front(type_name) is not None or self._front(self._ANY) is not None
+
     def __iter__(self) -> Iterator[WaitingClaim]:
         seen: set[int] = set()
         for row in list(self._rows.values()):

@@ -1,8 +1,11 @@
 """GetState, and the figures of storage, workers, history and dead letters."""
 
+import asyncio
+
 from osqueue_service.rpc.admin_service.state import CHUNK_JOBS
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
-from tests.calls import claim, complete, fail, submit, submit_many
+from tests.calls import claim, complete, fail, submit, submit_many, until
+from tests.integration.test_work_stream import Worker
 
 
 async def state(admin) -> list[admin_pb2.GetStateResponse]:
@@ -83,3 +86,49 @@ async def test_the_recent_past(queue, admin):
     points = (await admin.GetHistory(admin_pb2.GetHistoryRequest())).points
     assert sum(point.submitted for point in points) == 3
     assert sum(point.completed for point in points) == 1
+
+
+async def explained(queue, job_id: str) -> str:
+    return (await queue.ExplainJob(queue_pb2.ExplainJobRequest(job_id=job_id))).message
+
+
+async def test_a_worker_is_what_all_its_lanes_say(queue, admin):
+    """One lane runs a job and does not claim, while another of the same worker goes on claiming."""
+    await submit(queue, type="slow")
+    await claim(queue, "w1", types=["slow"])
+    waiting = await submit(queue, type="slow")
+    await claim(queue, "w1", types=["quick"], wait_ms=1)
+    assert "all 1 workers that take the type 'slow' are busy" in await explained(queue, waiting)
+    (listed,) = (await admin.ListWorkers(admin_pb2.ListWorkersRequest())).workers
+    assert set(listed.types) == {"slow", "quick"}
+    types = (await queue.GetStats(queue_pb2.GetStatsRequest())).types
+    assert [(each.type, each.workers) for each in types] == [("slow", 1)]
+
+
+async def test_a_worker_without_slots_left_for_a_type_is_busy_with_that_type(queue, admin):
+    quick, slow = await Worker(queue, slots=10, types=["quick"]).start(), Worker(queue, slots=1, types=["slow"])
+    await slow.start()
+    await submit(queue, type="slow")
+    await slow.until(lambda: len(slow.jobs) == 1)
+    waiting = await submit(queue, type="slow")
+    assert "all 1 workers that take the type 'slow' are busy" in await explained(queue, waiting)
+    (listed,) = (await admin.ListWorkers(admin_pb2.ListWorkersRequest())).workers
+    assert (listed.slots, listed.leases, set(listed.types)) == (11, 1, {"quick", "slow"})
+    await slow.send(slots=2)
+    await slow.until(lambda: len(slow.jobs) == 2)
+    (listed,) = (await admin.ListWorkers(admin_pb2.ListWorkersRequest())).workers
+    assert (listed.slots, listed.leases) == (12, 2)
+    quick.call.cancel()
+
+
+async def test_a_worker_that_waits_for_jobs_is_not_busy(app, queue, admin):
+    """A poll says no slots: what the worker holds does not tell whether it has room for more."""
+    await submit(queue, type="mail")
+    await claim(queue, "w1", types=["mail"])
+    polling = asyncio.ensure_future(claim(queue, "w1", types=["mail"], wait_ms=30_000))
+    await until(lambda: app.broker.engine.waiting_claims == 1)
+    await admin.PauseTypes(admin_pb2.PauseTypesRequest(types=["mail"]))
+    waiting = await submit(queue, type="mail")
+    said = await explained(queue, waiting)
+    assert "paused" in said and "busy" not in said
+    polling.cancel()

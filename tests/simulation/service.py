@@ -110,7 +110,7 @@ async def submit(broker: Broker, jobs: Sequence[JobSpec], atomic: bool, request_
 
 async def claim(broker: Broker, asked: commands.Claim, wait_ms: int) -> Answer:
     engine = broker.engine
-    engine.worker_seen(asked.worker_id, asked.types)
+    engine.workers.claims(asked.worker_id, engine.now_ms(), asked.types)
     granted = await engine.claim(asked, wait_ms)
     return Answer(granted, committed(engine) if granted else (0, 0))
 

@@ -51,7 +51,7 @@ def _worker(worker: Worker, job_ids: list[str]) -> admin_pb2.WorkerInfo:
         first_seen_at=worker.first_seen,
         last_seen_at=worker.last_seen,
         version=worker.version,
-        streaming=worker.streams > 0,
+        streaming=bool(worker.streams),
         draining=worker.draining,
         completed=worker.completed,
         failed=worker.failed,

@@ -3,11 +3,11 @@
 from itertools import islice
 
 from osqueue_service.engine.engine import Engine
+from osqueue_service.engine.workers import LATELY_MS
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import check_name
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import view_position
-from osqueue_service.rpc.queue_service.stats import SEEN_LATELY_MS
 from osqueue_service.rpc.refusals import telling, told
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.model import Job
@@ -56,5 +56,7 @@ def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobRe
 
 def _serving(engine: Engine, type_name: str) -> Serving:
     """The workers that take the type and were heard of lately, as far as they are counted."""
-    workers = list(islice(engine.workers.serving(type_name, engine.now_ms() - SEEN_LATELY_MS), COUNTED_MAX))
-    return Serving(len(workers), all(worker.leases >= max(worker.slots, 1) for worker in workers))
+    since = engine.now_ms() - LATELY_MS
+    workers = list(islice(engine.workers.serving(type_name, since), COUNTED_MAX))
+    busy = not engine.is_awaited(type_name) and all(worker.is_busy(type_name, since) for worker in workers)
+    return Serving(len(workers), busy)

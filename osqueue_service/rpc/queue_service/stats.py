@@ -5,6 +5,7 @@ from itertools import islice
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.figures import RATE_WINDOW_MS, Rates
 from osqueue_service.engine.totals import Totals, TypeTotals, live_count, totals_of
+from osqueue_service.engine.workers import LATELY_MS
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import check_live, durable_position, view_position
@@ -13,8 +14,6 @@ from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 _INT32_MAX = 2**31 - 1
 
-SEEN_LATELY_MS = 120_000
-"""A worker counts as there when it was heard of in the last two minutes: a long poll lasts up to one."""
 WORKERS_COUNTED_MAX = 100
 """Workers per type are counted up to here in statistics."""
 
@@ -95,7 +94,7 @@ def stats_of(
 
 
 def _type_stats(engine: Engine, figures: TypeTotals, now_ms: int) -> queue_pb2.TypeStats:
-    serving = engine.workers.serving(figures.name, now_ms - SEEN_LATELY_MS)
+    serving = engine.workers.serving(figures.name, now_ms - LATELY_MS)
     return queue_pb2.TypeStats(
         type=figures.name,
         counts=job_pb2.JobCounts(

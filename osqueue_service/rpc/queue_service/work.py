@@ -40,9 +40,10 @@ class Work:
             )
         introduction = await self._introduction(frames)
         opened = introduction.open
-        worker = engine.worker_seen(opened.worker_id, opened.types, opened.worker_version, opened.slots)
-        session = WorkSession(engine, self._reader, self._ids, opened, worker)
-        worker.streams += 1
+        lane = engine.workers.opened(
+            opened.worker_id, engine.now_ms(), opened.types, opened.worker_version, opened.slots
+        )
+        session = WorkSession(engine, self._reader, self._ids, opened, lane)
         self._streams += 1
         try:
             # Ended before the session is: what dispatching still claims is given back only while the session is open.
@@ -51,7 +52,7 @@ class Work:
                     yield message
         finally:
             self._streams -= 1
-            worker.streams -= 1
+            engine.workers.closed(opened.worker_id, lane, engine.now_ms())
             session.close()
 
     async def _served(

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.notices import Notice
-from osqueue_service.engine.workers import Worker
+from osqueue_service.engine.workers import Lane
 from osqueue_service.errors import NotLeader, OsqueueError
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.job_info import claimed_jobs
@@ -64,10 +64,10 @@ class WorkSession:
     """
 
     def __init__(
-        self, engine: Engine, reader: AttemptReader, ids: IdSource, opened: queue_pb2.WorkOpen, worker: Worker
+        self, engine: Engine, reader: AttemptReader, ids: IdSource, opened: queue_pb2.WorkOpen, lane: Lane
     ) -> None:
         self.worker_id = opened.worker_id
-        self._worker = worker
+        self._lane = lane
         self._engine = engine
         self._reader = reader
         self._ids = ids
@@ -114,8 +114,8 @@ class WorkSession:
         renewals = [self._reader.renewal(self._mine(item), wrong) for item in frame.heartbeats]
         wrong.check()
         if frame.HasField("slots"):
-            self._slots = frame.slots
-        self._draining = self._worker.draining = self._draining or frame.drain
+            self._slots = self._lane.slots = frame.slots
+        self._draining = self._lane.draining = self._draining or frame.drain
         items: list[Item] = [*completions, *failures, *releases]
         for item in items:
             self._let_go(item.job_id, item.token)
@@ -287,7 +287,6 @@ class WorkSession:
         unsent = [ReleaseItem(job.job_id, self.worker_id, job.lease_token) for job in self._message.jobs]
         if unsent:
             self._engine.give_back(Release(unsent))
-        self._worker.draining = False
         for held in list(self._held.values()):
             self._let_go(held.job_id, held.token)
         self._listener = _deaf  # or this object, which knows its own method, would live until a collection

@@ -761,7 +761,7 @@ class WorkerInfo(_message.Message):
     worker_id: _builtins.str
     """How it labels itself."""
     slots: _builtins.int
-    """How many jobs it can hold; 0: unknown, it does not use a Work stream."""
+    """How many jobs its Work streams have room for together; 0: unknown, it has none open."""
     leases: _builtins.int
     """How many leases it holds."""
     first_seen_at: _builtins.int
@@ -773,14 +773,14 @@ class WorkerInfo(_message.Message):
     streaming: _builtins.bool
     """It has a Work stream open."""
     draining: _builtins.bool
-    """It, or the broker, asked for the stream to be drained."""
+    """Every stream of its is being drained, as it asked."""
     completed: _builtins.int
     """Jobs it completed under this leader."""
     failed: _builtins.int
     """Attempts of its that failed, expired or timed out under this leader."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The types it takes; empty: any."""
+        """The types it takes, by all its streams and its claims of late; empty: any."""
 
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
