@@ -33,7 +33,7 @@ def random_jobs(count: int) -> list[JobSpec]:
 
 async def fill(engine: Engine, depth: int) -> None:
     """Submit until `depth` jobs wait."""
-    while engine.totals.live < depth:
+    while engine.views.totals.live < depth:
         await asyncio.gather(*(engine.execute(Submit(random_jobs(1_000))) for _ in range(min(16, depth // 1_000))))
 
 

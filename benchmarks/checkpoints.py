@@ -199,7 +199,7 @@ class _Cloud:
         return {kind: sum(store.usage.operations[kind].requests for store in self.stores) for kind in Operation}
 
     def _completed(self) -> int:
-        return self.engine.totals.counters.completed
+        return self.engine.views.totals.counters.completed
 
 
 async def _full_load(engine: Engine) -> None:

@@ -44,7 +44,7 @@ async def _restart(directory: Path, report: Report) -> None:
     store.acquire_ownership()
     async with leading_broker(store) as broker:
         report.figure("restart with them, file store", time.perf_counter() - began, "s", at_most=10)
-        assert broker.engine.totals.live == JOBS
+        assert broker.engine.views.totals.live == JOBS
         report.figure("pause of a full collection, after a restart", _collection_ms(), "ms", at_most=20)
     await store.close()
 

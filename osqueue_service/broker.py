@@ -105,25 +105,11 @@ class Broker:
         self._on_role = on_role
         self._storage_requests = storage_requests
         self._watch = watch
-        self._elector = Elector(
-            store,
-            clock,
-            ids,
-            addresses=addresses,
-            heartbeat=self._heartbeat,
-            depth=depth,
-            follow=follow,
-            counters=self.counters,
-            on_candidacy=lambda begins: self._enter(Role.RECOVERING if begins else Role.STANDBY),
-            on_loaded=on_loaded,
-            understood=understood,
-            on_barred=self._on_barred,
-            clock_fault=self.guarded_clock.find_fault,
-        )
         self.understood = understood
         """The features with which this broker may lead."""
         self.barred: Bar | None = None
         """What keeps this broker from leading: a later release wrote what is stored, or the clock is wrong."""
+        self._elector = self._candidate(depth, follow)
         self._standbys: Standbys | None = None
         self._clearing_root = False
         self._handing_over: asyncio.Task[None] | None = None
@@ -132,6 +118,23 @@ class Broker:
         self._life: asyncio.Task[None] | None = None
         self._leading = asyncio.Event()
         self._stopping = False
+
+    def _candidate(self, depth: int, follow: bool) -> Elector:
+        return Elector(
+            self.store,
+            self._clock,
+            self._ids,
+            addresses=self.addresses,
+            heartbeat=self._heartbeat,
+            depth=depth,
+            follow=follow,
+            counters=self.counters,
+            on_candidacy=lambda begins: self._enter(Role.RECOVERING if begins else Role.STANDBY),
+            on_loaded=self._on_loaded,
+            understood=self.understood,
+            on_barred=self._on_barred,
+            clock_fault=self.guarded_clock.find_fault,
+        )
 
     @property
     def engine(self) -> Engine:
@@ -272,7 +275,7 @@ class Broker:
             "leading epoch %d after commit %d: %d live jobs, recovered from checkpoint %d and %d commits%s",
             term.epoch,
             engine.sequence,
-            engine.totals.live,
+            engine.views.totals.live,
             term.recovered.checkpoint.sequence,
             term.recovered.segments,
             f" behind commit {followed}, up to which it had followed the log" if followed else "",

@@ -48,7 +48,7 @@ def _log_families(counters: LogCounters) -> list[Family]:
 
 
 def _queue_families(engine: Engine, standbys: Standbys) -> list[Family]:
-    totals = engine.totals
+    totals = engine.views.totals
     jobs = gauge("osqueue_jobs", "Jobs in the queue, by status.")
     for status in Status:
         jobs.add(getattr(totals, status.wire), status=status.wire)
@@ -69,8 +69,8 @@ def _queue_families(engine: Engine, standbys: Standbys) -> list[Family]:
         ),
         gauge("osqueue_inbox_commands", "Calls that wait to be committed.").add(engine.inbox_length),
         gauge("osqueue_waiting_claims", "Claims that wait for a job.").add(engine.waiting_claims),
-        gauge("osqueue_waiting_reads", "Calls that wait for a job to finish.").add(engine.waiting_reads),
-        gauge("osqueue_workers", "Workers heard of lately.").add(len(engine.workers)),
+        gauge("osqueue_waiting_reads", "Calls that wait for a job to finish.").add(engine.views.waiting_reads),
+        gauge("osqueue_workers", "Workers heard of lately.").add(len(engine.views.workers)),
         gauge("osqueue_standbys", "Standbys that attend this leader.").add(len(standbys)),
         gauge("osqueue_checkpointing", "1 while a checkpoint is being written.").add(engine.checkpointing),
     ]

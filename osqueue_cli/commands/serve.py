@@ -121,7 +121,7 @@ def _welcome(app: App) -> None:
         f"""
   {click.style("osqueue is running.", bold=True)}  Ctrl-C stops it; nothing acknowledged is ever lost.
 
-  queue    {app.storage.store.description}  ({engine.totals.live:,} live jobs, epoch {app.broker.epoch})
+  queue    {app.storage.store.description}  ({engine.views.totals.live:,} live jobs, epoch {app.broker.epoch})
   gRPC     {grpc}{_told(app)}
   HTTP     {http}  (REST; {http}/docs explains it; WebSocket at /v1/ws)
   access   {_access(settings)}

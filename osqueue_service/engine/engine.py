@@ -8,40 +8,34 @@ is no path on which an answer could overtake the log.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from osqueue_service.clock import Clock
 from osqueue_service.engine.alarm import Alarm
+from osqueue_service.engine.authority import Authority
 from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.codec import encode_commit
 from osqueue_service.engine.dispatch import Dispatcher
 from osqueue_service.engine.due import Due
-from osqueue_service.engine.events import JobEvent, Subscription, progressed
 from osqueue_service.engine.execution import Execution
-from osqueue_service.engine.figures import Figures
 from osqueue_service.engine.followers import Followers
+from osqueue_service.engine.heartbeats import Heartbeats
 from osqueue_service.engine.inbox import Entry, Inbox
-from osqueue_service.engine.leases import LiveLease, Progress
 from osqueue_service.engine.notices import LeaseNotices
 from osqueue_service.engine.pacing import Pacing
 from osqueue_service.engine.pipeline import Batch, PendingCommit, Pipeline, Reply, give
 from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
-from osqueue_service.engine.staleness import Vigil, check_live
 from osqueue_service.engine.statistics import Statistics
 from osqueue_service.engine.term import Term
-from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
-from osqueue_service.engine.workers import WorkerTable
-from osqueue_service.errors import NotLeader, OsqueueError, anew
+from osqueue_service.engine.views import Views
+from osqueue_service.errors import NotLeader
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.state import features
 from osqueue_service.state.commands import Claim, Command, Granted, Release
 from osqueue_service.state.records import Founded, IdsRenewed
-from osqueue_service.state.settling import holder
 from osqueue_service.state.state import State
-
-T = TypeVar("T")
 
 
 class Engine:
@@ -64,42 +58,43 @@ class Engine:
         callers_clock: Clock | None = None,
         storage_requests: Callable[[], int] = lambda: 0,
     ) -> None:
+        callers_clock = callers_clock or clock
         self.term = term
         self.limits = limits
         self._state = state
         self._clock = clock
-        self._callers_clock = callers_clock or clock
         self._ids = ids
-        self._time = QueueTime(clock, state.stamp_ms)
+        self._time = time = QueueTime(clock, state.stamp_ms)
         self._inbox = Inbox(limits)
         self._pipeline = Pipeline(self._released)
         self._pacing = Pacing(clock, term.appender, settings)
         self._checkpointer = Checkpointer(term, state, clock, self._ended)
-        self._followers = Followers(state, limits, storage_requests)
-        self._followers.start(int(clock.monotonic_ms()), self._time.now_ms())
-        self._leases = self._followers.leases
-        self._finishing = self._followers.finishing
-        self._dispatcher = Dispatcher(state.lines, self._callers_clock, ids, self.give_back)
-        self._vigil = Vigil(term, self._callers_clock, self._anybody_waits, self._send_away)
+        self._followers = followers = Followers(state, limits, storage_requests)
+        followers.start(int(clock.monotonic_ms()), time.now_ms())
+        self._dispatcher = Dispatcher(state.lines, callers_clock, ids, self.give_back)
+        self._authority = Authority(
+            term,
+            self._pipeline,
+            callers_clock=callers_clock,
+            anybody_waits=self._anybody_waits,
+            send_away=self._send_away,
+        )
         self._execution = Execution(
-            state, self._followers, self._dispatcher, clock=clock, limits=limits, on_wait=self._vigil.begin
+            state, followers, self._dispatcher, clock=clock, limits=limits, on_wait=self._authority.somebody_waits
         )
         self._wake = asyncio.Event()
         self._alarm = Alarm(clock, self._wake.set)
-        self._closed: NotLeader | None = None
         self._task: asyncio.Task[None] | None = None
         self._due = Due(
-            state,
-            self._leases,
-            term,
-            clock=clock,
-            time=self._time,
-            ids=ids,
-            alarm=self._alarm,
-            limits=limits,
-            settings=settings,
-        )
+            state, followers.leases, term,
+            clock=clock, time=time, ids=ids, alarm=self._alarm, limits=limits, settings=settings,
+        )  # fmt: skip
         self._statistics = Statistics(state, clock)
+        self.views = Views(
+            term, state, followers, self._statistics, self._pipeline, self._authority,
+            callers_clock=callers_clock, limits=limits,
+        )  # fmt: skip
+        self.heartbeats = Heartbeats(state, followers, self._authority, clock=clock, time=time)
         self.closed: asyncio.Future[NotLeader] = asyncio.get_running_loop().create_future()
         """Resolves, with what callers hear from then on, when this engine takes no more calls."""
         self.notices: LeaseNotices = self._followers.notices
@@ -127,17 +122,13 @@ class Engine:
 
     async def stop(self, *, leader_address: str = "") -> None:
         """Take no more commands, give every waiter its one outcome, and return when all that was put is settled."""
-        if self._closed is None:
-            self._close(NotLeader("this broker is shutting down; ask the new leader", leader_address=leader_address))
+        self._close(NotLeader("this broker is shutting down; ask the new leader", leader_address=leader_address))
         await self._checkpointer.stop()
-        if len(self._pipeline):
-            last: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._pipeline.attach([Reply(last, None, False)])
-            try:
-                await last
-            except NotLeader:
-                # The lane ended while we waited: its end has already answered everyone.
-                return
+        try:
+            await self._pipeline.settled()
+        except NotLeader:
+            # The lane ended while we waited: its end has already answered everyone.
+            return
 
     def lose(self, *, leader_address: str = "") -> None:
         """Leadership is over: acknowledge nothing more."""
@@ -146,14 +137,12 @@ class Engine:
         self._checkpointer.abandon()
 
     def _close(self, refusal: NotLeader) -> None:
-        if self._closed is not None:
+        if self._is_closed:
             return
-        self._closed = refusal
+        self._authority.close(refusal)
         self.closed.set_result(refusal)
         for entry in self._inbox.drain():
             give(Reply(entry.answer, refusal, False))
-        self._send_away(refusal)
-        self._vigil.end()
         self._followers.hub.close(refusal)
         self._alarm.cancel()
         self._wake.set()
@@ -166,7 +155,7 @@ class Engine:
 
     async def execute(self, command: Command, size: int = 0) -> Any:
         """Apply the command and return its answer once it is durable. `size`: the request's bytes, for the limit."""
-        if (used := features.of_command(command)) and self._closed is None:
+        if (used := features.of_command(command)) and not self._is_closed:
             await self.term.switch_on(used)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._accept(Entry(command, answer, size))
@@ -188,7 +177,7 @@ class Engine:
         """Release, in the next commit, jobs that their claimer never heard of. Nobody need wait for the outcome;
         cancelling it before that commit calls it off."""
         nobody: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if self._closed is not None:
+        if self._is_closed:
             nobody.cancel()  # the next leader's leases start anew, and end
             return nobody
         nobody.add_done_callback(_mark_retrieved)
@@ -197,120 +186,15 @@ class Engine:
         self._wake.set()
         return nobody
 
-    async def heartbeat(
-        self, job_id: str, worker_id: str, token: str, progress: tuple[float, str] | None = None
-    ) -> tuple[LiveLease, bool]:
-        """Extend the lease to its full length from now; also answers whether cancellation was requested.
-
-        Costs no commit. A refusal, which may rest on a change under way, waits until that is durable.
-        """
-        self._check_live()
-        try:
-            return self.renew(job_id, worker_id, token, progress)
-        except OsqueueError:
-            await self.settled()
-            raise
-
-    def renew(
-        self, job_id: str, worker_id: str, token: str, progress: tuple[float, str] | None = None
-    ) -> tuple[LiveLease, bool]:
-        """The heartbeat itself. A refusal must not be told before `settled()`."""
-        job = holder(self._state, job_id, worker_id, token)
-        now_ms = self._time.now_ms()
-        said = Progress(*progress, now_ms) if progress is not None else None
-        lease = self._leases.renew(job.number, int(self._clock.monotonic_ms()), now_ms, said)
-        self._followers.workers.holds(lease.worker_id, job, now_ms)
-        if said is not None and self._followers.hub.watched:
-            self._followers.hub.publish([progressed(self._state, job, lease, said)])
-        return lease, job.cancel_requested
-
-    def watch(self, wanted: Callable[[JobEvent], bool]) -> Subscription:
-        """Events from the next commit on, each told once it is durable. End it with `unwatch`."""
-        self._check_live()
-        return self._followers.hub.subscribe(wanted, self.term.appender.next_sequence - 1)
-
-    def unwatch(self, subscription: Subscription) -> None:
-        self._followers.hub.unsubscribe(subscription)
-
-    async def read(self, view: Callable[[State], T], *, linearizable: bool = False) -> T:
-        """What `view` makes of the state, once every change that it may have seen is durable.
-
-        `view` runs at once and must not keep references to what it looked at. With `linearizable` the
-        broker proves, after the call arrived, that it still leads.
-        """
-        self._check_live()
-        seen = view(self._state)
-        await self.settled()
-        if linearizable:
-            # A root read that begins only now still proves it: who leads at its beginning led when the view was taken.
-            await self.term.confirm()
-        return seen
-
-    async def wait_finished(self, job_id: str, wait_ms: int, view: Callable[[State], T]) -> T:
-        """`view` once the job is finished, or after `wait_ms`, whichever is first."""
-        self._check_live()
-        job = self._state.find(job_id)
-        if job is not None and not job.status.finished and wait_ms > 0:
-            finished = self._finishing.add(job.number)
-            self._vigil.begin()
-            timer = self._callers_clock.call_later_ms(min(wait_ms, self.limits.wait_ms_max), finished.time_is_up)
-            try:
-                await finished.future
-            finally:
-                timer.cancel()
-                self._finishing.remove(finished)
-        return await self.read(view)
-
     async def settled(self) -> None:
         """Return when every change made so far is durable."""
-        if self._closed is not None:
-            raise anew(self._closed)
-        if len(self._pipeline):
-            durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._pipeline.attach([Reply(durable, None, False)])
-            try:
-                await durable
-            finally:
-                del durable
-
-    @property
-    def totals(self) -> Totals:
-        """The figures as of the last durable commit."""
-        return self._statistics.totals
-
-    def type_totals(self) -> list[TypeTotals]:
-        """The figures by type: of the last durable commit when none is under way, else of a recent one."""
-        return self._statistics.types if len(self._pipeline) else type_totals_of(self._state)
-
-    def lease_of(self, number: int) -> LiveLease | None:
-        """The lease of a running job as heartbeats left it."""
-        return self._leases.get(number)
-
-    def expires_at(self, lease: LiveLease) -> int:
-        """When the lease expires, in queue time. What is told never goes back while heartbeats arrive."""
-        return lease.heard_at + lease.lease_ms
+        await self._authority.settled()
 
     @property
     def commit_lag_ms(self) -> int:
         """How long the oldest change that is not durable yet has been under way; 0 when there is none."""
         put_at = self._pipeline.oldest_put_at
         return 0 if put_at is None else int(self._clock.monotonic_ms() - put_at)
-
-    def leases_of(self, worker_id: str) -> list[str]:
-        """The ids of the jobs that the worker holds."""
-        worker = self._followers.workers.get(worker_id)
-        jobs = self._state.jobs
-        return [self._state.job_id(jobs[number]) for number in worker.numbers if number in jobs] if worker else []
-
-    @property
-    def workers(self) -> WorkerTable:
-        """What this leader heard of each worker."""
-        return self._followers.workers
-
-    @property
-    def figures(self) -> Figures:
-        """The recent past, second by second."""
-        return self._followers.figures
 
     @property
     def checkpointing(self) -> bool:
@@ -329,31 +213,25 @@ class Engine:
         """Whether a claim waits that would take a job of the type."""
         return self._dispatcher.waiting.wants(type_name)
 
-    @property
-    def waiting_reads(self) -> int:
-        return self._finishing.count
+    def _anybody_waits(self) -> bool:
+        return bool(self._dispatcher.waiting.count or self._followers.finishing.count)
 
-    def _check_live(self) -> None:
-        if self._closed is not None:
-            raise anew(self._closed)
-        check_live(self.term)
+    @property
+    def _is_closed(self) -> bool:
+        return self._authority.refusal is not None
 
     def _accept(self, entry: Entry) -> None:
-        if self._closed is not None:
-            raise anew(self._closed)
+        self._authority.check_open()
         if entry.wait_ms:
             self._execution.check_waiting()
         self._inbox.add(entry)
         self._pacing.arrived()
         self._wake.set()
 
-    def _anybody_waits(self) -> bool:
-        return bool(self._dispatcher.waiting.count or self._finishing.count)
-
     def _send_away(self, refusal: NotLeader) -> None:
         """Refuse everybody who waits for a job to claim, or for one to finish."""
         self._dispatcher.close(lambda answer: give(Reply(answer, refusal, False)))
-        self._finishing.close(refusal)
+        self._followers.finishing.close(refusal)
 
     # --- committing --------------------------------------------------------------------------------------------
 
@@ -361,12 +239,12 @@ class Engine:
         """A bug must not leave a leader that renews its term and answers nobody: another broker shall have it."""
         if not task.cancelled() and (bug := task.exception()) is not None:
             self.term.end(bug if isinstance(bug, Exception) else RuntimeError(repr(bug)))
-        elif self._closed is None:
+        elif not self._is_closed:
             self._ask_due()  # a checkpoint is done: keys may be forgotten again
             self._wake.set()
 
     async def _run(self) -> None:
-        while self._closed is None:
+        while not self._is_closed:
             if (self._inbox or self._due.is_pressing()) and self.term.appender.room:
                 delay_ms = self._pacing.company_ms(self._pipeline.calls)
                 if delay_ms <= 0:
@@ -438,7 +316,7 @@ class Engine:
         self.sequence = commit.sequence
         took_ms = self._clock.monotonic_ms() - commit.put_at
         self._followers.durable(commit, self._time.now_ms(), took_ms, self.term.end)
-        if self._closed is None:
+        if not self._is_closed:
             if self._checkpointer.consider():
                 self._ask_due()
             self._wake.set()

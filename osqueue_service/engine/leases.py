@@ -38,6 +38,11 @@ class LiveLease(Struct, gc=False):
     heard_at: int
     progress: Progress | None = None
 
+    @property
+    def expires_at(self) -> int:
+        """When it expires, in queue time. What is told never goes back while heartbeats arrive."""
+        return self.heard_at + self.lease_ms
+
 
 class LeaseTable:
     """All live leases by the moment at which they expire."""

@@ -97,6 +97,17 @@ class Pipeline:
             for reply in replies:
                 give(reply)
 
+    async def settled(self) -> None:
+        """Return when everything under way is durable. Raises `NotLeader` if the lane ends before."""
+        if not self._commits:
+            return
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.attach([Reply(durable, None, False)])
+        try:
+            await durable
+        finally:
+            del durable  # it keeps what it raises, and that this frame
+
     def fail(self, leader_address: str) -> None:
         """The lane has ended. What was put may have landed, so its callers hear OUTCOME_UNKNOWN; reads and
         refusals changed nothing and hear NOT_LEADER."""

@@ -52,10 +52,10 @@ def job_info(engine: Engine, state: State, job: Job, view: View) -> job_pb2.JobI
     if lease is not None:
         info.worker_id = lease.worker_id
         info.claimed_at = lease.started_at
-        live = engine.lease_of(job.number)
+        live = engine.views.lease_of(job.number)
         info.heartbeat = live.heard_at if live is not None else lease.started_at
         if live is not None:
-            ends_at = engine.expires_at(live)
+            ends_at = live.expires_at
             # The limit of the attempt caps the lease, however often it is renewed.
             info.lease_expires_at = min(ends_at, lease.started_at + spec.timeout_ms) if spec.timeout_ms else ends_at
             if live.progress is not None:
@@ -116,9 +116,9 @@ def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.Claimed
         job.payload = spec.payload
         job.lease_token = grant.token
         job.attempt = grant.attempt
-        lease = engine.lease_of(grant.number)
+        lease = engine.views.lease_of(grant.number)
         if lease is not None and lease.token == grant.token:
-            job.lease_expires_at = engine.expires_at(lease)
+            job.lease_expires_at = lease.expires_at
         else:  # it ended while the answer was on its way
             job.lease_expires_at = engine.now_ms()
         job.max_attempts = grant.max_attempts

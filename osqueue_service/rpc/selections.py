@@ -64,7 +64,9 @@ class Selector:
         wrong.check()
         if not filtered:
             ids = list(request.job_ids)
-            return await engine.read(lambda state: Selection([_chosen(job_id, state.find(job_id)) for job_id in ids]))
+            return await engine.views.read(
+                lambda state: Selection([_chosen(job_id, state.find(job_id)) for job_id in ids])
+            )
         walk = Walk(rpc, request.filter)
 
         def view(state: State) -> Selection:
@@ -73,14 +75,14 @@ class Selector:
             token = walk.token(state, found.next_after) if found.next_after is not None else ""
             return Selection([_chosen(state.job_id(job), job) for job in found.jobs], token)
 
-        return told(await engine.read(telling(view)))
+        return told(await engine.views.read(telling(view)))
 
     async def change(self, engine: Engine, command: Command, dry_run: bool) -> Any:
         """The command's answers; with `dry_run` what they would be now."""
         if not dry_run:
             return await engine.execute(command)
         now_ms = engine.now_ms()
-        return await engine.read(lambda state: decide(state, command, now_ms, self._limits)[1])
+        return await engine.views.read(lambda state: decide(state, command, now_ms, self._limits)[1])
 
 
 def _chosen(job_id: str, job: Job | None) -> Chosen:

@@ -91,7 +91,7 @@ async def test_waiting_reads():
         job_id = await submit(queue)
         asked = queue_pb2.WaitJobRequest(job_id=job_id, wait_ms=30_000)
         first = asyncio.ensure_future(queue.WaitJob(asked))
-        await until(lambda: app.broker.engine.waiting_reads == 1)
+        await until(lambda: app.broker.engine.views.waiting_reads == 1)
         with refused("TOO_MANY_REQUESTS") as refusal:
             await queue.WaitJob(asked)
         assert "(waiting_reads)" in refusal.message

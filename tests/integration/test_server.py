@@ -249,7 +249,7 @@ class TestStopping:
             queue.WaitJob(queue_pb2.WaitJobRequest(job_id=job_id, wait_ms=60_000)),
         ]
         engine = app.broker.engine
-        await until(lambda: engine.waiting_claims == 1 and engine.waiting_reads == 1)
+        await until(lambda: engine.waiting_claims == 1 and engine.views.waiting_reads == 1)
         await app.stop()
         for call in calls:
             with refused("NOT_LEADER"):

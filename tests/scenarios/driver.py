@@ -40,7 +40,8 @@ from osqueue_service.state.commands import FailAnswer, Granted
 from osqueue_service.state.model import Job, JobSpec, RetryPolicy, Status
 from osqueue_service.state.state import State
 from tests.simulation.swarm import Swarm
-from tests.simulation.world import SimBroker, World, patched
+from tests.simulation.watched import patched
+from tests.simulation.world import SimBroker, World
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -174,7 +175,7 @@ class Scenario:
         return _only(await self.broker.engine.execute(commands.Release([item])))
 
     async def _heartbeat(self, attempt: str, by: str = "") -> str:
-        _, cancel_requested = await self.broker.engine.heartbeat(*self._proof(attempt, by))
+        _, cancel_requested = await self.broker.engine.heartbeats.beat(*self._proof(attempt, by))
         return "cancel requested" if cancel_requested else "ok"
 
     async def _cancel(self, name: str) -> str:
@@ -199,17 +200,17 @@ class Scenario:
             job = state.find(self.ids[name])
             return "JOB_NOT_FOUND" if job is None else _described(job)
 
-        return await self.broker.engine.read(view)
+        return await self.broker.engine.views.read(view)
 
     async def _history(self, name: str) -> str:
         def view(state: State) -> str:
             ended = [f"{a.number} {a.ending.name.lower()} by {a.worker_id}" for a in state.get(self.ids[name]).history]
             return ", ".join(ended) or "none"
 
-        return await self.broker.engine.read(view)
+        return await self.broker.engine.views.read(view)
 
     async def _stats(self) -> str:
-        totals = self.broker.engine.totals
+        totals = self.broker.engine.views.totals
         names = ("unclaimed", "scheduled", "in_progress", "completed", "dead", "cancelled")
         return " ".join(f"{name}={getattr(totals, name)}" for name in names)
 

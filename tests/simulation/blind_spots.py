@@ -6,7 +6,7 @@ Planted as those in `bugs`, which this adds to.
 from dataclasses import replace
 from typing import Any
 
-from osqueue_service.engine import engine as engine_module
+from osqueue_service.engine.authority import Authority
 from osqueue_service.engine.due import Due
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.execution import Execution
@@ -45,7 +45,7 @@ for _verb, _kind in (
 
 @bug("reads served after the leader's lease")
 def _reads_outlive_the_lease(patch: Any) -> None:
-    patch(engine_module, "check_live", lambda term: None)
+    patch(Authority, "check_live", lambda self: self.check_open())
 
 
 @bug("an adapter's exception ends the leader")

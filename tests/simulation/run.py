@@ -26,7 +26,8 @@ from tests.simulation.points import checkpoints_equal_the_log
 from tests.simulation.pushed import PushedWorker
 from tests.simulation.store import REQUEST_TIMEOUT_MS
 from tests.simulation.swarm import Swarm
-from tests.simulation.world import World, patched
+from tests.simulation.watched import patched
+from tests.simulation.world import World
 
 SETTLE_MS_MAX = 60_000.0
 """Within this long after everything works again, every job must have come to its end (rule 16)."""
@@ -202,14 +203,14 @@ def _is_over(world: World, calm_ms: float) -> bool:
     if not leaders or leaders[-1].broker is None:
         return False
     engine = leaders[-1].broker.engine
-    return engine.totals.live == 0 and not len(engine._pipeline) and not engine.inbox_length
+    return engine.views.totals.live == 0 and not len(engine._pipeline) and not engine.inbox_length
 
 
 def _left(world: World) -> str:
     leaders = [broker for broker in world.brokers if broker.leads]
     if not leaders or leaders[-1].broker is None:
         return "nobody leads"
-    totals = leaders[-1].broker.engine.totals
+    totals = leaders[-1].broker.engine.views.totals
     return f"{totals.unclaimed} wait, {totals.scheduled} are scheduled, {totals.in_progress} run"
 
 

@@ -110,7 +110,7 @@ async def submit(broker: Broker, jobs: Sequence[JobSpec], atomic: bool, request_
 
 async def claim(broker: Broker, asked: commands.Claim, wait_ms: int) -> Answer:
     engine = broker.engine
-    engine.workers.claims(asked.worker_id, engine.now_ms(), asked.types)
+    engine.heartbeats.workers.claims(asked.worker_id, engine.now_ms(), asked.types)
     granted = await engine.claim(asked, wait_ms)
     return Answer(granted, committed(engine) if granted else (0, 0))
 
@@ -146,8 +146,8 @@ async def heartbeat(broker: Broker, beats: Sequence[Any]) -> Answer:
     answers: list[Any] = []
     for job_id, worker_id, token, _ in beats:
         try:
-            lease, cancel_requested = engine.renew(job_id, worker_id, token)
-            answers.append((engine.expires_at(lease), cancel_requested))
+            lease, cancel_requested = engine.heartbeats.renew(job_id, worker_id, token)
+            answers.append((lease.expires_at, cancel_requested))
         except OsqueueError as refusal:
             answers.append(refusal)
     if any(isinstance(answer, OsqueueError) for answer in answers):
@@ -176,7 +176,7 @@ async def get(broker: Broker, job_id: str, linearizable: bool) -> Answer:
         shown = None if job is None else (job.status.wire, job.result, job.attempts, job.spec.payload)
         return Answer(shown, seen(engine))
 
-    answer = await engine.read(view, linearizable=linearizable)
+    answer = await engine.views.read(view, linearizable=linearizable)
     if answer.value is None:
         raise JobNotFound(f"no job has the id {job_id}")
     return answer
@@ -190,7 +190,7 @@ async def wait(broker: Broker, job_id: str, wait_ms: int) -> Answer:
         shown = None if job is None else (job.status.wire, job.result, job.attempts, job.spec.payload)
         return Answer(shown, seen(engine))
 
-    answer = await engine.wait_finished(job_id, wait_ms, view)
+    answer = await engine.views.wait_finished(job_id, wait_ms, view)
     if answer.value is None:
         raise JobNotFound(f"no job has the id {job_id}")
     return answer
@@ -207,20 +207,20 @@ async def list_page(broker: Broker, asked: ListRequest) -> Answer:
         token = "" if found.next_after is None else walk.token(state, found.next_after)
         return Answer((ids, token), seen(engine))
 
-    answer: Answer = await engine.read(view, linearizable=asked.linearizable)
+    answer: Answer = await engine.views.read(view, linearizable=asked.linearizable)
     return answer
 
 
 async def stats(broker: Broker, linearizable: bool) -> Answer:
     engine = broker.engine
     if linearizable:
-        answer: Answer = await engine.read(
+        answer: Answer = await engine.views.read(
             lambda state: Answer(_figures(totals_of(state)), seen(engine)), linearizable=True
         )
         return answer
     if not engine.term.is_live():
         raise NotLeader("answers may be stale")
-    return Answer(_figures(engine.totals), committed(engine))
+    return Answer(_figures(engine.views.totals), committed(engine))
 
 
 def _figures(totals: Totals) -> dict[str, int]:

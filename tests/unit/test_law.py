@@ -1,43 +1,55 @@
-"""The parts of the law that the linter cannot name: an event loop's own clock and timers."""
+"""Sizes that keep the product readable: no module above 400 lines, no function above 60."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-BROKER = Path(__file__).resolve().parents[2] / "osqueue_service"
-MAY_USE_THE_LOOP = {BROKER / "clock.py"}
-
-LOOP_METHODS = {"call_later", "call_at"}
-
-
-def violations(source: str) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-            continue
-        method = node.func.attr
-        if method in LOOP_METHODS or (method == "time" and not node.args and not node.keywords):
-            found.append(f"line {node.lineno}: .{method}(); take a Clock")
-        if ast.unparse(node.func) == "asyncio.wait" and any(keyword.arg == "timeout" for keyword in node.keywords):
-            found.append(f"line {node.lineno}: asyncio.wait(timeout=...); use Clock.within_ms")
-    return found
-
-
-@pytest.mark.parametrize(
-    "source",
-    ["loop.time()", "asyncio.get_running_loop().call_later(1, f)", "loop.call_at(1, f)", "asyncio.wait(s, timeout=1)"],
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "osqueue",
+    "osqueue_cli",
+    "osqueue_protocol",
+    "osqueue_server",
+    "osqueue_service",
+    "osqueue_testing",
+    "gateway/osqueue_gateway",
+    "benchmarks",
+    "scripts",
+    "examples",
 )
-def test_a_violation_is_seen(source):
-    assert violations(source)
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
 
 
-@pytest.mark.parametrize("source", ["clock.monotonic_ms()", "clock.call_later_ms(1, f)", "asyncio.wait(s)"])
-def test_injected_time_is_allowed(source):
-    assert not violations(source)
+def modules() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((ROOT / package).rglob("*.py"))
 
 
-def test_the_broker_takes_its_time_from_the_clock():
-    modules = [path for path in BROKER.rglob("*.py") if path not in MAY_USE_THE_LOOP]
-    assert modules
-    assert {str(path.relative_to(BROKER)): found for path in modules if (found := violations(path.read_text()))} == {}
+def functions(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            yield node.name, node.end_lineno - node.lineno + 1
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_is_looked_at(package):
+    assert any((ROOT / package).rglob("*.py")), f"{package} holds no modules: has it moved?"
+
+
+def test_no_module_is_longer_than_400_lines():
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in modules()}
+    assert {name: lines for name, lines in lengths.items() if lines > MODULE_LINES_MAX} == {}
+
+
+def test_no_function_is_longer_than_60_lines():
+    long = {
+        f"{path.relative_to(ROOT).as_posix()}: {name}": lines
+        for path in modules()
+        for name, lines in functions(path)
+        if lines > FUNCTION_LINES_MAX
+    }
+    assert long == {}

@@ -260,7 +260,7 @@ def test_a_store_of_an_older_format_is_read_once_and_rewritten() -> None:
         life.freeze()
         again = await Life(bucket, "c").lead()
         assert all(again.knows(job_id) for job_id in [*old, new])
-        assert again.broker.engine.totals.live == 19
+        assert again.broker.engine.views.totals.live == 19
 
     run(scenario())
 
@@ -277,7 +277,7 @@ def test_a_broker_that_dies_in_the_middle_of_it_leaves_a_queue_that_the_next_one
         assert (root_of(bucket).format, root_of(bucket).checkpoint.format) == (2, 1)
         life.freeze()
         again = await Life(bucket, "c").lead()
-        assert again.broker.engine.totals.live == 18
+        assert again.broker.engine.views.totals.live == 18
         await pass_ms(5_000)
         assert root_of(bucket).checkpoint.format == 2
 

@@ -28,7 +28,7 @@ class DeadGroups:
         most = request.max_groups or GROUPS_DEFAULT
         check_number(most, "max_groups", 1, limits.page_items, wrong)
         wrong.check()
-        return await engine.read(lambda state: _grouped(engine, state, types, most))
+        return await engine.views.read(lambda state: _grouped(engine, state, types, most))
 
 
 def _grouped(engine: Engine, state: State, types: frozenset[str], most: int) -> admin_pb2.GroupDeadResponse:

@@ -32,7 +32,7 @@ class History:
         check_number(most, "max_points", 1, SECONDS_KEPT, wrong)
         wrong.check()
         check_live(engine)
-        points = [_point(at, seconds) for at, seconds in _steps(engine.figures.history(request.since), step_ms)]
+        points = [_point(at, seconds) for at, seconds in _steps(engine.views.figures.history(request.since), step_ms)]
         return admin_pb2.GetHistoryResponse(points=points[-most:], step_ms=step_ms, position=durable_position(engine))
 
 

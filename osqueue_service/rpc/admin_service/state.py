@@ -44,7 +44,7 @@ Chunk = tuple[admin_pb2.GetStateResponse, int | None]
 
 async def _next_chunk(engine: Engine, after: int, root: Root | None = None) -> Chunk:
     """The next jobs after this number, and the number after which to go on; with `root`, the header before them."""
-    return await engine.read(lambda state: _chunk(engine, state, after, root))
+    return await engine.views.read(lambda state: _chunk(engine, state, after, root))
 
 
 def _chunk(engine: Engine, state: State, after: int, root: Root | None) -> Chunk:

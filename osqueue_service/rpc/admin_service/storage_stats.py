@@ -40,7 +40,7 @@ class StorageStats:
         if storage.throttle is not None:
             response.throttle.CopyFrom(_throttle(storage.throttle.stats))
         if storage.usage.prices != FREE:
-            completed = self._broker.engine.figures.completed if self._broker.is_leader else 0
+            completed = self._broker.engine.views.figures.completed if self._broker.is_leader else 0
             response.cost.CopyFrom(_cost(storage.usage, self._clock.wall_ms(), completed))
         if self._broker.is_leader:
             response.position.CopyFrom(durable_position(self._broker.engine))

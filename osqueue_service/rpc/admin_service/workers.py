@@ -31,11 +31,11 @@ class Workers:
         wrong.check()
         check_live(engine)
         # The token is the last id of the page before, so a page is right whoever came or went meanwhile.
-        later = (worker for worker in engine.workers if worker.id > request.page_token)
+        later = (worker for worker in engine.views.workers if worker.id > request.page_token)
         page = nsmallest(size + 1, later, key=lambda worker: worker.id)
         shown = page[:size]
         return admin_pb2.ListWorkersResponse(
-            workers=[_worker(worker, engine.leases_of(worker.id)) for worker in shown],
+            workers=[_worker(worker, engine.views.leases_of(worker.id)) for worker in shown],
             next_page_token=shown[-1].id if len(page) > size else "",
             position=durable_position(engine),
         )

@@ -60,7 +60,7 @@ class Claims:
         wrong = Violations()
         claim = self._reader.read(request, wrong)
         wrong.check()
-        engine.workers.claims(claim.worker_id, engine.now_ms(), claim.types, request.worker_version)
+        engine.heartbeats.workers.claims(claim.worker_id, engine.now_ms(), claim.types, request.worker_version)
         wait_ms = request.wait_ms
         if not wait_ms:
             return await engine.claim(claim)

@@ -29,7 +29,9 @@ class Explanations:
         wrong = Violations()
         check_name(request.job_id, "job_id", self._broker.limits.id_chars, wrong, required=True)
         wrong.check()
-        return told(await engine.read(telling(lambda state: _explained(engine, state, state.get(request.job_id)))))
+        return told(
+            await engine.views.read(telling(lambda state: _explained(engine, state, state.get(request.job_id))))
+        )
 
 
 def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobResponse:
@@ -48,15 +50,15 @@ def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobRe
     )
     if found.error_type:
         answer.error.type, answer.error.message = found.error_type, found.error_message
-    lease = engine.lease_of(job.number)
+    lease = engine.views.lease_of(job.number)
     if lease is not None:
-        answer.lease_expires_at = engine.expires_at(lease)
+        answer.lease_expires_at = lease.expires_at
     return answer
 
 
 def _serving(engine: Engine, type_name: str) -> Serving:
     """The workers that take the type and were heard of lately, as far as they are counted."""
     since = engine.now_ms() - LATELY_MS
-    workers = list(islice(engine.workers.serving(type_name, since), COUNTED_MAX))
+    workers = list(islice(engine.views.workers.serving(type_name, since), COUNTED_MAX))
     busy = not engine.is_awaited(type_name) and all(worker.is_busy(type_name, since) for worker in workers)
     return Serving(len(workers), busy)

@@ -22,11 +22,11 @@ class Heartbeats:
         wrong = Violations()
         renewal = self._reader.renewal(request, wrong)
         wrong.check()
-        lease, cancel_requested = await engine.heartbeat(
+        lease, cancel_requested = await engine.heartbeats.beat(
             renewal.job_id, renewal.worker_id, renewal.token, renewal.progress
         )
         return queue_pb2.HeartbeatResponse(
-            lease_expires_at=engine.expires_at(lease),
+            lease_expires_at=lease.expires_at,
             cancel_requested=cancel_requested,
             position=view_position(engine),
         )
@@ -45,7 +45,7 @@ class Heartbeats:
             try:
                 renewal = read(heartbeat, wrong)
                 wrong.check()
-                lease, cancel_requested = engine.renew(
+                lease, cancel_requested = engine.heartbeats.renew(
                     renewal.job_id, renewal.worker_id, renewal.token, renewal.progress
                 )
             except OsqueueError as error:
@@ -53,7 +53,7 @@ class Heartbeats:
                 add().error.CopyFrom(item_error(error))
             else:
                 renewed = add().renewed
-                renewed.lease_expires_at = engine.expires_at(lease)
+                renewed.lease_expires_at = lease.expires_at
                 if cancel_requested:
                     renewed.cancel_requested = True
         if refused:

@@ -39,7 +39,7 @@ class Jobs:
                 job=_full(engine, state, state.get(request.job_id)), position=view_position(engine)
             )
 
-        return told(await engine.read(telling(view), linearizable=request.linearizable))
+        return told(await engine.views.read(telling(view), linearizable=request.linearizable))
 
     async def WaitJob(self, request: queue_pb2.WaitJobRequest, context: Context) -> queue_pb2.WaitJobResponse:
         engine = self._broker.engine
@@ -56,7 +56,7 @@ class Jobs:
                 job=_full(engine, state, job), finished=job.status.finished, position=view_position(engine)
             )
 
-        return told(await engine.wait_finished(request.job_id, wait_ms, telling(view)))
+        return told(await engine.views.wait_finished(request.job_id, wait_ms, telling(view)))
 
     async def ListJobs(self, request: queue_pb2.ListJobsRequest, context: Context) -> queue_pb2.ListJobsResponse:
         engine = self._broker.engine
@@ -85,7 +85,7 @@ class Jobs:
                 response.next_page_token = walk.token(state, found.next_after)
             return response
 
-        return told(await engine.read(telling(view), linearizable=request.linearizable))
+        return told(await engine.views.read(telling(view), linearizable=request.linearizable))
 
     def _listing(self, totals: Totals) -> queue_pb2.ListJobsResponse:
         return queue_pb2.ListJobsResponse(

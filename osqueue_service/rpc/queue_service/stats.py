@@ -27,12 +27,12 @@ class Stats:
     async def GetStats(self, request: queue_pb2.GetStatsRequest, context: Context) -> queue_pb2.GetStatsResponse:
         engine = self._broker.engine
         if request.linearizable:
-            totals, position = await engine.read(
+            totals, position = await engine.views.read(
                 lambda state: (totals_of(state), view_position(engine)), linearizable=True
             )
         else:
             check_live(engine)
-            totals, position = engine.totals, durable_position(engine)
+            totals, position = engine.views.totals, durable_position(engine)
         return stats_of(self._broker, engine, totals, position)
 
 
@@ -64,7 +64,7 @@ def job_counts(totals: Totals) -> job_pb2.JobCounts:
 
 def stats_response(broker: Broker, engine: Engine) -> queue_pb2.GetStatsResponse:
     """The statistics as of the last durable commit, given at once."""
-    return stats_of(broker, engine, engine.totals, durable_position(engine))
+    return stats_of(broker, engine, engine.views.totals, durable_position(engine))
 
 
 def stats_of(
@@ -72,7 +72,7 @@ def stats_of(
 ) -> queue_pb2.GetStatsResponse:
     """These totals, with the figures by type and the rates of now."""
     now_ms = engine.now_ms()
-    types = engine.type_totals()
+    types = engine.views.type_totals()
     since = min((figures.ready_since for figures in types if figures.ready_since), default=now_ms)
     return queue_pb2.GetStatsResponse(
         total=saturated(totals.live),
@@ -87,14 +87,14 @@ def stats_of(
         counts=job_counts(totals),
         types=[_type_stats(engine, figures, now_ms) for figures in types],
         oldest_ready_age_ms=max(0, now_ms - since),
-        rates=_rates(engine.figures.rates(now_ms)),
+        rates=_rates(engine.views.figures.rates(now_ms)),
         bytes=totals.bytes,
         position=position,
     )
 
 
 def _type_stats(engine: Engine, figures: TypeTotals, now_ms: int) -> queue_pb2.TypeStats:
-    serving = engine.workers.serving(figures.name, now_ms - LATELY_MS)
+    serving = engine.views.workers.serving(figures.name, now_ms - LATELY_MS)
     return queue_pb2.TypeStats(
         type=figures.name,
         counts=job_pb2.JobCounts(
@@ -102,7 +102,7 @@ def _type_stats(engine: Engine, figures: TypeTotals, now_ms: int) -> queue_pb2.T
         ),
         paused=figures.paused,
         oldest_ready_age_ms=max(0, now_ms - figures.ready_since) if figures.ready_since else 0,
-        rates=_rates(engine.figures.rates(now_ms, figures.name)),
+        rates=_rates(engine.views.figures.rates(now_ms, figures.name)),
         workers=sum(1 for _ in islice(serving, WORKERS_COUNTED_MAX)),
     )
 

@@ -33,7 +33,7 @@ class Watches:
     ) -> AsyncIterator[queue_pb2.WatchJobsResponse]:
         engine = self._broker.engine
         wanted = self._wanted(request)
-        watch = engine.watch(wanted)
+        watch = engine.views.watch(wanted)
         ticks = Ticks(self._clock, request.stats_interval_ms)
         try:
             first = self._first(engine, request)
@@ -45,7 +45,7 @@ class Watches:
                     yield message
         finally:
             ticks.stop()
-            engine.unwatch(watch)
+            engine.views.unwatch(watch)
 
     def _first(self, engine: Engine, request: queue_pb2.WatchJobsRequest) -> queue_pb2.WatchJobsResponse:
         """Where the watch begins, and whether that leaves a gap. To be told when that is durable: of what was under way

@@ -40,7 +40,7 @@ class Work:
             )
         introduction = await self._introduction(frames)
         opened = introduction.open
-        lane = engine.workers.opened(
+        lane = engine.heartbeats.workers.opened(
             opened.worker_id, engine.now_ms(), opened.types, opened.worker_version, opened.slots
         )
         session = WorkSession(engine, self._reader, self._ids, opened, lane)
@@ -52,7 +52,7 @@ class Work:
                     yield message
         finally:
             self._streams -= 1
-            engine.workers.closed(opened.worker_id, lane, engine.now_ms())
+            engine.heartbeats.workers.closed(opened.worker_id, lane, engine.now_ms())
             session.close()
 
     async def _served(

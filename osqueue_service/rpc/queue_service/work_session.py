@@ -187,7 +187,7 @@ class WorkSession:
     def _renewed(self, renewal: Renewal) -> queue_pb2.LeaseState:
         state = queue_pb2.LeaseState(job_id=renewal.job_id, lease_token=renewal.token)
         try:
-            lease, cancel_requested = self._engine.renew(
+            lease, cancel_requested = self._engine.heartbeats.renew(
                 renewal.job_id, renewal.worker_id, renewal.token, renewal.progress
             )
         except OsqueueError:
@@ -195,7 +195,7 @@ class WorkSession:
             self._let_go(renewal.job_id, renewal.token)
             return state
         state.live, state.cancel_requested = True, cancel_requested
-        state.lease_expires_at = self._engine.expires_at(lease)
+        state.lease_expires_at = lease.expires_at
         self._hold(Held(lease.number, renewal.job_id, lease.token))
         return state
 
@@ -244,7 +244,7 @@ class WorkSession:
             self._arrived.set()
 
     def _is_live(self, job: Granted) -> bool:
-        lease = self._engine.lease_of(job.number)
+        lease = self._engine.views.lease_of(job.number)
         return lease is not None and lease.token == job.token
 
     def _on_notice(self, notice: Notice) -> None:

@@ -47,10 +47,10 @@ class TestAnswers:
             bench.lane.held = True
             submitting = bench.later(bench.submit())
             await bench.pass_ms(1_000)
-            assert not submitting.done() and bench.engine.totals.live == 0
+            assert not submitting.done() and bench.engine.views.totals.live == 0
             bench.lane.land()
             await bench.pass_ms(1)
-            assert submitting.done() and bench.engine.totals.live == 1
+            assert submitting.done() and bench.engine.views.totals.live == 1
 
         on_bench(test)
 
@@ -135,7 +135,7 @@ class TestGoneCallers:
             gone.cancel()
             bench.lane.land()
             await stays
-            assert bench.engine.totals.live == 2
+            assert bench.engine.views.totals.live == 2
 
         on_bench(test)
 
@@ -345,11 +345,11 @@ class TestLeases:
             commits = len(bench.lane.bodies)
             for _ in range(10):
                 await bench.pass_ms(500)
-                await bench.engine.heartbeat(granted.job_id, "w", granted.token)
+                await bench.engine.heartbeats.beat(granted.job_id, "w", granted.token)
             assert len(bench.lane.bodies) == commits
             await bench.pass_ms(1_200)
             with pytest.raises(LeaseLost):
-                await bench.engine.heartbeat(granted.job_id, "w", granted.token)
+                await bench.engine.heartbeats.beat(granted.job_id, "w", granted.token)
 
         on_bench(test)
 
@@ -360,13 +360,13 @@ class TestLeases:
             await bench.submit(lease_ms=1_000)
             await bench.pass_ms(0.7)
             (granted,) = await bench.claim()
-            told = [bench.engine.expires_at(bench.engine.lease_of(1))]
+            told = [bench.engine.views.lease_of(1).expires_at]
             for step in range(3_000):
                 bench.loop.world.wall_shift_ms += (-900.0, 0.3, 400.0)[step % 3]
                 await bench.pass_ms((0.1, 0.37, 0.9, 0.01)[step % 4])
-                told.append(bench.engine.expires_at(bench.engine.lease_of(1)))
-                lease, _ = await bench.engine.heartbeat(granted.job_id, "w", granted.token)
-                told.append(bench.engine.expires_at(lease))
+                told.append(bench.engine.views.lease_of(1).expires_at)
+                lease, _ = await bench.engine.heartbeats.beat(granted.job_id, "w", granted.token)
+                told.append(lease.expires_at)
             assert told == sorted(told)
 
         on_bench(test)
@@ -378,7 +378,7 @@ class TestLeases:
             bench.lane.held = True
             ending = complete(bench, granted)
             await bench.pass_ms(20)
-            beating = bench.later(bench.engine.heartbeat(granted.job_id, "w", granted.token))
+            beating = bench.later(bench.engine.heartbeats.beat(granted.job_id, "w", granted.token))
             await bench.pass_ms(100)
             assert not beating.done()
             bench.lane.land_all()
@@ -413,7 +413,7 @@ class TestLeases:
             (granted,) = await bench.claim()
             for _ in range(4):
                 await bench.pass_ms(240)
-                await bench.engine.heartbeat(job_id, "w", granted.token)
+                await bench.engine.heartbeats.beat(job_id, "w", granted.token)
             await bench.pass_ms(100)
             assert bench.state.get(job_id).status is Status.UNCLAIMED
 
@@ -448,14 +448,14 @@ class TestWhatIsDue:
             (granted,) = await bench.claim(lease_ms=2_000)
             bench.term.live = False
             with pytest.raises(NotLeader):
-                await bench.engine.heartbeat(job_id, "w", granted.token)
+                await bench.engine.heartbeats.beat(job_id, "w", granted.token)
             commits = bench.lane.next_sequence
             await bench.pass_ms(5_000)
             assert bench.lane.next_sequence == commits, "an expiry put now would land when the bucket is back"
             bench.term.live = True
             bench.term.lapses += 1
             await bench.pass_ms(1_900)
-            await bench.engine.heartbeat(job_id, "w", granted.token)
+            await bench.engine.heartbeats.beat(job_id, "w", granted.token)
             await bench.pass_ms(1_900)
             assert bench.state.get(job_id).status is Status.IN_PROGRESS
             await bench.pass_ms(200)
@@ -494,7 +494,7 @@ class TestReads:
             bench.lane.held = True
             bench.later(bench.submit())
             await bench.pass_ms(20)
-            reading = bench.later(bench.engine.read(lambda state: state.live))
+            reading = bench.later(bench.engine.views.read(lambda state: state.live))
             await bench.pass_ms(100)
             assert not reading.done()
             bench.lane.land_all()
@@ -504,13 +504,13 @@ class TestReads:
 
     def test_a_linearizable_read_asks_whether_this_broker_still_leads(self):
         async def test(bench: Bench) -> None:
-            await bench.engine.read(lambda state: state.live)
+            await bench.engine.views.read(lambda state: state.live)
             assert bench.term.confirmations == 0
-            await bench.engine.read(lambda state: state.live, linearizable=True)
+            await bench.engine.views.read(lambda state: state.live, linearizable=True)
             assert bench.term.confirmations == 1
             bench.term.leads = False
             with pytest.raises(NotLeader):
-                await bench.engine.read(lambda state: state.live, linearizable=True)
+                await bench.engine.views.read(lambda state: state.live, linearizable=True)
 
         on_bench(test)
 
@@ -519,9 +519,9 @@ class TestReads:
             (job_id,) = await bench.submit()
             bench.term.live = False
             for call in (
-                bench.engine.read(lambda state: state.live),
-                bench.engine.wait_finished(job_id, 10, lambda state: state.live),
-                bench.engine.heartbeat(job_id, "w", "t"),
+                bench.engine.views.read(lambda state: state.live),
+                bench.engine.views.wait_finished(job_id, 10, lambda state: state.live),
+                bench.engine.heartbeats.beat(job_id, "w", "t"),
             ):
                 with pytest.raises(NotLeader):
                     await call
@@ -537,7 +537,7 @@ class TestReads:
             bench.term.live_until_ms = bench.clock.monotonic_ms() + 5_000
             waits = [
                 bench.later(bench.claim(wait_ms=60_000, types=["mail"])),
-                bench.later(bench.engine.wait_finished(job_id, 60_000, lambda state: None)),
+                bench.later(bench.engine.views.wait_finished(job_id, 60_000, lambda state: None)),
             ]
             await bench.pass_ms(3_000)
             bench.term.live_until_ms += 5_000
@@ -548,7 +548,7 @@ class TestReads:
                 with pytest.raises(NotLeader):
                     await wait
             assert bench.loop.now_ms - began < 10_100
-            assert bench.engine.waiting_claims == bench.engine.waiting_reads == 0
+            assert bench.engine.waiting_claims == bench.engine.views.waiting_reads == 0
 
         on_bench(test)
 
@@ -572,7 +572,9 @@ class TestReads:
     def test_waiting_for_a_job_ends_with_it(self):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
-            waiting = bench.later(bench.engine.wait_finished(job_id, 60_000, lambda state: state.get(job_id).status))
+            waiting = bench.later(
+                bench.engine.views.wait_finished(job_id, 60_000, lambda state: state.get(job_id).status)
+            )
             (granted,) = await bench.claim()
             await bench.pass_ms(500)
             assert not waiting.done()
@@ -583,7 +585,7 @@ class TestReads:
             bench.lane.land_all()
             await ending
             assert await waiting is Status.COMPLETED
-            assert bench.engine.waiting_reads == 0
+            assert bench.engine.views.waiting_reads == 0
 
         on_bench(test)
 
@@ -593,9 +595,11 @@ class TestReads:
     def test_a_defect_in_telling_one_keeps_the_news_from_nobody_else(self, failing, ends):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
-            waiting = bench.later(bench.engine.wait_finished(job_id, 60_000, lambda state: state.get(job_id).status))
+            waiting = bench.later(
+                bench.engine.views.wait_finished(job_id, 60_000, lambda state: state.get(job_id).status)
+            )
             (granted,) = await bench.claim()
-            watching = bench.engine.watch(lambda event: True)
+            watching = bench.engine.views.watch(lambda event: True)
             told = []
             bench.engine._followers.notices.tell = told.append
             defect = RuntimeError("a defect")
@@ -620,7 +624,7 @@ class TestReads:
     def test_waiting_for_a_job_ends_with_the_time(self):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
-            status = await bench.engine.wait_finished(job_id, 300, lambda state: state.get(job_id).status)
+            status = await bench.engine.views.wait_finished(job_id, 300, lambda state: state.get(job_id).status)
             assert status is Status.UNCLAIMED
 
         on_bench(test)
@@ -628,10 +632,10 @@ class TestReads:
     def test_their_number_is_limited(self):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
-            waits = [bench.later(bench.engine.wait_finished(job_id, 200, lambda state: None)) for _ in range(2)]
+            waits = [bench.later(bench.engine.views.wait_finished(job_id, 200, lambda state: None)) for _ in range(2)]
             await bench.pass_ms(1)
             with pytest.raises(TooManyRequests, match="waiting_reads"):
-                await bench.engine.wait_finished(job_id, 200, lambda state: None)
+                await bench.engine.views.wait_finished(job_id, 200, lambda state: None)
             await asyncio.gather(*waits)
 
         on_bench(test, limits=replace(DEFAULT_LIMITS, waiting_reads=2))
@@ -673,7 +677,7 @@ class TestTheEnd:
             await bench.pass_ms(10)
             never_put = bench.later(bench.submit())
             waiting = bench.later(bench.claim(wait_ms=5_000))
-            reading = bench.later(bench.engine.read(lambda state: state.live))
+            reading = bench.later(bench.engine.views.read(lambda state: state.live))
             await bench.pass_ms(1)
             bench.lane.end()
             bench.engine.lose(leader_address="other:1")

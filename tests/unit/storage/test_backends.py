@@ -75,7 +75,7 @@ async def test_a_broker_runs_on_a_fourth_one(cabinet: Backend) -> None:
             stats = await admin_pb2_grpc.AdminServiceStub(channel).GetStorageStats(admin_pb2.GetStorageStatsRequest())
             assert (stats.backend, stats.location) == ("cabinet", "cabinet://top")
             assert stats.cost.requests > 0
-            assert app.broker.engine.totals.live == expected
+            assert app.broker.engine.views.totals.live == expected
     assert DRAWERS["top"].keys_after("", "", 1)
 
 
