@@ -80,11 +80,11 @@ class Admin:
         error, `TransportConnectionError`: what came so far is not the whole.
         """
         session, transport = self._open()
-        parts = transport.get_state()
+        parts, since = transport.get_state(), session.seen
         try:
             async for part in parts:
                 if part.header is not None:
-                    session.read(part.header.position)
+                    session.read(part.header.position, since)
                     yield part.header
                 for job in part.jobs:
                     yield job
@@ -185,8 +185,9 @@ class Admin:
         session, transport = self._open()
         text("reason", reason)
         timeout_ms = max(HAND_OVER_MS, session.timeout_ms)
+        since = session.seen
         done = await transport.step_down(reason, timeout_ms=timeout_ms)
-        session.wrote(done.commit)
+        session.wrote(done.commit, since)
         return done.commit
 
     async def _pausing(
@@ -196,8 +197,7 @@ class Admin:
     ) -> list[str]:
         session, transport = self._open()
         request = TypesRequest(names_of(types), session.request_id())
-        done = await session.run(lambda: choose(transport)(request, timeout_ms=session.timeout_ms), changes=True)
-        session.wrote(done.commit)
+        done = await session.change(lambda: choose(transport)(request, timeout_ms=session.timeout_ms))
         return done.paused_types
 
     def _open(self) -> tuple[Session, AdminTransport]:

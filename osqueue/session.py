@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from osqueue.coalescing import BATCH_BYTES, BATCH_ITEMS, FLIGHTS, SPACING_MS, Coalescer
 from osqueue.errors import BrokerLeadershipError, OsqueueError
@@ -23,6 +23,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 UNCOALESCED_FLIGHTS = 10_000
+
+
+class _Change(Protocol):
+    @property
+    def commit(self) -> Position | None: ...
+
+
+C = TypeVar("C", bound=_Change)
 
 
 class Session:
@@ -67,22 +75,36 @@ class Session:
         """The call's answer, after as many attempts as the options allow. `changes`: it may change something."""
         return await self.retrying.run(attempt, deadline_ms, changes=changes)
 
-    def wrote(self, commit: Position | None) -> None:
-        """Remember where a change became durable. A lower position than seen before is that of another queue: the
-        storage was replaced, and what was seen no longer counts."""
-        if commit is not None:
-            self._seen = commit if commit < self._seen else max(self._seen, commit)
+    async def change(self, attempt: Callable[[], Awaitable[C]]) -> C:
+        """The answer to a call that changes something, its commit remembered."""
+        since = self._seen
+        answer = await self.run(attempt, changes=True)
+        self.wrote(answer.commit, since)
+        return answer
 
-    def read(self, position: Position | None) -> None:
-        """Refuse an answer that shows less than an earlier one: a broker gave it that leads no longer."""
+    @property
+    def seen(self) -> Position:
+        """The highest position that an answer has told."""
+        return self._seen
+
+    def wrote(self, commit: Position | None, since: Position) -> None:
+        """Remember where a change became durable. A lower position than was seen before the call (`since`) is that of
+        another queue: the storage was replaced, and what was seen no longer counts. Answers to calls that were under
+        way together may overtake each other."""
+        if commit is not None:
+            self._seen = commit if commit < since else max(self._seen, commit)
+
+    def read(self, position: Position | None, since: Position) -> None:
+        """Refuse an answer that shows less than was seen before the call (`since`): a broker gave it that leads no
+        longer. What others heard meanwhile it need not show."""
         if position is None:
             return
-        if position < self._seen:
+        if position < since:
             raise BrokerLeadershipError(
-                f"{self.transport.address} answered as of {position}, but {self._seen} was seen already: it does not "
+                f"{self.transport.address} answered as of {position}, but {since} was seen already: it does not "
                 "lead any more. If the storage was replaced, make a new client"
             )
-        self._seen = position
+        self._seen = max(self._seen, position)
 
     def heard(self, position: Position | None) -> None:
         """Refuse what a broker said of leases that led before one heard of already: it may not know of them. While one
@@ -114,12 +136,12 @@ class Session:
         return answers
 
     async def _submit(self, jobs: list[JobSpec], atomic: bool = False) -> Sequence[Submitted | OsqueueError]:
-        request_id = self.request_id()
+        request_id, since = self.request_id(), self._seen
         results, commit = await self.run(
             lambda: self.transport.submit_jobs(jobs, atomic=atomic, request_id=request_id, timeout_ms=self.timeout_ms),
             changes=True,
         )
-        self.wrote(commit)
+        self.wrote(commit, since)
         return results
 
     def give_back(self, request: ClaimRequest) -> None:
@@ -153,12 +175,12 @@ class Session:
         await self.transport.close()
 
     async def _complete(self, completions: list[Completion]) -> Sequence[OsqueueError | None]:
-        request_id = self.request_id()
+        request_id, since = self.request_id(), self._seen
         results, commit = await self.run(
             lambda: self.transport.complete_jobs(completions, request_id=request_id, timeout_ms=self.timeout_ms),
             changes=True,
         )
-        self.wrote(commit)
+        self.wrote(commit, since)
         return results
 
     async def _heartbeat(self, heartbeats: list[Heartbeat]) -> Sequence[Renewal | OsqueueError]:

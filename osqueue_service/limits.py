@@ -59,6 +59,8 @@ class Limits:
     request_ids: int = 1_000_000
     settled_tokens: int = 1_000_000
     history_attempts: int = 20
+    outcome_jobs: int = 10_000
+    outcome_bytes: int = 16 * MIB
     finished_jobs: int = 100_000
     finished_bytes: int = 64 * MIB
     dead_jobs: int = 100_000
@@ -94,6 +96,7 @@ class Limits:
     idempotency_ttl_ms: int = 24 * HOUR_MS
     request_ttl_ms: int = 10 * MINUTE_MS
     settled_ttl_ms: int = 10 * MINUTE_MS
+    outcome_ttl_ms: int = 1 * MINUTE_MS
 
 
 DEFAULT_LIMITS = Limits()

@@ -61,12 +61,13 @@ class LeaseCalls(Calls):
             max_bytes=integer("max_bytes", max_bytes),
         )
         timeout_ms = max(wait_ms, 0) + self.options.timeout_ms
+        since = session.seen
         try:
             claims = await session.run(lambda: session.transport.claim_jobs(request, timeout_ms=timeout_ms))
         except asyncio.CancelledError:
             session.give_back(request)
             raise
-        session.wrote(claims.commit)
+        session.wrote(claims.commit, since)
         return claims.jobs
 
     async def heartbeat(self, job: HoldsLease, *, progress: float | None = None, message: str = "") -> Renewal:
@@ -98,18 +99,10 @@ class LeaseCalls(Calls):
             *lease_of(job), error=describe(error), retryable=retryable, retry_delay_ms=retry_delay_ms,
             request_id=session.request_id(),
         )  # fmt: skip
-        settled = await session.run(
-            lambda: session.transport.fail_job(failure, timeout_ms=self.options.timeout_ms), changes=True
-        )
-        session.wrote(settled.commit)
-        return settled
+        return await session.change(lambda: session.transport.fail_job(failure, timeout_ms=self.options.timeout_ms))
 
     async def release_job(self, job: HoldsLease) -> Settled:
         """Give the job back unfinished: it is ready at once, and the attempt does not count."""
         session = self._open()
         release = Release(*lease_of(job), request_id=session.request_id())
-        settled = await session.run(
-            lambda: session.transport.release_job(release, timeout_ms=self.options.timeout_ms), changes=True
-        )
-        session.wrote(settled.commit)
-        return settled
+        return await session.change(lambda: session.transport.release_job(release, timeout_ms=self.options.timeout_ms))

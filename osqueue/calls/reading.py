@@ -148,8 +148,9 @@ async def read(session: Session, attempt: Callable[[], Awaitable[A]], deadline_m
     """The call's answer, never one that shows less than an earlier answer did."""
 
     async def fresh() -> A:
+        since = session.seen
         answer = await attempt()
-        session.read(answer.position)
+        session.read(answer.position, since)
         return answer
 
     return await session.run(fresh, deadline_ms)

@@ -46,12 +46,9 @@ class SteerCalls(Calls):
         text("job_id", job_id)
         request_id = session.request_id()
         timeout_ms = self.options.timeout_ms
-        change = await session.run(
-            lambda: session.transport.cancel_job(job_id, request_id=request_id, timeout_ms=timeout_ms),
-            changes=True,
+        return await session.change(
+            lambda: session.transport.cancel_job(job_id, request_id=request_id, timeout_ms=timeout_ms)
         )
-        session.wrote(change.commit)
-        return change
 
     async def cancel_jobs(
         self, job_ids: Iterable[str] = (), *, matching: JobFilter | None = None, dry_run: bool = False
@@ -94,6 +91,4 @@ async def change_each(
 
 async def _page(session: Session, select: Select, selection: Selection) -> ChangePage:
     selection.request_id = session.request_id()
-    page = await session.run(lambda: select(selection, timeout_ms=session.timeout_ms), changes=True)
-    session.wrote(page.commit)
-    return page
+    return await session.change(lambda: select(selection, timeout_ms=session.timeout_ms))

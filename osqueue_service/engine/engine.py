@@ -92,7 +92,7 @@ class Engine:
         self._statistics = Statistics(state, clock)
         self.views = Views(
             term, state, followers, self._statistics, self._pipeline, self._authority,
-            callers_clock=callers_clock, limits=limits,
+            callers_clock=callers_clock, time=time, limits=limits,
         )  # fmt: skip
         self.heartbeats = Heartbeats(state, followers, self._authority, clock=clock, time=time)
         self.closed: asyncio.Future[NotLeader] = asyncio.get_running_loop().create_future()

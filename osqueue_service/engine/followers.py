@@ -12,6 +12,7 @@ from osqueue_service.engine.events import EventHub, events_of
 from osqueue_service.engine.figures import Figures
 from osqueue_service.engine.leases import LeaseTable
 from osqueue_service.engine.notices import LeaseNotices
+from osqueue_service.engine.outcomes import Outcomes
 from osqueue_service.engine.pipeline import Batch, PendingCommit
 from osqueue_service.engine.waiting import FinishWaiters
 from osqueue_service.engine.workers import WorkerTable
@@ -34,6 +35,7 @@ class Followers:
         self.hub = EventHub(limits.watchers, limits.watch_events)
         self.finishing = FinishWaiters(limits.waiting_reads)
         self.notices = LeaseNotices()
+        self.outcomes = Outcomes(state, limits)
         self._state = state
         state.moves = []
 
@@ -55,6 +57,7 @@ class Followers:
         self.leases.follow(moves, monotonic, batch.at_ms)
         self.workers.follow(moves, batch.at_ms)
         self.figures.follow(moves, batch.at_ms)
+        self.outcomes.follow(moves, batch.at_ms)
         if self.finishing.count:
             batch.finished += self.finishing.finished_by(moves)
         if self.notices.wanted:

@@ -14,11 +14,13 @@ from osqueue_service.engine.figures import Figures
 from osqueue_service.engine.followers import Followers
 from osqueue_service.engine.leases import LiveLease
 from osqueue_service.engine.pipeline import Pipeline
+from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.statistics import Statistics
 from osqueue_service.engine.term import Term
 from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
 from osqueue_service.engine.workers import WorkerTable
 from osqueue_service.limits import Limits
+from osqueue_service.state.model import Job
 from osqueue_service.state.state import State
 
 T = TypeVar("T")
@@ -37,6 +39,7 @@ class Views:
         authority: Authority,
         *,
         callers_clock: Clock,
+        time: QueueTime,
         limits: Limits,
     ) -> None:
         self.workers: WorkerTable = followers.workers
@@ -48,10 +51,12 @@ class Views:
         self._leases = followers.leases
         self._finishing = followers.finishing
         self._hub = followers.hub
+        self._outcomes = followers.outcomes
         self._statistics = statistics
         self._pipeline = pipeline
         self._authority = authority
         self._callers_clock = callers_clock
+        self._time = time
         self._limits = limits
 
     async def read(self, view: Callable[[State], T], *, linearizable: bool = False) -> T:
@@ -68,10 +73,11 @@ class Views:
             await self._term.confirm()
         return seen
 
-    async def wait_finished(self, job_id: str, wait_ms: int, view: Callable[[State], T]) -> T:
-        """`view` once the job is finished, or after `wait_ms`, whichever is first."""
+    async def wait_finished(self, job_id: str, wait_ms: int, view: Callable[[State, Job | None], T]) -> T:
+        """`view` of the job once it is finished, or after `wait_ms`, whichever is first. One that has finished is seen
+        though it has just been let go."""
         self._authority.check_live()
-        job = self._state.find(job_id)
+        job, ended = self._state.find(job_id), None
         if job is not None and not job.status.finished and wait_ms > 0:
             finished = self._finishing.add(job.number)
             self._authority.somebody_waits()
@@ -81,7 +87,10 @@ class Views:
             finally:
                 timer.cancel()
                 self._finishing.remove(finished)
-        return await self.read(view)
+            ended = finished.job if finished.job is not None and finished.job.status.finished else None
+        return await self.read(
+            lambda state: view(state, state.find(job_id) or ended or self._outcomes.find(job_id, self._time.now_ms()))
+        )
 
     def watch(self, wanted: Callable[[JobEvent], bool]) -> Subscription:
         """Events from the next commit on, each told once it is durable. End it with `unwatch`."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 from osqueue_service.errors import TooManyRequests
 from osqueue_service.state.commands import Claim, Granted
 from osqueue_service.state.lines import Lines
+from osqueue_service.state.model import Job
 from osqueue_service.state.moves import Moves
 
 
@@ -134,6 +135,8 @@ class FinishWaiter(Struct, eq=False):
 
     number: int
     future: "asyncio.Future[None]"
+    job: Job | None = None
+    """The job as it ended: it may be let go of before the caller looks."""
 
     def time_is_up(self) -> None:
         """Stop waiting, whatever the job is doing."""
@@ -172,13 +175,15 @@ class FinishWaiters:
 
     def finished_by(self, moves: Iterable[Moves]) -> list[int]:
         """The jobs that finish or are removed by these moves, of those that somebody waits for."""
-        return [
-            job.number
-            for move in moves
-            if move.target is None or move.target.finished
-            for job in move.jobs
-            if job.number in self._waiters
-        ]
+        ended: list[int] = []
+        for move in moves:
+            if move.target is None or move.target.finished:
+                for job in move.jobs:
+                    if job.number in self._waiters:
+                        ended.append(job.number)
+                        for waiter in self._waiters[job.number]:
+                            waiter.job = job
+        return ended
 
     def notify(self, numbers: Iterable[int]) -> None:
         """These jobs are finished, durably."""

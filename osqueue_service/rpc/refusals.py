@@ -1,20 +1,20 @@
 """Views that may refuse: a refusal, too, is told only once what it rests on is durable."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from osqueue_service.errors import OsqueueError, kept
-from osqueue_service.state.state import State
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def telling(view: Callable[[State], T]) -> Callable[[State], T | OsqueueError]:
+def telling(view: Callable[P, T]) -> Callable[P, T | OsqueueError]:
     """The view with its refusal as a value, so that `Engine.read` holds it back like any answer."""
 
-    def seen(state: State) -> T | OsqueueError:
+    def seen(*args: P.args, **kwargs: P.kwargs) -> T | OsqueueError:
         try:
-            return view(state)
+            return view(*args, **kwargs)
         except OsqueueError as refusal:
             return kept(refusal)
 

@@ -8,7 +8,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from osqueue_service.testing.in_process import broker_in_process
-from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2, queue_pb2_grpc
+from osqueue_stubs.osqueue.v1 import admin_pb2, admin_pb2_grpc, job_pb2, queue_pb2, queue_pb2_grpc
 from tests.calls import claim, complete, refused, submit, submit_many, until
 
 
@@ -132,3 +132,65 @@ async def test_finished_jobs_beyond_the_cap_leave_oldest_first(kept):
         assert (counts.completed, counts.completed_total, counts.evicted_total) == (kept, 3, 3 - kept)
         with refused("JOB_NOT_FOUND"):
             await queue.GetJob(queue_pb2.GetJobRequest(job_id=ids[0]))
+
+
+async def finished_and_gone(queue, count: int, result: bytes = b"42") -> list[str]:
+    """Jobs that were completed, and let go of because there is no room for them. Needs finished_jobs=1."""
+    ids = await submit_many(queue, count + 1)
+    for _ in ids:
+        await complete(queue, await claim(queue), result=result)
+    await submit(queue)  # a commit in which they leave
+    return ids[:-1]
+
+
+async def outcome(queue, job_id: str) -> bytes:
+    answer = await queue.WaitJob(queue_pb2.WaitJobRequest(job_id=job_id, wait_ms=30_000))
+    assert answer.finished and answer.job.status == "completed"
+    return answer.job.result
+
+
+@pytest.mark.parametrize(("limits", "kept"), [({"outcome_jobs": 2}, 2), ({"outcome_bytes": 6}, 2), ({}, 3)])
+async def test_a_job_that_is_no_longer_kept_is_waited_for_in_vain_beyond_the_limits(limits, kept):
+    async with limited(finished_jobs=1, **limits) as (_, queue):
+        ids = await finished_and_gone(queue, 3)
+        for job_id in ids[-kept:]:
+            assert await outcome(queue, job_id) == b"42"
+        for job_id in ids[:-kept]:
+            with refused("JOB_NOT_FOUND"):
+                await outcome(queue, job_id)
+
+
+async def test_a_job_that_is_no_longer_kept_is_found_by_nothing_but_waiting():
+    async with limited(finished_jobs=1) as (_, queue):
+        (job_id,) = await finished_and_gone(queue, 1)
+        with refused("JOB_NOT_FOUND"):
+            await queue.GetJob(queue_pb2.GetJobRequest(job_id=job_id))
+
+
+async def test_the_outcome_of_a_job_that_is_no_longer_kept_is_forgotten_in_time():
+    async with limited(finished_jobs=1, outcome_ttl_ms=1) as (app, queue):
+        (job_id,) = await finished_and_gone(queue, 1)
+        since = app.broker.engine.now_ms()
+        await until(lambda: app.broker.engine.now_ms() > since + 1)
+        with refused("JOB_NOT_FOUND"):
+            await outcome(queue, job_id)
+
+
+async def test_a_purged_job_is_waited_for_in_vain():
+    async with limited() as (app, queue):
+        job_id = await submit(queue)
+        await complete(queue, await claim(queue))
+        async with grpc.aio.insecure_channel(app.address) as channel:
+            await admin_pb2_grpc.AdminServiceStub(channel).Purge(admin_pb2.PurgeRequest(job_ids=[job_id]))
+        with refused("JOB_NOT_FOUND"):
+            await outcome(queue, job_id)
+
+
+async def test_a_caller_that_waits_is_answered_though_outcomes_are_not_remembered():
+    async with limited(finished_jobs=1, outcome_bytes=1) as (app, queue):
+        ids = await submit_many(queue, 20)
+        waits = [asyncio.ensure_future(outcome(queue, job_id)) for job_id in ids]
+        await until(lambda: app.broker.engine.views.waiting_reads == len(ids))
+        claimed = [await claim(queue) for _ in ids]
+        await asyncio.gather(*(complete(queue, job, result=job.job_id.encode()) for job in claimed))
+        assert await asyncio.gather(*waits) == [job_id.encode() for job_id in ids]

@@ -84,6 +84,14 @@ class TestWaitJob:
         answer = await queue.WaitJob(queue_pb2.WaitJobRequest(job_id=job_id, wait_ms=60_000), timeout=10)
         assert (answer.finished, answer.job.status) == (True, "dead")
 
+    async def test_a_job_that_was_let_go_while_it_was_waited_for_is_answered(self, queue):
+        job_id = await submit(queue, retention_ms=1)
+        asked = queue_pb2.WaitJobRequest(job_id=job_id, wait_ms=30_000)
+        waits = [asyncio.ensure_future(queue.WaitJob(asked)) for _ in range(2)]
+        await complete(queue, await claim(queue), result=b"42")
+        for answer in await asyncio.gather(*waits):
+            assert (answer.finished, answer.job.status, answer.job.result) == (True, "completed", b"42")
+
     async def test_an_unknown_job_is_not_found_at_once(self, queue):
         with refused("JOB_NOT_FOUND"):
             await queue.WaitJob(queue_pb2.WaitJobRequest(job_id="nowhere", wait_ms=60_000))

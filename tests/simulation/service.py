@@ -185,8 +185,7 @@ async def get(broker: Broker, job_id: str, linearizable: bool) -> Answer:
 async def wait(broker: Broker, job_id: str, wait_ms: int) -> Answer:
     engine = broker.engine
 
-    def view(state: State) -> Answer:
-        job = state.find(job_id)
+    def view(state: State, job: model.Job | None) -> Answer:
         shown = None if job is None else (job.status.wire, job.result, job.attempts, job.spec.payload)
         return Answer(shown, seen(engine))
 

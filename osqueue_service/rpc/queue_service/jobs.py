@@ -50,8 +50,9 @@ class Jobs:
             wrong.check()
         wait_ms = allowed_wait(context, request.wait_ms, engine).wait_ms
 
-        def view(state: State) -> queue_pb2.WaitJobResponse:
-            job = state.get(request.job_id)
+        def view(state: State, job: Job | None) -> queue_pb2.WaitJobResponse:
+            if job is None:
+                job = state.get(request.job_id)  # which says what its absence means
             return queue_pb2.WaitJobResponse(
                 job=_full(engine, state, job), finished=job.status.finished, position=view_position(engine)
             )

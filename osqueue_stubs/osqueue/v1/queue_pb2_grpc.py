@@ -210,6 +210,8 @@ class QueueServiceServicer:
 
     def WaitJob(self, request, context):
         """Waits until a job is finished or wait_ms is over, and returns it as it then is; look at its status.
+        A job that is no longer kept is answered as it ended to those who waited for it, and for a minute after its end to
+        others, as long as the same broker leads.
         Errors: INVALID_REQUEST, JOB_NOT_FOUND, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

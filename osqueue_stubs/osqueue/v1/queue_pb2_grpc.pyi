@@ -83,6 +83,8 @@ class QueueServiceStub:
     """
     WaitJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.WaitJobRequest, _queue_pb2.WaitJobResponse]
     """Waits until a job is finished or wait_ms is over, and returns it as it then is; look at its status.
+    A job that is no longer kept is answered as it ended to those who waited for it, and for a minute after its end to
+    others, as long as the same broker leads.
     Errors: INVALID_REQUEST, JOB_NOT_FOUND, STORAGE_UNAVAILABLE.
     """
     ListJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.ListJobsRequest, _queue_pb2.ListJobsResponse]
@@ -259,6 +261,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_queue_pb2.WaitJobRequest, _abc.Awaitable[_queue_pb2.WaitJobResponse]],
     ) -> _abc.Awaitable[_queue_pb2.WaitJobResponse]:
         """Waits until a job is finished or wait_ms is over, and returns it as it then is; look at its status.
+        A job that is no longer kept is answered as it ended to those who waited for it, and for a minute after its end to
+        others, as long as the same broker leads.
         Errors: INVALID_REQUEST, JOB_NOT_FOUND, STORAGE_UNAVAILABLE.
         """
 

@@ -520,7 +520,7 @@ class TestReads:
             bench.term.live = False
             for call in (
                 bench.engine.views.read(lambda state: state.live),
-                bench.engine.views.wait_finished(job_id, 10, lambda state: state.live),
+                bench.engine.views.wait_finished(job_id, 10, lambda state, job: state.live),
                 bench.engine.heartbeats.beat(job_id, "w", "t"),
             ):
                 with pytest.raises(NotLeader):
@@ -537,7 +537,7 @@ class TestReads:
             bench.term.live_until_ms = bench.clock.monotonic_ms() + 5_000
             waits = [
                 bench.later(bench.claim(wait_ms=60_000, types=["mail"])),
-                bench.later(bench.engine.views.wait_finished(job_id, 60_000, lambda state: None)),
+                bench.later(bench.engine.views.wait_finished(job_id, 60_000, lambda state, job: None)),
             ]
             await bench.pass_ms(3_000)
             bench.term.live_until_ms += 5_000
@@ -572,9 +572,7 @@ class TestReads:
     def test_waiting_for_a_job_ends_with_it(self):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
-            waiting = bench.later(
-                bench.engine.views.wait_finished(job_id, 60_000, lambda state: state.get(job_id).status)
-            )
+            waiting = bench.later(bench.engine.views.wait_finished(job_id, 60_000, lambda state, job: job.status))
             (granted,) = await bench.claim()
             await bench.pass_ms(500)
             assert not waiting.done()
@@ -595,9 +593,7 @@ class TestReads:
     def test_a_defect_in_telling_one_keeps_the_news_from_nobody_else(self, failing, ends):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
-            waiting = bench.later(
-                bench.engine.views.wait_finished(job_id, 60_000, lambda state: state.get(job_id).status)
-            )
+            waiting = bench.later(bench.engine.views.wait_finished(job_id, 60_000, lambda state, job: job.status))
             (granted,) = await bench.claim()
             watching = bench.engine.views.watch(lambda event: True)
             told = []
@@ -624,7 +620,7 @@ class TestReads:
     def test_waiting_for_a_job_ends_with_the_time(self):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
-            status = await bench.engine.views.wait_finished(job_id, 300, lambda state: state.get(job_id).status)
+            status = await bench.engine.views.wait_finished(job_id, 300, lambda state, job: job.status)
             assert status is Status.UNCLAIMED
 
         on_bench(test)
@@ -632,10 +628,12 @@ class TestReads:
     def test_their_number_is_limited(self):
         async def test(bench: Bench) -> None:
             (job_id,) = await bench.submit()
-            waits = [bench.later(bench.engine.views.wait_finished(job_id, 200, lambda state: None)) for _ in range(2)]
+            waits = [
+                bench.later(bench.engine.views.wait_finished(job_id, 200, lambda state, job: None)) for _ in range(2)
+            ]
             await bench.pass_ms(1)
             with pytest.raises(TooManyRequests, match="waiting_reads"):
-                await bench.engine.views.wait_finished(job_id, 200, lambda state: None)
+                await bench.engine.views.wait_finished(job_id, 200, lambda state, job: None)
             await asyncio.gather(*waits)
 
         on_bench(test, limits=replace(DEFAULT_LIMITS, waiting_reads=2))

@@ -297,6 +297,59 @@ async def test_answers_never_go_back(client, queue):
     await impatient.close()
 
 
+class Overtaken(MemoryTransport):
+    """Statistics and submissions are answered when they may be: others, asked for later, may overtake them."""
+
+    def __init__(self, queue) -> None:
+        super().__init__(queue)
+        self.answered = [asyncio.Event() for _ in range(2)]
+
+    async def get_stats(self, *, linearizable, timeout_ms):
+        stats = await super().get_stats(linearizable=linearizable, timeout_ms=timeout_ms)
+        self.answered[0].set()
+        await self.answered[1].wait()
+        return stats
+
+    async def cancel_job(self, job_id, *, request_id, timeout_ms):
+        change = await super().cancel_job(job_id, request_id=request_id, timeout_ms=timeout_ms)
+        self.answered[0].set()
+        await self.answered[1].wait()
+        return change
+
+
+async def test_an_answer_that_others_overtake_is_as_good_as_when_it_was_asked_for(queue):
+    transport = Overtaken(queue)
+    client = OsqueueClient(transport=transport, max_retries=0)
+    job = await client.submit_job("t", 1)
+    asked = asyncio.ensure_future(client.get_stats())
+    await transport.answered[0].wait()
+    queue.sequence += 5
+    await client.get_job(job.id)
+    transport.answered[1].set()
+    before = (await asked).position
+    assert before is not None and before.sequence == queue.sequence - 5
+    queue.sequence -= 1
+    with pytest.raises(BrokerLeadershipError):  # the overtaken answer has not lowered what was seen
+        await client.get_job(job.id)
+    await client.close()
+
+
+async def test_a_change_that_others_overtake_does_not_lower_what_was_seen(queue):
+    transport = Overtaken(queue)
+    client = OsqueueClient(transport=transport, max_retries=0)
+    job = await client.submit_job("t", 1)
+    cancelling = asyncio.ensure_future(job.cancel())
+    await transport.answered[0].wait()
+    queue.sequence += 5
+    await client.get_job(job.id)
+    transport.answered[1].set()
+    await cancelling
+    queue.sequence -= 1
+    with pytest.raises(BrokerLeadershipError):
+        await client.get_job(job.id)
+    await client.close()
+
+
 async def test_what_follows_a_cancellation_shows_it(client, queue):
     job = await client.submit_job("t", 1)
     queue.sequence = 10
