@@ -81,6 +81,7 @@ chaos: $(STAMP) ## Break real processes on purpose.
 
 proof: $(STAMP) ## The long runs: models, many simulated clusters, chaos, the dashboard kept open for long.
 	$(BIN)/python -m tests.model
+	$(BIN)/python -m tests.unit.timetable.all_zones
 	$(BIN)/python -m tests.simulation --seeds 20000 $(ARGS)
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 	$(BIN)/python -m tests.browser.endurance

@@ -88,6 +88,18 @@ class JobNotFound(OsqueueError):
     reason = "JOB_NOT_FOUND"
 
 
+class ScheduleNotFound(OsqueueError):
+    """No schedule has this id."""
+
+    reason = "SCHEDULE_NOT_FOUND"
+
+
+class RevisionConflict(OsqueueError):
+    """The schedule is not what the caller took it for: somebody else changed it, made it or removed it."""
+
+    reason = "REVISION_CONFLICT"
+
+
 class LeaseLost(OsqueueError):
     """The caller does not hold the current lease of the job. Nothing was changed."""
 

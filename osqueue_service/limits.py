@@ -38,6 +38,21 @@ class Limits:
     retention_ms_max: int = 30 * DAY_MS
     retry_multiplier_max: int = 1_000
 
+    # One schedule. Beyond: INVALID_REQUEST naming the field.
+    every_ms_min: int = 1 * SECOND_MS
+    every_ms_max: int = 365 * DAY_MS
+    jitter_ms_max: int = 1 * HOUR_MS
+    catchup_window_ms_min: int = 1 * MINUTE_MS
+    catchup_window_ms_max: int = 365 * DAY_MS
+    max_fires: int = 1_000_000_000
+    pause_after_dead: int = 1_000
+
+    # What one schedule does by itself. Beyond: counted as dropped or missed.
+    buffered_firings: int = 100
+    caught_up_firings: int = 100
+    late_firing_ms: int = 1 * MINUTE_MS
+    firing_retry_ms: int = 5 * SECOND_MS
+
     # One call. Beyond: INVALID_REQUEST, except wait_ms, which is cut to the cap and answers empty.
     batch_items: int = 1_000
     claim_types: int = 128
@@ -48,12 +63,16 @@ class Limits:
     page_items: int = 1_000
     page_bytes: int = 3 * MIB
     page_candidates: int = 10_000
+    backfill_jobs: int = 1_000
+    preview_times: int = 100
 
     # The queue. Beyond: QUEUE_FULL.
     jobs: int = 2_000_000
     bytes: int = 4 * GIB
     idempotency_keys: int = 1_000_000
     paused_types: int = 10_000
+    schedules: int = 100_000
+    schedules_bytes: int = 64 * MIB
 
     # What is remembered. Beyond: the oldest is forgotten and counted.
     request_ids: int = 1_000_000
@@ -61,6 +80,7 @@ class Limits:
     history_attempts: int = 20
     outcome_jobs: int = 10_000
     outcome_bytes: int = 16 * MIB
+    history_firings: int = 10
     finished_jobs: int = 100_000
     finished_bytes: int = 64 * MIB
     dead_jobs: int = 100_000

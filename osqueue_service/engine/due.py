@@ -26,6 +26,9 @@ GRACE_MS = 1_000
 LOOK_AGAIN_MS = 500
 """How often a leader that may be deposed looks whether it is live again, while leases wait to be judged by that."""
 
+LOOK_AT_WALL_MS = 60_000
+"""How often at least the wall clock is looked at while schedules wait for it: it may be set."""
+
 REFILED_MAX = 1_000
 """Renewed leases that are filed under their new moment in one step, which takes a few milliseconds: after a takeover or
 a lapse all of them may have to be, a million of them."""
@@ -74,6 +77,7 @@ class Due:
         self._over = False
         self._at_once: int | None = None
         self._in_a_while: int | None = None
+        self._by_wall: int | None = None
         spacing_ms = settings.commit_spacing_ms
         self._sweep_jobs = limits.sweep_jobs * max(1, int(spacing_ms // SPACING_MS))
         self._pressing_limits = _with_room(limits, self._sweep_jobs * LET_GO)
@@ -92,6 +96,8 @@ class Due:
             at_ms = row.next_ms(state)
             if at_ms is not None:
                 moments.append((at_ms, row))
+                if row.by_wall:
+                    continue
                 if row.urgency is Urgency.AT_ONCE:
                     self._at_once = at_ms if self._at_once is None else min(self._at_once, at_ms)
                 else:
@@ -99,6 +105,7 @@ class Due:
             self._over = self._over or row.over(state, limits)
             self._far_over = self._far_over or row.over(state, self._pressing_limits)
         self._moments = moments
+        self._by_wall = min([at_ms for at_ms, row in moments if row.by_wall], default=None)
 
     def is_pressing(self) -> bool:
         """Whether something is due that is worth a commit of its own. If not, the alarm is set for when it will be."""
@@ -106,6 +113,10 @@ class Due:
         earliest = self._leases_end_at(monotonic)
         if self._at_once is not None:
             earliest = min(earliest, monotonic + (self._at_once - now_ms))
+        if self._by_wall is not None:
+            left_ms = self._by_wall - min(now_ms, self._clock.wall_ms())
+            # The wall clock may be set meanwhile: it is looked at again.
+            earliest = min(earliest, monotonic + min(left_ms, LOOK_AT_WALL_MS))
         if self._in_a_while is not None:
             # What can be let go waits for a commit that happens anyway, but not for ever.
             # But what was due at the last sweep already, and more than one sweep could do, waits for no more than that.
@@ -128,19 +139,26 @@ class Due:
         expired: list[tuple[int, str]] = []
         if self._leases_end_at(monotonic) <= monotonic:
             expired = self._leases.expired(int(monotonic), limit)
-        due = [row for at_ms, row in self._moments if at_ms <= now_ms and (forget or not row.forgets)]
+        wall_ms = self._clock.wall_ms()
+        due = [row for _, row in self._due_at(now_ms, wall_ms) if forget or not row.forgets]
         if not expired and not due and not self._over:
             return None
         self._swept_at, self._swept_up_to_ms = monotonic, now_ms
         overdue = limit if any(row.name == "timeouts" for row in due) else 0
         jitters = [self._ids.jitter() for _ in range(len(expired) + overdue)]
-        return Sweep(expired, jitters, limit, forget)
+        return Sweep(expired, jitters, limit, forget, wall_ms)
+
+    def _due_at(self, now_ms: int, wall_ms: int) -> list[tuple[int, Row]]:
+        """What the rows said was due by then."""
+        both_ms = min(now_ms, wall_ms)
+        return [(at_ms, row) for at_ms, row in self._moments if at_ms <= (both_ms if row.by_wall else now_ms)]
 
     def check_progress(self, sweep: Sweep, now_ms: int, changed: bool) -> None:
         """Raise `FruitlessSweep` when a sweep changed nothing though a row said that it is due."""
         if changed:
             return
-        due = [row.name for at_ms, row in self._moments if at_ms <= now_ms and (sweep.forget or not row.forgets)]
+        wall_ms = now_ms if sweep.wall_ms is None else sweep.wall_ms
+        due = [row.name for _, row in self._due_at(now_ms, wall_ms) if sweep.forget or not row.forgets]
         if sweep.expired:
             due.append(f"{LEASES.name} of the jobs numbered {[number for number, _ in sweep.expired][:10]}")
         if due:

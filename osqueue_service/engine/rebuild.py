@@ -5,7 +5,7 @@ from collections.abc import Sequence, Set
 from osqueue_service.engine.codec import replay
 from osqueue_service.errors import CorruptObject, WrittenByNewer
 from osqueue_service.state.adoption import NotAdoptable, adopt
-from osqueue_service.state.apply import BrokenRecord
+from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.state.image import Loader
 from osqueue_service.state.state import State

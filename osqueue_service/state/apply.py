@@ -12,6 +12,9 @@ tells the followers, so a change that forgets them would forget the indexes, too
 from collections.abc import Callable
 from typing import Any, assert_never
 
+from osqueue_service.state import schedule_changes
+from osqueue_service.state.consistency import BrokenRecord
+from osqueue_service.state.consistency import require as _require
 from osqueue_service.state.fingerprint import of_job
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.model import (
@@ -44,6 +47,7 @@ from osqueue_service.state.records import (
     Claimed,
     Completed,
     Evicted,
+    Fired,
     Forgotten,
     Founded,
     IdsRenewed,
@@ -53,14 +57,14 @@ from osqueue_service.state.records import (
     Record,
     Resumed,
     Retried,
+    SchedulePut,
+    ScheduleResumed,
+    SchedulesPaused,
+    SchedulesRemoved,
     SteppedDown,
     Submitted,
 )
 from osqueue_service.state.state import State
-
-
-class BrokenRecord(Exception):
-    """A record contradicts the state it is applied to."""
 
 
 def apply(state: State, record: AnyRecord, at_ms: int) -> None:
@@ -218,6 +222,8 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
         job.cancel_requested = False
         state.live_bytes += job.spec.size
         _wait_again(state, job, moved)
+        if job.spec.more is not None:
+            schedule_changes.job_moved(state, job)
     state.counters.retried += len(record.numbers)
 
 
@@ -276,6 +282,14 @@ def _stepped_down(state: State, record: SteppedDown, at_ms: int) -> None:
     """For an audit to show; the queue is as it was."""
 
 
+def _fired(state: State, record: Fired, at_ms: int) -> None:
+    jobs = schedule_changes.jobs_of(state, record)
+    if jobs:
+        call = (record.request, record.request_ttl_ms, record.fingerprint)
+        _submitted(state, Submitted(record.first, jobs, 0, 0, *call), at_ms)
+    schedule_changes.fired(state, record, at_ms)
+
+
 _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     Founded: _founded,
     Submitted: _submitted,
@@ -293,6 +307,11 @@ _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     Resumed: _resumed,
     IdsRenewed: _ids_renewed,
     SteppedDown: _stepped_down,
+    SchedulePut: schedule_changes.put,
+    SchedulesRemoved: schedule_changes.removed,
+    SchedulesPaused: schedule_changes.paused,
+    ScheduleResumed: schedule_changes.resumed,
+    Fired: _fired,
 }
 
 
@@ -302,11 +321,6 @@ def _job(state: State, number: int, *expected: Status) -> Job:
         found = "is not there" if job is None else f"is {job.status.wire}"
         raise BrokenRecord(f"job number {number} {found}, expected {' or '.join(s.wire for s in expected)}")
     return job
-
-
-def _require(condition: bool, problem: str) -> None:
-    if not condition:
-        raise BrokenRecord(problem)
 
 
 def _end_attempt(
@@ -345,6 +359,8 @@ def _finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: in
     job.keep_until = at_ms + (job.spec.retention_ms or retention_ms)
     state.live_bytes -= job.spec.size
     enter(state, job, moved)
+    if job.spec.more is not None:
+        schedule_changes.job_moved(state, job)
 
 
 def _wait_again(state: State, job: Job, moved: list[Job]) -> None:
@@ -365,3 +381,5 @@ def _remove(state: State, job: Job, cause: Cause) -> None:
         del state.aliases[job.spec.id]
     if job.spec.retention_ms:
         state.promised_jobs -= 1
+    if job.spec.more is not None:
+        schedule_changes.job_moved(state, job)

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from osqueue_service.state.model import JobSpec, Status
 from osqueue_service.state.records import By
+from osqueue_service.state.schedules import ScheduleSpec
 
 
 class Command(Struct, gc=False):
@@ -120,12 +121,14 @@ class Release(Command):
 
 class Sweep(Command):
     """Do what is due: expire these leases (number, token), end attempts that ran too long, promote scheduled jobs,
-    evict finished ones, forget old keys. At most `limit` of each. Answers the numbers of the jobs whose lease ended."""
+    evict finished ones, forget old keys, fire schedules. At most `limit` of each. Schedules fire when `wall_ms`, the
+    wall clock, has reached their time, too; None: it is as the time of the commit."""
 
     expired: Sequence[tuple[int, str]] = ()
     jitters: Sequence[float] = ()
     limit: int = 2_000
     forget: bool = True
+    wall_ms: int | None = None
 
 
 class Cancel(Command):
@@ -162,3 +165,53 @@ class ResumeTypes(Command):
 
     types: Sequence[str]
     by: By | None = None
+
+
+class PutSchedule(Command):
+    """This schedule shall be so from now on. `revision`: only if it has this one; 0: only if there is none; None:
+    whatever it is. Answers the `Schedule`."""
+
+    id: str
+    spec: ScheduleSpec
+    revision: int | None = None
+    wall_ms: int | None = None
+    by: By | None = None
+
+
+class DeleteSchedule(Command):
+    """This schedule shall go. Its jobs stay. Answers None."""
+
+    id: str
+    by: By | None = None
+
+
+class PauseSchedule(Command):
+    """It shall not fire. Answers the `Schedule`."""
+
+    id: str
+    reason: str = ""
+    by: By | None = None
+
+
+class ResumeSchedule(Command):
+    """It fires again, from now on. Answers the `Schedule`."""
+
+    id: str
+    by: By | None = None
+
+
+class TriggerSchedule(Command):
+    """Submit a job of its template now, whatever its times and its last job. Answers the job's id."""
+
+    id: str
+    request_id: str = ""
+
+
+class BackfillSchedule(Command):
+    """Submit a job for each of its times from `first_at` to before `end_at`, whatever became of them before. Answers
+    the jobs' ids with their times."""
+
+    id: str
+    first_at: int
+    end_at: int
+    request_id: str = ""

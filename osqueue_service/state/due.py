@@ -15,6 +15,7 @@ from msgspec import Struct
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Sweep
 from osqueue_service.state.deadlines import Deadlines
+from osqueue_service.state.firing import Round
 from osqueue_service.state.model import Ending, Job
 from osqueue_service.state.records import AnyRecord, AttemptEnd, AttemptsEnded, Evicted, Forgotten, Promoted
 from osqueue_service.state.retrying import next_step
@@ -48,6 +49,9 @@ class Sweeping:
         self.let_go = command.limit * LET_GO
         """How many of a kind may be let go."""
         self.jitters: Iterator[float] = iter(command.jitters)
+        self.next_number = state.next_number
+        """The next number that no record of this sweep has taken."""
+        self.wall_ms = now_ms if command.wall_ms is None else command.wall_ms
         self.ended: set[int] = set()
         """Jobs whose attempt ends in this sweep: each ends once, whatever else is due for it."""
 
@@ -57,14 +61,16 @@ class Row(Struct, frozen=True):
 
     `next_ms` is the queue time at which it is next due. `over` says whether more is kept than its cap, which is put
     right with the next commit. `forgets`: it removes what a checkpoint that is being written has yet to read.
+    `by_wall`: what people set by their clocks is due only when the wall clock has reached it, too.
     """
 
     name: str
     urgency: Urgency
     next_ms: Callable[[State], int | None]
-    decide: Callable[[Sweeping], AnyRecord | None]
+    decide: Callable[[Sweeping], AnyRecord | list[AnyRecord] | None]
     over: Callable[[State, Limits], bool] = lambda state, limits: False
     forgets: bool = False
+    by_wall: bool = False
 
 
 def _timed_out(sweep: Sweeping) -> AnyRecord | None:
@@ -102,7 +108,29 @@ def _ended(sweep: Sweeping, jobs: list[Job], ending: Ending) -> AnyRecord | None
 
 def _promoted(sweep: Sweeping) -> AnyRecord | None:
     numbers = list(islice(sweep.state.scheduled.due(sweep.now_ms), sweep.command.limit))
-    return Promoted(sweep.state.next_number, numbers) if numbers else None
+    first = sweep.next_number
+    sweep.next_number += len(numbers)
+    return Promoted(first, numbers) if numbers else None
+
+
+def _fired(sweep: Sweeping) -> list[AnyRecord]:
+    """Times of schedules. One schedule may have many at once; then fewer schedules have their turn."""
+    schedules, now_ms, limit = sweep.state.schedules, min(sweep.now_ms, sweep.wall_ms), sweep.command.limit
+    round = Round(sweep.state, now_ms, sweep.limits, first=sweep.next_number, ended=sweep.ended)
+    for number in islice(schedules.due.due(now_ms), limit):
+        schedule = schedules.numbered(number)
+        assert schedule is not None
+        round.decide(schedule)
+        if round.size >= 2 * limit:
+            break
+    else:
+        decided = round.planned
+        for number in islice(schedules.outdated(), limit):
+            schedule = schedules.numbered(number)
+            assert schedule is not None
+            if number not in decided:
+                round.replan(schedule)
+    return round.records()
 
 
 def _promises(sweep: Sweeping) -> AnyRecord | None:
@@ -172,6 +200,8 @@ ROWS = (
     Row("timeouts", Urgency.AT_ONCE, lambda state: state.timeouts.next_ms(), _timed_out),
     LEASES,
     Row("delayed", Urgency.AT_ONCE, lambda state: state.scheduled.next_ms(), _promoted),
+    # After those that give numbers away and those that end attempts: a schedule looks at its last job.
+    Row("schedules", Urgency.AT_ONCE, lambda state: state.schedules.next_ms(), _fired, by_wall=True),
     Row("promised retention", Urgency.A_WHILE, lambda state: state.promised_retention.next_ms(), _promises),
     Row("retention", Urgency.A_WHILE, lambda state: state.retention.next_ms(), _finished, _finished_over),
     Row("dead retention", Urgency.A_WHILE, lambda state: state.dead_retention.next_ms(), _dead, _dead_over),
@@ -199,4 +229,11 @@ def decide_sweep(state: State, command: Sweep, now_ms: int, limits: Limits) -> t
     """What is due, as one record of each row that has something."""
     sweep = Sweeping(state, command, now_ms, limits)
     rows = [row for row in ROWS if command.forget or not row.forgets]
-    return [record for row in rows if (record := row.decide(sweep)) is not None], None
+    records: list[AnyRecord] = []
+    for row in rows:
+        decided = row.decide(sweep)
+        if isinstance(decided, list):
+            records += decided
+        elif decided is not None:
+            records.append(decided)
+    return records, None

@@ -11,36 +11,65 @@ docs/data-format.md says what it adds.
 from collections.abc import Iterable
 from typing import Final
 
-from osqueue_service.state.commands import Cancel, Command, PauseTypes, Purge, ResumeTypes, Retry
+from osqueue_service.state.commands import (
+    BackfillSchedule,
+    Cancel,
+    Command,
+    DeleteSchedule,
+    PauseSchedule,
+    PauseTypes,
+    Purge,
+    PutSchedule,
+    ResumeSchedule,
+    ResumeTypes,
+    Retry,
+    TriggerSchedule,
+)
 from osqueue_service.state.records import (
     AnyRecord,
     Cancelled,
     CancelRequested,
+    Fired,
     Paused,
     Purged,
     Resumed,
     Retried,
+    SchedulePut,
+    ScheduleResumed,
+    SchedulesPaused,
+    SchedulesRemoved,
     SteppedDown,
 )
 
 PRINCIPAL: Final = "principal"
 
-FEATURES: Final = {PRINCIPAL: "who asked for a change, in the records of management: `by`, and SteppedDown"}
+SCHEDULES: Final = "schedules"
+
+FEATURES: Final = {
+    PRINCIPAL: "who asked for a change, in the records of management: `by`, and SteppedDown",
+    SCHEDULES: "the records of schedules, their part of an image, and `schedule` and `scheduled_for` of a job",
+}
 """What this release understands, and what each of them adds."""
 
 UNDERSTOOD: Final = frozenset(FEATURES)
 
 _ASKED = (Cancel, Retry, Purge, PauseTypes, ResumeTypes)
 _MANAGED = (Cancelled, CancelRequested, Retried, Purged, Paused, Resumed)
-_USERS = frozenset((*_MANAGED, SteppedDown))
+_OF_SCHEDULES = (SchedulePut, SchedulesRemoved, SchedulesPaused, ScheduleResumed, Fired)
+_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES))
 """The records that may use a feature."""
 
+_ABOUT_SCHEDULES = (PutSchedule, DeleteSchedule, PauseSchedule, ResumeSchedule, TriggerSchedule, BackfillSchedule)
+
 _NONE: frozenset[str] = frozenset()
+_WITH_SCHEDULES = frozenset({SCHEDULES})
 _WITH_PRINCIPAL = frozenset({PRINCIPAL})
 
 
 def of_command(command: Command) -> frozenset[str]:
     """The features that the records of this command may use."""
+    if isinstance(command, _ABOUT_SCHEDULES):
+        return _WITH_SCHEDULES
     return _WITH_PRINCIPAL if isinstance(command, _ASKED) and command.by is not None else _NONE
 
 
@@ -48,6 +77,8 @@ def of_record(record: AnyRecord) -> frozenset[str]:
     """The features that this record uses."""
     if isinstance(record, SteppedDown):
         return _WITH_PRINCIPAL
+    if isinstance(record, _OF_SCHEDULES):
+        return _WITH_SCHEDULES
     return _WITH_PRINCIPAL if isinstance(record, _MANAGED) and record.by is not None else _NONE
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from osqueue_service.state import legacy
+from osqueue_service.state import legacy, schedule_changes
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.memory import Expiring, Memory
 from osqueue_service.state.model import (
@@ -29,6 +29,7 @@ from osqueue_service.state.model import (
     one_type_string,
 )
 from osqueue_service.state.placement import enter
+from osqueue_service.state.schedules import Schedule, ScheduleTable, Tally
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Unreadable, decode
 
@@ -53,6 +54,7 @@ class Kind(IntEnum):
     KEYS = 2
     REQUESTS = 3
     SETTLED = 4
+    SCHEDULES = 40
 
 
 class Head(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -139,6 +141,7 @@ class Snapshot:
             (Kind.REQUESTS, state.requests.slices()),
             (Kind.SETTLED, state.settled.slices()),
         ]
+        self._tally, self._schedules = state.schedules.tally, list(state.schedules.by_id.values())
         self._end = state.next_number
         # Jobs up to here in this roster, and all in the rosters before it, have been written.
         self._status = Status.UNCLAIMED
@@ -164,6 +167,10 @@ class Snapshot:
                 for entries in slices:
                     for some in _by_size(entries, _entry_size, len(entries)):
                         yield encode([kind, some])
+            for schedules in _by_size(self._schedules, _schedule_size, _JOBS_PER_PART):
+                yield encode([Kind.SCHEDULES, ScheduleTable(self._tally, schedules)])
+            if not self._schedules and self._tally != Tally():
+                yield encode([Kind.SCHEDULES, ScheduleTable(self._tally, [])])
         finally:
             self.close()
 
@@ -222,6 +229,10 @@ def _entry_size(item: tuple[str, KeyEntry | RequestEntry | SettledEntry]) -> int
     return _ENTRY_BYTES + len(key) + (9 * len(entry.numbers) if isinstance(entry, RequestEntry) else 0)
 
 
+def _schedule_size(schedule: Schedule) -> int:
+    return 4 * _ENTRY_BYTES + schedule.spec.job.size
+
+
 def load(state: State, parts: Iterable[bytes]) -> None:
     """Fill an empty state from the parts of an image."""
     loader = Loader(state)
@@ -258,6 +269,11 @@ class Loader:
                 _remember(self._state.requests, decode(_REQUESTS, raw))
             case Kind.SETTLED:
                 _remember(self._state.settled, decode(_SETTLED, raw))
+            case Kind.SCHEDULES:
+                table = decode(_SCHEDULES, raw)
+                self._state.schedules.tally = table.tally
+                for schedule in table.schedules:
+                    schedule_changes.file(self._state, schedule)
 
 
 _RAW_PART = msgspec.msgpack.Decoder(tuple[Kind, msgspec.Raw])
@@ -267,6 +283,7 @@ _JOBS = msgspec.msgpack.Decoder(list[JobImage])
 _KEYS = msgspec.msgpack.Decoder(list[tuple[str, KeyEntry]])
 _REQUESTS = msgspec.msgpack.Decoder(list[tuple[str, RequestEntry]])
 _SETTLED = msgspec.msgpack.Decoder(list[tuple[str, SettledEntry]])
+_SCHEDULES = msgspec.msgpack.Decoder(ScheduleTable)
 
 
 def _load_head(state: State, head: Head) -> None:

@@ -1,10 +1,15 @@
 """What must hold in every state. Checked by tests and the simulator after every step."""
 
 from collections import Counter
+from operator import add
 from typing import Any
+
+from msgspec.structs import astuple
 
 from osqueue_service.state.image import add_job, image_of, job_of
 from osqueue_service.state.model import Job, Lease, Status
+from osqueue_service.state.schedule_changes import is_live
+from osqueue_service.state.schedules import Schedules, Tally
 from osqueue_service.state.state import State
 
 
@@ -63,6 +68,7 @@ def _check_indexes(state: State) -> None:
     grouped = sorted(job.number for group in state.dead_groups.values() for job in group)
     _check(grouped == [job.number for job in state.rosters[Status.DEAD]], "dead letters and their groups differ")
     _check_lines(state)
+    _check_schedules(state)
     _check(len(state.scheduled) == state.count(Status.SCHEDULED), "scheduled jobs and their deadlines differ")
     finished = sum(state.count(status) for status in Status if status.finished)
     kept = len(state.retention) + len(state.dead_retention) + len(state.promised_retention)
@@ -91,6 +97,23 @@ def _check_lines(state: State) -> None:
     order = [(-job.spec.priority, job.place, job.number) for job in lines.in_order()]
     _check(order == ready, "the order of claims is not that of the ready lines")
     _check(lines.ready == len(ready), "jobs in ready lines do not add up")
+
+
+def _check_schedules(state: State) -> None:
+    fresh = Schedules()
+    tally = Tally()
+    for schedule in state.schedules.by_id.values():
+        fresh.file(schedule, waits=is_live(state, schedule.last_job))
+        _check(schedule.number < state.next_number, f"the schedule {schedule.id!r} is from the future")
+        _check(schedule.last_job < state.next_number, f"the last job of {schedule.id!r} is from the future")
+        told = schedule.tally
+        _check(not told.fired or schedule.last_job > 0, f"the schedule {schedule.id!r} fired and made no job")
+        tally = Tally(*map(add, astuple(tally), astuple(told)))
+    _check(list(fresh.due) == list(state.schedules.due), "schedules and what is due for them differ")
+    _check(fresh.next_ms() == state.schedules.next_ms(), "schedules and when they are next due differ")
+    _check(fresh.bytes == state.schedules.bytes, "the templates' bytes do not add up")
+    less = zip(astuple(tally), astuple(state.schedules.tally), strict=True)
+    _check(all(one <= all_ for one, all_ in less), "a schedule did more than all of them")
 
 
 def check_derived(state: State) -> None:

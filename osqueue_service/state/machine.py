@@ -9,20 +9,27 @@ from collections.abc import Callable
 from typing import Any
 
 from osqueue_service.limits import Limits
+from osqueue_service.state import schedule_control
 from osqueue_service.state.claiming import decide_claim
 from osqueue_service.state.commands import (
+    BackfillSchedule,
     Cancel,
     Claim,
     Command,
     Complete,
+    DeleteSchedule,
     Fail,
+    PauseSchedule,
     PauseTypes,
     Purge,
+    PutSchedule,
     Release,
+    ResumeSchedule,
     ResumeTypes,
     Retry,
     Submit,
     Sweep,
+    TriggerSchedule,
 )
 from osqueue_service.state.control import (
     decide_cancel,
@@ -49,6 +56,12 @@ _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyR
     Purge: decide_purge,
     PauseTypes: decide_pause,
     ResumeTypes: decide_resume,
+    PutSchedule: schedule_control.decide_put,
+    DeleteSchedule: schedule_control.decide_delete,
+    PauseSchedule: schedule_control.decide_pause,
+    ResumeSchedule: schedule_control.decide_resume,
+    TriggerSchedule: schedule_control.decide_trigger,
+    BackfillSchedule: schedule_control.decide_backfill,
 }
 
 

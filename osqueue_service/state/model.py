@@ -88,10 +88,13 @@ class RetryPolicy(Struct, frozen=True, array_like=True, gc=False, forbid_unknown
 class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """What few jobs ask for, stored by name. A new property of a job is added here, behind a feature.
 
-    `id` is set only on jobs adopted from another queue; all others are named by their number.
+    `id` is set only on jobs adopted from another queue; all others are named by their number. `schedule` is the id of
+    the schedule that made the job, for the nominal time `scheduled_for`.
     """
 
     id: str = ""
+    schedule: str = ""
+    scheduled_for: int = 0
 
 
 class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ ever added at the end, with a default, and written only behind a feature (`state
 from msgspec import Struct
 
 from osqueue_service.state.model import Ending, JobSpec, Status
+from osqueue_service.state.schedules import Outcome, Plan, ScheduleSpec
 
 
 class Record(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -178,6 +179,70 @@ class SteppedDown(Record, frozen=True, tag=16):
     by: By | None = None
 
 
+class SchedulePut(Record, frozen=True, tag=40):
+    """A schedule is made, under the next number, or has another spec from now on."""
+
+    number: int
+    id: str
+    spec: ScheduleSpec
+    plan: Plan
+    by: By | None = None
+
+
+class SchedulesRemoved(Record, frozen=True, tag=41):
+    """These schedules were deleted; the jobs that they made stay."""
+
+    numbers: list[int]
+    by: By | None = None
+
+
+class SchedulesPaused(Record, frozen=True, tag=42):
+    """These schedules do not fire."""
+
+    numbers: list[int]
+    reason: str = ""
+    by: By | None = None
+
+
+class ScheduleResumed(Record, frozen=True, tag=43):
+    """This schedule fires again."""
+
+    number: int
+    plan: Plan
+    by: By | None = None
+
+
+class Decision(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What became of a nominal time of a schedule: `job` is the number of the job that is made of its template by this
+    record, or of the one that was in the way; `count` is of how many times this is told, the last being `nominal`."""
+
+    schedule: int
+    nominal: int
+    outcome: Outcome
+    job: int = 0
+    count: int = 1
+
+
+class Planned(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What comes next for one schedule."""
+
+    schedule: int
+    plan: Plan
+
+
+class Fired(Record, frozen=True, tag=44):
+    """Times of schedules were decided: the jobs that they make, numbered from `first` on, and what comes next for each
+    schedule. Each remembers its last `kept` firings. `request` remembers the call that asked, as in Submitted."""
+
+    first: int
+    decisions: list[Decision]
+    plans: list[Planned]
+    kept: int
+    request: str = ""
+    request_ttl_ms: int = 0
+    fingerprint: bytes = b""
+
+
 AnyRecord = (
     Founded
     | Submitted
@@ -195,4 +260,9 @@ AnyRecord = (
     | Resumed
     | IdsRenewed
     | SteppedDown
+    | SchedulePut
+    | SchedulesRemoved
+    | SchedulesPaused
+    | ScheduleResumed
+    | Fired
 )

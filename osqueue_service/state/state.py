@@ -14,6 +14,7 @@ from osqueue_service.state.lines import Lines
 from osqueue_service.state.memory import Memory
 from osqueue_service.state.model import LIVE, Counters, Job, KeyEntry, RequestEntry, SettledEntry, Status
 from osqueue_service.state.moves import Moves
+from osqueue_service.state.schedules import Schedules
 
 
 class State:
@@ -46,6 +47,8 @@ class State:
         self.keys: Memory[KeyEntry] = Memory()
         self.requests: Memory[RequestEntry] = Memory()
         self.settled: Memory[SettledEntry] = Memory()
+
+        self.schedules = Schedules()
 
         self.live_bytes = 0
         self.finished_bytes = 0

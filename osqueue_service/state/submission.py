@@ -16,7 +16,7 @@ SubmitAnswers = list[SubmitAnswer | OsqueueError]
 def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], SubmitAnswers]:
     """New jobs become one `Submitted` record; a repeated call becomes none and answers as it did."""
     earlier, call_print = _earlier(state, command, now_ms)
-    admission = _Admission(state, now_ms, limits)
+    admission = Admission(state, now_ms, limits)
     answers: SubmitAnswers = []
     for spec, number in zip(command.jobs, earlier, strict=True):
         if number != _REFUSED:
@@ -66,7 +66,7 @@ def _earlier(state: State, command: Submit, now_ms: int) -> tuple[Sequence[int],
     return known.numbers or range(known.first, known.first + known.count), call_print
 
 
-class _Admission:
+class Admission:
     """Admits the jobs of one call one by one; each sees those before it."""
 
     def __init__(self, state: State, now_ms: int, limits: Limits) -> None:
@@ -80,6 +80,13 @@ class _Admission:
         self.new: list[JobSpec] = []
         self.numbers: list[int] = []
         self.deduplicated = 0
+
+    def take(self, spec: JobSpec) -> int:
+        """The number of a new job that has no key; raises what refuses it."""
+        self._check_room(spec)
+        number = self._state.next_number + len(self.new)
+        self.new.append(spec)
+        return number
 
     def repeat(self, number: int) -> SubmitAnswer:
         """An item that an earlier execution of the call accepted."""

@@ -66,7 +66,10 @@ class Format:
 
     def chunk(self, body: bytes) -> tuple[int, Any]:
         kind, content = msgspec.msgpack.decode(body)
-        types = ("Head", "[JobImage]", "[[str, KeyEntry]]", "[[str, RequestEntry]]", "[[str, SettledEntry]]")
+        types = {
+            0: "Head", 1: "[JobImage]", 2: "[[str, KeyEntry]]", 3: "[[str, RequestEntry]]", 4: "[[str, SettledEntry]]",
+            40: "ScheduleTable",
+        }  # fmt: skip
         return kind, self._value(types[kind], content)
 
     def _fields(self, structure: Structure, values: list[Any]) -> Fields:
@@ -129,6 +132,8 @@ class Queue:
         self.keys: dict[str, Fields] = {}
         self.requests: dict[str, Fields] = {}
         self.settled: dict[str, Fields] = {}
+        self.schedules: dict[str, Fields] = {}
+        self.tally: Fields = dict(self.format.structures["Tally"].defaults)
 
     def load(self, chunk: bytes) -> None:
         """The next chunk of an image."""
@@ -137,6 +142,9 @@ class Queue:
             self.head = content
         elif kind == 1:
             self.jobs.update({job["number"]: job for job in content})
+        elif kind == 40:
+            self.tally = content["tally"]
+            self.schedules.update({schedule["id"]: schedule for schedule in content["schedules"]})
         else:
             (self.keys, self.requests, self.settled)[kind - 2].update(content)
 
@@ -157,7 +165,11 @@ class Queue:
             attempts = max(job.get("attempts", 0), 1 if running else 0)
             created_at = job.get("createdAt", 0)
             spec = dict(self.format.structures["JobSpec"].defaults)
-            spec |= {"type": job.get("type", ""), "payload": _text_of(text, "payload"), "more": {"id": job["id"]}}
+            spec |= {
+                "type": job.get("type", ""),
+                "payload": _text_of(text, "payload"),
+                "more": self._more(id=job["id"]),
+            }
             spec["max_attempts"] = job.get("maxAttempts", 0)
             self.jobs[number] = {
                 "spec": spec, "number": number, "created_at": created_at, "place": number,
@@ -177,10 +189,10 @@ class Queue:
     def contents(self) -> tuple[Any, ...]:
         """Everything, so that equal states are equal; tables in their order."""
         tables = [list(table.items()) for table in (self.keys, self.requests, self.settled)]
-        return self.head, dict(sorted(self.jobs.items())), *tables
+        return self.head, dict(sorted(self.jobs.items())), dict(sorted(self.schedules.items())), self.tally, *tables
 
     def public_id(self, job: Fields) -> str:
-        if job["spec"]["more"]:
+        if job["spec"]["more"] and job["spec"]["more"]["id"]:
             return str(job["spec"]["more"]["id"])
         salt, number = self.head["salt"], job["number"]
         if not 0 < self.head["ids_from"] <= number:
@@ -191,6 +203,9 @@ class Queue:
         x ^= x >> 20
         digits = "0123456789abcdefghjkmnpqrstvwxyz"
         return "".join(digits[x >> 5 * place & 31] for place in range(7, -1, -1)) + "00" + salt
+
+    def _more(self, **said: Any) -> Fields:
+        return self.format.structures["MoreOfSpec"].defaults | said
 
     def _count(self, name: str, by: int) -> None:
         self.head["counters"][name] += by
@@ -260,6 +275,9 @@ class Queue:
     def _finish(self, job: Fields, status: int, at: int, retention_ms: int) -> None:
         job["status"], job["finished_at"], job["due_at"] = status, at, 0
         job["keep_until"] = at + (job["spec"]["retention_ms"] or retention_ms)
+        schedule = self.schedules.get((job["spec"]["more"] or self._more())["schedule"])
+        if schedule is not None and schedule["spec"]["pause_after_dead"] and status in (3, 4):
+            schedule["deaths"] = schedule["deaths"] + 1 if status == 4 else 0
 
     def _completed(self, record: Fields, at: int) -> None:
         for item in record["items"]:
@@ -340,3 +358,62 @@ class Queue:
 
     def _resumed(self, record: Fields, at: int) -> None:
         self.head["paused"] = sorted({*self.head["paused"]} - {*record["types"]})
+
+    def _numbered(self, number: int) -> Fields:
+        return next(schedule for schedule in self.schedules.values() if schedule["number"] == number)
+
+    def _scheduleput(self, record: Fields, at: int) -> None:
+        said = {"spec": record["spec"], "plan": record["plan"], "changed_at": at}
+        if schedule := self.schedules.get(record["id"]):
+            schedule.update(said, revision=schedule["revision"] + 1)
+            return
+        assert record["number"] == self._next()
+        self.schedules[record["id"]] = said | {
+            "id": record["id"], "number": record["number"], "created_at": at, "revision": 1, "paused": False,
+            "pause_reason": "", "last_job": 0, "buffer": [], "deaths": 0, "recent": [],
+            "tally": dict(self.format.structures["Tally"].defaults),
+        }  # fmt: skip
+
+    def _schedulesremoved(self, record: Fields, at: int) -> None:
+        for number in record["numbers"]:
+            del self.schedules[self._numbered(number)["id"]]
+
+    def _schedulespaused(self, record: Fields, at: int) -> None:
+        for number in record["numbers"]:
+            self._numbered(number).update(paused=True, pause_reason=record["reason"])
+
+    def _scheduleresumed(self, record: Fields, at: int) -> None:
+        self._numbered(record["number"]).update(paused=False, pause_reason="", deaths=0, plan=record["plan"])
+
+    def _fired(self, record: Fields, at: int) -> None:
+        jobs = []
+        for decision in record["decisions"]:
+            if decision["outcome"] in (1, 6, 7):
+                schedule = self._numbered(decision["schedule"])
+                more = self._more() | (schedule["spec"]["job"]["more"] or {})
+                more |= {"schedule": schedule["id"], "scheduled_for": decision["nominal"]}
+                assert decision["job"] == record["first"] + len(jobs)
+                jobs.append(schedule["spec"]["job"] | {"more": more})
+        if jobs:
+            call = {name: record[name] for name in ("first", "request", "request_ttl_ms", "fingerprint")}
+            self._submitted(call | {"jobs": jobs, "key_ttl_ms": 0, "deduplicated": 0, "numbers": []}, at)
+        for decision in record["decisions"]:
+            self._decided(self._numbered(decision["schedule"]), decision, record["kept"], at)
+        for planned in record["plans"]:
+            self._numbered(planned["schedule"])["plan"] = planned["plan"]
+
+    def _decided(self, schedule: Fields, decision: Fields, kept: int, at: int) -> None:
+        names = {1: "fired", 2: "skipped", 4: "missed", 5: "dropped", 6: "by_hand", 7: "by_hand", 8: "delayed"}
+        outcome, nominal = decision["outcome"], decision["nominal"]
+        recent = [told for told in schedule["recent"] if told["nominal"] != nominal or told["outcome"] not in (3, 8)]
+        firing = {name: decision[name] for name in ("nominal", "outcome", "job", "count")} | {"at": at}
+        schedule["recent"] = [*recent, firing][-kept:]
+        if outcome in names:
+            for tally in (schedule["tally"], self.tally):
+                tally[names[outcome]] += decision["count"]
+        if outcome == 3:
+            schedule["buffer"] = [*schedule["buffer"], nominal]
+        elif outcome in (1, 5):
+            schedule["buffer"] = [held for held in schedule["buffer"] if held != nominal]
+        if outcome in (1, 6, 7):
+            schedule["last_job"] = decision["job"]

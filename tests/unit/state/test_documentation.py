@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from osqueue_service.engine.codec import Commit
-from osqueue_service.state import image, model, records
+from osqueue_service.state import image, model, records, schedules
 from osqueue_service.state.adoption import adopt
 from osqueue_service.state.commands import Claim, Complete, CompleteItem, Submit
 from osqueue_service.state.image import Head, JobImage, MoreOfJob
@@ -15,6 +15,7 @@ from osqueue_service.state.model import JobSpec, RetryPolicy
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
 from osqueue_service.storage.memory import MemoryBucket
+from osqueue_service.timetable.timetable import Gap, Repeat
 from tests.unit.leadership.brokers import pass_ms
 from tests.unit.life import Life
 from tests.unit.log.by_the_documentation import read_queue
@@ -27,6 +28,7 @@ NAMES: dict[Any, str] = {
     int: "int", float: "float", bool: "bool", str: "str", bytes: "bin", model.Status: "status", model.Ending: "ending",
     AnyRecord: "record",
 }  # fmt: skip
+NAMES |= dict.fromkeys((Gap, Repeat, schedules.Overlap, schedules.Missed, schedules.Outcome), "int")
 
 
 def written(kind: Any) -> str:
@@ -48,7 +50,7 @@ def written(kind: Any) -> str:
 def stored() -> list[type[msgspec.Struct]]:
     """Every structure that is stored."""
     found: dict[str, type[msgspec.Struct]] = {each.__name__: each for each in (Commit, Head, JobImage, MoreOfJob)}
-    for module in (records, model):
+    for module in (records, model, schedules):
         for name, each in vars(module).items():
             if (
                 isinstance(each, type)
@@ -104,7 +106,7 @@ def test_replays_meet_every_record_and_every_chunk() -> None:
         met |= {record["record"] for body in core.log for record in queue.format.commit(body)["records"]}
     # What an adopted queue begins with, and what is logged only once there are principals.
     assert met | {"IdsRenewed", "SteppedDown"} == {record.__name__ for record in get_args(AnyRecord)}
-    assert kinds == {0, 1, 2, 3, 4}
+    assert kinds == {0, 1, 2, 3, 4, 40}
 
 
 def test_an_earlier_queue_is_adopted_by_the_page() -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from osqueue_service.engine.codec import decode_commit, encode_commit, replay
 from osqueue_service.state import image, legacy
-from osqueue_service.state.apply import BrokenRecord, apply
+from osqueue_service.state.apply import apply
+from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.invariants import check
 from osqueue_service.state.model import Ending, JobSpec, MoreOfSpec, RetryPolicy, Status
 from osqueue_service.state.records import (
@@ -28,21 +29,30 @@ from osqueue_service.state.records import (
     Claimed,
     Completed,
     Completion,
+    Decision,
     Evicted,
+    Fired,
     Forgotten,
     Founded,
     Grant,
     IdsRenewed,
     Paused,
+    Planned,
     Promoted,
     Purged,
     Resumed,
     Retried,
+    SchedulePut,
+    ScheduleResumed,
+    SchedulesPaused,
+    SchedulesRemoved,
     SteppedDown,
     Submitted,
 )
+from osqueue_service.state.schedules import Missed, Outcome, Overlap, Plan, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer, Unreadable
+from osqueue_service.timetable.timetable import Gap, Repeat
 
 FROZEN = Path(__file__).parent / "frozen"
 AT_MS = 1_700_000_000_000
@@ -53,6 +63,12 @@ FULL_SPEC = JobSpec(
     "email", b'{"to":1}', 5, 4, AT_MS + 60_000, 30_000, 600_000, 86_400_000, "key",
     RetryPolicy(1_000, 1.5, 60_000, 0.25), {"team": "blue"}, MoreOfSpec(id="job-1"),
 )  # fmt: skip
+
+FULL_SCHEDULE = ScheduleSpec(
+    FULL_SPEC, "0 9 * * MON-FRI", "Europe/Berlin", Gap.SKIP, Repeat.BOTH, 0, 7, 60_000, AT_MS, AT_MS + 1, 10,
+    Overlap.BUFFER_ALL, Missed.ALL, 3_600_000, 3,
+)  # fmt: skip
+FULL_PLAN = Plan(AT_MS, AT_MS + 1_000, AT_MS + 1_500, "2026a", "why not", AT_MS + 2_000)
 
 RECORDS: dict[str, AnyRecord] = {
     "founded": Founded("s4lt00"),
@@ -87,6 +103,22 @@ RECORDS: dict[str, AnyRecord] = {
     "ids-renewed": IdsRenewed(7),
     "stepped-down": SteppedDown(),
     "purged-by": Purged([1], By("osq_ann", "10.0.0.7")),
+    "schedule-put": SchedulePut(5, "least", ScheduleSpec(JobSpec("t", b"1"), every_ms=1_000), Plan(AT_MS)),
+    "schedule-put-full": SchedulePut(6, "full", FULL_SCHEDULE, FULL_PLAN, By("osq_ann", "10.0.0.7")),
+    "schedules-removed": SchedulesRemoved([5]),
+    "schedules-paused": SchedulesPaused([5, 70_000], "holidays"),
+    "schedule-resumed": ScheduleResumed(5, Plan(AT_MS, AT_MS + 1_000, AT_MS + 1_000)),
+    "fired": Fired(
+        9,
+        [
+            Decision(5, AT_MS, Outcome.FIRED, 9),
+            Decision(5, AT_MS - 1_000, Outcome.MISSED, count=7),
+            Decision(6, AT_MS, Outcome.SKIPPED, 4),
+        ],
+        [Planned(5, Plan(AT_MS, AT_MS + 1_000, AT_MS + 1_000)), Planned(6, FULL_PLAN)],
+        10,
+    ),
+    "fired-by-hand": Fired(9, [Decision(5, AT_MS, Outcome.TRIGGERED, 9)], [], 10, "request", 600_000, bytes(16)),
 }
 
 
@@ -144,6 +176,21 @@ def test_an_image_without_what_later_releases_add_is_read_with_defaults() -> Non
     (job,) = state.jobs.values()
     assert (job.spec.retention_ms, job.spec.retry, job.spec.id) == (0, None, "")
     assert state.counters.released == 0
+
+
+def test_released_schedules_are_read_and_written_as_they_were() -> None:
+    """A log of records of schedules, and the image that it comes to."""
+    state = State()
+    for body in frozen("log-schedules.hex"):
+        replay(state, body)
+        check(state)
+    parts = frozen("image-schedules.hex")
+    assert image.encode(state) == parts
+    loaded = State()
+    image.load(loaded, parts)
+    check(loaded)
+    assert image.encode(loaded) == parts
+    assert {firing.outcome for each in loaded.schedules.by_id.values() for firing in each.recent} == set(Outcome)
 
 
 # --- the first format, which is read once -----------------------------------------------------------------------------

@@ -8,8 +8,10 @@ import pytest
 
 from osqueue_service.limits import DAY_MS, HOUR_MS
 from osqueue_service.state import image
+from osqueue_service.state.commands import DeleteSchedule, PauseSchedule, PutSchedule, ResumeSchedule, TriggerSchedule
 from osqueue_service.state.invariants import check
 from osqueue_service.state.model import RequestEntry, Status
+from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer
 from tests.core import Core, spec
@@ -68,8 +70,34 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
     dead = next(iter(core.state.roster(Status.DEAD)), None)
     if dead is not None and draw.random() < 0.2:
         core.retry(core.state.job_id(dead))
+    if draw.random() < 0.5:
+        busy_schedule(core, draw, f"schedule {number % 3}")
     if draw.random() < 0.2:
         (core.resume if core.state.lines.gates.paused else core.pause)(draw.choice("abc"))
+
+
+def busy_schedule(core: Core, draw: random.Random, id: str) -> None:
+    """One change of a schedule."""
+    if id not in core.state.schedules.by_id:
+        core.do(
+            PutSchedule(
+                id,
+                ScheduleSpec(
+                    spec(draw.choice("abc"), max_attempts=1),
+                    every_ms=draw.choice([1_000, 5_000]),
+                    overlap=draw.choice(list(Overlap)),
+                    missed=draw.choice(list(Missed)),
+                    pause_after_dead=2,
+                ),
+            )
+        )
+    elif draw.random() < 0.3:
+        template = spec("c", metadata={"drawn": str(draw.random())})
+        core.do(PutSchedule(id, ScheduleSpec(template, cron="* * * * *", time_zone="Europe/Berlin")))
+    else:
+        kinds = [PauseSchedule, ResumeSchedule, TriggerSchedule]
+        core.do(draw.choice(kinds)(id) if draw.random() < 0.8 else DeleteSchedule(id))
+    core.sweep()
 
 
 def test_an_empty_state():
