@@ -47,12 +47,13 @@ from osqueue.job import (
     JobSpec,
     JobStatus,
     Lease,
+    Origin,
     Position,
     Progress,
     RetryPolicy,
     SubmitOptions,
 )
-from osqueue.messages import JobEvent, Resync, Settled, Stats
+from osqueue.messages import Completed, FollowUp, JobEvent, Resync, Settled, Stats
 from osqueue.registry import JobType, Registry
 from osqueue.submission import new_job
 from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle
@@ -68,11 +69,13 @@ __all__ = [
     "Changes",
     "ClaimedJob",
     "ClientState",
+    "Completed",
     "ConfigError",
     "DiscoveryError",
     "EngineStateError",
     "Failed",
     "FilterOptions",
+    "FollowUp",
     "Handler",
     "IdempotencyConflictError",
     "Job",
@@ -88,6 +91,7 @@ __all__ = [
     "JobType",
     "Lease",
     "LeaseLostError",
+    "Origin",
     "OsqueueClient",
     "OsqueueError",
     "Position",

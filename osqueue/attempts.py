@@ -22,6 +22,7 @@ from osqueue.handlers import BoundHandler
 from osqueue.hooks import Hooks
 from osqueue.job import ClaimedJob, JobError
 from osqueue.leases import LeaseKeeper
+from osqueue.messages import Completed
 from osqueue.runners.base import Runner
 from osqueue.runners.processes import ProcessFailure
 from osqueue.transports.protocol import Transport
@@ -235,7 +236,7 @@ class Attempt:
 
     async def _complete(self, result: bytes | None) -> None:
         try:
-            await self._shared.dispatcher.complete(self.job, result)
+            done = await self._shared.dispatcher.complete(self.job, result, self.context.follow_ups)
         except (LeaseLostError, JobNotFoundError) as error:
             await self._lost(f"it was done, but too late: {error}")
         except BrokerProtocolError as error:
@@ -246,8 +247,19 @@ class Attempt:
             self._unsettled("completed", error)
         else:
             self._shared.tally.completed += 1
+            self._tell_of_follow_ups(done)
             if self._shared.hooks.on_completed is not None:
                 await self._shared.hooks.completed(self.job, result)
+
+    def _tell_of_follow_ups(self, done: Completed) -> None:
+        """The handler has returned, and cannot hear of it any more."""
+        if done.follow_ups_withheld:
+            log.warning("job %s (%s) is completed, but was to be cancelled: its %d follow-ups were not submitted",
+                        self.job.job_id, self.job.type, len(self.context.follow_ups))  # fmt: skip
+        for spec, followed in zip(self.context.follow_ups, done.follow_ups, strict=False):
+            if followed.error is not None:
+                log.error("job %s (%s) is completed, but its follow-up of the type %r was not submitted: %s",
+                          self.job.job_id, self.job.type, spec.type, followed.error)  # fmt: skip
 
     async def _fail(self, error: JobError, retryable: bool = True, retry_delay_ms: int | None = None) -> None:
         try:

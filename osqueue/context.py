@@ -4,10 +4,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeVar, Unpack, overload
 
 from osqueue.encoding import invalid
-from osqueue.job import ClaimedJob, Progress
+from osqueue.job import ClaimedJob, JobSpec, Progress, SubmitOptions
+from osqueue.registry import JobType
+from osqueue.submission import new_job
+
+P = TypeVar("P")
+
+FOLLOW_UPS_MAX = 100
+"""As many as the broker takes with one completion."""
 
 logger = logging.getLogger("osqueue.job")
 
@@ -15,7 +22,7 @@ logger = logging.getLogger("osqueue.job")
 class JobContext:
     """One attempt, from the inside. Every member may be used from any thread."""
 
-    __slots__ = ("_event", "_logger", "_report", "_started", "cancel_requested", "job", "lease_lost")
+    __slots__ = ("_event", "_logger", "_report", "_started", "cancel_requested", "follow_ups", "job", "lease_lost")
 
     def __init__(self, job: ClaimedJob, report: Callable[[Progress], None]) -> None:
         self.job = job
@@ -23,6 +30,8 @@ class JobContext:
         """Somebody cancelled the job: stop soon. A handler in the event loop is cancelled besides."""
         self.lease_lost = False
         """The broker gave the job to somebody else, or the attempt's time is over: nothing that follows will count."""
+        self.follow_ups: list[JobSpec] = []
+        """What `follow_up` has collected."""
         self._report = report
         self._started = time.monotonic()
         self._event: threading.Event | None = None
@@ -73,6 +82,20 @@ class JobContext:
         if not 0 <= fraction <= 1:
             raise invalid("progress", f"must be from 0 to 1, got {fraction}")
         self._report(Progress(float(fraction), message))
+
+    @overload
+    def follow_up(self, job_type: JobType[P, Any], payload: P, **options: Unpack[SubmitOptions]) -> None: ...
+    @overload
+    def follow_up(self, job_type: str, payload: object, **options: Unpack[SubmitOptions]) -> None: ...
+    def follow_up(self, job_type: Any, payload: Any, **options: Unpack[SubmitOptions]) -> None:
+        """Submit a job when this one is completed, in the very same commit: either both are durable or neither is.
+
+        Nothing is submitted when the handler fails, its lease is lost, or the job was cancelled meanwhile. At most
+        100 for one job. `BrokerProtocolError` says what is wrong with it, here where it can be mended.
+        """
+        if len(self.follow_ups) >= FOLLOW_UPS_MAX:
+            raise invalid("follow_ups", f"has {FOLLOW_UPS_MAX} jobs, which is the limit; let one of them submit more")
+        self.follow_ups.append(new_job(job_type, payload, **options))
 
     def begin(self) -> None:
         """For the worker: the handler starts now, and with it the attempt's time."""

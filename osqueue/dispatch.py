@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from osqueue.errors import INTERNAL, TOO_MANY_REQUESTS, OsqueueError, TransportRequestError
-from osqueue.job import ClaimedJob, JobError
-from osqueue.messages import ClaimRequest, Settled
+from osqueue.job import ClaimedJob, JobError, JobSpec
+from osqueue.messages import ClaimRequest, Completed, Settled
 from osqueue.retrying import is_outage
 from osqueue.transports.protocol import Transport
 
@@ -40,7 +40,7 @@ class Dispatcher(Protocol):
         """The claims whose answers the event loop has not taken yet and that another thread is to ask for now."""
         ...
 
-    async def complete(self, job: ClaimedJob, result: bytes | None) -> None: ...
+    async def complete(self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec]) -> Completed: ...
 
     async def fail(
         self, job: ClaimedJob, error: JobError, *, retryable: bool, retry_delay_ms: int | None
@@ -123,8 +123,10 @@ class PollingDispatcher:
     def unheard(self) -> Iterable[UnheardClaim]:
         return [claim for claim in list(self._unheard) if claim.ask()]
 
-    async def complete(self, job: ClaimedJob, result: bytes | None) -> None:
-        await self._persist(lambda: self._client.complete_job(job, result), f"complete job {job.job_id}")
+    async def complete(self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec]) -> Completed:
+        return await self._persist(
+            lambda: self._client.complete_job(job, result, follow_ups=follow_ups), f"complete job {job.job_id}"
+        )
 
     async def fail(self, job: ClaimedJob, error: JobError, *, retryable: bool, retry_delay_ms: int | None) -> Settled:
         return await self._persist(

@@ -92,6 +92,19 @@ class HoldsLease(Protocol):
     def lease_token(self) -> str: ...
 
 
+OriginKind = Literal["follow_up", "on_dead"]
+
+
+class Origin(NamedTuple):
+    """The job whose end submitted another one, and how: a follow-up of its completion, or what it asked for in case of
+    its death. `error` is what it died of."""
+
+    job_id: str
+    kind: OriginKind
+    attempt: int = 0
+    error: JobError | None = None
+
+
 @dataclass(slots=True)
 class ClaimedJob:
     """A job in the hands of a worker: all it needs to run the attempt and to prove its right to it."""
@@ -110,6 +123,8 @@ class ClaimedJob:
     created_at: int = 0
     lease_ms: int = 0
     cancel_requested: bool = False
+    came_from: Origin | None = None
+    """The job whose end submitted this one; None when a producer did."""
 
     @overload
     def value(self) -> Any: ...
@@ -154,6 +169,14 @@ class Job:
     result_bytes: int = 0
     claimed_at: int = 0
     effective_max_attempts: int = 0
+    came_from: Origin | None = None
+    """The job whose end submitted this one; None when a producer did."""
+    follow_ups: list[str] = field(default_factory=list)
+    """The ids of the jobs that its completion was followed by."""
+    dead_follow_ups: list[str] = field(default_factory=list)
+    """The ids of the jobs that its deaths submitted, the last 20."""
+    submit_on_dead: "JobSpec | None" = None
+    """What is submitted whenever it dies."""
 
     @property
     def max_attempts_set(self) -> bool:
@@ -209,6 +232,10 @@ class SubmitOptions(TypedDict, total=False):
     """Labels, at most 8 KiB."""
     retention_ms: int
     """A promise: the finished job is readable at least this long."""
+    submit_on_dead: "JobSpec"
+    """A job, made with `new_job`, that is submitted whenever this one dies, in the same commit: a compensation, an
+    alarm. It knows this job by `came_from`, and may have neither a time to run at nor an idempotency key nor a
+    `submit_on_dead` of its own."""
 
 
 @dataclass(slots=True)
@@ -227,6 +254,7 @@ class JobSpec(Generic[R]):
     idempotency_key: str = ""
     metadata: Mapping[str, str] | None = None
     retention_ms: int | None = None
+    submit_on_dead: "JobSpec | None" = None
     job_type: JobType[Any, R] | None = None
 
     @property
@@ -235,6 +263,8 @@ class JobSpec(Generic[R]):
         size = 128 + len(self.payload)
         if self.metadata:
             size += sum(3 * (len(key) + len(value)) + 16 for key, value in self.metadata.items())
+        if self.submit_on_dead is not None:
+            size += self.submit_on_dead.wire_bytes
         return size
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from osqueue.errors import OsqueueError
-from osqueue.job import ClaimedJob, Job, JobError, JobFilter, JobStatus, Position, Progress
+from osqueue.job import ClaimedJob, Job, JobError, JobFilter, JobSpec, JobStatus, Position, Progress
 
 A = TypeVar("A", covariant=True)
 
@@ -75,6 +75,23 @@ class Completion(NamedTuple):
     worker_id: str
     lease_token: str = ""
     result: bytes | None = None
+    follow_ups: Sequence[JobSpec] = ()
+
+
+class FollowUp(NamedTuple):
+    """What became of one follow-up: the id of its job, or why it was not submitted though its job is completed."""
+
+    job_id: str = ""
+    deduplicated: bool = False
+    error: OsqueueError | None = None
+
+
+class Completed(NamedTuple):
+    """What became of a completion's follow-ups, in order. `follow_ups_withheld`: none was submitted, because
+    cancellation of the job had been requested."""
+
+    follow_ups: Sequence[FollowUp] = ()
+    follow_ups_withheld: bool = False
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from osqueue.coalescing import BATCH_BYTES, BATCH_ITEMS, FLIGHTS, SPACING_MS, Coalescer
 from osqueue.errors import BrokerLeadershipError, OsqueueError
 from osqueue.job import JobSpec, Position
-from osqueue.messages import ClaimRequest, Completion, Heartbeat, Release, Renewal, Submitted
+from osqueue.messages import ClaimRequest, Completed, Completion, Heartbeat, Release, Renewal, Submitted
 from osqueue.retrying import Retrying, RetryOptions
 from osqueue.transports.protocol import Transport
 
@@ -52,7 +52,7 @@ class Session:
             return Coalescer(send, batch_items=batch_items, flights=flights, spacing_ms=spacing_ms)
 
         self.submits: Coalescer[JobSpec, Submitted] = coalescer(self._submit)
-        self.completions: Coalescer[Completion, None] = coalescer(self._complete)
+        self.completions: Coalescer[Completion, Completed] = coalescer(self._complete)
         self.heartbeats: Coalescer[Heartbeat, Renewal] = coalescer(self._heartbeat)
 
     @property
@@ -174,7 +174,14 @@ class Session:
             coalescer.close()
         await self.transport.close()
 
-    async def _complete(self, completions: list[Completion]) -> Sequence[OsqueueError | None]:
+    async def complete_alone(self, completion: Completion) -> Completed:
+        """A completion that shares its call with no other: it has follow-ups, and a call takes a thousand of them."""
+        (answer,) = await self._complete([completion])
+        if isinstance(answer, OsqueueError):
+            raise answer
+        return answer
+
+    async def _complete(self, completions: list[Completion]) -> Sequence[Completed | OsqueueError]:
         request_id, since = self.request_id(), self._seen
         results, commit = await self.run(
             lambda: self.transport.complete_jobs(completions, request_id=request_id, timeout_ms=self.timeout_ms),

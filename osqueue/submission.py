@@ -63,7 +63,14 @@ def _checks(kinds: Any) -> dict[str, Check]:
 
     message: Any = queue_pb2.SubmitJobRequest if kinds is SubmitOptions else job_pb2.JobFilter
     fields = message.DESCRIPTOR.fields_by_name
-    by_kind: dict[Any, Check] = {str: text, bool: _flag, RetryPolicy: _policy, Mapping: _labels, Iterable: names}
+    by_kind: dict[Any, Check] = {
+        str: text,
+        bool: _flag,
+        RetryPolicy: _policy,
+        Mapping: _labels,
+        Iterable: names,
+        JobSpec: _template,
+    }
     checks: dict[str, Check] = {}
     for name, hint in get_type_hints(kinds).items():
         if hint is int:
@@ -123,6 +130,16 @@ def _labels(field: str, value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise invalid(field, f"must be a mapping of strings, got {type(value).__name__}")
     return {text(field, key): text(f"{field}[{key!r}]", label) for key, label in value.items()}
+
+
+def _template(field: str, spec: object) -> JobSpec:
+    """A job that the broker is to submit by itself, some time."""
+    if not isinstance(spec, JobSpec):
+        raise invalid(field, f"must be a JobSpec, made with new_job, got {type(spec).__name__}")
+    for name in ("run_at", "delay_ms", "idempotency_key", "submit_on_dead"):
+        if getattr(spec, name):
+            raise invalid(f"{field}.{name}", "cannot be set: the job is submitted when its time has come, as a new one")
+    return spec
 
 
 def _policy(field: str, policy: object) -> RetryPolicy:

@@ -34,7 +34,7 @@ from osqueue_service.state.commands import (
     Sweep,
 )
 from osqueue_service.state.invariants import check, check_derived
-from osqueue_service.state.machine import decide
+from osqueue_service.state.machine import decide, decide_effects
 from osqueue_service.state.model import Job, JobSpec, Status
 from osqueue_service.state.moves import Cause
 from osqueue_service.state.placement import enter, leave, moving
@@ -70,11 +70,15 @@ class Core:
     def do(self, command: Command) -> Any:
         """Execute one command as a commit of its own; its answer, or the error that refuses it."""
         records, answer = decide(self.state, command, self.now_ms, self.limits)
-        for record in records:
-            apply(self.state, record, self.now_ms)
-            if len(self.state.jobs) <= _SMALL:
-                check(self.state)
-                check_derived(self.state)
+        step = records
+        while step:
+            for record in step:
+                apply(self.state, record, self.now_ms)
+                if len(self.state.jobs) <= _SMALL:
+                    check(self.state)
+                    check_derived(self.state)
+            step = decide_effects(self.state, self.now_ms, self.limits)
+            records += step
         if len(self.state.jobs) > _SMALL:
             check(self.state)
         if records:
@@ -102,8 +106,10 @@ class Core:
         (granted,) = self.claim(worker_id, **fields)
         return granted
 
-    def complete(self, granted: Granted, worker_id: str = "w", result: bytes | None = None) -> None:
-        only(self.do(Complete([CompleteItem(granted.job_id, worker_id, granted.token, result)])))
+    def complete(
+        self, granted: Granted, worker_id: str = "w", result: bytes | None = None, follow_ups: Sequence[JobSpec] = ()
+    ) -> None:
+        only(self.do(Complete([CompleteItem(granted.job_id, worker_id, granted.token, result, follow_ups)])))
 
     def fail(self, granted: Granted, worker_id: str = "w", **fields: Any) -> FailAnswer:
         answer: FailAnswer = only(self.do(Fail([FailItem(granted.job_id, worker_id, granted.token, **fields)])))

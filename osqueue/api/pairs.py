@@ -47,6 +47,11 @@ _DIFFERENT = (
     ),
     # Submitting.
     Pair(JobSpec, queue_pb2.SubmitJobRequest, own=frozenset({"job_type"}), left_out=_CALL_NAME),
+    Pair(
+        JobSpec,
+        job_pb2.JobTemplate,
+        own=frozenset({"job_type", "run_at", "delay_ms", "idempotency_key", "submit_on_dead"}),
+    ),
     Pair(messages.Submitted, queue_pb2.SubmitJobResponse, left_out=_BATCH_COMMIT),
     # Working.
     Pair(messages.ClaimRequest, queue_pb2.ClaimJobsRequest),
@@ -54,6 +59,7 @@ _DIFFERENT = (
     Pair(messages.Heartbeat, queue_pb2.HeartbeatRequest),
     Pair(messages.Renewal, queue_pb2.HeartbeatResponse, left_out={"position": "a batch has its own"}),
     Pair(messages.Completion, queue_pb2.CompleteJobRequest, left_out=_CALL_NAME),
+    Pair(messages.Completed, queue_pb2.CompleteJobResponse, left_out=_BATCH_COMMIT),
     Pair(messages.Failure, queue_pb2.FailJobRequest),
     Pair(messages.Release, queue_pb2.ReleaseJobRequest),
     Pair(messages.Settled, queue_pb2.FailJobResponse),
@@ -141,7 +147,7 @@ PAIRS = (*_DIFFERENT, *_alike())
 OUTCOMES: dict[type[Any], type[Any] | None] = {
     queue_pb2.SubmitJobResult: messages.Submitted,
     queue_pb2.HeartbeatJobResult: messages.Renewal,
-    queue_pb2.CompleteJobResult: None,
+    queue_pb2.CompleteJobResult: messages.Completed,
 }
 """The results of batches, each a success or an error, and what a success is in the SDK: a value, or nothing to tell."""
 

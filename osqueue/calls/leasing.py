@@ -1,14 +1,14 @@
 """A worker's calls. `osqueue.worker.Worker` makes them for you."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from osqueue.calls.base import Calls, lease_of, names_of
 from osqueue.encoding import to_bytes
 from osqueue.failures import describe
-from osqueue.job import ClaimedJob, HoldsLease, JobError, Progress
-from osqueue.messages import ClaimRequest, Completion, Failure, Heartbeat, Release, Renewal, Settled
+from osqueue.job import ClaimedJob, HoldsLease, JobError, JobSpec, Progress
+from osqueue.messages import ClaimRequest, Completed, Completion, Failure, Heartbeat, Release, Renewal, Settled
 from osqueue.registry import JobType
 from osqueue.submission import integer, text
 
@@ -79,11 +79,19 @@ class LeaseCalls(Calls):
         heartbeat = Heartbeat(*lease_of(job), progress=said)
         return await self._open().heartbeats.call(heartbeat, ITEM_BYTES + 3 * len(message))
 
-    async def complete_job(self, job: HoldsLease, result: object = None) -> None:
-        """End the job in success, with what came of it: bytes, or anything JSON can hold; None: without a result."""
+    async def complete_job(
+        self, job: HoldsLease, result: object = None, *, follow_ups: Sequence[JobSpec] = ()
+    ) -> Completed:
+        """End the job in success, with what came of it: bytes, or anything JSON can hold; None: without a result.
+
+        `follow_ups` are jobs, made with `new_job`, that are submitted in the very commit of the completion: either both
+        are durable or neither is. At most 100. None is submitted when cancellation of the job was requested.
+        """
         data = None if result is None else to_bytes(result, "result")
-        completion = Completion(*lease_of(job), result=data)
-        await self._open().completions.call(completion, ITEM_BYTES if data is None else ITEM_BYTES + len(data))
+        completion = Completion(*lease_of(job), result=data, follow_ups=follow_ups)
+        if follow_ups:
+            return await self._open().complete_alone(completion)
+        return await self._open().completions.call(completion, ITEM_BYTES if data is None else ITEM_BYTES + len(data))
 
     async def fail_job(
         self,

@@ -1,7 +1,7 @@
 """What runs in a process of its own: one job at a time, told through a pipe.
 
 To the child: ("run", function, takes_context, payload, job) and ("cancel", job id). From
-it: ("progress", fraction, message), ("done", value) and ("failed", class names, type,
+it: ("progress", fraction, message), ("done", value, follow-ups) and ("failed", class names, type,
 message, delay). Whoever kills it loses nothing but the attempt.
 
 It leads a process group of its own, which ends with the worker: what a handler started does
@@ -16,6 +16,7 @@ import queue
 import signal
 import sys
 import threading
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -35,7 +36,9 @@ def serve(connection: "Connection[Any, Any]") -> None:
         context = JobContext(job, lambda progress: _report(connection, progress))
         current[job.job_id] = context
         try:
-            answer = ("done", function(payload, context) if takes_context else function(payload))
+            value = function(payload, context) if takes_context else function(payload)
+            # A job type says how to read a result, and may not be one that can travel.
+            answer = ("done", value, [replace(spec, job_type=None) for spec in context.follow_ups])
         except BaseException as error:  # noqa: BLE001 - it becomes the attempt's failure
             answer = _failure(error)
         current.pop(job.job_id, None)

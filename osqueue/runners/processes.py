@@ -64,7 +64,8 @@ class _Child:
             if kind == "progress":
                 context.progress(*rest)
             elif kind == "done":
-                return rest[0]
+                value, context.follow_ups = rest
+                return value
             else:
                 raise _failure(*rest)
 

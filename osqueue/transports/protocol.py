@@ -21,6 +21,7 @@ from osqueue.messages import (
     ChangePage,
     ClaimRequest,
     Claims,
+    Completed,
     Completion,
     Explanation,
     Failure,
@@ -81,7 +82,7 @@ class Transport(Protocol):
 
     async def complete_jobs(
         self, completions: Sequence[Completion], *, request_id: str, timeout_ms: int
-    ) -> tuple[Sequence[OsqueueError | None], Position | None]:
+    ) -> tuple[Sequence[Completed | OsqueueError], Position | None]:
         """Complete 1 to 1,000 jobs."""
         ...
 

@@ -11,6 +11,7 @@ from osqueue.messages import (
     ChangePage,
     ClaimRequest,
     Claims,
+    Completed,
     Completion,
     Explanation,
     Failure,
@@ -102,7 +103,7 @@ class WireTransport(WireAdmin):
 
     async def complete_jobs(
         self, completions: Sequence[Completion], *, request_id: str, timeout_ms: int
-    ) -> tuple[Sequence[OsqueueError | None], Position | None]:
+    ) -> tuple[Sequence[Completed | OsqueueError], Position | None]:
         request = queue_pb2.CompleteJobsRequest(request_id=request_id)
         write, add = writer(Completion, queue_pb2.CompleteJobRequest), request.completions.add
         for completion in completions:

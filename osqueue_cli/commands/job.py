@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from osqueue import OsqueueError
-    from osqueue.job import Attempt, Job
+    from osqueue.job import Attempt, Job, Origin
     from osqueue.messages import Change
 
 PAYLOAD_CHARS_SHOWN = 2_000
@@ -140,6 +140,12 @@ def print_job(found: "Job") -> None:
             "attempt limit": output.duration(found.timeout_ms) if found.timeout_ms else "",
             "backoff": f"{output.duration(policy.initial_ms)} × {policy.multiplier:g}" if policy else "",
             "key": found.idempotency_key,
+            "came from": _origin(found.came_from) if found.came_from else "",
+            "followed by": " ".join(found.follow_ups),
+            "submits on its death": found.submit_on_dead.type or "(a job without a type)"
+            if found.submit_on_dead
+            else "",
+            "its deaths submitted": " ".join(found.dead_follow_ups),
             "labels": " ".join(f"{key}={value}" for key, value in found.metadata.items()),
             "ended": f"{output.timestamp(found.finished_at)} ({output.since(found.finished_at)})"
             if found.finished_at
@@ -154,6 +160,12 @@ def print_job(found: "Job") -> None:
         output.print_table(
             ["ATTEMPT", "OUTCOME", "STARTED", "TOOK", "WORKER", "ERROR"], [_attempt_row(end) for end in found.history]
         )
+
+
+def _origin(origin: "Origin") -> str:
+    if origin.kind == "on_dead":
+        return f"the death of {origin.job_id} in attempt {origin.attempt}"
+    return f"the completion of {origin.job_id}"
 
 
 def _attempt_row(attempt: "Attempt") -> list[str]:

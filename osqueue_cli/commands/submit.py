@@ -14,7 +14,7 @@ from osqueue_cli.shapes import bytes_members, to_json
 
 if TYPE_CHECKING:
     from osqueue import OsqueueClient, RetryPolicy
-    from osqueue.job import Job
+    from osqueue.job import Job, JobSpec
 
 
 @click.command(no_args_is_help=True)
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--backoff", type=DURATION, help="Pause after the first failure; doubles with every further one.")
 @click.option("--keep", "retention_ms", type=DURATION, help="Keep the finished job for at least this long.")
 @click.option("-m", "--meta", "meta", type=LABEL, multiple=True, metavar="KEY=VALUE", help="A label; repeatable.")
+@click.option("--on-dead", "submit_on_dead", nargs=2, metavar="TYPE PAYLOAD", help="Submit this job when the job dies.")
 @click.option("--wait", is_flag=True, help="Wait for the job and print its result.")
 @click.option("--wait-limit", type=DURATION, help="With --wait: give up after this time (exit code 9).")
 @click.option("--ids", is_flag=True, help="With --lines: print the id of every job.")
@@ -63,6 +64,8 @@ def submit(
     if backoff is not None:
         options["retry_policy"] = _doubling(backoff)
     options = {name: value for name, value in options.items() if value}
+    if "submit_on_dead" in options:
+        options["submit_on_dead"] = _on_dead(*options["submit_on_dead"])
     if meta:
         options["metadata"] = labels(meta)
     given = [source for source in (payload, file, lines) if source is not None]
@@ -85,6 +88,12 @@ def _doubling(initial_ms: int) -> "RetryPolicy":
     from osqueue import RetryPolicy
 
     return RetryPolicy(initial_ms=initial_ms)
+
+
+def _on_dead(job_type: str, payload: str) -> "JobSpec":
+    from osqueue import new_job
+
+    return new_job(job_type, payload.encode(errors="surrogateescape"))
 
 
 def _payload(argument: str | None, file: BinaryIO | None) -> bytes:

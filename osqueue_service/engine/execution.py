@@ -12,7 +12,7 @@ from osqueue_service.engine.pipeline import Batch, Reply
 from osqueue_service.errors import OsqueueError, TooManyRequests, kept
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Command
-from osqueue_service.state.machine import decide
+from osqueue_service.state.machine import decide, decide_effects
 from osqueue_service.state.state import State
 
 
@@ -57,11 +57,12 @@ class Execution:
     def change(self, command: Command, batch: Batch) -> Any:
         """Decide and apply; returns the answer, or raises the refusal, which changed nothing."""
         records, answer = decide(self._state, command, batch.at_ms, self._limits)
-        if records:
+        while records:
             monotonic = int(self._clock.monotonic_ms())
             for record in records:
                 self._followers.apply(record, monotonic, batch)
             batch.records += records
+            records = decide_effects(self._state, batch.at_ms, self._limits)
         return answer
 
     def check_waiting(self) -> None:

@@ -6,14 +6,33 @@ from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.leases import Progress
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Granted
-from osqueue_service.state.model import Attempt, Ending, Job, RetryPolicy
+from osqueue_service.state.model import (
+    FOLLOW_UP,
+    ON_DEAD,
+    Attempt,
+    Ending,
+    Job,
+    JobSpec,
+    Lease,
+    Origin,
+    RetryPolicy,
+)
 from osqueue_service.state.state import State
+from osqueue_service.state.submission import public_id
 from osqueue_stubs.osqueue.v1 import job_pb2
 
 ENVELOPE_BYTES = 512
 """What a job takes in an answer beside payload, result, labels and errors, generously."""
 
 View: TypeAlias = job_pb2.JobView.ValueType
+
+_ID_BYTES = 160
+"""What an id takes in a list, at most."""
+
+_KINDS = {
+    FOLLOW_UP: job_pb2.ORIGIN_KIND_FOLLOW_UP,
+    ON_DEAD: job_pb2.ORIGIN_KIND_ON_DEAD,
+}
 
 _OUTCOMES = {ending: job_pb2.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{ending.name}") for ending in Ending}
 
@@ -50,26 +69,75 @@ def job_info(engine: Engine, state: State, job: Job, view: View) -> job_pb2.JobI
     if spec.retention_ms:
         info.retention_ms = spec.retention_ms
     if lease is not None:
-        info.worker_id = lease.worker_id
-        info.claimed_at = lease.started_at
-        live = engine.views.lease_of(job.number)
-        info.heartbeat = live.heard_at if live is not None else lease.started_at
-        if live is not None:
-            ends_at = live.expires_at
-            # The limit of the attempt caps the lease, however often it is renewed.
-            info.lease_expires_at = min(ends_at, lease.started_at + spec.timeout_ms) if spec.timeout_ms else ends_at
-            if live.progress is not None:
-                info.progress.CopyFrom(progress(live.progress))
+        _leased(engine, job, lease, info)
     elif job.history:
         info.worker_id = job.history[-1].worker_id
     last_error = next((end for end in reversed(job.history) if _has_error(end)), None)
     if last_error is not None:
         info.error.type, info.error.message = last_error.error_type, last_error.error_message
+    if spec.more is not None or job.more is not None:
+        _relatives(state, job, info, view)
     if view == job_pb2.JOB_VIEW_FULL:
         if job.result is not None:
             info.result = job.result
         info.history.extend(history(job, engine.limits))
     return info
+
+
+def _leased(engine: Engine, job: Job, lease: Lease, info: job_pb2.JobInfo) -> None:
+    """Who holds the job, until when, and how far the holder has come."""
+    spec = job.spec
+    info.worker_id = lease.worker_id
+    info.claimed_at = lease.started_at
+    live = engine.views.lease_of(job.number)
+    info.heartbeat = live.heard_at if live is not None else lease.started_at
+    if live is not None:
+        ends_at = live.expires_at
+        # The limit of the attempt caps the lease, however often it is renewed.
+        info.lease_expires_at = min(ends_at, lease.started_at + spec.timeout_ms) if spec.timeout_ms else ends_at
+        if live.progress is not None:
+            info.progress.CopyFrom(progress(live.progress))
+
+
+def _relatives(state: State, job: Job, info: job_pb2.JobInfo, view: View) -> None:
+    """Where the job came from, and what came of it."""
+    more = job.spec.more
+    if more is not None and more.origin is not None:
+        info.came_from.CopyFrom(origin(public_id(state, more.origin.number), more.origin))
+    if view == job_pb2.JOB_VIEW_BASIC:
+        return
+    if more is not None and more.on_dead is not None:
+        info.submit_on_dead.CopyFrom(template(more.on_dead))
+    if job.more is not None:
+        info.follow_ups.extend(public_id(state, abs(number)) for number in job.more.follow_ups if number)
+        info.dead_follow_ups.extend(public_id(state, number) for number in job.more.on_dead)
+
+
+def origin(job_id: str, came_from: Origin) -> job_pb2.Origin:
+    """Where a job came from, and the id of that job."""
+    said = job_pb2.Origin(job_id=job_id, kind=_KINDS[came_from.how], attempt=came_from.attempt)
+    if came_from.error_type or came_from.error_message:
+        said.error.type, said.error.message = came_from.error_type, came_from.error_message
+    return said
+
+
+def template(spec: JobSpec) -> job_pb2.JobTemplate:
+    """A job that is yet to be submitted."""
+    said = job_pb2.JobTemplate(
+        payload=spec.payload,
+        type=spec.type,
+        priority=spec.priority,
+        lease_ms=spec.lease_ms,
+        timeout_ms=spec.timeout_ms,
+        metadata=spec.metadata,
+    )
+    if spec.max_attempts:
+        said.max_attempts = spec.max_attempts
+    if spec.retention_ms:
+        said.retention_ms = spec.retention_ms
+    if spec.retry is not None:
+        said.retry_policy.CopyFrom(retry_policy(spec.retry))
+    return said
 
 
 def info_bytes(job: Job, view: View) -> int:
@@ -78,6 +146,8 @@ def info_bytes(job: Job, view: View) -> int:
     size = ENVELOPE_BYTES + spec.size - len(spec.payload)
     if view != job_pb2.JOB_VIEW_BASIC:
         size += len(spec.payload)
+    if job.more is not None:
+        size += _ID_BYTES * (len(job.more.follow_ups) + len(job.more.on_dead))
     if view == job_pb2.JOB_VIEW_FULL:
         size += len(job.result or b"") + sum(_attempt_bytes(end) for end in job.history)
     elif job.history:
@@ -134,6 +204,8 @@ def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.Claimed
             job.metadata.update(spec.metadata)
         if grant.cancel_requested:
             job.cancel_requested = True
+        if spec.more is not None and spec.more.origin is not None:
+            job.came_from.CopyFrom(origin(grant.came_from, spec.more.origin))
         jobs.append(job)
     return jobs
 

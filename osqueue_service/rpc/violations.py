@@ -14,11 +14,13 @@ class Violations:
     being read. Without, fields are named relative to the item.
     """
 
-    __slots__ = ("_found", "_too_large", "_unshown", "index", "items")
+    __slots__ = ("_found", "_too_large", "_unshown", "index", "items", "part")
 
     def __init__(self, items: str = "") -> None:
         self.items = items
         self.index = -1
+        self.part = ""
+        """The part of the item that is being read: "submit_on_dead." stands before the names of its fields."""
         self._found: list[Violation] = []
         self._unshown = 0
         self._too_large = True
@@ -51,6 +53,7 @@ class Violations:
             raise self.refusal()
 
     def _add(self, field: str, description: str) -> None:
+        field = self.part + field
         if self.index >= 0 and self.items:
             field = f"{self.items}[{self.index}].{field}"
         shown = sum(len(f) + len(d) for f, d in self._found)

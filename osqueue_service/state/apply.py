@@ -13,9 +13,8 @@ from collections.abc import Callable
 from typing import Any, assert_never
 
 from osqueue_service.state import schedule_changes
-from osqueue_service.state.consistency import BrokenRecord
-from osqueue_service.state.consistency import require as _require
-from osqueue_service.state.fingerprint import of_job
+from osqueue_service.state.consistency import BrokenRecord, require
+from osqueue_service.state.followed import followed_up
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.model import (
     BLOCKED,
@@ -26,16 +25,14 @@ from osqueue_service.state.model import (
     IN_PROGRESS,
     SCHEDULED,
     UNCLAIMED,
-    Attempt,
     Counters,
     Ending,
+    FollowedEntry,
     Job,
-    KeyEntry,
     Lease,
     RequestEntry,
     SettledEntry,
     Status,
-    one_type_string,
 )
 from osqueue_service.state.moves import Cause
 from osqueue_service.state.placement import changing, enter, leave, moving
@@ -48,6 +45,7 @@ from osqueue_service.state.records import (
     Completed,
     Evicted,
     Fired,
+    FollowedUp,
     Forgotten,
     Founded,
     IdsRenewed,
@@ -65,6 +63,7 @@ from osqueue_service.state.records import (
     Submitted,
 )
 from osqueue_service.state.state import State
+from osqueue_service.state.steps import add_jobs, count_live, end_attempt, finish, job_in, remove, wait_again
 
 
 def apply(state: State, record: AnyRecord, at_ms: int) -> None:
@@ -74,38 +73,18 @@ def apply(state: State, record: AnyRecord, at_ms: int) -> None:
 
 
 def _founded(state: State, record: Founded, at_ms: int) -> None:
-    _require(not state.salt, "the queue is founded twice")
+    require(not state.salt, "the queue is founded twice")
     state.ids = JobIds(record.salt, record.ids_from)
 
 
 def _submitted(state: State, record: Submitted, at_ms: int) -> None:
     first = record.first
-    _require(first == state.next_number, "jobs are numbered out of order")
-    number = first
-    status, moved = UNCLAIMED, moving(state, None, UNCLAIMED, Cause.SUBMITTED)
-    for spec in record.jobs:
-        delayed = spec.run_at > at_ms
-        if delayed is not (status is SCHEDULED):
-            status = SCHEDULED if delayed else UNCLAIMED
-            moved = moving(state, None, status, Cause.SUBMITTED)
-        job = Job(one_type_string(spec), number, at_ms, number, status)
-        if delayed:
-            job.due_at = spec.run_at
-        state.jobs[number] = job
-        enter(state, job, moved)
-        state.live_bytes += spec.size
-        if spec.retention_ms:
-            state.promised_jobs += 1
-        if spec.idempotency_key:
-            entry = KeyEntry(number, of_job(spec), at_ms + record.key_ttl_ms)
-            state.keys.remember(spec.idempotency_key, entry)
-        number += 1
-    state.next_number = number
+    require(first == state.next_number, "jobs are numbered out of order")
+    add_jobs(state, record.jobs, record.key_ttl_ms, at_ms)
     if record.request:
         expires_at = at_ms + record.request_ttl_ms
-        entry_ = RequestEntry(record.fingerprint, expires_at, first, len(record.jobs), record.numbers)
-        state.requests.remember(record.request, entry_)
-    state.counters.submitted += len(record.jobs)
+        entry = RequestEntry(record.fingerprint, expires_at, first, len(record.jobs), record.numbers)
+        state.requests.remember(record.request, entry)
     state.counters.deduplicated += record.deduplicated
 
 
@@ -113,7 +92,7 @@ def _claimed(state: State, record: Claimed, at_ms: int) -> None:
     worker_id, claim_key = record.worker_id, record.claim_key
     moved = moving(state, UNCLAIMED, IN_PROGRESS, Cause.CLAIMED)
     for grant in record.grants:
-        job = _job(state, grant.number, UNCLAIMED)
+        job = job_in(state, grant.number, UNCLAIMED)
         leave(state, job)
         job.attempts += 1
         job.claims += 1
@@ -127,30 +106,32 @@ def _completed(state: State, record: Completed, at_ms: int) -> None:
     done = Ending.COMPLETED
     moved = moving(state, IN_PROGRESS, COMPLETED, Cause.COMPLETED)
     for item in record.items:
-        job = _job(state, item.number, IN_PROGRESS)
+        job = job_in(state, item.number, IN_PROGRESS)
         leave(state, job)
-        _end_attempt(job, record.history, at_ms, done, COMPLETED)
+        end_attempt(job, record.history, at_ms, done, COMPLETED)
         job.result = item.result
-        _finish(state, job, COMPLETED, at_ms, record.retention_ms, moved)
+        finish(state, job, COMPLETED, at_ms, record.retention_ms, moved)
     state.counters.completed += len(record.items)
 
 
 def _attempts_ended(state: State, record: AttemptsEnded, at_ms: int) -> None:
     counters = state.counters
     for item in record.items:
-        job = _job(state, item.number, IN_PROGRESS)
+        job = job_in(state, item.number, IN_PROGRESS)
         leave(state, job)
-        _end_attempt(
+        end_attempt(
             job, record.history, at_ms, item.ending, item.status, item.next_at, item.error_type, item.error_message
         )
         cause = _count_ending(counters, job, item.ending)
         moved = moving(state, IN_PROGRESS, item.status, cause)
         status = item.status
         if status is DEAD:
-            _finish(state, job, DEAD, at_ms, record.dead_retention_ms, moved)
+            finish(state, job, DEAD, at_ms, record.dead_retention_ms, moved)
             counters.died += 1
+            if job.spec.on_dead is not None:
+                state.died.append(job.number)
         elif status is CANCELLED:
-            _finish(state, job, CANCELLED, at_ms, record.retention_ms, moved)
+            finish(state, job, CANCELLED, at_ms, record.retention_ms, moved)
             counters.cancelled += 1
         elif status is UNCLAIMED or status is SCHEDULED:
             job.status = status
@@ -185,18 +166,18 @@ def _count_ending(counters: Counters, job: Job, ending: Ending) -> Cause:
 
 
 def _promoted(state: State, record: Promoted, at_ms: int) -> None:
-    _require(record.first == state.next_number, "places are given out of order")
+    require(record.first == state.next_number, "places are given out of order")
     moved = moving(state, SCHEDULED, UNCLAIMED, Cause.PROMOTED)
     for number in record.numbers:
-        job = _job(state, number, SCHEDULED)
+        job = job_in(state, number, SCHEDULED)
         leave(state, job)
-        _wait_again(state, job, moved)
+        wait_again(state, job, moved)
 
 
 def _cancel_requested(state: State, record: CancelRequested, at_ms: int) -> None:
     asked = moving(state, IN_PROGRESS, IN_PROGRESS, Cause.CANCEL_REQUESTED)
     for number in record.numbers:
-        job = _job(state, number, IN_PROGRESS)
+        job = job_in(state, number, IN_PROGRESS)
         changing(state, job)
         job.cancel_requested = True
         asked.append(job)
@@ -204,24 +185,24 @@ def _cancel_requested(state: State, record: CancelRequested, at_ms: int) -> None
 
 def _cancelled(state: State, record: Cancelled, at_ms: int) -> None:
     for number in record.numbers:
-        job = _job(state, number, UNCLAIMED, SCHEDULED, BLOCKED)
+        job = job_in(state, number, UNCLAIMED, SCHEDULED, BLOCKED)
         moved = moving(state, job.status, CANCELLED, Cause.CANCELLED)
         leave(state, job)
-        _finish(state, job, CANCELLED, at_ms, record.retention_ms, moved)
+        finish(state, job, CANCELLED, at_ms, record.retention_ms, moved)
     state.counters.cancelled += len(record.numbers)
 
 
 def _retried(state: State, record: Retried, at_ms: int) -> None:
-    _require(record.first == state.next_number, "places are given out of order")
+    require(record.first == state.next_number, "places are given out of order")
     moved = moving(state, DEAD, UNCLAIMED, Cause.RETRIED)
     for number in record.numbers:
-        job = _job(state, number, DEAD)
+        job = job_in(state, number, DEAD)
         leave(state, job)
         job.attempts = 0
         job.finished_at = job.keep_until = 0
         job.cancel_requested = False
-        state.live_bytes += job.spec.size
-        _wait_again(state, job, moved)
+        count_live(state, job.spec, 1)
+        wait_again(state, job, moved)
         if job.spec.more is not None:
             schedule_changes.job_moved(state, job)
     state.counters.retried += len(record.numbers)
@@ -229,16 +210,19 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
 
 def _evicted(state: State, record: Evicted, at_ms: int) -> None:
     for number in record.numbers:
-        job = _job(state, number, *FINISHED)
+        job = job_in(state, number, *FINISHED)
         for end in job.history:
             expires_at = end.ended_at + record.settled_ttl_ms
             if expires_at > at_ms and end.token:
                 entry = SettledEntry(end.token, number, end.worker_id, end.ending, end.became, expires_at, end.next_at)
                 state.settled.remember(end.token, entry)
+                if end.ending is Ending.COMPLETED and job.more is not None:
+                    followed = FollowedEntry(expires_at, job.more.follow_ups, job.more.withheld)
+                    state.followed.remember(end.token, followed)
         if job.status is DEAD:
             state.counters.dead_evicted += 1
         state.counters.evicted += 1
-        _remove(state, job, Cause.EVICTED)
+        remove(state, job, Cause.EVICTED)
 
 
 def _forgotten(state: State, record: Forgotten, at_ms: int) -> None:
@@ -247,19 +231,21 @@ def _forgotten(state: State, record: Forgotten, at_ms: int) -> None:
         (state.requests, record.requests),
         (state.settled, record.settled),
     ):
-        _require(all(key in memory for key in keys), "something is forgotten that is not remembered")
+        require(all(key in memory for key in keys), "something is forgotten that is not remembered")
         memory.forget(keys)
+    if len(state.followed):
+        state.followed.forget([token for token in record.settled if token in state.followed])
 
 
 def _purged(state: State, record: Purged, at_ms: int) -> None:
     for number in record.numbers:
-        job = _job(state, number, *Status)
+        job = job_in(state, number, *Status)
         if job.status is DEAD:
             state.counters.dead_purged += 1
         elif not job.status.finished:
             state.counters.live_purged += 1
-            state.live_bytes -= job.spec.size
-        _remove(state, job, Cause.PURGED)
+            count_live(state, job.spec, -1)
+        remove(state, job, Cause.PURGED)
     state.counters.purged += len(record.numbers)
 
 
@@ -274,7 +260,7 @@ def _resumed(state: State, record: Resumed, at_ms: int) -> None:
 
 
 def _ids_renewed(state: State, record: IdsRenewed, at_ms: int) -> None:
-    _require(record.first == state.next_number and not state.ids.since, "the ids are renewed out of turn")
+    require(record.first == state.next_number and not state.ids.since, "the ids are renewed out of turn")
     state.ids = JobIds(state.salt, record.first)
 
 
@@ -307,79 +293,10 @@ _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     Resumed: _resumed,
     IdsRenewed: _ids_renewed,
     SteppedDown: _stepped_down,
+    FollowedUp: followed_up,
     SchedulePut: schedule_changes.put,
     SchedulesRemoved: schedule_changes.removed,
     SchedulesPaused: schedule_changes.paused,
     ScheduleResumed: schedule_changes.resumed,
     Fired: _fired,
 }
-
-
-def _job(state: State, number: int, *expected: Status) -> Job:
-    job = state.jobs.get(number)
-    if job is None or job.status not in expected:
-        found = "is not there" if job is None else f"is {job.status.wire}"
-        raise BrokenRecord(f"job number {number} {found}, expected {' or '.join(s.wire for s in expected)}")
-    return job
-
-
-def _end_attempt(
-    job: Job,
-    kept: int,
-    at_ms: int,
-    ending: Ending,
-    became: Status,
-    next_at: int = 0,
-    error_type: str = "",
-    error_message: str = "",
-) -> None:
-    lease = job.lease
-    assert lease is not None
-    attempt = Attempt(
-        lease.attempt,
-        lease.worker_id,
-        lease.token,
-        lease.started_at,
-        at_ms,
-        ending,
-        became,
-        next_at,
-        error_type,
-        error_message,
-    )
-    history = job.history
-    job.history = ((*history, attempt)[-kept:] if history else (attempt,)) if kept else ()
-    job.lease = None
-
-
-def _finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: int, moved: list[Job]) -> None:
-    job.status = status
-    job.due_at = 0
-    job.finished_at = at_ms
-    job.keep_until = at_ms + (job.spec.retention_ms or retention_ms)
-    state.live_bytes -= job.spec.size
-    enter(state, job, moved)
-    if job.spec.more is not None:
-        schedule_changes.job_moved(state, job)
-
-
-def _wait_again(state: State, job: Job, moved: list[Job]) -> None:
-    """The job waits behind all others of its priority."""
-    job.status = UNCLAIMED
-    job.due_at = 0
-    job.place = state.next_number
-    state.next_number += 1
-    enter(state, job, moved)
-
-
-def _remove(state: State, job: Job, cause: Cause) -> None:
-    """The job is no longer kept."""
-    moving(state, job.status, None, cause).append(job)
-    leave(state, job)
-    del state.jobs[job.number]
-    if job.spec.id:
-        del state.aliases[job.spec.id]
-    if job.spec.retention_ms:
-        state.promised_jobs -= 1
-    if job.spec.more is not None:
-        schedule_changes.job_moved(state, job)

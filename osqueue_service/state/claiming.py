@@ -5,6 +5,7 @@ from osqueue_service.state.commands import Claim, Granted
 from osqueue_service.state.model import Job
 from osqueue_service.state.records import AnyRecord, Claimed, Grant
 from osqueue_service.state.state import State
+from osqueue_service.state.submission import public_id
 
 # What a job takes in an answer beside its payload and metadata: id, type, token and numbers, generously.
 _ENVELOPE_BYTES = 400
@@ -25,7 +26,7 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
     for job in state.lines.in_order(command.types):
         spec = job.spec
         room -= len(spec.payload) + _ENVELOPE_BYTES
-        if spec.metadata:
+        if spec.metadata or spec.more is not None:
             room -= spec.size - len(spec.payload)
         if room < 0 and grants:
             break
@@ -42,6 +43,7 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
                 lease_ms=lease_ms,
                 created_at=job.created_at,
                 max_attempts=spec.max_attempts or limits.default_max_attempts,
+                came_from=_came_from(state, job) if spec.more is not None else "",
             )
         )
         if len(grants) == most:
@@ -64,4 +66,10 @@ def _granted_again(state: State, job: Job, limits: Limits) -> Granted:
         created_at=job.created_at,
         max_attempts=job.spec.max_attempts or limits.default_max_attempts,
         cancel_requested=job.cancel_requested,
+        came_from=_came_from(state, job),
     )
+
+
+def _came_from(state: State, job: Job) -> str:
+    more = job.spec.more
+    return public_id(state, more.origin.number) if more is not None and more.origin is not None else ""

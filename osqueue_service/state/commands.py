@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from osqueue_service.errors import OsqueueError
 from osqueue_service.state.model import JobSpec, Status
 from osqueue_service.state.records import By
 from osqueue_service.state.schedules import ScheduleSpec
@@ -50,7 +51,8 @@ class Claim(Command):
 
 
 class Granted(Struct, frozen=True, gc=False):
-    """One job as its worker receives it. `cancel_requested` only on a lease that is handed out again."""
+    """One job as its worker receives it. `cancel_requested` only on a lease that is handed out again.
+    `came_from`: the id of the job whose end submitted it."""
 
     job_id: str
     number: int
@@ -61,6 +63,7 @@ class Granted(Struct, frozen=True, gc=False):
     created_at: int
     max_attempts: int
     cancel_requested: bool = False
+    came_from: str = ""
 
 
 class CompleteItem(Struct, frozen=True, gc=False):
@@ -70,12 +73,22 @@ class CompleteItem(Struct, frozen=True, gc=False):
     worker_id: str
     token: str = ""
     result: bytes | None = None
+    follow_ups: Sequence[JobSpec] = ()
 
 
 class Complete(Command):
-    """These attempts succeeded. Answers None per item."""
+    """These attempts succeeded, and are followed by what they name, in the same commit. Answers per item None, or a
+    `Followed` where there were to be follow-ups."""
 
     items: Sequence[CompleteItem]
+
+
+class Followed(Struct, frozen=True, gc=False):
+    """What became of each follow-up: its answer, or what refused it while its job is completed all the same.
+    `withheld`: none was submitted, because the job was to be cancelled."""
+
+    answers: tuple[SubmitAnswer | OsqueueError, ...] = ()
+    withheld: bool = False
 
 
 class FailItem(Struct, frozen=True, gc=False):

@@ -15,6 +15,7 @@ from osqueue_service.state.commands import (
     BackfillSchedule,
     Cancel,
     Command,
+    Complete,
     DeleteSchedule,
     PauseSchedule,
     PauseTypes,
@@ -23,13 +24,16 @@ from osqueue_service.state.commands import (
     ResumeSchedule,
     ResumeTypes,
     Retry,
+    Submit,
     TriggerSchedule,
 )
+from osqueue_service.state.model import JobSpec
 from osqueue_service.state.records import (
     AnyRecord,
     Cancelled,
     CancelRequested,
     Fired,
+    FollowedUp,
     Paused,
     Purged,
     Resumed,
@@ -39,15 +43,17 @@ from osqueue_service.state.records import (
     SchedulesPaused,
     SchedulesRemoved,
     SteppedDown,
+    Submitted,
 )
 
 PRINCIPAL: Final = "principal"
-
+FOLLOW_UPS: Final = "follow-ups"
 SCHEDULES: Final = "schedules"
 
 FEATURES: Final = {
     PRINCIPAL: "who asked for a change, in the records of management: `by`, and SteppedDown",
     SCHEDULES: "the records of schedules, their part of an image, and `schedule` and `scheduled_for` of a job",
+    FOLLOW_UPS: "jobs that follow another's end: FollowedUp, `on_dead` and `origin`, what a token was answered",
 }
 """What this release understands, and what each of them adds."""
 
@@ -56,7 +62,7 @@ UNDERSTOOD: Final = frozenset(FEATURES)
 _ASKED = (Cancel, Retry, Purge, PauseTypes, ResumeTypes)
 _MANAGED = (Cancelled, CancelRequested, Retried, Purged, Paused, Resumed)
 _OF_SCHEDULES = (SchedulePut, SchedulesRemoved, SchedulesPaused, ScheduleResumed, Fired)
-_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES))
+_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES, Submitted, FollowedUp))
 """The records that may use a feature."""
 
 _ABOUT_SCHEDULES = (PutSchedule, DeleteSchedule, PauseSchedule, ResumeSchedule, TriggerSchedule, BackfillSchedule)
@@ -64,21 +70,40 @@ _ABOUT_SCHEDULES = (PutSchedule, DeleteSchedule, PauseSchedule, ResumeSchedule, 
 _NONE: frozenset[str] = frozenset()
 _WITH_SCHEDULES = frozenset({SCHEDULES})
 _WITH_PRINCIPAL = frozenset({PRINCIPAL})
+_WITH_FOLLOW_UPS = frozenset({FOLLOW_UPS})
 
 
 def of_command(command: Command) -> frozenset[str]:
     """The features that the records of this command may use."""
+    if isinstance(command, PutSchedule):
+        return _WITH_SCHEDULES | _of_jobs([command.spec.job])
     if isinstance(command, _ABOUT_SCHEDULES):
         return _WITH_SCHEDULES
+    if isinstance(command, Submit):
+        return _of_jobs(command.jobs)
+    if isinstance(command, Complete):
+        return _WITH_FOLLOW_UPS if any(item.follow_ups for item in command.items) else _NONE
     return _WITH_PRINCIPAL if isinstance(command, _ASKED) and command.by is not None else _NONE
+
+
+def _of_jobs(specs: Iterable[JobSpec]) -> frozenset[str]:
+    """The features that these jobs use. Most use none: that is found out without a call for each."""
+    unusual = [spec.more for spec in specs if spec.more is not None]
+    return _WITH_FOLLOW_UPS if any(more.origin or more.on_dead for more in unusual) else _NONE
 
 
 def of_record(record: AnyRecord) -> frozenset[str]:
     """The features that this record uses."""
     if isinstance(record, SteppedDown):
         return _WITH_PRINCIPAL
+    if isinstance(record, SchedulePut):
+        return _WITH_SCHEDULES | _of_jobs([record.spec.job])
     if isinstance(record, _OF_SCHEDULES):
         return _WITH_SCHEDULES
+    if isinstance(record, FollowedUp):
+        return _WITH_FOLLOW_UPS
+    if isinstance(record, Submitted):
+        return _of_jobs(record.jobs)
     return _WITH_PRINCIPAL if isinstance(record, _MANAGED) and record.by is not None else _NONE
 
 

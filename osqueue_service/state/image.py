@@ -19,10 +19,12 @@ from osqueue_service.state.memory import Expiring, Memory
 from osqueue_service.state.model import (
     Attempt,
     Counters,
+    FollowedEntry,
     Job,
     JobSpec,
     KeyEntry,
     Lease,
+    MoreOfJob,
     RequestEntry,
     SettledEntry,
     Status,
@@ -54,6 +56,7 @@ class Kind(IntEnum):
     KEYS = 2
     REQUESTS = 3
     SETTLED = 4
+    FOLLOWED = 5
     SCHEDULES = 40
 
 
@@ -73,10 +76,6 @@ class _Format(Struct, frozen=True, array_like=True, gc=False):
     """The beginning of a head in every format."""
 
     format: int
-
-
-class MoreOfJob(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
-    """What few jobs have, stored by name. A new property of a job is added here, behind a feature."""
 
 
 class JobImage(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -112,6 +111,7 @@ def image_of(job: Job) -> JobImage:
     return JobImage(
         job.spec, job.number, job.created_at, job.place, job.status, job.attempts, job.claims, job.due_at,
         job.cancel_requested, job.finished_at, job.keep_until, job.lease, job.result, job.history,
+        job.more,
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def job_of(image: JobImage) -> Job:
     return Job(
         one_type_string(image.spec), image.number, image.created_at, image.place, image.status, image.attempts,
         image.claims, image.due_at, image.cancel_requested, image.finished_at, image.keep_until, image.lease,
-        image.result, image.history,
+        image.result, image.history, image.more,
     )  # fmt: skip
 
 
@@ -140,6 +140,7 @@ class Snapshot:
             (Kind.KEYS, state.keys.slices()),
             (Kind.REQUESTS, state.requests.slices()),
             (Kind.SETTLED, state.settled.slices()),
+            (Kind.FOLLOWED, state.followed.slices()),
         ]
         self._tally, self._schedules = state.schedules.tally, list(state.schedules.by_id.values())
         self._end = state.next_number
@@ -224,9 +225,9 @@ def _by_size(items: list[T], size_of: Callable[[T], int], most: int) -> Iterator
         yield some
 
 
-def _entry_size(item: tuple[str, KeyEntry | RequestEntry | SettledEntry]) -> int:
+def _entry_size(item: tuple[str, KeyEntry | RequestEntry | SettledEntry | FollowedEntry]) -> int:
     key, entry = item
-    return _ENTRY_BYTES + len(key) + (9 * len(entry.numbers) if isinstance(entry, RequestEntry) else 0)
+    return _ENTRY_BYTES + len(key) + (9 * len(entry.numbers) if isinstance(entry, RequestEntry | FollowedEntry) else 0)
 
 
 def _schedule_size(schedule: Schedule) -> int:
@@ -263,12 +264,9 @@ class Loader:
                         _load_job(self._state, image)
                     except AssertionError as error:
                         raise Unreadable(f"job number {image.number} does not fit beside the others: {error}") from None
-            case Kind.KEYS:
-                _remember(self._state.keys, decode(_KEYS, raw))
-            case Kind.REQUESTS:
-                _remember(self._state.requests, decode(_REQUESTS, raw))
-            case Kind.SETTLED:
-                _remember(self._state.settled, decode(_SETTLED, raw))
+            case Kind.KEYS | Kind.REQUESTS | Kind.SETTLED | Kind.FOLLOWED:
+                memory, entries = _MEMORIES[kind]
+                _remember(memory(self._state), decode(entries, raw))
             case Kind.SCHEDULES:
                 table = decode(_SCHEDULES, raw)
                 self._state.schedules.tally = table.tally
@@ -280,9 +278,12 @@ _RAW_PART = msgspec.msgpack.Decoder(tuple[Kind, msgspec.Raw])
 _FORMAT = msgspec.msgpack.Decoder(_Format)
 _HEAD = msgspec.msgpack.Decoder(Head)
 _JOBS = msgspec.msgpack.Decoder(list[JobImage])
-_KEYS = msgspec.msgpack.Decoder(list[tuple[str, KeyEntry]])
-_REQUESTS = msgspec.msgpack.Decoder(list[tuple[str, RequestEntry]])
-_SETTLED = msgspec.msgpack.Decoder(list[tuple[str, SettledEntry]])
+_MEMORIES: dict[Kind, tuple[Callable[[State], Memory[Any]], msgspec.msgpack.Decoder[Any]]] = {
+    Kind.KEYS: (lambda state: state.keys, msgspec.msgpack.Decoder(list[tuple[str, KeyEntry]])),
+    Kind.REQUESTS: (lambda state: state.requests, msgspec.msgpack.Decoder(list[tuple[str, RequestEntry]])),
+    Kind.SETTLED: (lambda state: state.settled, msgspec.msgpack.Decoder(list[tuple[str, SettledEntry]])),
+    Kind.FOLLOWED: (lambda state: state.followed, msgspec.msgpack.Decoder(list[tuple[str, FollowedEntry]])),
+}
 _SCHEDULES = msgspec.msgpack.Decoder(ScheduleTable)
 
 
@@ -310,6 +311,7 @@ def add_job(state: State, job: Job) -> None:
         state.promised_jobs += 1
     if not job.status.finished:
         state.live_bytes += spec.size
+        state.reserved_jobs += spec.on_dead is not None
     enter(state, job, [])  # nobody follows what is being loaded
 
 

@@ -83,6 +83,10 @@ def _check_indexes(state: State) -> None:
     _check(state.promised_bytes == sizes["promised"], "promised bytes do not add up")
     promised = sum(1 for job in state.jobs.values() if job.spec.retention_ms)
     _check(state.promised_jobs == promised, "promised jobs do not add up")
+    reserved = sum(1 for job in state.jobs.values() if job.spec.on_dead is not None and not job.status.finished)
+    _check(state.reserved_jobs == reserved, "reserved jobs do not add up")
+    followed = list(state.followed.keys())
+    _check(all(map(state.settled.__contains__, followed)), "follow-ups of a token that is forgotten")
 
 
 def _check_lines(state: State) -> None:
@@ -151,7 +155,8 @@ def derived(state: State) -> dict[str, Any]:
         ],
         "aliases": state.aliases,
         "sizes": (
-            state.live_bytes, state.finished_bytes, state.dead_bytes, state.promised_bytes, state.promised_jobs
+            state.live_bytes, state.finished_bytes, state.dead_bytes, state.promised_bytes, state.promised_jobs,
+            state.reserved_jobs,
         ),
     }  # fmt: skip
 

@@ -39,6 +39,7 @@ from osqueue_service.state.control import (
     decide_retry,
 )
 from osqueue_service.state.due import decide_sweep
+from osqueue_service.state.following import decide_on_dead
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.settling import decide_complete, decide_fail, decide_release
 from osqueue_service.state.state import State
@@ -68,3 +69,8 @@ _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyR
 def decide(state: State, command: Command, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], Any]:
     """What the command changes, as records, and its answer. Raises `OsqueueError` when it is refused."""
     return _DECIDE[type(command)](state, command, now_ms, limits)
+
+
+def decide_effects(state: State, now_ms: int, limits: Limits) -> list[AnyRecord]:
+    """What follows at once, in the same commit, from what was just applied; to be asked until there is nothing."""
+    return decide_on_dead(state) if state.died else []

@@ -85,16 +85,35 @@ class RetryPolicy(Struct, frozen=True, array_like=True, gc=False, forbid_unknown
     jitter: float = 0.1
 
 
+class Origin(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """The job that another one came from, by its number, and how: `FOLLOW_UP` or `ON_DEAD`.
+
+    `attempt` is the attempt that ended then; what it died of goes with it, because that job may not be kept as long.
+    """
+
+    number: int
+    how: str
+    attempt: int = 0
+    error_type: str = ""
+    error_message: str = ""
+
+
+FOLLOW_UP: Final = "follow_up"
+ON_DEAD: Final = "on_dead"
+
+
 class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """What few jobs ask for, stored by name. A new property of a job is added here, behind a feature.
 
     `id` is set only on jobs adopted from another queue; all others are named by their number. `schedule` is the id of
-    the schedule that made the job, for the nominal time `scheduled_for`.
+    the schedule that made the job, for the nominal time `scheduled_for`. `on_dead` is submitted whenever the job dies.
     """
 
     id: str = ""
     schedule: str = ""
     scheduled_for: int = 0
+    origin: Origin | None = None
+    on_dead: "JobSpec | None" = None
 
 
 class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -119,11 +138,22 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
         return self.more.id if self.more is not None else ""
 
     @property
+    def on_dead(self) -> "JobSpec | None":
+        """What is submitted when the job dies."""
+        return self.more.on_dead if self.more is not None else None
+
+    @property
     def size(self) -> int:
-        """Bytes that count against the queue's limit: what the producer sent."""
+        """Bytes that count against the queue's limit: what the producer sent, and what came with it from the job before
+        it. What is submitted at its death has its room from the beginning."""
         size = len(self.payload) + len(self.type) + len(self.idempotency_key)
         if self.metadata:
             size += sum(len(k) + len(v) for k, v in self.metadata.items())
+        if self.more is not None:
+            if self.more.origin is not None:
+                size += len(self.more.origin.error_type) + len(self.more.origin.error_message)
+            if self.more.on_dead is not None:
+                size += self.more.on_dead.size
         return size
 
 
@@ -176,6 +206,19 @@ class Node(Struct, gc=False):
     after: "Node | None" = None
 
 
+class MoreOfJob(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
+    """What few jobs have, stored by name. A new property of a job is added here, behind a feature.
+
+    `follow_ups` is what its completion was answered: the numbers of the jobs, negated where an earlier one stood for
+    it, 0 where it was refused; `withheld` says that there were to be some, and that none was submitted because the job
+    was to be cancelled. `on_dead` numbers what its deaths submitted, the last ones.
+    """
+
+    follow_ups: tuple[int, ...] = ()
+    withheld: bool = False
+    on_dead: tuple[int, ...] = ()
+
+
 class Job(Struct, gc=False):
     """One job as it stands now.
 
@@ -199,6 +242,7 @@ class Job(Struct, gc=False):
     lease: Lease | None = None
     result: bytes | None = None
     history: tuple[Attempt, ...] = ()
+    more: MoreOfJob | None = None
     roster_node: Node | None = None
     # In its line while it waits, in its group of dead letters while it is dead.
     ready_node: Node | None = None
@@ -257,6 +301,14 @@ class SettledEntry(Struct, frozen=True, array_like=True, gc=False, forbid_unknow
     became: Status
     expires_at: int
     next_at: int = 0
+
+
+class FollowedEntry(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What the completion of a settled token was answered of its follow-ups, as in `MoreOfJob`."""
+
+    expires_at: int
+    numbers: tuple[int, ...]
+    withheld: bool = False
 
 
 class Counters(Struct, array_like=True, gc=False, forbid_unknown_fields=True):

@@ -243,6 +243,28 @@ class Fired(Record, frozen=True, tag=44):
     fingerprint: bytes = b""
 
 
+class Following(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What followed one job: its follow-ups, or what it asked to be submitted at its death.
+
+    `numbers` is the answer where some of them stand for earlier jobs (negated) or were refused (0). `withheld`: there
+    were to be some, and the job was to be cancelled.
+    """
+
+    number: int
+    jobs: list[JobSpec]
+    numbers: tuple[int, ...] = ()
+    withheld: bool = False
+
+
+class FollowedUp(Record, frozen=True, tag=30):
+    """Jobs that followed others, numbered from `first`: of jobs in progress, which are completed in the same commit,
+    or of dead ones, which died in it. `key_ttl_ms` is how long their idempotency keys hold."""
+
+    first: int
+    items: list[Following]
+    key_ttl_ms: int = 0
+
+
 AnyRecord = (
     Founded
     | Submitted
@@ -265,4 +287,5 @@ AnyRecord = (
     | SchedulesPaused
     | ScheduleResumed
     | Fired
+    | FollowedUp
 )

@@ -13,9 +13,11 @@ from osqueue_service.state.commands import (
     Fail,
     FailAnswer,
     FailItem,
+    Followed,
     Release,
     ReleaseItem,
 )
+from osqueue_service.state.following import FollowUps, followed_before
 from osqueue_service.state.model import Attempt, Ending, Job, SettledEntry, Status
 from osqueue_service.state.records import AnyRecord, AttemptEnd, AttemptsEnded, Completed, Completion
 from osqueue_service.state.retrying import next_step
@@ -26,22 +28,32 @@ Item = CompleteItem | FailItem | ReleaseItem
 
 def decide_complete(
     state: State, command: Complete, now_ms: int, limits: Limits
-) -> tuple[list[AnyRecord], list[OsqueueError | None]]:
-    """Completion wins even when cancellation was requested."""
+) -> tuple[list[AnyRecord], list[Followed | OsqueueError | None]]:
+    """Completion wins even when cancellation was requested; but nothing follows it then."""
     completions: list[Completion] = []
-    seen: set[int] = set()
-    answers: list[OsqueueError | None] = []
+    seen: dict[int, Followed | None] = {}
+    answers: list[Followed | OsqueueError | None] = []
+    following: FollowUps | None = None
     done = Ending.COMPLETED
     for item in command.items:
         try:
             job = _current(state, item, done, now_ms, limits)
-            if isinstance(job, Job) and job.number not in seen:
-                seen.add(job.number)
+            if not isinstance(job, Job):
+                answers.append(followed_before(state, job, state.find(item.job_id), now_ms))
+                continue
+            if job.number not in seen:
+                followed = None
+                if item.follow_ups:
+                    following = following or FollowUps(state, now_ms, limits)
+                    followed = following.add(job, item.follow_ups)
+                seen[job.number] = followed
                 completions.append(Completion(job.number, item.result))
-            answers.append(None)
+            answers.append(seen[job.number])
         except OsqueueError as error:
             answers.append(kept(error))
-    return _completed(completions, limits), answers
+    records = _completed(completions, limits)
+    # What follows comes first: whoever counts what is left must never see none in between.
+    return records if following is None else [following.record(), *records], answers
 
 
 def decide_fail(

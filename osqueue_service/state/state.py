@@ -12,7 +12,7 @@ from osqueue_service.state.index import Index
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.lines import Lines
 from osqueue_service.state.memory import Memory
-from osqueue_service.state.model import LIVE, Counters, Job, KeyEntry, RequestEntry, SettledEntry, Status
+from osqueue_service.state.model import LIVE, Counters, FollowedEntry, Job, KeyEntry, RequestEntry, SettledEntry, Status
 from osqueue_service.state.moves import Moves
 from osqueue_service.state.schedules import Schedules
 
@@ -47,6 +47,8 @@ class State:
         self.keys: Memory[KeyEntry] = Memory()
         self.requests: Memory[RequestEntry] = Memory()
         self.settled: Memory[SettledEntry] = Memory()
+        self.followed: Memory[FollowedEntry] = Memory()
+        """Of settled tokens, those whose completion had follow-ups."""
 
         self.schedules = Schedules()
 
@@ -55,6 +57,11 @@ class State:
         self.dead_bytes = 0
         self.promised_bytes = 0
         self.promised_jobs = 0
+        self.reserved_jobs = 0
+        """Live jobs that will be followed by one if they die: it has its place in the queue already."""
+
+        # Empty between two commits: jobs that died in this one, and have yet to be followed by what they asked for.
+        self.died: list[int] = []
 
         # volatile: lease tokens that a caller has shown, so that they are required from then on.
         self.shown_tokens: set[str] = set()

@@ -19,7 +19,7 @@ def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) ->
     admission = Admission(state, now_ms, limits)
     answers: SubmitAnswers = []
     for spec, number in zip(command.jobs, earlier, strict=True):
-        if number != _REFUSED:
+        if number != REFUSED:
             answers.append(admission.repeat(number))
             continue
         try:
@@ -27,7 +27,7 @@ def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) ->
         except OsqueueError as error:
             if command.atomic:
                 raise
-            admission.numbers.append(_REFUSED)
+            admission.numbers.append(REFUSED)
             answers.append(kept(error))
     if not admission.new and not (command.request_id and admission.deduplicated):
         return [], answers
@@ -44,14 +44,14 @@ def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) ->
     return [record], answers
 
 
-# Stands for an item that was not accepted among the numbers that a call is remembered with.
-_REFUSED = 0
+REFUSED = 0
+"""Stands for an item that was not accepted among the numbers that a call is remembered with."""
 
 
 def _earlier(state: State, command: Submit, now_ms: int) -> tuple[Sequence[int], bytes]:
     """What an earlier execution of this call answered, and the call's fingerprint. Items that were refused then
     get another try."""
-    nothing = (_REFUSED,) * len(command.jobs)
+    nothing = (REFUSED,) * len(command.jobs)
     if not command.request_id:
         return nothing, b""
     call_print = fingerprint.of_call(command.jobs)
@@ -75,7 +75,7 @@ class Admission:
         self._limits = limits
         self._bytes = state.live_bytes
         self._promised = state.promised_jobs
-        self._room = limits.jobs - state.live
+        self._room = limits.jobs - state.live - state.reserved_jobs
         self._keys: dict[str, tuple[int, bytes]] = {}
         self.new: list[JobSpec] = []
         self.numbers: list[int] = []
@@ -132,7 +132,9 @@ class Admission:
 
     def _check_room(self, spec: JobSpec) -> None:
         limits = self._limits
-        if len(self.new) >= self._room:
+        # What it asks for in case of its death has a place from now on.
+        takes = 1 if spec.on_dead is None else 2
+        if takes > self._room:
             self._forget(spec)
             raise QueueFull(
                 f"the queue holds {limits.jobs} live jobs, which is its limit (jobs): let workers catch up and try "
@@ -157,6 +159,7 @@ class Admission:
                     retry_after_ms=60_000,
                 )
             self._promised += 1
+        self._room -= takes
         self._bytes += size
 
     def _forget(self, spec: JobSpec) -> None:

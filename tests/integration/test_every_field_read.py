@@ -89,6 +89,13 @@ class Context:
         return None
 
 
+TEMPLATE = {
+    "payload": b"x",
+    "max_attempts": 1,
+    "retention_ms": 1,
+    "retry_policy": {"initial_ms": 1, "multiplier": 2, "max_ms": 2},
+}
+FOLLOW_UP = {**TEMPLATE, "submit_on_dead": TEMPLATE}
 HELD = {"job_id": "nope", "lease_token": "t"}
 # Requests that get further than one with something in every field: a handler may stop at the first that is wrong.
 FURTHER: dict[str, list[dict[str, Any]]] = {
@@ -102,7 +109,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "Work": [
         {
             "open": {"worker_id": "w", "slots": 1, "lease_ms": 1_000, "held": [HELD]},
-            "completions": [{**HELD, "result": b"x"}],
+            "completions": [{**HELD, "result": b"x", "follow_ups": [FOLLOW_UP]}],
             "failures": [{**HELD, "error": {"type": "E", "message": "m"}, "retryable": True, "retry_delay_ms": 1}],
             "releases": [HELD],
             "slots": 1,

@@ -7,9 +7,11 @@ broker, its log and its bucket, on a virtual clock.
 Jobs have the names under which they were submitted. `a#2` is the second attempt of job a; `a`
 alone stands for its latest attempt, or the first in an answer.
 
-    submit a type=email priority=2 key=k delay=5s attempts=3 lease=10s timeout=1m retention=1h backoff=2s
+    submit a type=email priority=2 key=k delay=5s attempts=3 lease=10s timeout=1m retention=1h backoff=2s ondead=refund
     claim w1 max=2 types=email,sms wait=10s claimkey=c lease=5s    -> a b#2
+    complete a follow=b,c       -> ok b c       what follows it has these names
     complete a result=42        fail a delay=5s retryable=no error=Oops        release a
+    claim w1    -> a.dead1      what the first death of a submitted
     heartbeat a                 every one of these: by=w1 without a token, or with the token of a#1
     cancel a    retry a    purge a    pause email    resume email
     job a       -> completed attempts=1 result=42
@@ -37,7 +39,7 @@ from osqueue_service.leadership.term import Term
 from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.state import commands
 from osqueue_service.state.commands import FailAnswer, Granted
-from osqueue_service.state.model import Job, JobSpec, RetryPolicy, Status
+from osqueue_service.state.model import Job, JobSpec, MoreOfSpec, RetryPolicy, Status
 from osqueue_service.state.state import State
 from tests.simulation.swarm import Swarm
 from tests.simulation.watched import patched
@@ -135,6 +137,8 @@ class Scenario:
             _ms(options.pop("retention", "0s")),
             options.pop("key", ""),
             RetryPolicy(_ms(options.pop("backoff")), jitter=0.0) if "backoff" in options else None,
+            None,
+            MoreOfSpec(on_dead=JobSpec(options.pop("ondead"), b"{}")) if "ondead" in options else None,
         )
         request_id = options.pop("request", "")
         assert not options, f"unknown options of submit: {options}"
@@ -153,14 +157,32 @@ class Scenario:
         )
         granted = await self.broker.engine.claim(command, _ms(options.get("wait", "0s")))
         for one in granted:
+            self._name_after_a_death(one)
             leases = self.leases.setdefault(self._name(one.job_id), [])
             if all(lease.token != one.token for _, lease in leases):
                 leases.append((worker, one))
         return " ".join(self._attempt(one) for one in granted) or "nothing"
 
-    async def _complete(self, attempt: str, result: str = "", by: str = "") -> str:
-        item = commands.CompleteItem(*self._proof(attempt, by), result.encode() if result else None)
-        return _only(await self.broker.engine.execute(commands.Complete([item])))
+    def _name_after_a_death(self, granted: Granted) -> None:
+        """What the deaths of a job submitted is called after it."""
+        more = granted.spec.more
+        if granted.job_id not in self.ids.values() and more is not None and more.origin is not None:
+            dead = self._name(granted.came_from)
+            number = sum(name.startswith(f"{dead}.dead") for name in self.ids) + 1
+            self.ids[f"{dead}.dead{number}"] = granted.job_id
+
+    async def _complete(self, attempt: str, result: str = "", by: str = "", follow: str = "") -> str:
+        names = [name for name in follow.split(",") if name]
+        follow_ups = [JobSpec("", b"{}") for _ in names]
+        item = commands.CompleteItem(*self._proof(attempt, by), result.encode() if result else None, follow_ups)
+        (answer,) = await self.broker.engine.execute(commands.Complete([item]))
+        if not isinstance(answer, commands.Followed):
+            return _only([answer])
+        for name, followed in zip(names, answer.answers, strict=False):
+            if followed.job_id not in self.ids.values():
+                self.ids[name] = followed.job_id
+        words = [self._name(followed.job_id) for followed in answer.answers]
+        return " ".join(["ok", *words, *(["withheld"] if answer.withheld else [])])
 
     async def _fail(self, attempt: str, **options: str) -> str:
         delay_ms = _ms(options["delay"]) if "delay" in options else -1

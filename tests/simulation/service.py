@@ -117,7 +117,10 @@ async def claim(broker: Broker, asked: commands.Claim, wait_ms: int) -> Answer:
 
 async def complete(broker: Broker, completions: Sequence[Completion]) -> Answer:
     engine = broker.engine
-    items = [commands.CompleteItem(*completion) for completion in completions]
+    items = [
+        commands.CompleteItem(*held, [to_spec(job, engine.now_ms()) for job in follow_ups])
+        for *held, follow_ups in completions
+    ]
     answers = await engine.execute(commands.Complete(items), sum(len(item.result or b"") for item in items))
     return Answer(answers, committed(engine))
 

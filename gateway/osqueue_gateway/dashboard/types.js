@@ -50,7 +50,13 @@
  * @property {number} payloadBytes
  * @property {number} resultBytes
  * @property {number} claimedAt
+ * @property {Origin} [cameFrom]
+ * @property {string[]} followUps
+ * @property {string[]} deadFollowUps
+ * @property {{type: string}} [submitOnDead]
  */
+
+/** @typedef {{jobId: string, kind: "FOLLOW_UP" | "ON_DEAD", attempt: number, error?: JobError}} Origin */
 
 /**
  * @typedef {object} JobCounts

@@ -1,12 +1,14 @@
 """What workers say of the attempts they hold, checked and turned into commands: heartbeats, completions, failures and
 releases, each in a message of its own or in frames of a Work stream."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from msgspec import Struct
 
 from osqueue_service.limits import Limits
 from osqueue_service.rpc.fields import (
+    TypeNames,
     check_bytes,
     check_count,
     check_fraction,
@@ -15,8 +17,10 @@ from osqueue_service.rpc.fields import (
     check_printable,
     check_text,
 )
+from osqueue_service.rpc.queue_service.submissions import SubmissionReader
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import CompleteItem, FailItem, ReleaseItem
+from osqueue_service.state.model import JobSpec
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 
@@ -45,6 +49,7 @@ class AttemptReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._submissions = SubmissionReader(limits, TypeNames(limits.type_chars))
 
     def renewal(self, request: queue_pb2.HeartbeatRequest, wrong: Violations) -> Renewal:
         """A heartbeat."""
@@ -58,14 +63,32 @@ class AttemptReader:
             )
         return Renewal(request.job_id, request.worker_id, request.lease_token, progress)
 
-    def completion(self, request: queue_pb2.CompleteJobRequest, wrong: Violations) -> CompleteItem:
-        """An attempt that succeeded."""
+    def completion(self, request: queue_pb2.CompleteJobRequest, wrong: Violations, now_ms: int = 0) -> CompleteItem:
+        """An attempt that succeeded, and what follows it. `now_ms` is queue time."""
         self._holder(request, wrong)
         result = None
         if request.HasField("result"):
             result = request.result
             check_bytes(len(result), "result", self._limits.result_bytes, "result_bytes", wrong)
-        return CompleteItem(request.job_id, request.worker_id, request.lease_token, result)
+        follow_ups = self._follow_ups(request, now_ms, wrong) if request.follow_ups else ()
+        return CompleteItem(request.job_id, request.worker_id, request.lease_token, result, follow_ups)
+
+    def _follow_ups(self, request: queue_pb2.CompleteJobRequest, now_ms: int, wrong: Violations) -> list[JobSpec]:
+        """The jobs that are to follow a completion."""
+        check_count(len(request.follow_ups), "follow_ups", self._limits.follow_ups, "follow_ups", wrong)
+        specs, outer = [], wrong.part
+        for position, job in enumerate(request.follow_ups):
+            wrong.part = f"{outer}follow_ups[{position}]."
+            specs.append(self._submissions.read(job, now_ms, wrong))
+            if job.request_id:
+                wrong.add("request_id", "is set in a follow-up, which its job's lease names across retries")
+        wrong.part = outer
+        return specs
+
+    def check_follow_ups(self, completions: Iterable[queue_pb2.CompleteJobRequest], wrong: Violations) -> None:
+        """How many follow-ups the completions of one call have together."""
+        count = sum([len(completion.follow_ups) for completion in completions])
+        check_count(count, "completions.follow_ups", self._limits.batch_items, "batch_items", wrong)
 
     def failure(self, request: queue_pb2.FailJobRequest, jitter: float, wrong: Violations) -> FailItem:
         """An attempt that failed."""

@@ -44,6 +44,7 @@ class Claims:
             created_at=job.created_at,
             lease_ms=job.lease_ms,
             cancel_requested=job.cancel_requested,
+            came_from=job.came_from if job.HasField("came_from") else None,
             commit=commit_position(engine),
         )
 

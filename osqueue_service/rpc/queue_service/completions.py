@@ -5,10 +5,11 @@ from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
+from osqueue_service.rpc.queue_service.following import Answers, complete, completions_bytes, tell
 from osqueue_service.rpc.refusals import told
 from osqueue_service.rpc.status import item_error
 from osqueue_service.rpc.violations import Violations
-from osqueue_service.state.commands import Complete, CompleteItem
+from osqueue_service.state.commands import CompleteItem, Followed
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 
@@ -24,44 +25,53 @@ class Completions:
     ) -> queue_pb2.CompleteJobResponse:
         engine = self._broker.engine
         wrong = Violations()
-        item = self._reader.completion(request, wrong)
+        item = self._reader.completion(request, wrong, engine.now_ms())
         self._reader.request_id(request.request_id, wrong)
         wrong.check()
-        told(*await engine.execute(Complete([item]), len(item.result or b"")))
-        return queue_pb2.CompleteJobResponse(commit=commit_position(engine))
+        followed = told(*await complete(engine, [item], completions_bytes([item])))
+        response = queue_pb2.CompleteJobResponse(commit=commit_position(engine))
+        if followed is not None:
+            tell(followed, response)
+        return response
 
     async def CompleteJobs(
         self, request: queue_pb2.CompleteJobsRequest, context: Context
     ) -> queue_pb2.CompleteJobsResponse:
         engine = self._broker.engine
         self._reader.batch(len(request.completions), "completions", request.request_id)
-        items, refused = self._read_completions(request)
-        answers: list[OsqueueError | None] = []
+        items, refused = self._read_completions(request, engine.now_ms())
+        answers: Answers = []
         if items:
-            answers = await engine.execute(Complete(items), sum([len(item.result or b"") for item in items]))
+            answers = await complete(engine, items, completions_bytes(items))
         response = queue_pb2.CompleteJobsResponse()
         add = response.results.add
         left = iter(answers)
         for position in range(len(request.completions)):
-            error = refused[position] if position in refused else next(left)
-            if error is None:
+            answer = refused[position] if position in refused else next(left)
+            if answer is None:
                 add().completed.SetInParent()
+            elif isinstance(answer, Followed):
+                completed = add().completed
+                completed.SetInParent()
+                tell(answer, completed)
             else:
-                add().error.CopyFrom(item_error(error))
-        if None in answers:
+                add().error.CopyFrom(item_error(answer))
+        if not all(isinstance(answer, OsqueueError) for answer in answers):
             response.commit.CopyFrom(commit_position(engine))
         return response
 
     def _read_completions(
-        self, request: queue_pb2.CompleteJobsRequest
+        self, request: queue_pb2.CompleteJobsRequest, now_ms: int
     ) -> tuple[list[CompleteItem], dict[int, OsqueueError]]:
         """The good completions, and what is wrong with each of the others by position."""
         read = self._reader.completion
         wrong = Violations()
+        self._reader.check_follow_ups(request.completions, wrong)
+        wrong.check()
         items: list[CompleteItem] = []
         refused: dict[int, OsqueueError] = {}
         for position, completion in enumerate(request.completions):
-            item = read(completion, wrong)
+            item = read(completion, wrong, now_ms)
             if completion.request_id:
                 wrong.add("request_id", "is set inside a batch; the batch has its own")
             if wrong:

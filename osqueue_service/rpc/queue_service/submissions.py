@@ -1,5 +1,7 @@
 """SubmitJob, SubmitJobs."""
 
+from typing import Any, cast
+
 from osqueue_service.errors import OsqueueError
 from osqueue_service.limits import Limits
 from osqueue_service.rpc.broker import Broker
@@ -19,7 +21,7 @@ from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.status import item_error
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Submit, SubmitAnswer
-from osqueue_service.state.model import JobSpec, RetryPolicy
+from osqueue_service.state.model import JobSpec, MoreOfSpec, RetryPolicy
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 _DEFAULT_MULTIPLIER = 2.0
@@ -40,7 +42,7 @@ class Submissions:
         spec = self._reader.read(request, engine.now_ms(), wrong)
         check_name(request.request_id, "request_id", self._limits.id_chars, wrong)
         wrong.check()
-        (answer,) = await engine.execute(Submit([spec], True, request.request_id), len(spec.payload))
+        (answer,) = await engine.execute(Submit([spec], True, request.request_id), _size_of([spec]))
         return queue_pb2.SubmitJobResponse(
             job_id=answer.job_id, deduplicated=answer.deduplicated, commit=commit_position(engine)
         )
@@ -103,7 +105,7 @@ class SubmissionReader:
         self._limits = limits
         self._types = types
 
-    def read(self, job: queue_pb2.SubmitJobRequest, now_ms: int, wrong: Violations) -> JobSpec:
+    def read(self, job: "queue_pb2.SubmitJobRequest | _AsRequest", now_ms: int, wrong: Violations) -> JobSpec:
         """The job as the queue keeps it; meaningless if anything was wrong. `now_ms` is queue time."""
         limits = self._limits
         payload = job.payload
@@ -130,6 +132,9 @@ class SubmissionReader:
         key = job.idempotency_key
         if key:
             check_name(key, "idempotency_key", limits.id_chars, wrong)
+        more = None
+        if job.HasField("submit_on_dead"):
+            more = MoreOfSpec(on_dead=self._on_dead(job.submit_on_dead, wrong))
         retention_ms = 0
         if job.HasField("retention_ms"):
             retention_ms = job.retention_ms
@@ -146,7 +151,18 @@ class SubmissionReader:
             key,
             self._retry(job.retry_policy, wrong) if job.HasField("retry_policy") else None,
             read_labels(job.metadata, "metadata", limits.metadata_bytes, wrong),
+            more,
         )
+
+    def template(self, template: job_pb2.JobTemplate, wrong: Violations) -> JobSpec:
+        """A job that the broker is to submit by itself: it is checked like one that is submitted now."""
+        return self.read(_AsRequest(template), 0, wrong)
+
+    def _on_dead(self, template: job_pb2.JobTemplate, wrong: Violations) -> JobSpec:
+        outer, wrong.part = wrong.part, f"{wrong.part}submit_on_dead."
+        spec = self.template(template, wrong)
+        wrong.part = outer
+        return spec
 
     def _run_at(self, run_at: int, delay_ms: int, now_ms: int, wrong: Violations) -> int:
         """When the job may first be claimed; 0 when that is already the case."""
@@ -176,6 +192,24 @@ class SubmissionReader:
         return RetryPolicy(initial_ms, multiplier, max_ms, policy.jitter)
 
 
+class _AsRequest:
+    """A template, read as a request that leaves what a template does not have at its default."""
+
+    _REST = queue_pb2.SubmitJobRequest()
+
+    def __init__(self, template: job_pb2.JobTemplate) -> None:
+        self._template = template
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._template if name in _OF_TEMPLATES else self._REST, name)
+
+    def HasField(self, name: str) -> bool:
+        return name in _OF_TEMPLATES and self._template.HasField(cast(Any, name))
+
+
+_OF_TEMPLATES = frozenset(job_pb2.JobTemplate.DESCRIPTOR.fields_by_name)
+
+
 def _say_request_id(wrong: Violations) -> None:
     wrong.add("request_id", "is set inside a batch; the batch has its own, or give the job an idempotency_key")
 
@@ -201,4 +235,4 @@ def _results(
 
 def _size_of(specs: "list[JobSpec]") -> int:
     """Bytes that a call's jobs take in the inbox: their payloads, which are nearly all of it."""
-    return sum([len(spec.payload) for spec in specs])
+    return sum([len(spec.payload) if spec.more is None else spec.size for spec in specs])

@@ -1,7 +1,7 @@
 """One Work stream: a worker's slots, what it holds, and what is to be told to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -14,15 +14,16 @@ from osqueue_service.ids import IdSource
 from osqueue_service.rpc.job_info import claimed_jobs
 from osqueue_service.rpc.positions import check_live, commit_position, view_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader, Renewal
+from osqueue_service.rpc.queue_service.following import complete, tell
 from osqueue_service.rpc.status import item_error
 from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import (
     Claim,
-    Complete,
     CompleteItem,
     Fail,
     FailAnswer,
     FailItem,
+    Followed,
     Granted,
     Release,
     ReleaseItem,
@@ -108,7 +109,9 @@ class WorkSession:
             self._taken.clear()
             await self._taken.wait()
         wrong = Violations()
-        completions = [self._reader.completion(self._mine(item), wrong) for item in frame.completions]
+        now_ms = self._engine.now_ms()
+        self._reader.check_follow_ups(frame.completions, wrong)
+        completions = [self._reader.completion(self._mine(item), wrong, now_ms) for item in frame.completions]
         failures = [self._reader.failure(self._mine(item), self._ids.jitter(), wrong) for item in frame.failures]
         releases = [self._reader.release(self._mine(item), wrong) for item in frame.releases]
         renewals = [self._reader.renewal(self._mine(item), wrong) for item in frame.heartbeats]
@@ -123,11 +126,11 @@ class WorkSession:
         if self._waiting is not None:
             self._waiting.max_jobs = max(1, self._free())
         if completions:
-            await self._settle(Complete(completions), completions, frame.ByteSize())
+            await self._settle(complete(self._engine, completions, frame.ByteSize()), completions)
         if failures:
-            await self._settle(Fail(failures), failures, frame.ByteSize())
+            await self._settle(self._engine.execute(Fail(failures), frame.ByteSize()), failures)
         if releases:
-            await self._settle(Release(releases), releases, 0)
+            await self._settle(self._engine.execute(Release(releases)), releases)
         if frame.renew_all:
             renewals += [Renewal(held.job_id, self.worker_id, held.token) for held in self._held.values()]
         if renewals:
@@ -139,9 +142,13 @@ class WorkSession:
             item.worker_id = self.worker_id
         return item
 
-    async def _settle(self, command: Complete | Fail | Release, items: Sequence[Item], size: int) -> None:
-        await self._room.acquire()
-        task = asyncio.get_running_loop().create_task(self._receipts(self._engine.execute(command, size), items))
+    async def _settle(self, changing: Coroutine[Any, Any, list[Any]], items: Sequence[Item]) -> None:
+        try:
+            await self._room.acquire()
+        except BaseException:
+            changing.close()  # it has not begun, and never will
+            raise
+        task = asyncio.get_running_loop().create_task(self._receipts(changing, items))
         self._settling.add(task)
         task.add_done_callback(self._settled)
 
@@ -165,6 +172,9 @@ class WorkSession:
             receipt.job_id, receipt.lease_token = item.job_id, item.token
             if answer is None:
                 receipt.status = completed
+            elif isinstance(answer, Followed):
+                receipt.status = completed
+                tell(answer, receipt)
             elif isinstance(answer, FailAnswer):
                 receipt.status, receipt.run_at = answer.status.wire, answer.next_at
             elif isinstance(answer, Status):

@@ -161,6 +161,30 @@ JOB_VIEW_FULL: JobView.ValueType  # 2
 """Everything."""
 Global___JobView: _TypeAlias = JobView  # noqa: Y015
 
+class _OriginKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OriginKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OriginKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORIGIN_KIND_UNSPECIFIED: _OriginKind.ValueType  # 0
+    """Never sent."""
+    ORIGIN_KIND_FOLLOW_UP: _OriginKind.ValueType  # 1
+    """The worker that completed that job named it among its follow-ups."""
+    ORIGIN_KIND_ON_DEAD: _OriginKind.ValueType  # 2
+    """That job died, and had asked for it (submit_on_dead)."""
+
+class OriginKind(_OriginKind, metaclass=_OriginKindEnumTypeWrapper):
+    """How a job came to be submitted by another one's end."""
+
+ORIGIN_KIND_UNSPECIFIED: OriginKind.ValueType  # 0
+"""Never sent."""
+ORIGIN_KIND_FOLLOW_UP: OriginKind.ValueType  # 1
+"""The worker that completed that job named it among its follow-ups."""
+ORIGIN_KIND_ON_DEAD: OriginKind.ValueType  # 2
+"""That job died, and had asked for it (submit_on_dead)."""
+Global___OriginKind: _TypeAlias = OriginKind  # noqa: Y015
+
 @_typing.final
 class CommitPosition(_message.Message):
     """Where in the log a change became durable. Positions are ordered by epoch, then sequence."""
@@ -423,6 +447,127 @@ class Attempt(_message.Message):
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
+class Origin(_message.Message):
+    """Where a job came from that no producer submitted: it is as durable as the end of that other job, in the same commit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job whose end submitted this one. It may not be kept any more."""
+    kind: Global___OriginKind.ValueType
+    """How."""
+    attempt: _builtins.int
+    """The attempt that ended then."""
+    @_builtins.property
+    def error(self) -> Global___JobError:
+        """What that job died of, for ON_DEAD."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        kind: Global___OriginKind.ValueType = ...,
+        attempt: _builtins.int = ...,
+        error: Global___JobError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "job_id", b"job_id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
+
+@_typing.final
+class JobTemplate(_message.Message):
+    """A job to be submitted later, by the broker itself. The fields are those of SubmitJobRequest, and mean the same."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    LEASE_MS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    RETRY_POLICY_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    RETENTION_MS_FIELD_NUMBER: _builtins.int
+    payload: _builtins.bytes
+    """The work, verbatim; required, at most 1 MiB. By convention JSON text."""
+    max_attempts: _builtins.int
+    """How many attempts may fail, expire or time out before the job is dead. 1 to 1,000; default 3."""
+    type: _builtins.str
+    """What kind of job: at most 128 characters of [A-Za-z0-9._:/-]. Empty: none."""
+    priority: _builtins.int
+    """Higher is claimed first, strictly; first in first out within one priority. -1,000 to 1,000; default 0."""
+    lease_ms: _builtins.int
+    """Length of this job's leases, unless a claim asks for another. 100 ms to 12 hours; 0: the default of 30 s."""
+    timeout_ms: _builtins.int
+    """Limit of one attempt: runs through heartbeats and caps the lease. At most 7 days; 0: none."""
+    retention_ms: _builtins.int
+    """A promise: the finished job is readable at least this long; at most 30 days. Absent: no promise, default retention."""
+    @_builtins.property
+    def retry_policy(self) -> Global___RetryPolicy:
+        """How the job backs off after a failure. Absent: it is ready again at once."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels; trace context travels here too. Keys and values together at most 8 KiB."""
+
+    def __init__(
+        self,
+        *,
+        payload: _builtins.bytes = ...,
+        max_attempts: _builtins.int | None = ...,
+        type: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        lease_ms: _builtins.int = ...,
+        timeout_ms: _builtins.int = ...,
+        retry_policy: Global___RetryPolicy | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        retention_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "lease_ms", b"lease_ms", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
+    _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
+    _WhichOneofReturnType__retention_ms: _TypeAlias = _typing.Literal["retention_ms"]  # noqa: Y015
+    _WhichOneofArgType__retention_ms: _TypeAlias = _typing.Literal["_retention_ms", b"_retention_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_ms) -> _WhichOneofReturnType__retention_ms | None: ...
+
+Global___JobTemplate: _TypeAlias = JobTemplate  # noqa: Y015
+
+@_typing.final
 class JobInfo(_message.Message):
     """A job as the queue knows it."""
 
@@ -478,6 +623,10 @@ class JobInfo(_message.Message):
     RESULT_BYTES_FIELD_NUMBER: _builtins.int
     CLAIMED_AT_FIELD_NUMBER: _builtins.int
     EFFECTIVE_MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    CAME_FROM_FIELD_NUMBER: _builtins.int
+    FOLLOW_UPS_FIELD_NUMBER: _builtins.int
+    DEAD_FOLLOW_UPS_FIELD_NUMBER: _builtins.int
+    SUBMIT_ON_DEAD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, chosen by the broker."""
     status: _builtins.str
@@ -551,6 +700,22 @@ class JobInfo(_message.Message):
     def error(self) -> Global___JobError:
         """The last error of any attempt; absent when there was none."""
 
+    @_builtins.property
+    def came_from(self) -> Global___Origin:
+        """The job whose end submitted this one; absent when a producer did."""
+
+    @_builtins.property
+    def follow_ups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids of the jobs that its completion was followed by. Empty in the BASIC view."""
+
+    @_builtins.property
+    def dead_follow_ups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids of the jobs that its deaths submitted, the last 20. Empty in the BASIC view."""
+
+    @_builtins.property
+    def submit_on_dead(self) -> Global___JobTemplate:
+        """What is submitted whenever it dies; absent: nothing. Absent in the BASIC view."""
+
     def __init__(
         self,
         *,
@@ -584,10 +749,14 @@ class JobInfo(_message.Message):
         result_bytes: _builtins.int = ...,
         claimed_at: _builtins.int = ...,
         effective_max_attempts: _builtins.int = ...,
+        came_from: Global___Origin | None = ...,
+        follow_ups: _abc.Iterable[_builtins.str] | None = ...,
+        dead_follow_ups: _abc.Iterable[_builtins.str] | None = ...,
+        submit_on_dead: Global___JobTemplate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "came_from", b"came_from", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "timeout_ms", b"timeout_ms", "type", b"type", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -639,6 +808,7 @@ class ClaimedJob(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    CAME_FROM_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     payload: _builtins.bytes
@@ -667,6 +837,10 @@ class ClaimedJob(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The producer's labels; trace context travels here too."""
 
+    @_builtins.property
+    def came_from(self) -> Global___Origin:
+        """The job whose end submitted this one; absent when a producer did."""
+
     def __init__(
         self,
         *,
@@ -683,10 +857,11 @@ class ClaimedJob(_message.Message):
         created_at: _builtins.int = ...,
         lease_ms: _builtins.int = ...,
         cancel_requested: _builtins.bool = ...,
+        came_from: Global___Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["came_from", b"came_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cancel_requested", b"cancel_requested", "created_at", b"created_at", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "created_at", b"created_at", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -228,6 +228,7 @@ class SubmitJobRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     RETENTION_MS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SUBMIT_ON_DEAD_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
     """The work, verbatim; required, at most 1 MiB. By convention JSON text."""
     max_attempts: _builtins.int
@@ -262,6 +263,12 @@ class SubmitJobRequest(_message.Message):
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels; trace context travels here too. Keys and values together at most 8 KiB."""
 
+    @_builtins.property
+    def submit_on_dead(self) -> _job_pb2.JobTemplate:
+        """Submitted whenever the job dies, in the same commit, with its cause (see JobInfo.came_from): a compensation, an alarm.
+        Not when it is cancelled or purged. It has its place in the queue from the beginning, so it cannot be refused.
+        """
+
     def __init__(
         self,
         *,
@@ -278,10 +285,11 @@ class SubmitJobRequest(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         retention_ms: _builtins.int | None = ...,
         request_id: _builtins.str = ...,
+        submit_on_dead: _job_pb2.JobTemplate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -508,6 +516,7 @@ class ClaimJobResponse(_message.Message):
     LEASE_MS_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
+    CAME_FROM_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job; absent when there was none."""
     payload: _builtins.bytes
@@ -540,6 +549,10 @@ class ClaimJobResponse(_message.Message):
     def commit(self) -> _job_pb2.CommitPosition:
         """Where the claim is durable. Absent without a job."""
 
+    @_builtins.property
+    def came_from(self) -> _job_pb2.Origin:
+        """The job whose end submitted this one; absent when a producer did."""
+
     def __init__(
         self,
         *,
@@ -557,10 +570,11 @@ class ClaimJobResponse(_message.Message):
         lease_ms: _builtins.int = ...,
         cancel_requested: _builtins.bool = ...,
         commit: _job_pb2.CommitPosition | None = ...,
+        came_from: _job_pb2.Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "commit", b"commit", "job_id", b"job_id", "payload", b"payload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "came_from", b"came_from", "commit", b"commit", "job_id", b"job_id", "payload", b"payload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "commit", b"commit", "created_at", b"created_at", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "commit", b"commit", "created_at", b"created_at", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__job_id: _TypeAlias = _typing.Literal["job_id"]  # noqa: Y015
     _WhichOneofArgType__job_id: _TypeAlias = _typing.Literal["_job_id", b"_job_id"]  # noqa: Y015
@@ -824,6 +838,7 @@ class CompleteJobRequest(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     worker_id: _builtins.str
@@ -836,6 +851,13 @@ class CompleteJobRequest(_message.Message):
     """Set by SDKs. Not remembered: a completion repeated with its token is answered as before.
     At most 128 characters. Empty inside a batch.
     """
+    @_builtins.property
+    def follow_ups(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitJobRequest]:
+        """Jobs to submit in the very commit of the completion: either both are durable or neither is. At most 100, and 1,000 in
+        a call. One that is malformed refuses the completion before anything changes; nothing else does. None is submitted
+        when cancellation was requested. A repeated completion submits none and is answered as the first was.
+        """
+
     def __init__(
         self,
         *,
@@ -844,10 +866,11 @@ class CompleteJobRequest(_message.Message):
         lease_token: _builtins.str = ...,
         result: _builtins.bytes | None = ...,
         request_id: _builtins.str = ...,
+        follow_ups: _abc.Iterable[Global___SubmitJobRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "job_id", b"job_id", "lease_token", b"lease_token", "request_id", b"request_id", "result", b"result", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "follow_ups", b"follow_ups", "job_id", b"job_id", "lease_token", b"lease_token", "request_id", b"request_id", "result", b"result", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -856,24 +879,68 @@ class CompleteJobRequest(_message.Message):
 Global___CompleteJobRequest: _TypeAlias = CompleteJobRequest  # noqa: Y015
 
 @_typing.final
+class FollowUp(_message.Message):
+    """What became of one follow-up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    DEDUPLICATED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The new job, or the earlier one when deduplicated. Empty with an error."""
+    deduplicated: _builtins.bool
+    """An earlier submission with the same idempotency key had made this job."""
+    @_builtins.property
+    def error(self) -> _job_pb2.ItemError:
+        """Why it was not submitted, though its job is completed: IDEMPOTENCY_CONFLICT, or QUEUE_FULL when the reserve that
+        follow-ups have beyond the queue's limits is used up.
+        """
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        deduplicated: _builtins.bool = ...,
+        error: _job_pb2.ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deduplicated", b"deduplicated", "error", b"error", "job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FollowUp: _TypeAlias = FollowUp  # noqa: Y015
+
+@_typing.final
 class CompleteJobResponse(_message.Message):
     """The completion is durable."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COMMIT_FIELD_NUMBER: _builtins.int
+    FOLLOW_UPS_FIELD_NUMBER: _builtins.int
+    FOLLOW_UPS_WITHHELD_FIELD_NUMBER: _builtins.int
+    follow_ups_withheld: _builtins.bool
+    """Cancellation of the job had been requested: it is completed, and none of its follow-ups was submitted."""
     @_builtins.property
     def commit(self) -> _job_pb2.CommitPosition:
         """Where the completion is durable. Absent inside a batch, which has its own."""
+
+    @_builtins.property
+    def follow_ups(self) -> _containers.RepeatedCompositeFieldContainer[Global___FollowUp]:
+        """One per follow-up, in the request's order."""
 
     def __init__(
         self,
         *,
         commit: _job_pb2.CommitPosition | None = ...,
+        follow_ups: _abc.Iterable[Global___FollowUp] | None = ...,
+        follow_ups_withheld: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "follow_ups", b"follow_ups", "follow_ups_withheld", b"follow_ups_withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1403,6 +1470,8 @@ class WorkReceipt(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     RUN_AT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    FOLLOW_UPS_FIELD_NUMBER: _builtins.int
+    FOLLOW_UPS_WITHHELD_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     lease_token: _builtins.str
@@ -1411,9 +1480,15 @@ class WorkReceipt(_message.Message):
     """What the job is now: "completed", "unclaimed", "scheduled", "dead" or "cancelled". Empty with an error."""
     run_at: _builtins.int
     """When the job runs next; 0 when it is ready now or will not run again."""
+    follow_ups_withheld: _builtins.bool
+    """Cancellation of the job had been requested: it is completed, and none of its follow-ups was submitted."""
     @_builtins.property
     def error(self) -> _job_pb2.ItemError:
         """Why nothing was changed; absent when the change is durable."""
+
+    @_builtins.property
+    def follow_ups(self) -> _containers.RepeatedCompositeFieldContainer[Global___FollowUp]:
+        """One per follow-up of a completion, in its order."""
 
     def __init__(
         self,
@@ -1423,10 +1498,12 @@ class WorkReceipt(_message.Message):
         status: _builtins.str = ...,
         run_at: _builtins.int = ...,
         error: _job_pb2.ItemError | None = ...,
+        follow_ups: _abc.Iterable[Global___FollowUp] | None = ...,
+        follow_ups_withheld: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "job_id", b"job_id", "lease_token", b"lease_token", "run_at", b"run_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "follow_ups", b"follow_ups", "follow_ups_withheld", b"follow_ups_withheld", "job_id", b"job_id", "lease_token", b"lease_token", "run_at", b"run_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

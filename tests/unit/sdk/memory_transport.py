@@ -16,6 +16,7 @@ from osqueue.messages import (
     ChangePage,
     ClaimRequest,
     Claims,
+    Completed,
     Completion,
     Counts,
     Explanation,
@@ -247,12 +248,12 @@ class MemoryTransport:
 
     async def complete_jobs(
         self, completions: Sequence[Completion], *, request_id: str, timeout_ms: int
-    ) -> tuple[Sequence[OsqueueError | None], Position | None]:
+    ) -> tuple[Sequence[Completed | OsqueueError], Position | None]:
         await self._enter("complete_jobs")
         if request_id in self.queue.requests:
             return self.queue.requests[request_id], self.queue.position  # type: ignore[return-value]
-        results: list[OsqueueError | None] = []
-        for job_id, worker_id, token, result in completions:
+        results: list[Completed | OsqueueError] = []
+        for job_id, worker_id, token, result, _ in completions:
             try:
                 job = self.queue.held(job_id, worker_id, token)
             except OsqueueError as error:
@@ -260,7 +261,7 @@ class MemoryTransport:
                 continue
             job.result = result
             self.queue.settle(job, "completed", "completed")
-            results.append(None)
+            results.append(Completed())
         self.queue.requests[request_id] = results
         self._leave()
         return results, self.queue.position

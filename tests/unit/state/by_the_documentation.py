@@ -68,7 +68,7 @@ class Format:
         kind, content = msgspec.msgpack.decode(body)
         types = {
             0: "Head", 1: "[JobImage]", 2: "[[str, KeyEntry]]", 3: "[[str, RequestEntry]]", 4: "[[str, SettledEntry]]",
-            40: "ScheduleTable",
+            5: "[[str, FollowedEntry]]", 40: "ScheduleTable",
         }  # fmt: skip
         return kind, self._value(types[kind], content)
 
@@ -134,6 +134,7 @@ class Queue:
         self.settled: dict[str, Fields] = {}
         self.schedules: dict[str, Fields] = {}
         self.tally: Fields = dict(self.format.structures["Tally"].defaults)
+        self.followed: dict[str, Fields] = {}
 
     def load(self, chunk: bytes) -> None:
         """The next chunk of an image."""
@@ -146,7 +147,7 @@ class Queue:
             self.tally = content["tally"]
             self.schedules.update({schedule["id"]: schedule for schedule in content["schedules"]})
         else:
-            (self.keys, self.requests, self.settled)[kind - 2].update(content)
+            (self.keys, self.requests, self.settled, self.followed)[kind - 2].update(content)
 
     def apply(self, body: bytes) -> None:
         """The records of the next commit."""
@@ -188,7 +189,7 @@ class Queue:
 
     def contents(self) -> tuple[Any, ...]:
         """Everything, so that equal states are equal; tables in their order."""
-        tables = [list(table.items()) for table in (self.keys, self.requests, self.settled)]
+        tables = [list(table.items()) for table in (self.keys, self.requests, self.settled, self.followed)]
         return self.head, dict(sorted(self.jobs.items())), dict(sorted(self.schedules.items())), self.tally, *tables
 
     def public_id(self, job: Fields) -> str:
@@ -226,19 +227,7 @@ class Queue:
 
     def _submitted(self, record: Fields, at: int) -> None:
         assert record["first"] == self.head["next_number"]
-        for spec in record["jobs"]:
-            number = self._next()
-            delayed = spec["run_at"] > at
-            self.jobs[number] = {
-                "spec": spec, "number": number, "created_at": at, "place": number, "status": 1 if delayed else 0,
-                "attempts": 0, "claims": 0, "due_at": spec["run_at"] if delayed else 0, "cancel_requested": False,
-                "finished_at": 0, "keep_until": 0, "lease": None, "result": None, "history": [],
-                "more": None,
-            }  # fmt: skip
-            if spec["idempotency_key"]:
-                expires_at = at + record["key_ttl_ms"]
-                entry = {"number": number, "fingerprint": fingerprint(spec), "expires_at": expires_at}
-                _add(self.keys, spec["idempotency_key"], entry)
+        self._add_jobs(record["jobs"], record["key_ttl_ms"], at)
         if record["request"]:
             entry = {
                 "fingerprint": record["fingerprint"],
@@ -248,8 +237,40 @@ class Queue:
                 "numbers": record["numbers"],
             }
             _add(self.requests, record["request"], entry)
-        self._count("submitted", len(record["jobs"]))
         self._count("deduplicated", record["deduplicated"])
+
+    def _add_jobs(self, specs: list[Fields], key_ttl_ms: int, at: int) -> list[int]:
+        """New jobs; their numbers."""
+        numbers = []
+        for spec in specs:
+            number = self._next()
+            numbers.append(number)
+            delayed = spec["run_at"] > at
+            self.jobs[number] = {
+                "spec": spec, "number": number, "created_at": at, "place": number, "status": 1 if delayed else 0,
+                "attempts": 0, "claims": 0, "due_at": spec["run_at"] if delayed else 0, "cancel_requested": False,
+                "finished_at": 0, "keep_until": 0, "lease": None, "result": None, "history": [],
+                "more": None,
+            }  # fmt: skip
+            if spec["idempotency_key"]:
+                expires_at = at + key_ttl_ms
+                entry = {"number": number, "fingerprint": fingerprint(spec), "expires_at": expires_at}
+                _add(self.keys, spec["idempotency_key"], entry)
+        self._count("submitted", len(numbers))
+        return numbers
+
+    def _followedup(self, record: Fields, at: int) -> None:
+        assert record["first"] == self.head["next_number"]
+        for item in record["items"]:
+            job = self.jobs[item["number"]]
+            made = self._add_jobs(item["jobs"], record["key_ttl_ms"], at)
+            numbers = item["numbers"] or made
+            more = job["more"] or dict(self.format.structures["MoreOfJob"].defaults)
+            if job["status"] == 4:
+                job["more"] = more | {"on_dead": [*more["on_dead"], *numbers][-20:]}
+            else:
+                job["more"] = more | {"follow_ups": numbers, "withheld": item["withheld"]}
+            self._count("deduplicated", sum(number < 0 for number in numbers))
 
     def _claimed(self, record: Fields, at: int) -> None:
         for grant in record["grants"]:
@@ -338,6 +359,9 @@ class Queue:
                     entry = {"token": attempt["token"], "number": number, "expires_at": expires_at}
                     same = ("worker_id", "ending", "became", "next_at")
                     _add(self.settled, attempt["token"], entry | {name: attempt[name] for name in same})
+                    if attempt["ending"] == 1 and job["more"] is not None:
+                        said = {"numbers": job["more"]["follow_ups"], "withheld": job["more"]["withheld"]}
+                        _add(self.followed, attempt["token"], {"expires_at": expires_at, **said})
             self._count("dead_evicted", job["status"] == 4)
         self._count("evicted", len(record["numbers"]))
 
@@ -345,6 +369,8 @@ class Queue:
         for name in ("keys", "requests", "settled"):
             for each in record[name]:
                 del getattr(self, name)[each]
+        for token in record["settled"]:
+            self.followed.pop(token, None)
 
     def _purged(self, record: Fields, at: int) -> None:
         for number in record["numbers"]:

@@ -10,7 +10,7 @@ from osqueue_service.engine.codec import Commit
 from osqueue_service.state import image, model, records, schedules
 from osqueue_service.state.adoption import adopt
 from osqueue_service.state.commands import Claim, Complete, CompleteItem, Submit
-from osqueue_service.state.image import Head, JobImage, MoreOfJob
+from osqueue_service.state.image import Head, JobImage
 from osqueue_service.state.model import JobSpec, RetryPolicy
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
@@ -49,7 +49,7 @@ def written(kind: Any) -> str:
 
 def stored() -> list[type[msgspec.Struct]]:
     """Every structure that is stored."""
-    found: dict[str, type[msgspec.Struct]] = {each.__name__: each for each in (Commit, Head, JobImage, MoreOfJob)}
+    found: dict[str, type[msgspec.Struct]] = {each.__name__: each for each in (Commit, Head, JobImage)}
     for module in (records, model, schedules):
         for name, each in vars(module).items():
             if (
@@ -106,7 +106,7 @@ def test_replays_meet_every_record_and_every_chunk() -> None:
         met |= {record["record"] for body in core.log for record in queue.format.commit(body)["records"]}
     # What an adopted queue begins with, and what is logged only once there are principals.
     assert met | {"IdsRenewed", "SteppedDown"} == {record.__name__ for record in get_args(AnyRecord)}
-    assert kinds == {0, 1, 2, 3, 4, 40}
+    assert kinds == {0, 1, 2, 3, 4, 5, 40}
 
 
 def test_an_earlier_queue_is_adopted_by_the_page() -> None:

@@ -18,7 +18,7 @@ from osqueue_service.state import image, legacy
 from osqueue_service.state.apply import apply
 from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.invariants import check
-from osqueue_service.state.model import Ending, JobSpec, MoreOfSpec, RetryPolicy, Status
+from osqueue_service.state.model import Ending, JobSpec, MoreOfSpec, Origin, RetryPolicy, Status
 from osqueue_service.state.records import (
     AnyRecord,
     AttemptEnd,
@@ -32,6 +32,8 @@ from osqueue_service.state.records import (
     Decision,
     Evicted,
     Fired,
+    FollowedUp,
+    Following,
     Forgotten,
     Founded,
     Grant,
@@ -102,6 +104,16 @@ RECORDS: dict[str, AnyRecord] = {
     "resumed": Resumed(["a"]),
     "ids-renewed": IdsRenewed(7),
     "stepped-down": SteppedDown(),
+    "followed-up": FollowedUp(
+        11,
+        [
+            Following(1, [JobSpec("b", b"{}", more=MoreOfSpec(origin=Origin(1, "follow_up", 2)))], (-3, 11, 0)),
+            Following(2, [], withheld=True),
+            Following(3, [JobSpec("c", b"{}", more=MoreOfSpec(origin=Origin(3, "on_dead", 1, "Boom", "why")))]),
+        ],
+        86_400_000,
+    ),
+    "submitted-on-dead": Submitted(12, [JobSpec("d", b"{}", more=MoreOfSpec(on_dead=JobSpec("refund", b"1")))]),
     "purged-by": Purged([1], By("osq_ann", "10.0.0.7")),
     "schedule-put": SchedulePut(5, "least", ScheduleSpec(JobSpec("t", b"1"), every_ms=1_000), Plan(AT_MS)),
     "schedule-put-full": SchedulePut(6, "full", FULL_SCHEDULE, FULL_PLAN, By("osq_ann", "10.0.0.7")),

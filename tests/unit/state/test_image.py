@@ -10,7 +10,7 @@ from osqueue_service.limits import DAY_MS, HOUR_MS
 from osqueue_service.state import image
 from osqueue_service.state.commands import DeleteSchedule, PauseSchedule, PutSchedule, ResumeSchedule, TriggerSchedule
 from osqueue_service.state.invariants import check
-from osqueue_service.state.model import RequestEntry, Status
+from osqueue_service.state.model import MoreOfSpec, RequestEntry, Status
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer
@@ -51,11 +51,14 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
         "retention_ms": draw.choice([0, 0, 2_000]),
         "idempotency_key": draw.choice(["", f"k{number}", f"k{number // 2}"]),
     }
-    core.submit_specs([spec(draw.choice("abc"), **fields), spec("a")], atomic=False, request_id=f"r{number}")
+    more = MoreOfSpec(on_dead=spec("b")) if number % 3 == 0 else None
+    core.submit_specs([spec(draw.choice("abc"), **fields), spec("a", more=more)], atomic=False, request_id=f"r{number}")
+    follow_ups = [spec("c", idempotency_key=f"k{number // 2}"), spec("a")]
     for granted in core.claim(f"w{number % 3}", draw.choice([0, 1, 3]), claim_key=f"c{number % 4}"):
         draw.choice(
             [
                 lambda lease: core.complete(lease, result=b"done"),
+                lambda lease: core.complete(lease, follow_ups=follow_ups),
                 lambda lease: core.fail(lease, retry_delay_ms=draw.choice([0, 500])),
                 core.release,
                 core.expire,

@@ -168,6 +168,17 @@ function Actions({ job, reload }) {
   `;
 }
 
+/** @param {{origin: import("../types.js").Origin}} props */
+function CameFrom({ origin }) {
+  const how = origin.kind === "ON_DEAD" ? "the death of" : "the completion of";
+  return html`${how} <a href="/jobs/${encodeURIComponent(origin.jobId)}">${visible(origin.jobId)}</a>`;
+}
+
+/** @param {{ids: string[]}} props */
+function JobLinks({ ids }) {
+  return html`${ids.map((id) => html`<a key=${id} href="/jobs/${encodeURIComponent(id)}">${visible(id)}</a> `)}`;
+}
+
 /** @param {{job: Job, now: number}} props */
 function Facts({ job, now }) {
   const policy = job.retryPolicy;
@@ -196,6 +207,10 @@ function Facts({ job, now }) {
     ],
     ["Kept", job.retentionMs !== undefined && `at least ${span(job.retentionMs)}`],
     ["Idempotency key", job.idempotencyKey && html`<code>${visible(job.idempotencyKey)}</code>`],
+    ["Came from", job.cameFrom && html`<${CameFrom} origin=${job.cameFrom} />`],
+    ["Followed by", job.followUps.length > 0 && html`<${JobLinks} ids=${job.followUps} />`],
+    ["If it dies", job.submitOnDead && `a job of the type ${visible(job.submitOnDead.type) || "(none)"} is submitted`],
+    ["Its deaths submitted", job.deadFollowUps.length > 0 && html`<${JobLinks} ids=${job.deadFollowUps} />`],
     ["Payload", bytes(job.payloadBytes)],
     ["Result", job.resultBytes > 0 && bytes(job.resultBytes)],
   ];
