@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from aiohttp import StreamReader, hdrs, web
 
+from osqueue.errors import QueueFullError
 from osqueue_gateway.errors import Refusal, overloaded
 from osqueue_gateway.limits import Limits
 
@@ -37,6 +38,55 @@ class Budget:
         """Return what was taken at once."""
         if size > SMALL_BYTES:
             self.used -= size
+
+
+class Message:
+    """What has arrived of a WebSocket's next message, which the library collects before anybody sees it. Large ones
+    count with the bodies, and none may take for ever."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._clock = asyncio.get_running_loop().time
+        self._size = self._taken = 0
+        self._since: float | None = None
+        self._awaited = False
+
+    def grow(self, data: bytes) -> bool:
+        """More has arrived; False when there is no room for it."""
+        if self._since is None:
+            if _is_pong(data):
+                return True
+            self._since = self._clock()
+        self._size += len(data)
+        self._budget.give(self._taken)
+        self._taken = 0
+        try:
+            self._budget.take(self._size)
+        except QueueFullError:
+            return False
+        self._taken = self._size
+        return True
+
+    def awaited(self) -> None:
+        """The socket reads on. While it did not, its peer could not send."""
+        self._awaited = True
+        if self._since is not None:
+            self._since = self._clock()
+
+    def end(self) -> None:
+        """It is whole: the socket has it. What has arrived of the next one is counted with its rest."""
+        self._budget.give(self._taken)
+        self._size = self._taken = 0
+        self._since, self._awaited = None, False
+
+    def is_late(self, before: float) -> bool:
+        """Whether it began to arrive before that time."""
+        return self._awaited and self._since is not None and self._since < before
+
+
+def _is_pong(data: bytes) -> bool:
+    """Whether this is the answer to a ping and nothing else: no part of a message."""
+    return len(data) >= 6 and data[0] == 0x8A and len(data) == 6 + (data[1] & 0x7F)
 
 
 async def apart(size: int, work: Callable[[], T]) -> T:

@@ -17,7 +17,7 @@ class Limits:
     message_bytes: int = 4 * MIB
     """As protobuf; the broker's own limit, so that its callers hear the same everywhere."""
     body_bytes: int = 6 * MIB
-    """As JSON text: a full message in base64 and its keys."""
+    """As JSON text, which a WebSocket's message is too: a full message in base64 and its keys."""
     json_depth: int = JSON_DEPTH
     """Of a payload or result."""
     query_parameters: int = PARAMETERS_MAX
@@ -26,7 +26,7 @@ class Limits:
     head_ms: int = 10_000
     """From the first byte of a request, or from connecting, to the end of its headers."""
     body_ms: int = 30_000
-    """For a request's body."""
+    """For a request's body, or a WebSocket's message."""
     idle_ms: int = 75_000
     """Between two requests of one connection."""
     slow_reader_ms: int = 60_000
@@ -57,6 +57,8 @@ class Limits:
     socket_in_flight: int = 64
     socket_waiting: int = 1_024
     socket_waiting_bytes: int = 8 * MIB
+    socket_waiting_bytes_total: int = 64 * MIB
+    """Of all sockets together. Beyond: one that has frames waiting is read no further."""
     socket_watches: int = 16
     socket_ping_ms: int = 30_000
     """Between pings; a peer that answers none for half as long is gone."""

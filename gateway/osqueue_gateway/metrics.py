@@ -10,6 +10,7 @@ EVENTS = {
     "connections_refused": "Connections closed because there were too many.",
     "connections_given_up": "Connections without a request closed because others needed the room.",
     "heads_expired": "Connections closed because a request's head did not arrive in time.",
+    "messages_given_up": "WebSockets closed because a message did not arrive whole in time, or had no room.",
     "slow_readers_dropped": "Connections closed because the peer did not read its answers.",
     "malformed_requests": "Requests that were not HTTP.",
     "callers_gone": "Calls whose caller went away before the answer.",

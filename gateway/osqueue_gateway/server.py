@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from osqueue.api.json_text import encode
+from osqueue_gateway.bodies import Message
 from osqueue_gateway.errors import Refusal, problem_of
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.metrics import Metrics
@@ -45,7 +46,7 @@ _FULL_ANSWER = (
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_clock", "_head_since", "_heard_at", "_server", "_stuck_since", "leaving")
+    __slots__ = ("_clock", "_head_since", "_heard_at", "_server", "_stuck_since", "leaving", "message")
 
     def __init__(self, server: "Server", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
@@ -56,6 +57,8 @@ class Connection(RequestHandler):
         self._heard_at = self._clock()
         self.leaving = False
         """It was told to give way to another."""
+        self.message: Message | None = None
+        """What is arriving at a WebSocket."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._server.full and not self._server.make_room():
@@ -68,6 +71,10 @@ class Connection(RequestHandler):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self.message is not None and not self.message.grow(data) and self.transport is not None:
+            self._server.metrics.count("messages_given_up")
+            self.transport.abort()
+            return
         super().data_received(data)
         self._heard_at = self._clock()
         if self._messages or self._current_request is not None or self._upgraded:
@@ -78,6 +85,8 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if self.leaving:
             self._server.leaving -= 1
+        if self.message is not None:
+            self.message.end()
         super().connection_lost(exc)
 
     @property
@@ -95,8 +104,12 @@ class Connection(RequestHandler):
         super().resume_writing()
         self._stuck_since = None
 
-    def expire(self, head_before: float, stuck_before: float) -> None:
+    def expire(self, head_before: float, stuck_before: float, message_before: float) -> None:
         """Close the connection when its peer has taken too long."""
+        if self.message is not None and self.message.is_late(message_before) and self.transport is not None:
+            self._server.metrics.count("messages_given_up")
+            self.transport.abort()
+            return
         if self._head_since is not None and self._head_since < head_before:
             self._server.metrics.count("heads_expired")
             self.force_close()
@@ -201,9 +214,10 @@ class Server(web.Server):
     async def _sweep(self) -> None:
         clock = self._loop.time
         head_s, stuck_s = self._limits.head_ms / 1_000, self._limits.slow_reader_ms / 1_000
-        pause_s = min(SWEEP_S, head_s / 2, stuck_s / 2)
+        message_s = self._limits.body_ms / 1_000
+        pause_s = min(SWEEP_S, head_s / 2, stuck_s / 2, message_s / 2)
         while True:
             await asyncio.sleep(pause_s)
             now = clock()
             for connection in self.connections:
-                cast(Connection, connection).expire(now - head_s, now - stuck_s)
+                cast(Connection, connection).expire(now - head_s, now - stuck_s, now - message_s)

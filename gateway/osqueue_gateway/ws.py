@@ -6,7 +6,7 @@ answers come. The id is echoed as its text came.
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
@@ -14,15 +14,16 @@ from osqueue.api.events import events_of
 from osqueue.api.json_readers import ShapeError, read_string
 from osqueue.api.json_shapes import shape
 from osqueue.api.json_text import JsonError, Raw, encode, members, shortened
-from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, Violation
+from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, OsqueueError, QueueFullError, Violation
 from osqueue_gateway.answers import NOTHING
-from osqueue_gateway.bodies import Budget, apart
+from osqueue_gateway.bodies import Budget, Message, apart
 from osqueue_gateway.calls import FIRST_FRAME_MS, Calls, Feed, FeedEnded
 from osqueue_gateway.errors import Refusal, overloaded, problem_of
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.metrics import Metrics
 from osqueue_gateway.protection import SOCKET_PROTOCOL
 from osqueue_gateway.routes import WS_METHODS, Route
+from osqueue_gateway.server import Connection
 from osqueue_protocol.rpcs import RPCS
 
 ENVELOPE_KEYS = {"id", "method", "params", "jsonrpc"}
@@ -43,6 +44,8 @@ class Sockets:
         self._budget = budget
         self._metrics = metrics
         self._sockets: set[Socket] = set()
+        self.waiting_bytes = 0
+        """Of frames that wait, all together."""
 
     @property
     def open(self) -> int:
@@ -56,7 +59,7 @@ class Sockets:
         ws = web.WebSocketResponse(
             protocols=(SOCKET_PROTOCOL,),
             compress=False,  # a small frame cannot unfold into a large one
-            max_msg_size=self._limits.message_bytes,
+            max_msg_size=self._limits.body_bytes,
             heartbeat=self._limits.socket_ping_ms / 1_000,
             decode_text=False,
         )
@@ -68,7 +71,8 @@ class Sockets:
                 f"this is a WebSocket: {error.text or 'bad handshake'}",
                 headers={hdrs.UPGRADE: "websocket"},
             ) from None
-        socket = Socket(ws, self._calls, self._limits, self._budget, self._metrics)
+        message = cast(Connection, http.protocol).message = Message(self._budget)
+        socket = Socket(ws, message, self, self._calls, self._limits, self._budget, self._metrics)
         self._sockets.add(socket)
         try:
             await socket.run()
@@ -85,9 +89,18 @@ class Socket:
     """One socket: reads frames, runs a limited number of calls at a time, sends their answers as they come."""
 
     def __init__(
-        self, ws: "web.WebSocketResponse[bool]", calls: Calls, limits: Limits, budget: Budget, metrics: Metrics
+        self,
+        ws: "web.WebSocketResponse[bool]",
+        message: Message,
+        all_sockets: Sockets,
+        calls: Calls,
+        limits: Limits,
+        budget: Budget,
+        metrics: Metrics,
     ) -> None:
         self._ws = ws
+        self._message = message
+        self._all = all_sockets
         self._calls = calls
         self._limits = limits
         self._budget = budget
@@ -105,16 +118,24 @@ class Socket:
         """Until the socket closes; then whatever it still waits for is cancelled."""
         try:
             while True:
+                self._message.awaited()
                 message = await self._ws.receive()
+                self._message.end()
                 if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
                     return
+                if not self._has_room(message.data):
+                    await self._refuse(message.data)
+                    continue
                 self._waiting.append(message.data)
-                self._waiting_bytes += len(message.data)
+                self._count_waiting(len(message.data))
                 self._start_waiting()
                 while self._full:
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
         finally:
+            for frame in self._waiting:
+                self._count_waiting(-len(frame))
+                self._budget.give(len(frame))
             self._waiting.clear()
             for task in (*self._running, *self._watches.values()):
                 task.cancel()
@@ -129,12 +150,37 @@ class Socket:
     @property
     def _full(self) -> bool:
         limits = self._limits
-        return len(self._waiting) >= limits.socket_waiting or self._waiting_bytes >= limits.socket_waiting_bytes
+        return (
+            len(self._waiting) >= limits.socket_waiting
+            or self._waiting_bytes >= limits.socket_waiting_bytes
+            or (bool(self._waiting) and self._all.waiting_bytes >= limits.socket_waiting_bytes_total)
+        )
+
+    def _count_waiting(self, size: int) -> None:
+        self._waiting_bytes += size
+        self._all.waiting_bytes += size
+
+    def _has_room(self, frame: bytes) -> bool:
+        """Take the room that a frame needs, from now until it is answered."""
+        try:
+            self._budget.take(len(frame))
+        except QueueFullError:
+            return False
+        return True
+
+    async def _refuse(self, frame: bytes) -> None:
+        """Say that there is no room for this frame."""
+        try:
+            identifier = _identifier(_envelope(frame))
+        except OsqueueError:
+            identifier = NULL
+        problem = problem_of(overloaded("large requests and answers under way"))
+        await self._send({"id": identifier, "ok": False, "error": problem.as_json()})
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._running) < self._limits.socket_in_flight and not self._draining:
             frame = self._waiting.popleft()
-            self._waiting_bytes -= len(frame)
+            self._count_waiting(-len(frame))
             task = asyncio.get_running_loop().create_task(self._answer(frame))
             self._running.add(task)
             task.add_done_callback(self._finished)
@@ -151,7 +197,6 @@ class Socket:
         started = self._clock()
         identifier, name, mutates, status = NULL, "none", False, 200
         try:
-            self._budget.take(len(frame))
             try:
                 envelope = _envelope(frame)
                 identifier = _identifier(envelope)

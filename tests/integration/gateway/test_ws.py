@@ -206,7 +206,7 @@ BAD_FRAMES = {
     "a long ping": b"\x89\xfe\x00\x7e" + bytes(4) + b"x" * 126,
     "a fragmented ping": b"\x09\x80\x00\x00\x00\x00",
     "a continuation of nothing": b"\x80\x82\x00\x00\x00\x00{}",
-    "a length beyond the limit": b"\x81\xff" + (4 * 1024 * 1024 + 1).to_bytes(8, "big") + bytes(4) + b"{",
+    "a length beyond the limit": b"\x81\xff" + (Limits().body_bytes + 1).to_bytes(8, "big") + bytes(4) + b"{",
     "a length beyond reason": b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00",
 }
 
