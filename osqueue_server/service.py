@@ -16,6 +16,7 @@ from osqueue.transports.addresses import Endpoint
 from osqueue.transports.grpc_link import OWN_SOCKET, BrokerLink
 from osqueue_gateway.app import Gateway
 from osqueue_gateway.config import GatewayConfig
+from osqueue_gateway.limits import DEFAULT_LIMITS
 from osqueue_service.app import POLL_MS, App, build
 from osqueue_service.config import Settings
 from osqueue_service.errors import ConfigError
@@ -104,4 +105,5 @@ def _gateway_config(settings: Settings, origins: Sequence[str], hosts: Sequence[
         allow_remote=settings.allow_remote,
         origins=tuple(origins),
         hosts=tuple(hosts),
+        limits=DEFAULT_LIMITS.for_messages(settings.limits.message_bytes),
     )

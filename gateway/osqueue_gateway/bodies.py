@@ -85,7 +85,7 @@ class Message:
 
 
 def _is_pong(data: bytes) -> bool:
-    """Whether this is the answer to a ping and nothing else: no part of a message."""
+    """Whether this is the answer to a ping and nothing else, which belongs to no message."""
     return len(data) >= 6 and data[0] == 0x8A and len(data) == 6 + (data[1] & 0x7F)
 
 

@@ -80,6 +80,9 @@ class GatewayConfig:
             allow_remote=_flag(environment, "OSQUEUE_ALLOW_REMOTE"),
             origins=_list(environment, "CORS_ORIGINS"),
             hosts=_list(environment, "OSQUEUE_HOSTS"),
+            limits=default.limits.for_messages(
+                _integer(environment, "OSQUEUE_LIMIT_MESSAGE_BYTES", default.limits.message_bytes)
+            ),
         )
 
 

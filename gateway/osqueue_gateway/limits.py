@@ -1,6 +1,6 @@
 """Every limit of the gateway, by name, with what happens beyond it. docs/gateway.md is this table for readers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from osqueue.api.json_text import JSON_DEPTH
 from osqueue.api.queries import PARAMETERS_MAX
@@ -64,6 +64,17 @@ class Limits:
     """Between pings; a peer that answers none for half as long is gone."""
     event_comment_ms: int = 15_000
     """Between comments on a quiet stream of events, so that proxies keep it open."""
+
+    def for_messages(self, message_bytes: int) -> "Limits":
+        """The same for brokers that take messages of that size: as JSON they are up to half as long again, and two of
+        them have room."""
+        body_bytes = message_bytes + message_bytes // 2
+        return replace(
+            self,
+            message_bytes=message_bytes,
+            body_bytes=body_bytes,
+            body_bytes_total=max(self.body_bytes_total, 2 * body_bytes),
+        )
 
 
 DEFAULT_LIMITS = Limits()

@@ -14,6 +14,7 @@ import pytest
 import osqueue
 import osqueue_service
 from osqueue_server import BrokerServer
+from osqueue_service.config import Settings
 from osqueue_service.errors import BrokerLeadershipError, ConfigError
 from osqueue_service.storage.memory import MemoryBucket, MemoryStore
 from osqueue_stubs.osqueue.v1 import queue_pb2, queue_pb2_grpc
@@ -43,6 +44,23 @@ async def test_a_job_that_comes_by_http_is_claimed_by_grpc(scheme: str) -> None:
         job = await producer.submit_job("email", {"to": "ada"})
         claimed = await worker.claim_job("w")
         assert claimed is not None and claimed.job_id == job.id
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http", "ws"])
+async def test_a_raised_limit_holds_over_every_protocol(scheme: str) -> None:
+    """A payload that JSON in base64 makes half as large again comes, goes out to its worker, and is read back."""
+    size = 7 << 20
+    raised = {name: str(8 << 20) for name in ("PAYLOAD_BYTES", "RESULT_BYTES", "MESSAGE_BYTES")}
+    settings = Settings.read({f"OSQUEUE_LIMIT_{name}": value for name, value in raised.items()})
+    async with served(limits=settings.limits) as server:
+        url = f"grpc://{server.address}" if scheme == "grpc" else f"{scheme}://{server.http_address}"
+        async with osqueue.OsqueueClient(url) as client:
+            job = await client.submit_job("big", os.urandom(size))
+            claimed = await client.claim_job("w")
+            assert claimed is not None and len(claimed.payload) == size
+            await client.complete_job(claimed, os.urandom(size))
+            result = (await client.get_job(job.id)).result
+            assert result is not None and len(result) == size
 
 
 async def test_connect_is_served_too() -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from osqueue.errors import ConfigError
 from osqueue_gateway.config import GatewayConfig
+from osqueue_gateway.limits import Limits
 
 
 def test_the_defaults():
@@ -26,6 +27,12 @@ def test_everything_from_the_environment():
     assert [endpoint.authority for endpoint in config.endpoints()] == ["a:1", "b:2"]
     assert config.origins == ("https://a.example", "http://localhost:3000")
     assert config.own_hosts == ("::1", "queue.internal")
+
+
+def test_the_size_of_messages_is_that_of_the_brokers():
+    limits = GatewayConfig.from_environment({"OSQUEUE_LIMIT_MESSAGE_BYTES": str(100 << 20)}).limits
+    assert (limits.message_bytes, limits.body_bytes, limits.body_bytes_total) == (100 << 20, 150 << 20, 300 << 20)
+    assert GatewayConfig.from_environment({}).limits == Limits()
 
 
 def test_the_broker_beside_it_by_its_port():
