@@ -67,6 +67,23 @@ class Surroundings(Protocol):
 class Attempt:
     """A claimed job in the hands of its handler. `on_slot_free` is called once, when the handler has ended."""
 
+    __slots__ = (
+        "_alarm",
+        "_ended",
+        "_kept",
+        "_on_given_back",
+        "_on_slot_free",
+        "_runner",
+        "_shared",
+        "_turn",
+        "context",
+        "handler",
+        "handling",
+        "job",
+        "stop_reason",
+        "task",
+    )
+
     def __init__(
         self,
         job: ClaimedJob,
@@ -172,9 +189,9 @@ class Attempt:
         self._on_slot_free()
 
     async def _run(self, payload: Any) -> None:
-        loop = asyncio.get_running_loop()
         self.context.begin()
         if self.job.timeout_ms:
+            loop = asyncio.get_running_loop()
             self._alarm = loop.call_later(self.job.timeout_ms / 1_000, self._stop, Stop.TIMED_OUT)
         self.handling = True
         value: Any = None

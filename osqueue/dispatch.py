@@ -1,179 +1,146 @@
-"""How a worker gets its jobs and gives them back: one interface, so that polling can give way to a stream."""
+"""How a worker gets its jobs and gives them back: one interface, over which jobs are claimed (`osqueue.polling`) or
+pushed (`osqueue.pushing`)."""
 
 import asyncio
-import itertools
 import logging
-import threading
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from osqueue.errors import INTERNAL, TOO_MANY_REQUESTS, OsqueueError, TransportRequestError
 from osqueue.job import ClaimedJob, JobError, JobSpec
-from osqueue.messages import ClaimRequest, Completed, Settled
+from osqueue.messages import Completed, Settled
 from osqueue.retrying import is_outage
 from osqueue.transports.protocol import Transport
 
 if TYPE_CHECKING:
     from osqueue.client import OsqueueClient
+    from osqueue.leases import LeaseKeeper
 
 T = TypeVar("T")
 
 log = logging.getLogger("osqueue.worker")
 
-LONG_POLL_MS = 20_000
-"""How long a claim waits at the broker for a job."""
 
-ASK_MS = 5_000
-"""How long asking what a claim has leased may take."""
+class Taker(Protocol):
+    """Slots for jobs of some types, as a dispatcher sees them."""
+
+    types: tuple[str, ...]
+    unsettled: int
+    """Its jobs whose outcome has not arrived."""
+
+    @property
+    def room(self) -> int:
+        """How many jobs it may hold at once: those that run, and those that wait for a slot."""
+        ...
+
+    async def wanted(self) -> int:
+        """How many jobs there is room for, once that is worth a call."""
+        ...
+
+    def take(self, jobs: Sequence[ClaimedJob], way_s: float | None) -> None:
+        """Run these. `way_s`: how long it takes from one job's end until the next one is here, if that is known."""
+        ...
+
+    async def change(self) -> None:
+        """Returns when a slot is free or an outcome has arrived."""
+        ...
+
+
+class HeldUp(Protocol):
+    """What waits for the worker's event loop, which is blocked."""
+
+    async def leased(self, transport: Transport) -> Sequence[ClaimedJob]:
+        """The jobs to give back, which the worker will not begin. In the keeper's thread."""
+        ...
+
+    def given_back(self) -> None:
+        """They are. In the worker's event loop, when it turns again."""
+        ...
 
 
 class Dispatcher(Protocol):
     """Jobs in, outcomes out. What it raises is final: it retries what may pass by itself."""
 
-    async def claim(self, types: Sequence[str], free: int, *, wait: bool) -> list[ClaimedJob]:
-        """Up to `free` jobs; waits a while for the first if told to. A cancelled claim leases nothing for long."""
+    async def feed(self, taker: Taker, *, until_idle: bool) -> None:
+        """Hand jobs to the taker until cancelled or, if told so, until none is ready and all are settled."""
         ...
 
-    def unheard(self) -> "Iterable[UnheardClaim]":
-        """The claims whose answers the event loop has not taken yet and that another thread is to ask for now."""
+    def held_up(self) -> Iterable[HeldUp]:
+        """The event loop is blocked: what it has not heard of yet, to be given back. In the keeper's thread."""
         ...
 
-    async def complete(self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec]) -> Completed: ...
+    def complete(self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec]) -> Awaitable[Completed]:
+        """Returns when the completion is durable."""
+        ...
 
-    async def fail(
+    def fail(
         self, job: ClaimedJob, error: JobError, *, retryable: bool, retry_delay_ms: int | None
-    ) -> Settled: ...
+    ) -> Awaitable[Settled]:
+        """Returns when the failure is durable."""
+        ...
 
-    async def release(self, job: ClaimedJob) -> Settled: ...
+    def release(self, job: ClaimedJob) -> Awaitable[Settled]:
+        """Returns when the job is given back."""
+        ...
 
-
-class UnheardClaim:
-    """A claim under way. While the event loop is blocked, another thread asks in its place what it has leased.
-
-    Whoever hears of a job first has it: the event loop, to run it, or the other thread, to give it back.
-    """
-
-    def __init__(self, request: ClaimRequest) -> None:
-        self._asked = False
-        self._request = replace(request, max_jobs=1, wait_ms=0)
-        """Repeated by its key it yields what was leased before, or at most one other job."""
-        self._lock = threading.Lock()
-        self._begun: frozenset[str] = frozenset()
-        self._withdrawn: frozenset[str] = frozenset()
-
-    def heard(self, jobs: list[ClaimedJob]) -> list[ClaimedJob]:
-        """In the event loop: those of the answer's jobs that are to be run."""
-        with self._lock:
-            self._begun = frozenset(job.lease_token for job in jobs) - self._withdrawn
-        return [job for job in jobs if job.lease_token in self._begun]
-
-    def ask(self) -> bool:
-        """Whether it is to be asked: not while it is, nor when that has brought jobs."""
-        asked, self._asked = self._asked, True
-        return not asked
-
-    async def leased(self, transport: Transport) -> Sequence[ClaimedJob]:
-        """In the other thread: those of its jobs that are to be given back."""
-        jobs: list[ClaimedJob] = []
-        try:
-            claims = await transport.claim_jobs(self._request, timeout_ms=ASK_MS)
-            with self._lock:
-                jobs = [job for job in claims.jobs if job.lease_token not in self._begun]
-                self._withdrawn |= {job.lease_token for job in jobs}
-        finally:
-            self._asked = bool(jobs)
-        return jobs
-
-    def given_back(self) -> None:
-        """The event loop has not heard of them, and need not."""
+    async def close(self) -> None:
+        """No job is left, and none is wanted."""
+        ...
 
 
-class PollingDispatcher:
-    """Claims with long polls, several jobs per call; completions of many jobs travel together."""
+def dispatcher(
+    client: "OsqueueClient", worker_id: str, lease_ms: int, worker_version: str, keeper: "LeaseKeeper"
+) -> Dispatcher:
+    """Jobs are pushed where the client's transport can carry that, and claimed where not."""
+    if hasattr(client._open().transport, "work"):
+        from osqueue.pushing import PushingDispatcher
 
-    def __init__(self, client: "OsqueueClient", worker_id: str, lease_ms: int, worker_version: str) -> None:
-        self._client = client
+        return PushingDispatcher(client, worker_id, lease_ms, worker_version, keeper)
+    from osqueue.polling import PollingDispatcher
+
+    return PollingDispatcher(client, worker_id, lease_ms, worker_version)
+
+
+class Patience:
+    """Outlasts an outage, however long: there is nothing better to do, and leases start anew with a new leader. Only
+    when the worker stops is this given up, by cancelling it."""
+
+    def __init__(self, worker_id: str, pause_s: float) -> None:
         self._worker_id = worker_id
-        self._lease_ms = lease_ms
-        self._worker_version = worker_version
+        self.pause_s = pause_s
         self._away = False
-        self._claim_keys = f"{uuid.uuid4().hex}.", itertools.count(1)
-        self._unheard: set[UnheardClaim] = set()
 
-    async def claim(self, types: Sequence[str], free: int, *, wait: bool) -> list[ClaimedJob]:
-        prefix, numbers = self._claim_keys
-        request = ClaimRequest(
-            worker_id=self._worker_id,
-            types=tuple(types),
-            claim_key=prefix + str(next(numbers)),
-            wait_ms=LONG_POLL_MS if wait else 0,
-            lease_ms=self._lease_ms,
-            worker_version=self._worker_version,
-            max_jobs=min(free, 1_000),
-        )
-        unheard = UnheardClaim(request)
-        self._unheard.add(unheard)
-        try:
-            return unheard.heard(await self._persist(lambda: self._claim(request), "claim jobs", defects_pass=True))
-        finally:
-            self._unheard.discard(unheard)
-
-    def unheard(self) -> Iterable[UnheardClaim]:
-        return [claim for claim in list(self._unheard) if claim.ask()]
-
-    async def complete(self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec]) -> Completed:
-        return await self._persist(
-            lambda: self._client.complete_job(job, result, follow_ups=follow_ups), f"complete job {job.job_id}"
-        )
-
-    async def fail(self, job: ClaimedJob, error: JobError, *, retryable: bool, retry_delay_ms: int | None) -> Settled:
-        return await self._persist(
-            lambda: self._client.fail_job(job, error, retryable=retryable, retry_delay_ms=retry_delay_ms),
-            f"fail job {job.job_id}",
-        )
-
-    async def release(self, job: ClaimedJob) -> Settled:
-        return await self._client.release_job(job)
-
-    async def _persist(self, attempt: Callable[[], Awaitable[T]], what: str, defects_pass: bool = False) -> T:
-        """Outlast an outage, however long: there is nothing better to do, and leases start anew with a new leader.
-
-        Only when the worker stops is this given up, by cancelling it. `defects_pass`: a defect of the broker, which
-        need not be its successor's, is waited out too.
-        """
+    async def persist(self, attempt: Callable[[], Awaitable[T]], what: str, defects_pass: bool = False) -> T:
+        """The attempt's answer, as soon as there is one. `defects_pass`: a defect of the broker, which need not be its
+        successor's, is waited out too."""
         while True:
             try:
                 answer = await attempt()
             except OsqueueError as error:
-                if not _may_pass(error) and not (defects_pass and error.reason == INTERNAL):
+                if not may_pass(error, defects_pass=defects_pass):
                     raise
-                if not self._away:
-                    log.warning("worker %s cannot %s, trying on: %s", self._worker_id, what, error)
-                self._away = True
-                await asyncio.sleep(self._client.options.retry_delay_ms / 1_000)
+                self.failed(what, error)
+                await asyncio.sleep(self.pause_s)
                 continue
-            if self._away:
-                log.info("worker %s is back at work", self._worker_id)
-            self._away = False
+            self.succeeded()
             return answer
 
-    async def _claim(self, request: ClaimRequest) -> list[ClaimedJob]:
-        return await self._client.claim_jobs(
-            request.worker_id,
-            request.types,
-            max_jobs=request.max_jobs,
-            wait_ms=request.wait_ms,
-            lease_ms=request.lease_ms,
-            claim_key=request.claim_key,
-            worker_version=request.worker_version,
-        )
+    def failed(self, what: str, error: OsqueueError) -> None:
+        """Say so, once per outage."""
+        if not self._away:
+            log.warning("worker %s cannot %s, trying on: %s", self._worker_id, what, error)
+        self._away = True
+
+    def succeeded(self) -> None:
+        """Whatever it was is over."""
+        if self._away:
+            log.info("worker %s is back at work", self._worker_id)
+        self._away = False
 
 
-def _may_pass(error: OsqueueError) -> bool:
+def may_pass(error: OsqueueError, *, defects_pass: bool = False) -> bool:
     """Whether a worker is right to wait: only what a broker of ours refuses for good is not worth waiting for. A queue
     that is full refuses outcomes for a reason; that its broker is busy passes."""
-    if is_outage(error) or error.reason == TOO_MANY_REQUESTS:
+    if is_outage(error) or error.reason == TOO_MANY_REQUESTS or (defects_pass and error.reason == INTERNAL):
         return True
     return isinstance(error, TransportRequestError) and not error.remote_tag

@@ -17,6 +17,9 @@ _encode = json.JSONEncoder(
     allow_nan=False, ensure_ascii=False, separators=(",", ":"), check_circular=True, default=_beyond_json
 ).encode
 
+_decode = json.JSONDecoder().decode
+_PLAIN_BEGINNINGS = frozenset(bytes((byte,)) for byte in b'{["-0123456789tfn \t\r\n')
+
 
 def to_bytes(value: object, field: str) -> bytes:
     """The bytes of a payload or result; `field` names it in the `BrokerProtocolError` for what JSON cannot hold."""
@@ -31,7 +34,8 @@ def to_bytes(value: object, field: str) -> bytes:
 def from_bytes(data: bytes) -> Any:
     """The JSON value that the bytes hold, or the bytes themselves when they hold none."""
     try:
-        return json.loads(data)
+        # Told apart from UTF-16 and the like, which are JSON too, by the first bytes: json.loads looks more closely.
+        return _decode(data.decode()) if data[:1] in _PLAIN_BEGINNINGS and 0 not in data[:4] else json.loads(data)
     except (ValueError, RecursionError):  # a payload that is not JSON is as good as any other
         return data
 

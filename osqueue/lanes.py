@@ -51,6 +51,7 @@ class Lane:
         self.ready: deque[Attempt] = deque()
         self._clock = asyncio.get_running_loop().time
         self._ahead = 0
+        self._hurried_until = float("-inf")
         self._freed = 0
         """Slots that became free since the last claim's answer, and for how long slots were taken since then."""
         self._busy_s = 0.0
@@ -63,24 +64,27 @@ class Lane:
         self._turn: asyncio.TimerHandle | None = None
 
     async def run(self, *, until_idle: bool) -> None:
-        """Claim and start jobs until cancelled, or, if told so, until there are none and none runs."""
-        while True:
-            wanted = await self._wanted()
-            asked = self._clock()
-            jobs = await self._dispatcher.claim(self.types, wanted, wait=not until_idle)
-            # A claim that brought less than it could may have waited for jobs: it says nothing about the way.
-            self._ahead = self._needed(self._clock() - asked) if len(jobs) == wanted else 0
-            if any(0 < job.timeout_ms < HURRIED_MS for job in jobs):
-                self._ahead = 0
-            self._freed, self._busy_s = 0, 0.0
-            for job in jobs:
-                self.unsettled += 1
-                self.ready.append(self._hold(job, self))
-            self._fill()
-            if not jobs and until_idle:
-                if not self.unsettled:
-                    return
-                await self._change()
+        """Take and start jobs until cancelled, or, if told so, until there are none and none runs."""
+        await self._dispatcher.feed(self, until_idle=until_idle)
+
+    @property
+    def room(self) -> int:
+        """How many jobs it may hold: those that run, and those claimed ahead."""
+        return 0 if self.unsettled >= self._unsettled_max else self.capacity + self._ahead
+
+    def take(self, jobs: Sequence[ClaimedJob], way_s: float | None) -> None:
+        """Start as many of these as there are slots; the others wait. `way_s`: how long a slot's next job is on its way
+        after the last one's end; None: nothing is claimed ahead."""
+        self._ahead = 0 if way_s is None else self._needed(way_s)
+        for job in jobs:
+            if 0 < job.timeout_ms < HURRIED_MS:
+                self._hurried_until = self._clock() + HURRIED_MS / 1_000
+            self.ready.append(self._hold(job, self))
+        self.unsettled += len(jobs)
+        if self._clock() < self._hurried_until:
+            self._ahead = 0
+        self._freed, self._busy_s = 0, 0.0
+        self._fill()
 
     def give_back(self) -> None:
         """Release what was claimed and has not begun. Each is started in order to be released."""
@@ -100,7 +104,8 @@ class Lane:
         """A handler has ended."""
         self._occupy(-1)
         self._freed += 1
-        self._fill()
+        if self.ready:
+            self._fill()
         self._wake()
 
     def settled(self) -> None:
@@ -119,7 +124,7 @@ class Lane:
         self._set_clock()
 
     def _set_clock(self) -> None:
-        if self._turn is None:
+        if self._turn is None and self.ready:
             with contextlib.suppress(IndexError):
                 self._turn = asyncio.get_running_loop().call_later(TURN_S, self._check_turn, self.ready[-1])
 
@@ -145,15 +150,16 @@ class Lane:
         handler_s = self._busy_s / self._freed
         return min(most, round(self.capacity * claim_s / handler_s)) if handler_s > 0 else most
 
-    async def _wanted(self) -> int:
+    async def wanted(self) -> int:
         """How many jobs to claim, once that is worth a call."""
         while True:
             wanted = self.capacity + self._ahead - self.busy - len(self.ready)
             if wanted >= max(1, self._ahead // 2) and self.unsettled < self._unsettled_max:
                 return wanted
-            await self._change()
+            await self.change()
 
-    async def _change(self) -> None:
+    async def change(self) -> None:
+        """Returns when a slot has become free, or an outcome has arrived."""
         self._changed = asyncio.get_running_loop().create_future()
         try:
             await self._changed

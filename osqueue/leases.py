@@ -13,9 +13,12 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any, Protocol
 
+from osqueue.dispatch import HeldUp
 from osqueue.errors import JobNotFoundError, LeaseLostError, OsqueueError
 from osqueue.job import ClaimedJob, Position, Progress
 from osqueue.messages import Heartbeat, Release, Renewal
@@ -40,6 +43,10 @@ PROGRESS_SPACING_S = 1.0
 """A job's progress is sent at most this often."""
 
 
+Guest = Callable[[Any], Coroutine[Any, Any, None]]
+"""Lives in the keeper's thread; called with the keeper's transport."""
+
+
 class Holder(Protocol):
     """An attempt that is told about its lease, in the worker's event loop."""
 
@@ -49,26 +56,15 @@ class Holder(Protocol):
     def cancel_requested(self) -> None: ...
 
 
-class HeldUp(Protocol):
-    """What waits for the worker's event loop, which is blocked."""
-
-    async def leased(self, transport: Transport) -> Sequence[ClaimedJob]:
-        """The jobs to give back, which the worker will not begin. In the keeper's thread."""
-        ...
-
-    def given_back(self) -> None:
-        """They are. In the worker's event loop, when it turns again."""
-        ...
-
-
 class KeptLease:
     """One lease under care."""
 
-    __slots__ = ("asked_at", "holder", "job", "length_s", "progress", "renew_at", "told_cancelled")
+    __slots__ = ("asked_at", "holder", "job", "key", "length_s", "progress", "renew_at", "told_cancelled")
 
     def __init__(self, holder: Holder) -> None:
         self.holder = holder
         self.job = holder.job
+        self.key = holder.job.lease_token or holder.job.job_id
         self.length_s = (self.job.lease_ms or DEFAULT_LEASE_MS) / 1_000
         self.asked_at = time.monotonic()
         self.renew_at = self.asked_at + self.length_s * RENEW_AFTER
@@ -105,6 +101,8 @@ class LeaseKeeper:
         self._make_transport = make_transport
         self._check_heard = check_heard
         self._on_tick = on_tick
+        self._give_back_job: Callable[[ClaimedJob, Transport], Awaitable[None]] = release
+        self._guests: deque[tuple[Guest, Future[None]]] = deque()
         self._leases: dict[str, KeptLease] = {}
         self._worker_loop = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -131,14 +129,38 @@ class LeaseKeeper:
 
     def keep(self, holder: Holder) -> KeptLease:
         """Take a lease into care, until `forget`."""
-        kept = self._leases[holder.job.lease_token or holder.job.job_id] = KeptLease(holder)
+        kept = KeptLease(holder)
+        self._leases[kept.key] = kept
         if kept.renew_at < self._sleeps_until:
             self._alarm()
         return kept
 
     def forget(self, kept: KeptLease) -> None:
         """Its job is settled."""
-        self._leases.pop(kept.job.lease_token or kept.job.job_id, None)
+        self._leases.pop(kept.key, None)
+
+    def host(self, guest: "Guest") -> "Future[None]":
+        """Run it in this thread's loop, with this thread's transport. Cancelled when the keeper stops."""
+        future: Future[None] = Future()
+        self._guests.append((guest, future))
+        self._alarm()
+        return future
+
+    def release_by(self, give_back: Callable[[ClaimedJob, Transport], Awaitable[None]]) -> None:
+        """Give jobs back in this way, which is called in this thread."""
+        self._give_back_job = give_back
+
+    def notice(self, token: str, lost: bool) -> None:
+        """In this thread: the broker said that this lease is lost, or that its job was cancelled."""
+        kept = self._leases.get(token)
+        if kept is None:
+            return
+        if lost:
+            self.forget(kept)
+            self._tell(kept.holder.lease_lost)
+        elif not kept.told_cancelled:
+            kept.told_cancelled = True
+            self._tell(kept.holder.cancel_requested)
 
     def _alarm(self) -> None:
         """Look now instead of at the next tick. Before the thread's loop runs there is nobody to wake, and no need."""
@@ -157,6 +179,8 @@ class LeaseKeeper:
         transport = self._make_transport()
         try:
             while not self._stopping:
+                while self._guests:
+                    self._call(_attend(*self._guests.popleft(), transport))
                 for held_up in self._on_tick():
                     self._call(self._give_back(transport, held_up))
                 for batch in self._due():
@@ -189,9 +213,8 @@ class LeaseKeeper:
         self._tell(held_up.given_back)
 
     async def _release(self, transport: Transport, job: ClaimedJob) -> None:
-        release = Release(job.job_id, job.worker_id, job.lease_token, uuid.uuid4().hex)
         try:
-            await transport.release_job(release, timeout_ms=CALL_TIMEOUT_MS)
+            await self._give_back_job(job, transport)
         except OsqueueError as error:
             log.info("could not give back job %s, which expires by itself: %s", job.job_id, error)
 
@@ -232,17 +255,15 @@ class LeaseKeeper:
         self._failing = False
         for kept, answer in zip(batch, answers, strict=True):
             if isinstance(answer, (LeaseLostError, JobNotFoundError)):
-                self.forget(kept)
-                self._tell(kept.holder.lease_lost)
+                self.notice(kept.key, lost=True)
                 continue
             if isinstance(answer, OsqueueError):
                 self.failures += 1
                 log.warning("cannot renew the lease of job %s: %s", kept.job.job_id, answer)
                 continue
             self.renewed += 1
-            if answer.cancel_requested and not kept.told_cancelled:
-                kept.told_cancelled = True
-                self._tell(kept.holder.cancel_requested)
+            if answer.cancel_requested:
+                self.notice(kept.key, lost=False)
 
     def _failed(self, batch: list[KeptLease], message: str) -> None:
         now = time.monotonic()
@@ -256,3 +277,21 @@ class LeaseKeeper:
     def _tell(self, message: Callable[[], None]) -> None:
         if not self._worker_loop.is_closed():
             self._worker_loop.call_soon_threadsafe(message)
+
+
+async def _attend(guest: Guest, future: "Future[None]", transport: Transport) -> None:
+    try:
+        await guest(transport)
+    except asyncio.CancelledError:
+        future.cancel()
+        raise
+    except BaseException as error:  # noqa: BLE001 - whoever awaits the future hears it
+        future.set_exception(error)
+    else:
+        future.set_result(None)
+
+
+async def release(job: ClaimedJob, transport: Transport) -> None:
+    """Give the job back by a call of its own."""
+    released = Release(job.job_id, job.worker_id, job.lease_token, uuid.uuid4().hex)
+    await transport.release_job(released, timeout_ms=CALL_TIMEOUT_MS)

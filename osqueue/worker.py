@@ -13,16 +13,17 @@ from typing import Any, Literal, TypeVar, overload
 
 from osqueue.attempts import Attempt, Tally
 from osqueue.client import OsqueueClient, asynchronous
-from osqueue.dispatch import Dispatcher, PollingDispatcher
+from osqueue.dispatch import Dispatcher, HeldUp, dispatcher
 from osqueue.errors import ConfigError
 from osqueue.handlers import ANY_TYPE, BoundHandler, Handler, HandlerDecorator, RunsIn, bind
 from osqueue.hooks import Hooks, Outcome
 from osqueue.job import ClaimedJob, JobError
 from osqueue.lanes import Lane
-from osqueue.leases import HeldUp, LeaseKeeper
+from osqueue.leases import LeaseKeeper
 from osqueue.messages import Settled
 from osqueue.registry import JobType
-from osqueue.runners.base import LoopRunner, Runner
+from osqueue.runners.base import Runner
+from osqueue.runners.choosing import runners
 from osqueue.watchdog import LoopWatchdog
 
 log = logging.getLogger("osqueue.worker")
@@ -116,7 +117,8 @@ class Worker:
         self.drain_timeout_ms = drain_timeout_ms
         self.hooks = Hooks(on_claimed, on_completed, on_failed, on_lost)
         self.tally = Tally()
-        self.dispatcher: Dispatcher = PollingDispatcher(client, self.worker_id, lease_ms, version)
+        self.dispatcher: Dispatcher
+        self._introduction = lease_ms, version
         self.keeper: LeaseKeeper
         self._only = None if types is None else {self._name(kind) for kind in types}
         self._handlers: dict[str, BoundHandler] = {}
@@ -262,6 +264,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._watchdog = LoopWatchdog(self._describe_task)
         self.keeper = LeaseKeeper(self.client.new_transport, self.client._open().heard, self._check)
+        self.dispatcher = dispatcher(self.client, self.worker_id, *self._introduction, self.keeper)
         own = {name: handler.concurrency for name, handler in handlers.items() if handler.concurrency is not None}
         shared = [name for name in handlers if name not in own]
         if ANY_TYPE in shared and own:
@@ -270,29 +273,7 @@ class Worker:
         if shared:
             types = [] if ANY_TYPE in shared else shared
             self._lanes.append(Lane(types, self.concurrency, self.dispatcher, self._hold, self._start))
-        self._runners = self._make_runners(handlers.values())
-
-    def _make_runners(self, handlers: Iterable[BoundHandler]) -> dict[str, Runner]:
-        slots: dict[str, int] = {}
-        sharing: set[str] = set()
-        for handler in handlers:
-            if handler.concurrency is None:
-                sharing.add(handler.runs_in)
-            slots[handler.runs_in] = slots.get(handler.runs_in, 0) + (handler.concurrency or 0)
-        runners: dict[str, Runner] = {}
-        for place, own in slots.items():
-            size = own + (self.concurrency if place in sharing else 0)
-            if place == "loop":
-                runners[place] = LoopRunner()
-            elif place == "thread":
-                from osqueue.runners.threads import ThreadRunner
-
-                runners[place] = ThreadRunner(size)
-            else:
-                from osqueue.runners.processes import ProcessRunner
-
-                runners[place] = ProcessRunner(size, *self._recycling)
-        return runners
+        self._runners = runners(handlers.values(), self.concurrency, *self._recycling)
 
     def _check(self) -> Iterable[HeldUp]:
         """In the keeper's thread: whether the loop turns, and what should not wait for it."""
@@ -302,7 +283,7 @@ class Worker:
             for lane in self._lanes:
                 yield from lane.waiting()
             yield from [attempt for attempt in list(self._attempts.values()) if attempt.withdraw()]
-            yield from self.dispatcher.unheard()
+            yield from self.dispatcher.held_up()
 
     def _hold(self, job: ClaimedJob, lane: Lane) -> Attempt:
         handler = self._handlers.get(job.type) or self._handlers[ANY_TYPE]
@@ -354,6 +335,7 @@ class Worker:
     async def _end(self) -> None:
         for runner in self._runners.values():
             await runner.close()
+        await self.dispatcher.close()
         await self.keeper.stop()
         self._stopping = None
         self._status = "idle"

@@ -1,6 +1,7 @@
 """The gRPC transport: to the broker itself, following its leader."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.grpc_link import BrokerLink, LeaderFinder
@@ -13,4 +14,9 @@ class GrpcTransport(WireTransport):
     def __init__(
         self, endpoints: Sequence[Endpoint] = (), *, token: str = "", find_leader: LeaderFinder | None = None
     ) -> None:
-        super().__init__("grpc", BrokerLink(endpoints, token=token, find_leader=find_leader))
+        self._broker = BrokerLink(endpoints, token=token, find_leader=find_leader)
+        super().__init__("grpc", self._broker)
+
+    def work(self, frames: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """A Work stream: the broker's frames for these, until one of the two ends it."""
+        return self._broker.stream("Work", frames)

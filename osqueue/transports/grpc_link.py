@@ -140,7 +140,8 @@ class BrokerLink:
         return answer
 
     async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
-        """The messages of the server stream `name`, until the broker or the connection ends it."""
+        """The messages of the stream `name`, until the broker or the connection ends it. A stream in both directions
+        takes an iterator of messages as its request."""
         address = self._address or await self._discover()
         peer = self._peer(address)
         call = peer.method(name)(request, metadata=self._metadata)

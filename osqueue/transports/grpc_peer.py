@@ -27,10 +27,15 @@ _HEALTH = "/grpc.health.v1.Health/Check"
 _NO_ANSWER = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
-METHODS: dict[str, tuple[str, Any, bool]] = {
-    name: (rpc.path, rpc.response, rpc.server_streaming) for name, rpc in CLIENT_RPCS.items()
+METHODS: dict[str, tuple[str, Any, str]] = {
+    name: (
+        rpc.path,
+        rpc.response,
+        ("stream" if rpc.client_streaming else "unary") + ("_stream" if rpc.server_streaming else "_unary"),
+    )
+    for name, rpc in CLIENT_RPCS.items()
 }
-"""Method name → (path, response class, streaming)."""
+"""Method name → (path, response class, kind: what the channel's method that makes its calls is called)."""
 
 
 class Peer:
@@ -55,9 +60,8 @@ class Peer:
         """What makes a call of this RPC."""
         call = self._methods.get(name)
         if call is None:
-            path, answer, streaming = METHODS[name]
-            make = self.channel.unary_stream if streaming else self.channel.unary_unary
-            call = self._methods[name] = make(
+            path, answer, kind = METHODS[name]
+            call = self._methods[name] = getattr(self.channel, kind)(
                 path,
                 request_serializer=lambda request: request.SerializeToString(),
                 response_deserializer=answer.FromString,

@@ -261,3 +261,44 @@ async def test_the_broker_says_where_to_go_when_it_stops() -> None:
             await worker.call.read()
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         await stopping
+
+
+# --- streams that take the place of earlier ones ----------------------------------------------------------------------
+
+
+async def test_what_never_arrived_on_an_earlier_stream_goes_back(stub: Stub) -> None:
+    earlier = await Worker(stub, slots=3, stream_key="s").start()
+    await submit(stub, 3)
+    await earlier.until(lambda: len(earlier.jobs) == 3)
+    arrived = earlier.jobs[0]
+    held = queue_pb2.HeldLease(job_id=arrived.job_id, lease_token=arrived.lease_token)
+    worker = await Worker(stub, slots=3, stream_key="s", held=[held]).start()
+    assert [lease.live for lease in worker.opened.held] == [True]
+    await worker.until(lambda: len(worker.jobs) == 2)
+    assert {job.job_id for job in worker.jobs} == {job.job_id for job in earlier.jobs[1:]}
+    assert {job.attempt for job in worker.jobs} == {2}
+    info = (await stub.GetJob(queue_pb2.GetJobRequest(job_id=worker.jobs[0].job_id))).job
+    assert info.attempts == 1  # the one that runs
+    assert not await earlier.read()  # it is over
+
+
+async def test_a_stream_with_another_key_takes_nobodys_place(stub: Stub) -> None:
+    one = await Worker(stub, slots=1, stream_key="s").start()
+    await submit(stub, 1)
+    await one.until(lambda: len(one.jobs) == 1)
+    for key in ("t", ""):
+        await Worker(stub, slots=1, stream_key=key).start()
+    await Worker(stub, worker_id="other", slots=1, stream_key="s").start()
+    await one.complete(*one.jobs)
+    await one.until(lambda: len(one.receipts) == 1)
+    assert one.receipts[0].status == "completed"
+
+
+@pytest.mark.parametrize(("chars", "fits"), [(64, True), (65, False)])
+async def test_the_length_of_a_streams_key(stub: Stub, chars: int, fits: bool) -> None:
+    worker = Worker(stub, stream_key="k" * chars)
+    if fits:
+        await worker.start()
+        return
+    with pytest.raises(grpc.aio.AioRpcError, match="stream_key"):
+        await worker.start()

@@ -69,7 +69,13 @@ class PushedWorker(Actor):
         for token, held in self._held.items():
             opened.held.add(job_id=held.job.job_id, lease_token=token)
             self._ask("heartbeat", held.job.job_id, token)
-        self._slots_most = max(self._slots, len(self._held))
+        if draw.random() < 0.5:
+            opened.stream_key = f"stream of {self.name}"
+            for token, end in self._unsettled.items():
+                opened.held.add(job_id=end.job_id, lease_token=token)
+                self._ask("heartbeat", end.job_id, token)
+            world.count("streams with a key")
+        self._slots_most = max(self._slots, len(opened.held))
         self._opened_ms = world.loop.now_ms
         stream, target = self.transport.work_stream()
         at_once = draw.random() < 0.5

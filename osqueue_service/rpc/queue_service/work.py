@@ -11,11 +11,30 @@ from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, check_count, check_duration, check_name, check_number
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
-from osqueue_service.rpc.queue_service.work_session import WorkSession
+from osqueue_service.rpc.queue_service.work_session import WorkSession, sent_by
 from osqueue_service.rpc.violations import Violations
+from osqueue_service.state.commands import Release, ReleaseItem
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 Frames = AsyncIterator[queue_pb2.WorkRequest]
+
+
+STREAM_KEY_CHARS = 64
+"""How long a stream's key may be."""
+
+
+class _Open:
+    """One open stream."""
+
+    def __init__(self, opened: queue_pb2.WorkOpen) -> None:
+        self.opened = opened
+        self.replaced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+
+    def replace(self) -> None:
+        """Another one takes its place."""
+        if not self.replaced.done():
+            self.replaced.set_result(None)
 
 
 class Work:
@@ -28,6 +47,8 @@ class Work:
         self._reader = AttemptReader(broker.limits)
         self._ids = ids
         self._streams = 0
+        self._opened: dict[str, list[_Open]] = {}
+        """By worker: its open streams."""
 
     async def Work(self, frames: Frames, context: Context) -> AsyncIterator[queue_pb2.WorkResponse]:
         """Frames of one worker until it is drained, hangs up, or this broker no longer leads."""
@@ -40,6 +61,10 @@ class Work:
             )
         introduction = await self._introduction(frames)
         opened = introduction.open
+        await self._take_the_place_of_earlier(opened)
+        stream = _Open(opened)
+        opened_here = self._opened.setdefault(opened.worker_id, [])
+        opened_here.append(stream)
         lane = engine.heartbeats.workers.opened(
             opened.worker_id, engine.now_ms(), opened.types, opened.worker_version, opened.slots
         )
@@ -47,16 +72,43 @@ class Work:
         self._streams += 1
         try:
             # Ended before the session is: what dispatching still claims is given back only while the session is open.
-            async with aclosing(self._served(session, introduction, frames, engine.closed)) as messages:
+            async with aclosing(
+                self._served(session, introduction, frames, engine.closed, stream.replaced)
+            ) as messages:
                 async for message in messages:
                     yield message
         finally:
             self._streams -= 1
             engine.heartbeats.workers.closed(opened.worker_id, lane, engine.now_ms())
+            opened_here.remove(stream)
+            if not opened_here:
+                del self._opened[opened.worker_id]
             session.close()
+            stream.over.set()
+
+    async def _take_the_place_of_earlier(self, opened: queue_pb2.WorkOpen) -> None:
+        """End the streams of the same key, and give back what was sent there and never arrived."""
+        if not opened.stream_key:
+            return
+        for earlier in list(self._opened.get(opened.worker_id, ())):
+            if earlier.opened.stream_key == opened.stream_key:
+                earlier.replace()
+                await earlier.over.wait()
+        engine = self._broker.engine
+        arrived = {held.lease_token for held in opened.held}
+        worker = engine.heartbeats.workers.get(opened.worker_id)
+        sent = await engine.views.read(lambda state: sent_by(state, worker, opened.stream_key))
+        missing = [ReleaseItem(job_id, opened.worker_id, token) for job_id, token in sent if token not in arrived]
+        if missing:
+            engine.give_back(Release(missing))
 
     async def _served(
-        self, session: WorkSession, opened: queue_pb2.WorkRequest, frames: Frames, closed: "asyncio.Future[Any]"
+        self,
+        session: WorkSession,
+        opened: queue_pb2.WorkRequest,
+        frames: Frames,
+        closed: "asyncio.Future[Any]",
+        replaced: "asyncio.Future[None]",
     ) -> AsyncGenerator[queue_pb2.WorkResponse, None]:
         await session.open(opened.open.held)
         loop = asyncio.get_running_loop()
@@ -65,8 +117,10 @@ class Work:
         sending = loop.create_task(session.outgoing())
         try:
             while True:
-                await asyncio.wait({sending, reading, dispatching, closed}, return_when=asyncio.FIRST_COMPLETED)
-                if not sending.done():
+                await asyncio.wait(
+                    {sending, reading, dispatching, closed, replaced}, return_when=asyncio.FIRST_COMPLETED
+                )
+                if replaced.done() or not sending.done():
                     break
                 yield sending.result()
                 sending = loop.create_task(session.outgoing())
@@ -95,6 +149,7 @@ class Work:
             limits, wrong = self._limits, Violations()
             check_name(opened.worker_id, "open.worker_id", limits.id_chars, wrong, required=True)
             check_name(opened.worker_version, "open.worker_version", limits.id_chars, wrong)
+            check_name(opened.stream_key, "open.stream_key", STREAM_KEY_CHARS, wrong)
             self._types.read_all(opened.types, "open.types", limits.claim_types, wrong)
             check_number(opened.slots, "open.slots", 0, limits.work_slots, wrong)
             least_ms, most_ms = limits.lease_ms_min, limits.lease_ms_max

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.notices import Notice
-from osqueue_service.engine.workers import Lane
+from osqueue_service.engine.workers import Lane, Worker
 from osqueue_service.errors import NotLeader, OsqueueError
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.job_info import claimed_jobs
@@ -29,6 +29,7 @@ from osqueue_service.state.commands import (
     ReleaseItem,
 )
 from osqueue_service.state.model import Status
+from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 Item = CompleteItem | FailItem | ReleaseItem
@@ -75,6 +76,7 @@ class WorkSession:
         self._types = list(opened.types)
         self._lease_ms = opened.lease_ms
         self._slots = opened.slots
+        self._stream_key = opened.stream_key
         self._held: dict[str, Held] = {}
         self._job_ids: dict[int, str] = {}
         self._draining = False
@@ -219,8 +221,12 @@ class WorkSession:
             if free <= 0:
                 await self._slots_changed.wait()
                 continue
-            self._waiting = Claim(self.worker_id, self._types, free, 0, self._lease_ms)
+            self._waiting = Claim(self.worker_id, self._types, free, 0, self._lease_ms, self._claim_key())
             self._push(await self._claimed(self._waiting))
+
+    def _claim_key(self) -> str:
+        """A new one for each claim; that it begins with the stream's key tells, also to a later leader, who sent it."""
+        return f"{self._stream_key}.{self._ids.token()}" if self._stream_key else ""
 
     async def _claimed(self, claim: Claim) -> list[Granted]:
         """Jobs, or none when the wait was over or a frame left no slot free meanwhile."""
@@ -327,3 +333,11 @@ def _mark_retrieved(task: "asyncio.Task[list[Granted]]") -> None:
     """Of a claim that nobody waits for any more, an error is nobody's either: the stream ends for its own reason."""
     if not task.cancelled():
         task.exception()
+
+
+def sent_by(state: State, worker: Worker | None, stream_key: str) -> list[tuple[str, str]]:
+    """The jobs that the worker holds and a stream of this key sent it: their ids and tokens."""
+    jobs = [state.jobs[number] for number in worker.numbers if number in state.jobs] if worker is not None else []
+    leased = [(job, job.lease) for job in jobs if job.lease is not None]
+    prefix = f"{stream_key}."
+    return [(state.job_id(job), lease.token) for job, lease in leased if lease.claim_key.startswith(prefix)]

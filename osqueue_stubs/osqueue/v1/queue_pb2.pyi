@@ -1265,6 +1265,7 @@ class WorkOpen(_message.Message):
     LEASE_MS_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     WORKER_VERSION_FIELD_NUMBER: _builtins.int
+    STREAM_KEY_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Labels the worker; required, at most 128 characters. It never authorises."""
     slots: _builtins.int
@@ -1273,6 +1274,11 @@ class WorkOpen(_message.Message):
     """Length of the leases, 100 ms to 12 hours. 0: each job's, or the default of 30 s."""
     worker_version: _builtins.str
     """Version of the worker's code, shown to operators. At most 128 characters."""
+    stream_key: _builtins.str
+    """Names this stream across its reconnects; at most 64 characters. A stream that is opened with the key of an earlier one
+    of the same worker takes its place: what was sent there, has not ended and is not presented in `held` never arrived. It
+    is given back, and the attempt does not count. Empty: such jobs wait for their leases to expire.
+    """
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only jobs of these types; at most 128. Empty: any."""
@@ -1290,10 +1296,11 @@ class WorkOpen(_message.Message):
         lease_ms: _builtins.int = ...,
         held: _abc.Iterable[Global___HeldLease] | None = ...,
         worker_version: _builtins.str = ...,
+        stream_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "lease_ms", b"lease_ms", "slots", b"slots", "types", b"types", "worker_id", b"worker_id", "worker_version", b"worker_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "lease_ms", b"lease_ms", "slots", b"slots", "stream_key", b"stream_key", "types", b"types", "worker_id", b"worker_id", "worker_version", b"worker_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,6 +7,7 @@ import pytest
 from osqueue import lanes
 from osqueue.job import ClaimedJob
 from osqueue.lanes import HURRIED_MS, Lane
+from osqueue.polling import poll
 
 
 class Handling:
@@ -32,6 +33,9 @@ class Broker:
         self.claims = asyncio.Queue()
         self.timeout_ms = 0
         self.started = []
+
+    async def feed(self, taker, *, until_idle):
+        await poll(taker, self.claim, until_idle=until_idle)
 
     async def claim(self, types, free, *, wait):
         answer = asyncio.get_running_loop().create_future()
