@@ -36,6 +36,10 @@ SECTIONS = {
     },
     "Look underneath": {
         "inspect": Entry("osqueue_cli.commands.inspect:inspect", "Show the queue as it lies in the store."),
+        "diff": Entry("osqueue_cli.commands.diff:diff", "Say which jobs differ between A and B."),
+        "restore": Entry(
+            "osqueue_cli.commands.restore:restore", "Build the queue as it was at a moment, at another place."
+        ),
         "export": Entry("osqueue_cli.commands.export:export", "Write the live jobs for the first osqueue."),
         "verify": Entry("osqueue_cli.commands.verify:verify", "Check every object of the queue."),
         "doctor": Entry("osqueue_cli.commands.doctor:doctor", "Check settings, storage, clock, ports and versions."),

@@ -1,8 +1,10 @@
-"""A queue's store, opened for looking: nothing is written, whoever else may be using it."""
+"""A queue's store, opened without a broker: to look, whoever may be using it, or to write a queue into a new one."""
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from osqueue_cli import output
@@ -11,6 +13,7 @@ from osqueue_cli.failing import Failure
 from osqueue_service.app import store_settings
 from osqueue_service.clock import SystemClock
 from osqueue_service.config import Settings
+from osqueue_service.engine.past import NotCovered, Past, read_past
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.ids import SystemIds
 from osqueue_service.log import LogCounters, SeedQueue, Settler
@@ -22,35 +25,78 @@ T = TypeVar("T")
 
 def look(overrides: Mapping[str, str], work: Callable[[Settler], Awaitable[T]]) -> T:
     """Do the work on the store that environment and flags name."""
+    settings = lasting_settings(overrides)
+
+    async def session() -> T:
+        async with opened(settings) as settler:
+            return await work(settler)
+
+    return asyncio.run(session())
+
+
+def lasting_settings(overrides: Mapping[str, str]) -> Settings:
+    """The settings, of a store in which there is something to look at."""
     settings = Settings.read(os.environ, overrides)
     if not settings.backend.lasting:
         name = settings.backend.name
         raise Failure(f"the {name} backend lies in its broker's memory: there is nothing to look at", Exit.CONFIG)
+    return settings
 
-    async def session() -> T:
-        clock, ids = SystemClock(), SystemIds()
-        store = open_store(store_settings(settings), clock, ids, read_only=True).store
-        try:
-            return await work(Settler(store, clock, ids, LogCounters()))
-        finally:
-            await store.close()
 
-    return asyncio.run(session())
+def beside(settings: Settings, place: str) -> Settings:
+    """The settings of the queue at another place in the same kind of store: a directory, or a prefix in the bucket."""
+    return replace(settings, store={**settings.store, settings.backend.place: place})
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, read_only: bool = True) -> AsyncIterator[Settler]:
+    """The store of these settings. To be written to, it must be one that no broker has."""
+    clock, ids = SystemClock(), SystemIds()
+    found = open_store(store_settings(settings), clock, ids, read_only=read_only)
+    try:
+        if found.exclusive is not None and not read_only:
+            found.exclusive.own("osqueue restore")
+        yield Settler(found.store, clock, ids, LogCounters())
+    finally:
+        await found.store.close()
 
 
 async def read_queue(settler: Settler, rebuild: Rebuild) -> Reading:
     """Read the queue into `rebuild`. A `Failure` says why there is none to read; damage raises `CorruptObject`."""
     reader = Reader(settler)
     reading = await reader.read(rebuild)
-    if reading is None:
-        raise Failure(f"there is no queue in {settler.store.description}", Exit.NOT_FOUND)
-    if isinstance(reading, SeedQueue):
-        raise Failure(
-            f"queue.json in {settler.store.description} was written by an earlier osqueue: "
-            f"{output.plural(len(reading.jobs), 'job')}, which the first broker of this version adopts",
-            Exit.FAILED,
-        )
+    if reading is None or isinstance(reading, SeedQueue):
+        raise nothing_to_read(settler, reading)
     lost = await reading.replay.lost_at_gap()
     if lost is not None and not await reader.superseded(reading.root):
         raise lost
     return reading
+
+
+async def read_queue_at(settler: Settler, rebuild: Rebuild, at_ms: int) -> Past:
+    """Read the queue as it was at a moment into `rebuild`. A `Failure` says why that cannot be done."""
+    if at_ms > output.now_ms():
+        raise Failure(f"{output.timestamp(at_ms)} is yet to come", Exit.USAGE)
+    try:
+        past = await read_past(settler, rebuild, at_ms)
+    except NotCovered as lapsed:
+        damage = f" (and {lapsed.__cause__})" if lapsed.__cause__ is not None else ""
+        raise Failure(
+            f"what the queue was at {output.timestamp(at_ms)} is not kept any more: the oldest moment that is, is "
+            f"{output.timestamp(lapsed.oldest_ms)}; LOG_RETENTION says for how long{damage}",
+            Exit.NOT_FOUND,
+        ) from None
+    if past is None or isinstance(past, SeedQueue):
+        raise nothing_to_read(settler, past)
+    return past
+
+
+def nothing_to_read(settler: Settler, found: SeedQueue | None) -> Failure:
+    """Why there is no state to look at."""
+    if found is None:
+        return Failure(f"there is no queue in {settler.store.description}", Exit.NOT_FOUND)
+    return Failure(
+        f"queue.json in {settler.store.description} was written by an earlier osqueue: "
+        f"{output.plural(len(found.jobs), 'job')}, which the first broker of this version adopts",
+        Exit.FAILED,
+    )

@@ -71,6 +71,7 @@ class App:
             limits=settings.limits,
             sole_owner=not self.shared,
             follow=settings.warm_standby,
+            retention_ms=settings.retention_ms(shared=self.shared),
             on_loaded=on_loaded,
             on_role=self._on_role,
             storage_requests=lambda: opened.usage.requests,

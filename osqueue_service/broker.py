@@ -58,7 +58,8 @@ class Broker:
     `queue_clock`: what leases, delays and retention go by, where a test moves that by hand; leadership, storage and
     callers always have the `clock`. `sole_owner`: the store proves that no other broker lives (the lock of a
     directory), so that a takeover need not wait for anyone's silence. `follow`: read the log while standing by, which
-    makes a takeover quick and costs a request for each commit. `on_loaded` is called when a large state has just
+    makes a takeover quick and costs a request for each commit. `retention_ms`: how long superseded checkpoints and
+    their log are kept, for a way back in time. `on_loaded` is called when a large state has just
     been built: before it serves or, for a standby that follows, long before. `storage_requests` tells how many requests
     the store has had, for the figures. `store_time` tells the time by the store's clock, where it has one of its own: a
     broker whose own is far ahead of it does not lead, and no leader stamps what is further ahead. `watch` runs while
@@ -79,6 +80,7 @@ class Broker:
         depth: int = DEFAULT_DEPTH,
         sole_owner: bool = False,
         follow: bool = True,
+        retention_ms: int = 0,
         on_loaded: Callable[[], None] = lambda: None,
         on_role: Callable[[Role], None] = lambda role: None,
         storage_requests: Callable[[], int] = lambda: 0,
@@ -109,7 +111,7 @@ class Broker:
         """The features with which this broker may lead."""
         self.barred: Bar | None = None
         """What keeps this broker from leading: a later release wrote what is stored, or the clock is wrong."""
-        self._elector = self._candidate(depth, follow)
+        self._elector = self._candidate(depth, follow, retention_ms)
         self._standbys: Standbys | None = None
         self._clearing_root = False
         self._handing_over: asyncio.Task[None] | None = None
@@ -119,7 +121,7 @@ class Broker:
         self._leading = asyncio.Event()
         self._stopping = False
 
-    def _candidate(self, depth: int, follow: bool) -> Elector:
+    def _candidate(self, depth: int, follow: bool, retention_ms: int) -> Elector:
         return Elector(
             self.store,
             self._clock,
@@ -128,6 +130,7 @@ class Broker:
             heartbeat=self._heartbeat,
             depth=depth,
             follow=follow,
+            retention_ms=retention_ms,
             counters=self.counters,
             on_candidacy=lambda begins: self._enter(Role.RECOVERING if begins else Role.STANDBY),
             on_loaded=self._on_loaded,

@@ -26,7 +26,9 @@ class BrokerServer:
     requests. `metrics_port` serves /metrics and /readyz; 0: nowhere. `tls_cert_file` and `tls_key_file` (PEM) make the
     port speak TLS. `max_reads_per_minute`, `max_writes_per_minute` and `max_writes_per_day` throttle requests to the
     store; 0: no limit. `storage_prices` names the table that costs are shown by. Without `warm_standby`, a broker that
-    stands by does not follow the log. Times are milliseconds.
+    stands by does not follow the log. `log_retention_ms` is how long checkpoints and commits are kept once they are
+    superseded, for a way back in time; None: a day, or not at all where only one broker can use the storage. Times are
+    milliseconds.
 
     `ConfigError` names what is wrong.
     """
@@ -53,6 +55,7 @@ class BrokerServer:
         max_writes_per_day: int = 0,
         storage_prices: str = "",
         warm_standby: bool = True,
+        log_retention_ms: int | None = None,
     ) -> None:
         if not 0 < heartbeat_interval_ms < heartbeat_timeout_ms:
             raise ConfigError(
@@ -79,6 +82,7 @@ class BrokerServer:
             max_writes_per_day=max_writes_per_day,
             storage_prices=storage_prices,
             warm_standby=warm_standby,
+            log_retention_ms=log_retention_ms,
         )
         self._storage = storage
         self._poll_ms: float = POLL_MS

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 LIMIT_PREFIX = "OSQUEUE_LIMIT_"
 """A limit of docs/limits.md is changed by its name in capitals after this: OSQUEUE_LIMIT_PAYLOAD_BYTES=2097152."""
 
+BUCKET_RETENTION_MS = 86_400_000
+"""How long checkpoints and log are kept in a bucket unless told otherwise; a directory keeps nothing."""
+
 _DEFAULT_BACKEND = "memory"
 _WILDCARDS = ("0.0.0.0", "::")
 
@@ -43,10 +46,10 @@ _OWN_PREFIXES = ("BROKER_", "STORAGE_", "S3_", "GCS_", "COMMIT_", "GROUP_COMMIT_
 _LIMIT = setting.whole_number(1, 10**15)
 
 
-def _setting(name: str, default: Any, parse: Parse, help: str, *, secret: bool = False) -> Any:
-    return field(
-        default=default, repr=not secret, metadata={"name": name, "parse": parse, "help": help, "secret": secret}
-    )
+def _setting(name: str, default: Any, parse: Parse, help: str, *, secret: bool = False, flag: str = "") -> Any:
+    """`flag`, where it is not the field's name."""
+    metadata = {"name": name, "parse": parse, "help": help, "secret": secret, "flag": flag}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,14 @@ class Settings:
         "0: a standby does not follow the log; saves a request for each commit, and it reads everything to take over.",
     )
 
+    log_retention_ms: int | None = _setting(
+        "LOG_RETENTION",
+        None,
+        setting.span,
+        "How far back in time `osqueue restore` reaches: 12h, 7d; 0: nowhere. Unset: 24h in a bucket, 0 elsewhere.",
+        flag="log-retention",
+    )
+
     token: str = _setting("OSQUEUE_TOKEN", "", setting.token, "Bearer token that every call must carry.", secret=True)
     allow_remote: bool = _setting(
         "OSQUEUE_ALLOW_REMOTE", False, setting.switch, "1: without a token, serve everyone who can reach the port."
@@ -187,6 +198,12 @@ class Settings:
         """The store that was chosen."""
         return backend_named(self.storage_backend)
 
+    def retention_ms(self, *, shared: bool) -> int:
+        """How long superseded checkpoints and their log are kept in a store that machines share, or do not (ms)."""
+        if self.log_retention_ms is not None:
+            return self.log_retention_ms
+        return BUCKET_RETENTION_MS if shared else 0
+
     def addresses(self, grpc_port: int, *, shared: bool, outward: Callable[[], str] = outward_host) -> tuple[str, str]:
         """Where others reach this broker, over HTTP and over gRPC, given the port that it listens on. Where the host
         does not say it and machines share the store (`shared`), it is this machine's `outward` address. Without a port
@@ -215,7 +232,8 @@ def known_settings() -> dict[str, Setting]:
     settings: dict[str, Setting] = {}
     for each in _own_fields():
         name = each.metadata["name"]
-        settings[name] = Setting(flag=each.name.replace("_", "-"), default=each.default, **each.metadata)
+        flag = each.metadata["flag"] or each.name.replace("_", "-")
+        settings[name] = Setting(**{**each.metadata, "flag": flag}, default=each.default)
         if each.name == "storage_backend":
             settings |= {own.name: own for backend in BACKENDS.values() for own in backend.settings}
     return settings
@@ -227,6 +245,8 @@ def idle_settings(given: Collection[str], backend: Backend) -> list[str]:
     idle.difference_update(each.name for each in backend.settings)
     if not backend.shared:
         idle.add("BROKER_WARM_STANDBY")
+    if not backend.lasting:
+        idle.add("LOG_RETENTION")
     return sorted(idle.intersection(given))
 
 

@@ -12,6 +12,8 @@ Parse = Callable[[str], Any]
 """Makes a value of a text, or raises a ValueError that says what it must be."""
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SPAN_MS_MAX = 365 * 86_400_000
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
 
@@ -47,6 +49,15 @@ def whole_number(least: int, most: int) -> Parse:
         return int(text)
 
     return parse
+
+
+def span(text: str) -> int:
+    """A length of time with its unit, up to a year; in milliseconds."""
+    match = re.fullmatch(r"([0-9]{1,9})(s|m|h|d)|0", text)
+    length_ms = int(match[1] or 0) * _UNITS_MS[match[2]] if match and match[1] else 0
+    if match is None or length_ms > _SPAN_MS_MAX:
+        raise ValueError("it must be a length of time with its unit, such as 90s, 30m, 24h or 7d, at most 365d; or 0")
+    return length_ms
 
 
 def one_of(allowed: Callable[[], Sequence[str]]) -> Parse:

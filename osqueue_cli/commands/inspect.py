@@ -10,18 +10,19 @@ from osqueue_cli import output
 from osqueue_cli.connection import json_option
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
+from osqueue_cli.params import PAST
 from osqueue_cli.records import object_json, struct_json
 from osqueue_cli.settings import settings_options, storage_flags
 from osqueue_cli.shapes import bytes_members
-from osqueue_cli.storage import look, read_queue
+from osqueue_cli.storage import look, read_queue, read_queue_at
+from osqueue_cli.stored_jobs import job_json
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.errors import CorruptObject
 from osqueue_service.log import Root, Settler
 from osqueue_service.log.paths import ROOT, parse_checkpoint_key, parse_segment_key, segment_key
 from osqueue_service.log.reader import Reader
 from osqueue_service.log.segment import decode
-from osqueue_service.state.model import Job, Status
-from osqueue_service.state.state import State
+from osqueue_service.state.model import Status
 
 PAGE_KEYS = 1_000
 
@@ -33,11 +34,13 @@ PAGE_KEYS = 1_000
 @click.option(
     "--salvage", is_flag=True, help="With --jobs: of a damaged queue, what can be read before the first damage."
 )
+@click.option("--at", "at_ms", type=PAST, help="As it was then, e.g. 2030-01-31T12:03 or 2h ago.")
 @settings_options(storage_default="file", only=storage_flags())
 @json_option
 def inspect(
-    key: str | None, listing: bool, jobs: bool, salvage: bool, as_json: bool, overrides: Mapping[str, str]
-) -> None:
+    key: str | None, listing: bool, jobs: bool, salvage: bool, at_ms: int | None, as_json: bool,
+    overrides: Mapping[str, str],
+) -> None:  # fmt: skip
     """Show the queue as it lies in the store.
 
     No broker is needed, and none is disturbed. Without KEY: a summary. With KEY: that
@@ -50,18 +53,21 @@ def inspect(
       osqueue inspect 3/1207                      commit 1207, in the lane of epoch 3
       osqueue inspect --list log/
       osqueue inspect --jobs | jq 'select(.status == "dead")'
+      osqueue inspect --at 2h                     as it was two hours ago, if that is kept
       osqueue inspect --storage-backend s3 --s3-bucket jobs
     """
     if salvage and not jobs:
         raise click.UsageError("--salvage is about jobs: add --jobs")
+    if at_ms is not None and (salvage or listing or key is not None):
+        raise click.UsageError("--at is about the whole queue: leave out KEY, --list and --salvage")
     if listing:
         look(overrides, lambda settler: _list(settler, key or ""))
     elif key is not None:
         output.print_json(look(overrides, lambda settler: _object(settler, _full_key(key))))
     elif jobs:
-        look(overrides, lambda settler: _print_jobs(settler, salvage))
+        look(overrides, lambda settler: _print_jobs(settler, salvage, at_ms))
     else:
-        summary = look(overrides, _summary)
+        summary = look(overrides, lambda settler: _summary_at(settler, at_ms) if at_ms else _summary(settler))
         if as_json:
             output.print_json(summary)
         else:
@@ -129,6 +135,17 @@ async def _summary(settler: Settler) -> dict[str, Any]:
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
+    if "at" in summary:
+        output.print_fields(
+            {
+                "store": summary["store"],
+                "as it was": output.timestamp(summary["at"]),
+                "log": f"up to commit {summary['log']['sequence']:,} in lane {summary['log']['lane']}",
+                "jobs": _counts(summary),
+                "last change": output.timestamp(summary["lastChangeAt"]),
+            }
+        )
+        return
     checkpoint, log = summary["checkpoint"], summary["log"]
     size = f", {output.size(checkpoint['size'])}" if checkpoint.get("size") else ""
     output.print_fields(
@@ -141,43 +158,44 @@ def _print_summary(summary: dict[str, Any]) -> None:
             "log": f"up to commit {log['sequence']:,} in lane {log['lane']}; since the checkpoint "
             f"{output.plural(log['segmentsSinceCheckpoint'], 'segment')} and "
             f"{output.plural(log['fencesSinceCheckpoint'], 'fence')}",
-            "jobs": ", ".join(f"{count:,} {status}" for status, count in summary["jobs"].items()),
+            "jobs": _counts(summary),
             "last change": f"{output.timestamp(summary['lastChangeAt'])} ({output.since(summary['lastChangeAt'])})",
         }
     )
 
 
-async def _print_jobs(settler: Settler, salvage: bool) -> None:
+def _counts(summary: dict[str, Any]) -> str:
+    return ", ".join(f"{count:,} {status}" for status, count in summary["jobs"].items())
+
+
+async def _summary_at(settler: Settler, at_ms: int) -> dict[str, Any]:
+    rebuild = Rebuild()
+    past = await read_queue_at(settler, rebuild, at_ms)
+    state = rebuild.state
+    return {
+        "store": settler.store.description,
+        "at": at_ms,
+        "log": {"lane": past.position.lane, "sequence": past.position.sequence},
+        "jobs": {status.wire: state.count(status) for status in Status},
+        "totals": struct_json(state.counters),
+        "lastChangeAt": state.stamp_ms,
+    }
+
+
+async def _print_jobs(settler: Settler, salvage: bool, at_ms: int | None) -> None:
     rebuild = Rebuild()
     damage: CorruptObject | None = None
     try:
-        await read_queue(settler, rebuild)
+        if at_ms is None:
+            await read_queue(settler, rebuild)
+        else:
+            await read_queue_at(settler, rebuild, at_ms)
     except CorruptObject as corrupt:
         if not salvage:
             raise
         damage = corrupt
     state = rebuild.state
     for job in state.jobs.values():
-        output.print_json_line(_job_json(state, job))
+        output.print_json_line(job_json(state, job))
     if damage is not None:
         raise Failure(f"these are the jobs as they were before the damage: {damage}", Exit.FAILED)
-
-
-def _job_json(state: State, job: Job) -> dict[str, Any]:
-    spec = struct_json(job.spec)
-    spec.pop("id", None)
-    shaped = {
-        "id": state.job_id(job),
-        "status": job.status.wire,
-        "createdAt": job.created_at,
-        "attempts": job.attempts,
-        "claims": job.claims,
-        "finishedAt": job.finished_at,
-        **spec,
-        "history": [struct_json(attempt) for attempt in job.history],
-    }
-    if job.lease is not None:
-        shaped["lease"] = struct_json(job.lease)
-    if job.result is not None:
-        shaped |= bytes_members("result", job.result)
-    return shaped

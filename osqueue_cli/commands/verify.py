@@ -71,6 +71,8 @@ def _json(report: Report, broken: str, where: str) -> dict[str, Any]:
         "objects": report.objects,
         "fences": report.fences,
         "leftovers": report.leftovers,
+        "kept": report.kept,
+        "restorePoints": len(report.restore_points),
         "findings": [
             {"severity": found.severity, "key": found.key, "problem": found.problem} for found in report.findings
         ],
@@ -95,6 +97,9 @@ def _print(report: Report, broken: str, where: str) -> None:
             f"epoch {reading.root.epoch}, up to commit {reading.position.sequence:,}; "
             f"{output.plural(reading.segments, 'segment')} read since the checkpoint"
         )
+    if report.restore_points:
+        since = output.timestamp(report.restore_points[0].kept_at_ms)
+        fields["kept"] = f"{report.kept:,}: the way back in time, to {since} and a little further"
     if report.leftovers:
         fields["leftovers"] = f"{report.leftovers:,} that a clean-up will remove; harmless"
     if report.sound and not broken:

@@ -22,8 +22,15 @@ class Commit(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fiel
     records: list[AnyRecord]
 
 
+class _Stamp(Struct, array_like=True, gc=False):
+    """The head of a commit of any format."""
+
+    at_ms: int
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Commit)
+_stamp_decoder = msgspec.msgpack.Decoder(_Stamp)
 _record_decoder = msgspec.msgpack.Decoder(AnyRecord)
 
 
@@ -38,6 +45,11 @@ def decode_commit(body: bytes, format: int = FORMAT) -> Commit:
         at_ms, makers = legacy.commit_parts(body)
         return Commit(at_ms, [decode(_record_decoder, make(State())) for make in makers])
     return decode(_decoder, body)
+
+
+def stamp_of(body: bytes) -> int:
+    """When the commit in `body` was made, of whatever format. Raises `stored.Unreadable`."""
+    return decode(_stamp_decoder, body).at_ms
 
 
 def replay(state: State, body: bytes, format: int = FORMAT, understood: Set[str] = features.UNDERSTOOD) -> None:

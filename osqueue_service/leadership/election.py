@@ -36,6 +36,7 @@ class Elector:
         heartbeat: Heartbeat | None = None,
         depth: int = DEFAULT_DEPTH,
         follow: bool = True,
+        retention_ms: int = 0,
         counters: LogCounters | None = None,
         on_candidacy: Callable[[bool], None] = lambda begins: None,
         on_loaded: Callable[[], None] = lambda: None,
@@ -44,6 +45,7 @@ class Elector:
         clock_fault: Callable[[], ClockAhead | None] = lambda: None,
     ) -> None:
         """`follow`: read the log while standing by, so that a takeover is quick however large the queue is.
+        `retention_ms`: how long a leader keeps superseded checkpoints and their log.
 
         `on_candidacy` is told True when a candidacy begins, False when one is lost and standing by goes on.
         `on_loaded` is called whenever a checkpoint has been loaded while standing by. `understood` are the features
@@ -59,6 +61,7 @@ class Elector:
         self._addresses = addresses
         self._depth = depth
         self._follow = follow
+        self._retention_ms = retention_ms
         self._follower: Follower | None = None
         self._on_candidacy = on_candidacy
         self._on_loaded = on_loaded
@@ -138,7 +141,7 @@ class Elector:
                     continue
                 self.counters.takeovers += 1
                 self.counters.takeovers_followed += victory.recovered.followed > 0
-                term = Term(self._paced, victory, depth=self._depth)
+                term = Term(self._paced, victory, depth=self._depth, retention_ms=self._retention_ms)
                 term.lost.listen(self._note_leader)
                 return term
         finally:

@@ -26,6 +26,7 @@ from osqueue_service.log import (
     Ending,
     Image,
     Position,
+    RestorePoints,
     Root,
     Settler,
 )
@@ -55,8 +56,9 @@ class Term:
     appender acknowledges nothing more. A term that is over stays over.
     """
 
-    def __init__(self, settler: Settler, victory: Victory, *, depth: int) -> None:
-        """`settler` is for what may have to wait: commits, checkpoints, clean-up, callers' reads; not for the seat."""
+    def __init__(self, settler: Settler, victory: Victory, *, depth: int, retention_ms: int = 0) -> None:
+        """`settler` is for what may have to wait: commits, checkpoints, clean-up, callers' reads; not for the seat.
+        `retention_ms` is how long superseded checkpoints and their log are kept, for a way back in time."""
         self.recovered: Recovered = victory.recovered
         self.appender = Appender(
             settler,
@@ -71,7 +73,8 @@ class Term:
         self._settler = settler
         self._seat = victory.seat
         self._renewal = victory.renewal
-        self._cleanup = Cleanup(settler, self.epoch, victory.recovered.fence.sequence + 1)
+        self._points = RestorePoints(settler, retention_ms)
+        self._cleanup = Cleanup(settler, self.epoch, victory.recovered.fence.sequence + 1, self._points)
         self._publishing = asyncio.Lock()
         self._checkpointed_bytes = 0
         self._attempted = victory.seat.root.checkpoint.sequence
@@ -233,6 +236,7 @@ class Term:
             )
 
         await self.appender.until_released(position.sequence)
+        await self._points.keep(self._seat.root)
         await self._seat.swap(vouch)
         confirmed = await self._seat.confirm()
         if self.lost.done():

@@ -10,6 +10,7 @@ from osqueue_service.log.read_ahead import Window
 from osqueue_service.log.reader import Reader, Reading
 from osqueue_service.log.recovery import Replay, apply_segment, load_state
 from osqueue_service.log.replayer import Replayer
+from osqueue_service.log.restore_points import RestorePoints
 from osqueue_service.log.root import CheckpointRef, Root, SeedQueue, decode_root
 from osqueue_service.log.segment import Fence, Segment
 from osqueue_service.log.settle import Settler
@@ -34,6 +35,7 @@ __all__ = [
     "Replay",
     "Replayer",
     "Report",
+    "RestorePoints",
     "Root",
     "SeedQueue",
     "Segment",

@@ -10,10 +10,12 @@ from typing import NamedTuple
 ROOT = "queue.json"
 LOG_PREFIX = "log/"
 CHECKPOINTS_PREFIX = "checkpoints/"
+RESTORE_PREFIX = "restore/"
 
 EPOCH_DIGITS = 10
 SEQUENCE_DIGITS = 16
 PART_DIGITS = 5
+TIME_DIGITS = 15
 
 EPOCH_MAX = 10**EPOCH_DIGITS - 1
 SEQUENCE_MAX = 10**SEQUENCE_DIGITS - 1
@@ -23,6 +25,8 @@ _SEGMENT = re.compile(rf"log/([0-9]{{{EPOCH_DIGITS}}})/([0-9]{{{SEQUENCE_DIGITS}
 _CHECKPOINT = re.compile(
     rf"checkpoints/([0-9]{{{SEQUENCE_DIGITS}}})-([0-9]{{{EPOCH_DIGITS}}})/([0-9]{{{PART_DIGITS}}})"
 )
+
+_RESTORE_POINT = re.compile(rf"restore/([0-9]{{{SEQUENCE_DIGITS}}})-([0-9]{{{EPOCH_DIGITS}}})-([0-9]{{{TIME_DIGITS}}})")
 
 
 class SegmentPath(NamedTuple):
@@ -38,6 +42,21 @@ class CheckpointPath(NamedTuple):
     sequence: int
     epoch: int
     part: int
+
+
+class RestorePoint(NamedTuple):
+    """A root that was kept: the one that vouched for the checkpoint of `sequence` and `epoch` when a later one took its
+    place, at `kept_at_ms` by the leader's clock."""
+
+    sequence: int
+    epoch: int
+    kept_at_ms: int
+
+    @property
+    def key(self) -> str:
+        return f"{RESTORE_PREFIX}{_padded(self.sequence, SEQUENCE_DIGITS)}-{_padded(self.epoch, EPOCH_DIGITS)}-" + (
+            _padded(self.kept_at_ms, TIME_DIGITS)
+        )
 
 
 def lane_prefix(lane: int) -> str:
@@ -70,6 +89,12 @@ def parse_checkpoint_key(key: str) -> CheckpointPath | None:
     """What a key names, or None for a key that is not one of a checkpoint."""
     match = _CHECKPOINT.fullmatch(key)
     return CheckpointPath(int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def parse_restore_key(key: str) -> RestorePoint | None:
+    """The restore point that a key names, or None for a key that is none."""
+    match = _RESTORE_POINT.fullmatch(key)
+    return RestorePoint(int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def _padded(number: int, digits: int) -> str:

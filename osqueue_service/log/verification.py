@@ -5,20 +5,27 @@ from typing import Literal
 
 from osqueue_service.errors import CorruptObject
 from osqueue_service.log.appender import DEPTH_MAX
+from osqueue_service.log.checkpoints import read_checkpoint
 from osqueue_service.log.cleanup import PAGE_KEYS, PARALLEL
 from osqueue_service.log.paths import (
     CHECKPOINTS_PREFIX,
     LOG_PREFIX,
+    RESTORE_PREFIX,
     ROOT,
     CheckpointPath,
+    RestorePoint,
     SegmentPath,
     parse_checkpoint_key,
+    parse_restore_key,
     parse_segment_key,
 )
+from osqueue_service.log.position import Position
 from osqueue_service.log.read_ahead import ReadAhead, Window
 from osqueue_service.log.reader import READ_TRIES_MAX, Reader, Reading
+from osqueue_service.log.recovery import Replay
 from osqueue_service.log.replayer import Replayer
-from osqueue_service.log.root import SeedQueue
+from osqueue_service.log.restore_points import read_restore_point
+from osqueue_service.log.root import Root, SeedQueue
 from osqueue_service.log.segment import Fence, Segment, decode
 from osqueue_service.log.settle import Settler
 
@@ -48,6 +55,9 @@ class Report:
     objects: int = 0
     leftovers: int = 0
     """Objects that a clean-up will remove, or that a pipeline left behind a fence. Harmless."""
+    kept: int = 0
+    """Objects that are kept for a way back in time."""
+    restore_points: list[RestorePoint] = field(default_factory=list)
     fences: int = 0
     findings: list[Finding] = field(default_factory=list)
     findings_dropped: int = 0
@@ -88,6 +98,8 @@ async def _verify_once(settler: Settler, reader: Reader, replayer: Replayer) -> 
         lost = await found.replay.lost_at_gap()
         if lost is not None:
             report.add("error", lost.key, lost.problem)
+    if report.reading is not None:
+        await _scan_restore_points(settler, report, report.reading)
     await _scan_log(settler, report)
     await _scan_checkpoints(settler, report)
     return report
@@ -129,7 +141,10 @@ async def _look_at(report: Report, key: str, body: bytes) -> None:
     if evidence and not (slot.lane > reading.position.lane and await _reached_meanwhile(reading, slot.lane)):
         report.add("error", key, f"{evidence}: restore what is missing from a copy or an earlier version")
     elif not evidence and not _on_the_way(reading, slot):
-        report.leftovers += 1
+        if report.restore_points and (slot.lane, slot.sequence) > _place_of(report.restore_points[0]):
+            report.kept += 1
+        else:
+            report.leftovers += 1
 
 
 def _evidence_of_loss(reading: Reading, segment: Segment) -> str:
@@ -182,6 +197,8 @@ async def _scan_checkpoints(settler: Settler, report: Report) -> None:
                 report.add("error", key, "it belongs to a checkpoint, and there is no root: restore queue.json")
             elif _beyond(report.reading, path):
                 report.add("error", key, "it is of a commit that the log does not reach: restore the newest queue.json")
+            elif any(_place_of(point) == (path.epoch, path.sequence) for point in report.restore_points):
+                report.kept += 1
             elif (path.sequence, path.epoch) != (vouched.sequence, vouched.epoch):
                 report.leftovers += 1
         after = page[-1]
@@ -193,3 +210,53 @@ def _beyond(reading: Reading | None, path: CheckpointPath) -> bool:
     return reading is not None and (
         path.epoch > reading.position.lane or path.sequence > reading.position.sequence + DEPTH_MAX
     )
+
+
+async def _scan_restore_points(settler: Settler, report: Report, reading: Reading) -> None:
+    """Whether every moment since the oldest restore point can be built. The queue itself needs none of it."""
+    after = ""
+    while page := await settler.list_after(RESTORE_PREFIX, after, PAGE_KEYS):
+        for key in page:
+            report.objects += 1
+            point = parse_restore_key(key)
+            if point is None:
+                report.add("warning", key, _FOREIGN)
+            elif point.sequence < reading.root.checkpoint.sequence:
+                report.restore_points.append(point)
+        after = page[-1]
+    report.kept += len(report.restore_points)
+    oldest: Root | None = None
+    for point in report.restore_points:
+        try:
+            root = await read_restore_point(settler, point)
+            if root is None:
+                continue  # cleaned up meanwhile
+            await read_checkpoint(settler, root, lambda chunk: None)
+        except CorruptObject as corrupt:
+            report.add("warning", corrupt.key, f"{corrupt.problem}; `osqueue restore` cannot begin with it")
+        else:
+            oldest = oldest or root
+    if oldest is not None:
+        await _walk_kept_log(settler, report, oldest, reading)
+
+
+async def _walk_kept_log(settler: Settler, report: Report, oldest: Root, reading: Reading) -> None:
+    checkpoint = oldest.checkpoint
+    replay = Replay(settler, Position(checkpoint.epoch, checkpoint.sequence, bytes.fromhex(checkpoint.hash)))
+    end = reading.root.checkpoint.sequence
+    cannot = f"`osqueue restore` cannot build what the queue was from there to commit {end}"
+    try:
+        while replay.position.sequence < end and await replay.next() is not None:
+            await settler.clock.sleep_ms(0)
+    except CorruptObject as corrupt:
+        report.add("warning", corrupt.key, f"{corrupt.problem}; {cannot}")
+    else:
+        if replay.position.sequence < end:
+            report.add("warning", replay.gap, f"it is missing; {cannot}")
+    finally:
+        replay.close()
+
+
+def _place_of(point: RestorePoint) -> tuple[int, int]:
+    """Lane and sequence, in the order of the log."""
+    return point.epoch, point.sequence

@@ -39,6 +39,7 @@ class Backend:
     machines can use one store, so that others dial the leader from elsewhere and the store must prove that it refuses
     what it must. What is not shared has one broker at a time, which proves all earlier ones dead. `package` is what
     must be installed, and the backend's name is the extra that brings it. `lasting`: the queue outlives its broker.
+    `place` is the setting by which queues lie beside each other: a directory, a prefix in a bucket.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Backend:
     shared: bool = True
     lasting: bool = True
     package: str = ""
+    place: str = ""
 
     def values(self, given: Mapping[str, str]) -> dict[str, str]:
         """The values of all settings. `ConfigError` names the one that is missing."""
@@ -135,6 +137,7 @@ BACKENDS = {
                 read_only=opening.read_only,
             ),
             shared=False,
+            place="OSQUEUE_DATA_DIR",
         ),
         Backend(
             "s3",
@@ -152,6 +155,7 @@ BACKENDS = {
                 "r2": PriceTable(put=4.50, get=0.36, list=4.50),
             },
             package="boto3",
+            place="S3_PREFIX",
         ),
         Backend(
             "gcs",
@@ -167,6 +171,7 @@ BACKENDS = {
             _open_gcs,
             {"gcs": PriceTable(put=5.00, get=0.40, list=5.00)},
             package="google-cloud-storage",
+            place="GCS_PREFIX",
         ),
     )
 }  # fmt: skip

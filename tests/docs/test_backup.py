@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,15 @@ STATUSES: list[JobStatus] = ["unclaimed", "in_progress", "completed"]
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
     """backup.sh, off the page."""
-    (text,) = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (text,) = [block for block in blocks() if block.startswith("#!/bin/sh")]
     path = tmp_path / "backup.sh"
     path.write_text(text)
     return path
+
+
+def blocks() -> list[str]:
+    """What the page gives to the shell."""
+    return re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +130,52 @@ async def test_a_directory_that_is_not_in_use_is_copied_in_one_round(script: Pat
         await client.submit_job("t", {})
     said = await back_up(script, source, tmp_path / "copy")
     assert said.count("verdict") == 1
+
+
+PURGED = 10_000
+
+
+async def test_purged_jobs_are_brought_back_and_the_queue_of_before_is_restored(tmp_path: Path) -> None:
+    """The page's section on the way back in time, with another moment than 12:02:59."""
+    source = tmp_path / "osqueue-data"
+    async with (
+        broker_in_process(data_dir=source, settings={"LOG_RETENTION": "1h"}) as broker,
+        OsqueueClient(f"grpc://{broker.address}") as client,
+    ):
+        others = [(await client.submit_job("report", {"n": number})).id for number in range(3)]
+        lost = []
+        for first in range(0, PURGED, 1_000):
+            specs = [new_job("mail", {"n": first + number}, retention_ms=600_000) for number in range(1_000)]
+            lost += [handle.id for handle in await client.submit_jobs(specs)]
+            await client.cancel_jobs(lost[-1_000:])
+        moment = datetime.fromtimestamp(max(broker.broker.engine.now_ms(), 0) / 1_000).isoformat(
+            timespec="milliseconds"
+        )
+        await asyncio.sleep(0.002)
+        for first in range(0, PURGED, 1_000):
+            await client.admin.purge(lost[first : first + 1_000])
+        await client.cancel_job(others[0])
+        environment = {"OSQUEUE_DATA_DIR": str(source), "BROKER_URL": f"grpc://{broker.address}"}
+        for block in blocks():
+            if not block.startswith("#!"):
+                await run(block.replace("2026-11-30T12:02:59", moment), tmp_path, environment)
+        removed = (tmp_path / "removed.txt").read_text().splitlines()
+        assert {line.split()[1] for line in removed} == set(lost)
+        back = [job async for job in client.list_jobs(types=["mail"], statuses=["unclaimed"], page_size=1_000)]
+        assert sorted(job.value()["n"] for job in back) == list(range(PURGED))
+    async with (
+        broker_in_process(data_dir=tmp_path / "osqueue-data-1202") as broker,
+        OsqueueClient(f"grpc://{broker.address}") as client,
+    ):
+        assert {job.id async for job in client.list_jobs(statuses=["cancelled"], page_size=1_000)} == set(lost)
+        assert [job.id async for job in client.list_jobs(statuses=["unclaimed"])] == others
+
+
+async def run(commands: str, folder: Path, environment: dict[str, str]) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    running = await asyncio.create_subprocess_exec(
+        "sh", "-ec", commands, cwd=folder, env={**os.environ, **environment, "PATH": path},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await running.communicate()
+    assert running.returncode == 0, said.decode()

@@ -26,6 +26,8 @@ PARSED_ONLY = {
     "doctor": "it looks at this machine",
     "inspect": "it looks into a store, of which there is none here",
     "verify": "it looks into a store, of which there is none here",
+    "diff": "it looks into a store, of which there is none here",
+    "restore": "it looks into a store, of which there is none here",
 }
 """Commands whose examples are not run here, and why."""
 
