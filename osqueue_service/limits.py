@@ -81,6 +81,7 @@ class Limits:
     request_ids: int = 1_000_000
     settled_tokens: int = 1_000_000
     history_attempts: int = 20
+    history_bytes: int = 256 * MIB
     outcome_jobs: int = 10_000
     outcome_bytes: int = 16 * MIB
     history_firings: int = 10
@@ -92,6 +93,9 @@ class Limits:
     # Explicit `retention_ms` is a promise. Beyond: QUEUE_FULL for the next job that asks for one.
     promised_jobs: int = 100_000
     promised_bytes: int = 64 * MIB
+
+    # What accepted promises may come to. Beyond: the one that would leave next is evicted and counted.
+    kept_promises_bytes: int = 1 * GIB
 
     # The broker. Beyond: TOO_MANY_REQUESTS.
     inbox_commands: int = 50_000

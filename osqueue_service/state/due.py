@@ -18,7 +18,7 @@ from osqueue_service.state.deadlines import Deadlines
 from osqueue_service.state.firing import Round
 from osqueue_service.state.model import Ending, Job
 from osqueue_service.state.records import AnyRecord, AttemptEnd, AttemptsEnded, Evicted, Forgotten, Promoted
-from osqueue_service.state.retrying import next_step
+from osqueue_service.state.retrying import attempts_kept, next_step
 from osqueue_service.state.state import State
 
 # Expiry and timeout say in the job's history what a worker's error would have said.
@@ -102,7 +102,7 @@ def _ended(sweep: Sweeping, jobs: list[Job], ending: Ending) -> AnyRecord | None
     sweep.ended.update(ends)
     if not ends:
         return None
-    kept = limits.history_attempts
+    kept = attempts_kept(sweep.state, limits)
     return AttemptsEnded(list(ends.values()), limits.default_retention_ms, limits.dead_retention_ms, kept)
 
 
@@ -134,9 +134,11 @@ def _fired(sweep: Sweeping) -> list[AnyRecord]:
 
 
 def _promises(sweep: Sweeping) -> AnyRecord | None:
-    """Jobs that were promised a retention leave when it is over and never before, whatever the caps say."""
-    numbers = list(islice(sweep.state.promised_retention.due(sweep.now_ms), sweep.let_go))
-    return _evicted(sweep, numbers)
+    """Jobs that were promised a retention leave when it is over. Only what memory bears comes before the promise: then
+    those that would leave next do."""
+    state = sweep.state
+    excess = state.promised_bytes - sweep.limits.kept_promises_bytes
+    return _evicted(sweep, _evictable(sweep, state.promised_retention, 0, excess))
 
 
 def _finished(sweep: Sweeping) -> AnyRecord | None:
@@ -202,7 +204,13 @@ ROWS = (
     Row("delayed", Urgency.AT_ONCE, lambda state: state.scheduled.next_ms(), _promoted),
     # After those that give numbers away and those that end attempts: a schedule looks at its last job.
     Row("schedules", Urgency.AT_ONCE, lambda state: state.schedules.next_ms(), _fired, by_wall=True),
-    Row("promised retention", Urgency.A_WHILE, lambda state: state.promised_retention.next_ms(), _promises),
+    Row(
+        "promised retention",
+        Urgency.A_WHILE,
+        lambda state: state.promised_retention.next_ms(),
+        _promises,
+        lambda state, limits: state.promised_bytes > limits.kept_promises_bytes,
+    ),
     Row("retention", Urgency.A_WHILE, lambda state: state.retention.next_ms(), _finished, _finished_over),
     Row("dead retention", Urgency.A_WHILE, lambda state: state.dead_retention.next_ms(), _dead, _dead_over),
     Row("idempotency keys", Urgency.A_WHILE, lambda state: state.keys.next_expiry_ms(), _keys, forgets=True),

@@ -78,6 +78,7 @@ def _check_indexes(state: State) -> None:
         held == Counter({key: len(numbers) for key, numbers in state.claims.items()}), "claim keys and leases differ"
     )
     _check(state.live_bytes == sizes["live"], "live bytes do not add up")
+    _check(state.history_bytes == sizes["history"], "bytes of live jobs' histories do not add up")
     _check(state.finished_bytes == sizes["finished"], "finished bytes do not add up")
     _check(state.dead_bytes == sizes["dead"], "dead letters' bytes do not add up")
     _check(state.promised_bytes == sizes["promised"], "promised bytes do not add up")
@@ -168,6 +169,7 @@ def _leases(state: State) -> list[Lease]:
 def _count(sizes: Counter[str], job: Job) -> None:
     if not job.status.finished:
         sizes["live"] += job.spec.size
+        sizes["history"] += job.history_bytes
     elif job.spec.retention_ms:
         sizes["promised"] += job.size
     elif job.status is Status.DEAD:

@@ -264,9 +264,12 @@ class Job(Struct, gc=False):
         size = self.spec.size
         if self.result:
             size += len(self.result)
-        for attempt in self.history:
-            size += len(attempt.error_message) + len(attempt.error_type)
-        return size
+        return size + self.history_bytes if self.history else size
+
+    @property
+    def history_bytes(self) -> int:
+        """Bytes of its attempts' errors."""
+        return sum(len(attempt.error_message) + len(attempt.error_type) for attempt in self.history)
 
 
 class KeyEntry(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

@@ -55,6 +55,8 @@ def leave(state: State, job: Job) -> None:
         state.before_change(job)
     status = job.status
     assert job.roster_node is not None
+    if job.history and not status.finished:
+        state.history_bytes -= job.history_bytes
     state.rosters[status].remove(job.roster_node)
     job.roster_node = None
     counts = state.type_counts[job.spec.type]
@@ -88,6 +90,8 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
     """Put the job into every index of the status it now has, and into the list of those that `moving` this way."""
     moved.append(job)
     status = job.status
+    if job.history and not status.finished:
+        state.history_bytes += job.history_bytes
     job.roster_node = state.rosters[status].add(job.number, job)
     counts = state.type_counts.get(job.spec.type)
     if counts is None:

@@ -2,8 +2,24 @@
 
 from osqueue_service.limits import Limits
 from osqueue_service.state.model import Job, RetryPolicy, Status
+from osqueue_service.state.state import State
 
 _AT_ONCE = RetryPolicy()
+
+CUT_MESSAGE_CHARS = 200
+"""Of an error's message, while the histories of live jobs take all the room that they may."""
+
+
+def attempts_kept(state: State, limits: Limits) -> int:
+    """How many attempts of a job are kept, now that one ends: only the last while histories take too much room."""
+    return limits.history_attempts if state.history_bytes < limits.history_bytes else min(1, limits.history_attempts)
+
+
+def message_kept(state: State, limits: Limits, message: str, status: Status) -> str:
+    """What is kept of an error's message, given what the job becomes. Dead letters have a limit of their own."""
+    if state.history_bytes < limits.history_bytes or status is Status.DEAD or len(message) <= CUT_MESSAGE_CHARS:
+        return message
+    return message[:CUT_MESSAGE_CHARS] + "…"
 
 
 def next_step(

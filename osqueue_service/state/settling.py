@@ -20,7 +20,7 @@ from osqueue_service.state.commands import (
 from osqueue_service.state.following import FollowUps, followed_before
 from osqueue_service.state.model import Attempt, Ending, Job, SettledEntry, Status
 from osqueue_service.state.records import AnyRecord, AttemptEnd, AttemptsEnded, Completed, Completion
-from osqueue_service.state.retrying import next_step
+from osqueue_service.state.retrying import attempts_kept, message_kept, next_step
 from osqueue_service.state.state import State
 
 Item = CompleteItem | FailItem | ReleaseItem
@@ -71,12 +71,13 @@ def decide_fail(
             end = ends.get(job.number)
             if end is None:
                 status, next_at = next_step(job, now_ms, limits, item.jitter, item.retryable, item.retry_delay_ms)
-                end = AttemptEnd(job.number, Ending.FAILED, status, next_at, item.error_type, item.error_message)
+                message = message_kept(state, limits, item.error_message, status)
+                end = AttemptEnd(job.number, Ending.FAILED, status, next_at, item.error_type, message)
                 ends[job.number] = end
             answers.append(FailAnswer(end.status, end.next_at))
         except OsqueueError as error:
             answers.append(kept(error))
-    return _attempts_ended(list(ends.values()), limits), answers
+    return _attempts_ended(state, list(ends.values()), limits), answers
 
 
 def decide_release(
@@ -96,7 +97,7 @@ def decide_release(
                 answers.append(job.became)
         except OsqueueError as error:
             answers.append(kept(error))
-    return _attempts_ended(list(ends.values()), limits), answers
+    return _attempts_ended(state, list(ends.values()), limits), answers
 
 
 def holder(state: State, job_id: str, worker_id: str, token: str) -> Job:
@@ -114,10 +115,11 @@ def _completed(items: list[Completion], limits: Limits) -> list[AnyRecord]:
     return [Completed(items, limits.default_retention_ms, limits.history_attempts)] if items else []
 
 
-def _attempts_ended(ends: list[AttemptEnd], limits: Limits) -> list[AnyRecord]:
+def _attempts_ended(state: State, ends: list[AttemptEnd], limits: Limits) -> list[AnyRecord]:
     if not ends:
         return []
-    return [AttemptsEnded(ends, limits.default_retention_ms, limits.dead_retention_ms, limits.history_attempts)]
+    kept = attempts_kept(state, limits)
+    return [AttemptsEnded(ends, limits.default_retention_ms, limits.dead_retention_ms, kept)]
 
 
 def _proves(state: State, lease_token: str, lease_worker: str, worker_id: str, token: str) -> bool:

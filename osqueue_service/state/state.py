@@ -53,6 +53,8 @@ class State:
         self.schedules = Schedules()
 
         self.live_bytes = 0
+        self.history_bytes = 0
+        """Of the errors of live jobs' attempts."""
         self.finished_bytes = 0
         self.dead_bytes = 0
         self.promised_bytes = 0

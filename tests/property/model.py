@@ -328,12 +328,15 @@ class Model:
         done = sorted(
             (job for job in self.jobs.values() if job.status not in LIVE), key=lambda j: (j.keep_until, j.number)
         )
-        gone = [job.number for job in done if job.spec.retention_ms and job.keep_until <= now][:limit]
-        for dead, jobs_max, bytes_max in (
-            (False, limits.finished_jobs, limits.finished_bytes),
-            (True, limits.dead_jobs, limits.dead_bytes),
+        gone: list[int] = []
+        promised = [job for job in done if job.spec.retention_ms]
+        dead = [job for job in done if not job.spec.retention_ms and job.status is Status.DEAD]
+        others = [job for job in done if not job.spec.retention_ms and job.status is not Status.DEAD]
+        for line, jobs_max, bytes_max in (
+            (promised, len(promised), limits.kept_promises_bytes),
+            (others, limits.finished_jobs, limits.finished_bytes),
+            (dead, limits.dead_jobs, limits.dead_bytes),
         ):
-            line = [job for job in done if not job.spec.retention_ms and (job.status is Status.DEAD) == dead]
             for position, job in enumerate(line[:limit]):
                 left = line[position:]
                 if job.keep_until > now and len(left) <= jobs_max and sum(j.size for j in left) <= bytes_max:

@@ -55,6 +55,7 @@ LIMITS = replace(
     dead_bytes=200,
     promised_jobs=4,
     promised_bytes=30,
+    kept_promises_bytes=50,
     default_max_attempts=2,
 )
 

@@ -17,6 +17,7 @@ from osqueue_service.state.commands import (
     ReleaseItem,
 )
 from osqueue_service.state.model import Ending, RetryPolicy, Status
+from osqueue_service.state.retrying import CUT_MESSAGE_CHARS
 from osqueue_service.state.settling import holder
 from tests.core import Core, only
 
@@ -281,6 +282,37 @@ class TestRepeating:
         core.sweep()
         core.sweep()
         assert len(core.state.settled) == 2
+        core.check_replay()
+
+    def _failing(self, core: Core, message: str, times: int = 1) -> str:
+        job_id = core.submit(max_attempts=100)
+        for _ in range(times):
+            core.fail(core.claim_one(), error_type="E", error_message=message)
+        return job_id
+
+    @pytest.mark.parametrize(("room", "kept"), [(903, [1, 2, 3]), (902, [3])])
+    def test_while_the_histories_of_live_jobs_take_all_their_room_the_last_attempt_is_kept(self, room, kept):
+        core = Core(replace(DEFAULT_LIMITS, history_bytes=room))
+        job_id = self._failing(core, "x" * 450, 2)
+        assert core.state.history_bytes == 902
+        core.fail(core.claim_one(), error_type="E", error_message="x" * 450)
+        assert [attempt.number for attempt in core.job(job_id).history] == kept
+        core.check_replay()
+
+    def test_and_the_beginning_of_its_message(self):
+        core = Core(replace(DEFAULT_LIMITS, history_bytes=10))
+        full = self._failing(core, "x" * CUT_MESSAGE_CHARS)
+        assert core.job(full).history[-1].error_message == "x" * CUT_MESSAGE_CHARS
+        core.fail(core.claim_one(), error_type="E", error_message="x" * (CUT_MESSAGE_CHARS + 1))
+        (attempt,) = core.job(full).history
+        assert (attempt.number, attempt.error_message) == (2, "x" * CUT_MESSAGE_CHARS + "…")
+
+    def test_a_dead_letter_keeps_its_message(self):
+        core = Core(replace(DEFAULT_LIMITS, history_bytes=10))
+        job_id = self._failing(core, "x" * 1_000)
+        core.fail(core.claim_one(), error_message="x" * 1_000, retryable=False)
+        assert core.job(job_id).history[-1].error_message == "x" * 1_000
+        assert core.state.history_bytes == 0
         core.check_replay()
 
     def test_a_history_keeps_the_last_attempts_only(self):

@@ -143,6 +143,18 @@ class TestEviction:
         assert [core.state.find(job_id) is None for job_id in jobs] == [True, False, False]
         assert core.state.counters.dead_evicted == 1
 
+    @pytest.mark.parametrize(("room", "gone"), [(33, 0), (32, 1), (11, 2), (10, 3)])
+    def test_promises_give_way_to_memory_alone_and_the_next_to_leave_goes_first(self, room, gone):
+        core = Core(replace(DEFAULT_LIMITS, promised_bytes=1, kept_promises_bytes=room))
+        jobs = [core.submit(payload=b"x", retention_ms=100 * (3 - number)) for number in range(3)]
+        for _ in jobs:
+            core.complete(core.claim_one(), result=b"x" * 10)
+        assert due(core) is bool(gone)
+        core.sweep()
+        assert [core.state.find(job_id) is None for job_id in jobs] == [number >= 3 - gone for number in range(3)]
+        assert core.state.counters.evicted == gone
+        core.check_replay()
+
     def test_a_promise_is_never_cut_short(self):
         core = Core(replace(DEFAULT_LIMITS, finished_jobs=0, finished_bytes=0, dead_jobs=0, dead_bytes=0))
         kept, dead = core.submit(retention_ms=500), core.submit(retention_ms=500)
