@@ -5,7 +5,7 @@ routes, WebSocket methods, Connect paths, what may be repeated, what a caller ne
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -55,21 +55,17 @@ class Rpc:
     repeat: Repeat
     once_by: tuple[str, ...]
     routes: tuple[Route, ...]
+    path: str = field(init=False)
+    """Where gRPC and Connect find it."""
+    mutates: bool = field(init=False)
+    """It may change something."""
+    waits: bool = field(init=False)
+    """Its caller may ask it to wait for something to happen."""
 
-    @property
-    def path(self) -> str:
-        """Where gRPC and Connect find it."""
-        return f"/{self.service}/{self.name}"
-
-    @property
-    def mutates(self) -> bool:
-        """It may change something."""
-        return self.repeat is not Repeat.READS
-
-    @property
-    def waits(self) -> bool:
-        """Its caller may ask it to wait for something to happen."""
-        return "wait_ms" in self.request.DESCRIPTOR.fields_by_name
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", f"/{self.service}/{self.name}")
+        object.__setattr__(self, "mutates", self.repeat is not Repeat.READS)
+        object.__setattr__(self, "waits", "wait_ms" in self.request.DESCRIPTOR.fields_by_name)
 
     def may_repeat(self, request: Message) -> bool:
         """Whether this very request can be sent again, when nobody knows what became of it, without happening twice."""

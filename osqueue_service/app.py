@@ -74,7 +74,7 @@ class App:
             retention_ms=settings.retention_ms(shared=self.shared),
             on_loaded=on_loaded,
             on_role=self._on_role,
-            storage_requests=lambda: opened.usage.requests,
+            storage_requests=opened.usage.requests,
             store_time=(lambda: None) if opened.timed is None else opened.timed.store_time_ms,
             watch=(lambda: watch_conditions(opened.store, clock, ids)) if opened.exclusive is None else None,
         )

@@ -10,7 +10,7 @@ def behind(engine: Engine) -> Iterator[str]:
     """Where a follower differs from what the state says. To be asked when a commit has just been released."""
     state, followers = engine._state, engine._followers
     running = {job.number: job for job in state.roster(Status.IN_PROGRESS)}
-    leased = {lease.number: lease.token for lease in followers.leases}
+    leased = {lease.number: lease.token for lease in followers.leases.leases.values()}
     tokens = {number: job.lease.token for number, job in running.items() if job.lease}
     if leased != tokens:
         yield f"the leases of {sorted(leased.keys() ^ tokens.keys()) or leased} differ from the jobs in progress"

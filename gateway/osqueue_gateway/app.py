@@ -147,24 +147,20 @@ class Gateway:
         if page is not None:
             _require_method(request, hdrs.METH_GET)
             return _Target("rest", path, partial(page, request), timed=path != WS_PATH)
-        asset = assets.find(path) if assets.is_dashboard(path) else None
-        if asset is not None:
-            _require_method(request, hdrs.METH_GET)
-            return _Target("rest", "dashboard", partial(assets.answer, request, path, asset))
         rpc = CONNECT_PATHS.get(path)
         if rpc is not None:
             respond = partial(self._connect.answer, request, rpc)
             return _Target("connect", rpc.name, respond, rpc.mutates, timed=not rpc.server_streaming)
         routes, identifier = find(path)
         if not routes:
-            raise Refusal(404, f"there is no {path[:200]}; /docs lists what there is")
+            return _dashboard(request, path)
         route = routes[_require_method(request, *routes)]
         if route.rpc.server_streaming:
             if request.method == hdrs.METH_HEAD:  # it would last as long as the stream, and say nothing
                 raise Refusal(405, "HEAD is not possible here, only GET", headers={hdrs.ALLOW: hdrs.METH_GET})
             return _Target("rest", route.rpc.name, partial(self._streams.answer, request, route, query), timed=False)
         respond = partial(self._rest.answer, request, route, identifier, query)
-        return _Target("rest", route.rpc.name, respond, route.mutates)
+        return _Target("rest", route.rpc.name, respond, route.rpc.mutates)
 
     def _show_figures(self) -> None:
         show = self.metrics.show
@@ -197,6 +193,14 @@ async def _nothing() -> web.StreamResponse:
 
 
 _UNKNOWN = _Target("rest", "none", _nothing)
+
+
+def _dashboard(request: web.BaseRequest, path: str) -> _Target:
+    asset = assets.find(path) if assets.is_dashboard(path) else None
+    if asset is None:
+        raise Refusal(404, f"there is no {path[:200]}; /docs lists what there is")
+    _require_method(request, hdrs.METH_GET)
+    return _Target("rest", "dashboard", partial(assets.answer, request, path, asset))
 
 
 def _require_method(request: web.BaseRequest, *allowed: str) -> str:

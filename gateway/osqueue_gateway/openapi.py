@@ -8,9 +8,8 @@ from google.protobuf.descriptor import Descriptor
 
 from osqueue.api.descriptors import is_map
 from osqueue.api.queries import POSITION, Parameter, query_shape
-from osqueue_gateway.answers import job_id, nothing_without_token, only_result, throttling
 from osqueue_gateway.errors import FAULTS
-from osqueue_gateway.routes import ROUTES, Route
+from osqueue_gateway.routes import ROUTES, Route, job_id, nothing_without_token, only_result, throttling
 from osqueue_gateway.schemas import Form, Schema, Schemas, comment
 from osqueue_protocol.comments import comments
 from osqueue_stubs.osqueue.v1.job_pb2 import JobInfo
@@ -83,14 +82,14 @@ def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
     }
     given = frozenset([route.id_field, *route.hidden]) if route.id_field else frozenset()
     parameters = [ID_PARAMETER] if route.id_field else []
-    if route.mutates:
+    if route.rpc.mutates:
         body = schemas.request(request, given)
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": body}}}
     else:
         parameters += _parameters(request, given, schemas)
     if parameters:
         operation["parameters"] = parameters
-    statuses = {*COMMON, *(WITH_BODY if route.mutates else ()), *([404] if route.id_field else [])}
+    statuses = {*COMMON, *(WITH_BODY if route.rpc.mutates else ()), *([404] if route.id_field else [])}
     statuses.update(FAULTS[reason].status for reason in errors)
     operation["responses"] = _answers(route, schemas) | {
         str(status): {"description": STATUS_TEXTS[status], "content": _error_content()} for status in sorted(statuses)

@@ -7,13 +7,12 @@ from osqueue.api.json_shapes import shape
 from osqueue.api.json_text import encode
 from osqueue.api.queries import query_shape
 from osqueue_gateway import wire
-from osqueue_gateway.answers import NOTHING
 from osqueue_gateway.bodies import Budget, apart, read_body
 from osqueue_gateway.calls import Calls
 from osqueue_gateway.errors import Problem, Refusal
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.protection import cors_of
-from osqueue_gateway.routes import Route
+from osqueue_gateway.routes import NOTHING, Route
 from osqueue_gateway.wire import JSON, headers_of
 
 

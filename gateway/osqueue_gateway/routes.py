@@ -2,15 +2,61 @@
 
 A new RPC is written in the proto, its REST routes with it. Its WebSocket method is its name with a small first letter,
 its Connect path follows from its service; its JSON, its query parameters and its page in /docs from its messages.
-Here stands only what some routes answer otherwise than the RPC does.
+Here stands only what some routes answer otherwise than the response in its JSON form.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from osqueue_gateway.answers import Answer, job_id, nothing_without_token, only_result, throttling, whole
+from google.protobuf.message import Message
+
+from osqueue.api.item_errors import from_item_error
+from osqueue.api.json_shapes import shape
 from osqueue_protocol.rpcs import CLIENT_RPCS, Rpc
+
+NOTHING: Final[dict[str, Any]] = {}
+"""204 in REST, `{}` in WebSocket."""
+
+Answer = Callable[[Any, Any], dict[str, Any]]
+"""(request, response) → object."""
+
+ORIGINAL_SUBMIT = {"payload", "max_attempts", "type"}
+
+
+def whole(request: Message, response: Message) -> dict[str, Any]:
+    """The response."""
+    return shape(response.DESCRIPTOR).write(response)
+
+
+def job_id(request: Message, response: Any) -> dict[str, Any]:
+    """`{jobId}` as ever, and the rest of the response to requests that use any of the newer fields."""
+    if all(field.name in ORIGINAL_SUBMIT for field, _ in request.ListFields()):
+        return {"jobId": response.job_id}
+    return whole(request, response)
+
+
+def nothing_without_token(request: Any, response: Message) -> dict[str, Any]:
+    """Nothing, as ever; the response to those who show the token of their lease."""
+    return whole(request, response) if request.lease_token else NOTHING
+
+
+def only_result(request: Message, response: Any) -> dict[str, Any]:
+    """The outcome of a batch of one, or its error."""
+    (result,) = response.results
+    outcome = result.WhichOneof("outcome")
+    if outcome == "error":
+        raise from_item_error(result.error)
+    found: Message = getattr(result, outcome)
+    return shape(found.DESCRIPTOR).write(found)
+
+
+def throttling(request: Message, response: Any) -> dict[str, Any]:
+    """How requests to the object store are throttled, as ever."""
+    if not response.HasField("throttle"):
+        return {"throttling": False}
+    return shape(response.throttle.DESCRIPTOR).write(response.throttle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +70,6 @@ class Route:
     answer: Answer = whole
     id_field: str = ""
     hidden: tuple[str, ...] = ()
-
-    @property
-    def mutates(self) -> bool:
-        return self.rpc.mutates
 
     def given(self, identifier: str) -> dict[str, Any] | None:
         """The request's fields that the path holds."""

@@ -15,14 +15,13 @@ from osqueue.api.json_readers import ShapeError, read_string
 from osqueue.api.json_shapes import shape
 from osqueue.api.json_text import JsonError, Raw, encode, members, shortened
 from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, OsqueueError, QueueFullError, Violation
-from osqueue_gateway.answers import NOTHING
 from osqueue_gateway.bodies import Budget, Message, apart
 from osqueue_gateway.calls import FIRST_FRAME_MS, Calls, Feed, FeedEnded
 from osqueue_gateway.errors import Refusal, overloaded, problem_of
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.metrics import Metrics
 from osqueue_gateway.protection import SOCKET_PROTOCOL
-from osqueue_gateway.routes import WS_METHODS, Route
+from osqueue_gateway.routes import NOTHING, WS_METHODS, Route
 from osqueue_gateway.server import Connection
 from osqueue_protocol.rpcs import RPCS
 
@@ -209,7 +208,7 @@ class Socket:
                     await self._send({"id": identifier, "ok": True, "result": self._unwatch(params)})
                 else:
                     route = _route(method)
-                    name, mutates = route.rpc.name, route.mutates
+                    name, mutates = route.rpc.name, route.rpc.mutates
                     await self._call(identifier, route, params)
             finally:
                 self._budget.give(len(frame))

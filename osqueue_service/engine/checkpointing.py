@@ -55,9 +55,9 @@ class Checkpointer:
     def running(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    def consider(self) -> bool:
+    def consider(self, monotonic: float) -> bool:
         """Begin a checkpoint if a recovery would have to read more log than state; whether one has begun."""
-        if self.running or self._clock.monotonic_ms() < self._not_before_ms or not self._is_due():
+        if self.running or monotonic < self._not_before_ms or not self._is_due():
             return False
         self._task = asyncio.get_running_loop().create_task(self._write(), name="checkpoint")
         self._task.add_done_callback(self._on_end)

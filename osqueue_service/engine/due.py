@@ -8,15 +8,14 @@ row whose moments are not in the state: heartbeats move them.
 from dataclasses import replace
 
 from osqueue_service.clock import Clock
-from osqueue_service.engine.alarm import Alarm
 from osqueue_service.engine.leases import LeaseTable
-from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
 from osqueue_service.engine.term import Term
+from osqueue_service.engine.timing import Alarm, Moment
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Sweep
-from osqueue_service.state.due import LEASES, LET_GO, ROWS, Row, Urgency
+from osqueue_service.state.due import LEASES, LET_GO, Outlook, Row, look
 from osqueue_service.state.state import State
 
 STALL_MS = 500
@@ -53,112 +52,89 @@ class Due:
         leases: LeaseTable,
         term: Term,
         *,
-        clock: Clock,
-        time: QueueTime,
-        ids: IdSource,
         alarm: Alarm,
+        ids: IdSource,
         limits: Limits,
         settings: EngineSettings,
+        clock: Clock,
     ) -> None:
         self._state = state
         self._leases = leases
         self._term = term
-        self._clock = clock
-        self._time = time
         self._ids = ids
         self._alarm = alarm
         self._limits = limits
         self._lapse_interval_ms = settings.lapse_interval_ms
+        self._clock = clock
         self._swept_at = clock.monotonic_ms()
         self._grace_until: float | None = None
         self._lapses = term.lapses
-        self._moments: list[tuple[int, Row]] = []
-        """What the rows said: when each is next due, in queue time."""
-        self._over = False
-        self._at_once: int | None = None
-        self._in_a_while: int | None = None
-        self._by_wall: int | None = None
+        self._outlook = Outlook()
         spacing_ms = settings.commit_spacing_ms
         self._sweep_jobs = limits.sweep_jobs * max(1, int(spacing_ms // SPACING_MS))
         self._pressing_limits = _with_room(limits, self._sweep_jobs * LET_GO)
-        self._far_over = False
         self._swept_up_to_ms = 0
 
     def ask(self, *, forget: bool) -> None:
-        """Ask each row once; to be called after every change of the state. `forget`: keys may be forgotten."""
-        state, limits = self._state, self._limits
-        moments: list[tuple[int, Row]] = []
-        self._over = self._far_over = False
-        self._at_once = self._in_a_while = None
-        for row in ROWS:
-            if row.forgets and not forget:
-                continue
-            at_ms = row.next_ms(state)
-            if at_ms is not None:
-                moments.append((at_ms, row))
-                if row.by_wall:
-                    continue
-                if row.urgency is Urgency.AT_ONCE:
-                    self._at_once = at_ms if self._at_once is None else min(self._at_once, at_ms)
-                else:
-                    self._in_a_while = at_ms if self._in_a_while is None else min(self._in_a_while, at_ms)
-            self._over = self._over or row.over(state, limits)
-            self._far_over = self._far_over or row.over(state, self._pressing_limits)
-        self._moments = moments
-        self._by_wall = min([at_ms for at_ms, row in moments if row.by_wall], default=None)
+        """Ask the table once; to be called after every change of the state. `forget`: keys may be forgotten."""
+        self._outlook = look(self._state, self._limits, self._pressing_limits, forget=forget)
 
-    def is_pressing(self) -> bool:
+    def is_pressing(self, now: Moment) -> bool:
         """Whether something is due that is worth a commit of its own. If not, the alarm is set for when it will be."""
-        monotonic, now_ms = self._clock.monotonic_ms(), self._time.now_ms()
+        monotonic, outlook = now.monotonic, self._outlook
         earliest = self._leases_end_at(monotonic)
-        if self._at_once is not None:
-            earliest = min(earliest, monotonic + (self._at_once - now_ms))
-        if self._by_wall is not None:
-            left_ms = self._by_wall - min(now_ms, self._clock.wall_ms())
+        if outlook.at_once is not None:
+            earliest = min(earliest, monotonic + (outlook.at_once - now.queue_ms))
+        if outlook.by_wall is not None:
+            left_ms = outlook.by_wall - min(now.queue_ms, self._clock.wall_ms())
             # The wall clock may be set meanwhile: it is looked at again.
             earliest = min(earliest, monotonic + min(left_ms, LOOK_AT_WALL_MS))
-        if self._in_a_while is not None:
+        if outlook.in_a_while is not None:
             # What can be let go waits for a commit that happens anyway, but not for ever.
             # But what was due at the last sweep already, and more than one sweep could do, waits for no more than that.
-            more = self._in_a_while <= self._swept_up_to_ms
+            more = outlook.in_a_while <= self._swept_up_to_ms
             pause_ms = min(MORE_MS, self._lapse_interval_ms) if more else self._lapse_interval_ms
-            earliest = min(earliest, max(monotonic + (self._in_a_while - now_ms), self._swept_at + pause_ms))
-        if self._far_over:
+            due_at = monotonic + (outlook.in_a_while - now.queue_ms)
+            earliest = min(earliest, max(due_at, self._swept_at + pause_ms))
+        if outlook.far_over:
             earliest = min(earliest, self._swept_at + SPACING_MS)
         if earliest <= monotonic:
             return True
         if earliest < float("inf"):
             # One millisecond more: moments are whole milliseconds, and a timer that fires early finds nothing due.
-            self._alarm.set(earliest + 1)
+            self._alarm.set(earliest + 1, monotonic)
         return False
 
-    def sweep(self, now_ms: int, *, forget: bool) -> Sweep | None:
+    def sweep(self, now: Moment, *, forget: bool) -> Sweep | None:
         """The command that does what is due at this commit; None when nothing is. `forget`: keys may be forgotten."""
-        monotonic = self._clock.monotonic_ms()
+        monotonic, now_ms = now.monotonic, now.queue_ms
         limit = self._sweep_jobs
         expired: list[tuple[int, str]] = []
         if self._leases_end_at(monotonic) <= monotonic:
             expired = self._leases.expired(int(monotonic), limit)
-        wall_ms = self._clock.wall_ms()
-        due = [row for _, row in self._due_at(now_ms, wall_ms) if forget or not row.forgets]
-        if not expired and not due and not self._over:
+        wall_ms = self._clock.wall_ms() if self._outlook.by_wall is not None else None
+        due = self._due_rows(now_ms, wall_ms, forget)
+        if not expired and not due and not self._outlook.over:
             return None
         self._swept_at, self._swept_up_to_ms = monotonic, now_ms
         overdue = limit if any(row.name == "timeouts" for row in due) else 0
         jitters = [self._ids.jitter() for _ in range(len(expired) + overdue)]
         return Sweep(expired, jitters, limit, forget, wall_ms)
 
-    def _due_at(self, now_ms: int, wall_ms: int) -> list[tuple[int, Row]]:
+    def _due_rows(self, now_ms: int, wall_ms: int | None, forget: bool) -> list[Row]:
         """What the rows said was due by then."""
-        both_ms = min(now_ms, wall_ms)
-        return [(at_ms, row) for at_ms, row in self._moments if at_ms <= (both_ms if row.by_wall else now_ms)]
+        both_ms = now_ms if wall_ms is None else min(now_ms, wall_ms)
+        return [
+            row
+            for at_ms, row in self._outlook.moments
+            if at_ms <= (both_ms if row.by_wall else now_ms) and (forget or not row.forgets)
+        ]
 
     def check_progress(self, sweep: Sweep, now_ms: int, changed: bool) -> None:
         """Raise `FruitlessSweep` when a sweep changed nothing though a row said that it is due."""
         if changed:
             return
-        wall_ms = now_ms if sweep.wall_ms is None else sweep.wall_ms
-        due = [row.name for _, row in self._due_at(now_ms, wall_ms) if sweep.forget or not row.forgets]
+        due = [row.name for row in self._due_rows(now_ms, sweep.wall_ms, sweep.forget)]
         if sweep.expired:
             due.append(f"{LEASES.name} of the jobs numbered {[number for number, _ in sweep.expired][:10]}")
         if due:
@@ -169,9 +145,13 @@ class Due:
 
     def _leases_end_at(self, monotonic: float) -> float:
         """When to expire leases: when the first one is over, or after a stall a little later."""
-        if self._lapses != self._term.lapses:
+        if not self._leases.leases:
+            self._grace_until = None
+            return float("inf")
+        lapses = self._term.lapses
+        if self._lapses != lapses:
             # This leader could be deposed for a while, and refused heartbeats: like a successor it begins anew.
-            self._lapses = self._term.lapses
+            self._lapses = lapses
             self._leases.begin_anew(int(monotonic))
         if self._leases.file_anew(int(monotonic), REFILED_MAX):
             return monotonic + 1  # there are more: others shall have their turn between two steps

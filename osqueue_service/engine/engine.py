@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from osqueue_service.clock import Clock
-from osqueue_service.engine.alarm import Alarm
 from osqueue_service.engine.authority import Authority
 from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.codec import encode_commit
@@ -20,14 +19,13 @@ from osqueue_service.engine.due import Due
 from osqueue_service.engine.execution import Execution
 from osqueue_service.engine.followers import Followers
 from osqueue_service.engine.heartbeats import Heartbeats
-from osqueue_service.engine.inbox import Entry, Inbox
+from osqueue_service.engine.inbox import Entry, Inbox, Pacing
 from osqueue_service.engine.notices import LeaseNotices
-from osqueue_service.engine.pacing import Pacing
 from osqueue_service.engine.pipeline import Batch, PendingCommit, Pipeline, Reply, give
-from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
-from osqueue_service.engine.statistics import Statistics
 from osqueue_service.engine.term import Term
+from osqueue_service.engine.timing import Alarm, Moment, QueueTime
+from osqueue_service.engine.totals import Statistics
 from osqueue_service.engine.views import Views
 from osqueue_service.errors import NotLeader
 from osqueue_service.ids import IdSource
@@ -67,10 +65,11 @@ class Engine:
         self._time = time = QueueTime(clock, state.stamp_ms)
         self._inbox = Inbox(limits)
         self._pipeline = Pipeline(self._released)
-        self._pacing = Pacing(clock, term.appender, settings)
+        self._pacing = Pacing(term.appender, settings)
         self._checkpointer = Checkpointer(term, state, clock, self._ended)
         self._followers = followers = Followers(state, limits, storage_requests)
-        followers.start(int(clock.monotonic_ms()), time.now_ms())
+        now = time.read()
+        followers.start(int(now.monotonic), now.queue_ms)
         self._dispatcher = Dispatcher(state.lines, callers_clock, ids, self.give_back)
         self._authority = Authority(
             term,
@@ -80,21 +79,21 @@ class Engine:
             send_away=self._send_away,
         )
         self._execution = Execution(
-            state, followers, self._dispatcher, clock=clock, limits=limits, on_wait=self._authority.somebody_waits
+            state, followers, self._dispatcher, limits=limits, on_wait=self._authority.somebody_waits
         )
         self._wake = asyncio.Event()
         self._alarm = Alarm(clock, self._wake.set)
         self._task: asyncio.Task[None] | None = None
         self._due = Due(
             state, followers.leases, term,
-            clock=clock, time=time, ids=ids, alarm=self._alarm, limits=limits, settings=settings,
+            alarm=self._alarm, ids=ids, limits=limits, settings=settings, clock=clock,
         )  # fmt: skip
-        self._statistics = Statistics(state, clock)
+        self._statistics = Statistics(state, now.monotonic)
         self.views = Views(
             term, state, followers, self._statistics, self._pipeline, self._authority,
             callers_clock=callers_clock, time=time, limits=limits,
         )  # fmt: skip
-        self.heartbeats = Heartbeats(state, followers, self._authority, clock=clock, time=time)
+        self.heartbeats = Heartbeats(state, followers, self._authority, time)
         self.closed: asyncio.Future[NotLeader] = asyncio.get_running_loop().create_future()
         """Resolves, with what callers hear from then on, when this engine takes no more calls."""
         self.notices: LeaseNotices = self._followers.notices
@@ -109,12 +108,12 @@ class Engine:
         format, gives ids of today's form to the jobs that come."""
         state = self._state
         if not state.ids.since:
-            now_ms = self._time.now_ms()
             first = IdsRenewed(state.next_number) if state.salt else Founded(self._ids.salt())
-            batch = Batch(now_ms, [first])
-            self._followers.apply(first, int(self._clock.monotonic_ms()), batch)
+            batch = Batch(self._time.read())
+            batch.records.append(first)
+            self._followers.apply(first, batch)
             self._put(batch)
-        self._checkpointer.consider()
+        self._checkpointer.consider(self._clock.monotonic_ms())
         self._ask_due()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="engine")
         self._task.add_done_callback(self._ended)
@@ -203,7 +202,7 @@ class Engine:
 
     @property
     def inbox_length(self) -> int:
-        return len(self._inbox)
+        return len(self._inbox.entries)
 
     @property
     def waiting_claims(self) -> int:
@@ -221,11 +220,12 @@ class Engine:
         return self._authority.refusal is not None
 
     def _accept(self, entry: Entry) -> None:
-        self._authority.check_open()
+        if self._is_closed:
+            self._authority.check_open()
         if entry.wait_ms:
             self._execution.check_waiting()
         self._inbox.add(entry)
-        self._pacing.arrived()
+        self._pacing.arrived(self._clock.monotonic_ms())
         self._wake.set()
 
     def _send_away(self, refusal: NotLeader) -> None:
@@ -245,21 +245,22 @@ class Engine:
 
     async def _run(self) -> None:
         while not self._is_closed:
-            if (self._inbox or self._due.is_pressing()) and self.term.appender.room:
-                delay_ms = self._pacing.company_ms(self._pipeline.calls)
+            now = self._time.read()
+            if (self._inbox.entries or self._due.is_pressing(now)) and self.term.appender.room:
+                delay_ms = self._pacing.company_ms(self._pipeline.calls, now.monotonic)
                 if delay_ms <= 0:
-                    self._commit()
+                    self._commit(now)
                     continue
-                self._alarm.set(self._clock.monotonic_ms() + delay_ms)
+                self._alarm.set(now.monotonic + delay_ms, now.monotonic)
             self._wake.clear()
             await self._wake.wait()
 
-    def _commit(self) -> None:
+    def _commit(self, now: Moment) -> None:
         """Apply all that waits, and put it."""
-        batch = Batch(self._time.now_ms())
+        batch = Batch(now)
         taken: list[Entry] = []
         try:
-            self._fill(batch, taken)
+            self._fill(batch, taken, now)
         except Exception:
             # A bug: it ends this term, and nothing of the batch was put. Its callers may ask the next leader.
             refusal = NotLeader("this broker has failed; the call was not applied")
@@ -275,9 +276,11 @@ class Engine:
                 reply.value = NotLeader("this broker could not renew its leadership in time; nothing was changed")
         self._pipeline.attach(batch.replies)
 
-    def _fill(self, batch: Batch, taken: list[Entry]) -> None:
+    def _fill(self, batch: Batch, taken: list[Entry], now: Moment) -> None:
         """Apply what is due, what was asked, and what those who wait can have now."""
-        sweep = self._due.sweep(batch.at_ms, forget=not self._checkpointer.running)
+        # A checkpoint that is being written has yet to read the keys: they are not due before it is done.
+        forget = not self._checkpointer.running
+        sweep = self._due.sweep(now, forget=forget)
         if sweep is not None:
             self._execution.change(sweep, batch)
             self._due.check_progress(sweep, batch.at_ms, bool(batch.records))
@@ -285,39 +288,40 @@ class Engine:
             taken.append(entry)
             self._execution.execute(entry, batch)
         self._execution.serve_waiting(batch)
-        if ungated := features.missing(batch.records, self.term.root.needs):
+        used = features.used_by(batch.records)
+        if used and (ungated := sorted(used.difference(self.term.root.needs))):
             raise RuntimeError(f"records use {ungated}, and the root does not say so: no other release could tell")
-        self._ask_due()
+        self._due.ask(forget=forget)
 
     def _ask_due(self) -> None:
-        # A checkpoint that is being written has yet to read the keys: they are not due before it is done.
         self._due.ask(forget=not self._checkpointer.running)
 
     def _put(self, batch: Batch) -> None:
         lane = self.term.appender
         body = encode_commit(batch.at_ms, batch.records)
-        totals, types = self._statistics.now()
+        put_at = self._clock.monotonic_ms()
+        totals, types = self._statistics.now(put_at)
         commit = PendingCommit(
             sequence=lane.next_sequence,
             replies=batch.replies,
             totals=totals,
             types=types,
-            put_at=self._clock.monotonic_ms(),
+            put_at=put_at,
             size=len(body),
             finished=batch.finished,
             events=batch.events,
             notices=batch.notices,
         )
         self._pipeline.push(commit, lane.append(body, len(batch.records)))
-        self._pacing.put()
+        self._pacing.put(put_at)
 
     def _released(self, commit: PendingCommit) -> None:
         self._statistics.durable(commit.totals, commit.types)
         self.sequence = commit.sequence
-        took_ms = self._clock.monotonic_ms() - commit.put_at
-        self._followers.durable(commit, self._time.now_ms(), took_ms, self.term.end)
+        now = self._time.read()
+        self._followers.durable(commit, now.queue_ms, now.monotonic - commit.put_at, self.term.end)
         if not self._is_closed:
-            if self._checkpointer.consider():
+            if self._checkpointer.consider(now.monotonic):
                 self._ask_due()
             self._wake.set()
 

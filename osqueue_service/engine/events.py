@@ -105,30 +105,26 @@ class EventHub:
     def __init__(self, watchers_max: int, buffer_max: int) -> None:
         self._watchers_max = watchers_max
         self._buffer_max = buffer_max
-        self._watchers: dict[Subscription, None] = {}
+        self.watchers: dict[Subscription, None] = {}
         """In the order in which they came."""
-
-    @property
-    def watched(self) -> bool:
-        return bool(self._watchers)
 
     def subscribe(self, wanted: Callable[[JobEvent], bool], after: int) -> Subscription:
         """Watch the commits behind that one; TOO_MANY_REQUESTS at the limit."""
-        if len(self._watchers) >= self._watchers_max:
+        if len(self.watchers) >= self._watchers_max:
             raise TooManyRequests(
                 f"{self._watchers_max} callers watch this queue, which is the limit (watchers): close one",
                 retry_after_ms=1_000,
             )
         subscription = Subscription(wanted, self._buffer_max, after)
-        self._watchers[subscription] = None
+        self.watchers[subscription] = None
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        self._watchers.pop(subscription, None)
+        self.watchers.pop(subscription, None)
 
     def publish(self, events: list[JobEvent], sequence: int | None = None) -> None:
         """These events, of that commit or of none, are durable."""
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             if sequence is None:
                 watcher.offer(events)
             elif sequence > watcher.after:
@@ -137,9 +133,9 @@ class EventHub:
 
     def close(self, reason: Exception) -> None:
         """Leadership is over: watchers go to the new leader."""
-        for watcher in self._watchers:
+        for watcher in self.watchers:
             watcher.close(reason)
-        self._watchers.clear()
+        self.watchers.clear()
 
 
 def events_of(state: State, moves: Iterable[Moves], at: int) -> Iterator[JobEvent]:

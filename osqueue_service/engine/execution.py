@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from osqueue_service.clock import Clock
 from osqueue_service.engine.dispatch import Dispatcher
 from osqueue_service.engine.followers import Followers
 from osqueue_service.engine.inbox import Entry
@@ -25,14 +24,12 @@ class Execution:
         followers: Followers,
         dispatcher: Dispatcher,
         *,
-        clock: Clock,
         limits: Limits,
         on_wait: Callable[[], None],
     ) -> None:
         self._state = state
         self._followers = followers
         self._dispatcher = dispatcher
-        self._clock = clock
         self._limits = limits
         self._on_wait = on_wait
 
@@ -58,9 +55,8 @@ class Execution:
         """Decide and apply; returns the answer, or raises the refusal, which changed nothing."""
         records, answer = decide(self._state, command, batch.at_ms, self._limits)
         while records:
-            monotonic = int(self._clock.monotonic_ms())
             for record in records:
-                self._followers.apply(record, monotonic, batch)
+                self._followers.apply(record, batch)
             batch.records += records
             records = decide_effects(self._state, batch.at_ms, self._limits)
         return answer

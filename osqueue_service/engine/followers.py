@@ -18,7 +18,7 @@ from osqueue_service.engine.waiting import FinishWaiters
 from osqueue_service.engine.workers import WorkerTable
 from osqueue_service.limits import Limits
 from osqueue_service.state.apply import apply
-from osqueue_service.state.model import Status
+from osqueue_service.state.model import IN_PROGRESS
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
 
@@ -41,28 +41,29 @@ class Followers:
 
     def start(self, monotonic: int, now_ms: int) -> None:
         """After a takeover: every lease in the state lives for its full length from now."""
-        for job in self._state.roster(Status.IN_PROGRESS):
+        for job in self._state.roster(IN_PROGRESS):
             lease = job.lease
             assert lease is not None
             self.leases.start(job.number, lease, monotonic, now_ms)
             self.workers.holds(lease.worker_id, job, now_ms)
 
-    def apply(self, record: AnyRecord, monotonic: int, batch: Batch) -> None:
+    def apply(self, record: AnyRecord, batch: Batch) -> None:
         """Apply the record; add what it means to those who wait or watch to the batch."""
         state = self._state
         apply(state, record, batch.at_ms)
         moves, state.moves = state.moves, []
         if not moves:
             return
-        self.leases.follow(moves, monotonic, batch.at_ms)
-        self.workers.follow(moves, batch.at_ms)
+        if any(move.target is IN_PROGRESS or move.source is IN_PROGRESS for move in moves):
+            self.leases.follow(moves, int(batch.monotonic), batch.at_ms)
+            self.workers.follow(moves, batch.at_ms)
         self.figures.follow(moves, batch.at_ms)
         self.outcomes.follow(moves, batch.at_ms)
         if self.finishing.count:
             batch.finished += self.finishing.finished_by(moves)
-        if self.notices.wanted:
+        if self.notices.listeners:
             batch.notices += self.notices.raised_by(moves)
-        if self.hub.watched:
+        if self.hub.watchers:
             # Now, because the next record of this commit may change the same jobs.
             batch.events += events_of(state, moves, batch.at_ms)
 
@@ -74,14 +75,17 @@ class Followers:
             self.figures.committed(commit.totals, now_ms, took_ms, commit.size)
         except Exception:
             log.exception("commit %d is missing in the figures", commit.sequence)
-        tellings: tuple[Callable[[], None], ...] = (
-            lambda: self.finishing.notify(commit.finished),
-            lambda: self.hub.publish(commit.events, commit.sequence),
-            lambda: self.notices.tell(commit.notices),
-        )
-        for tell in tellings:
-            try:
-                tell()
-            except Exception as bug:
-                log.exception("somebody was not told of commit %d", commit.sequence)
-                fail(bug)
+        if self.finishing.count:
+            _tell(commit, fail, lambda: self.finishing.notify(commit.finished))
+        if self.hub.watchers:
+            _tell(commit, fail, lambda: self.hub.publish(commit.events, commit.sequence))
+        if self.notices.listeners:
+            _tell(commit, fail, lambda: self.notices.tell(commit.notices))
+
+
+def _tell(commit: PendingCommit, fail: Callable[[Exception], None], tell: Callable[[], None]) -> None:
+    try:
+        tell()
+    except Exception as bug:
+        log.exception("somebody was not told of commit %d", commit.sequence)
+        fail(bug)

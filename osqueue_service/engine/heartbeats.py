@@ -1,11 +1,10 @@
 """What workers say of themselves and of the leases they hold, none of which costs a commit."""
 
-from osqueue_service.clock import Clock
 from osqueue_service.engine.authority import Authority
 from osqueue_service.engine.events import progressed
 from osqueue_service.engine.followers import Followers
 from osqueue_service.engine.leases import LiveLease, Progress
-from osqueue_service.engine.queue_time import QueueTime
+from osqueue_service.engine.timing import QueueTime
 from osqueue_service.errors import OsqueueError
 from osqueue_service.state.settling import holder
 from osqueue_service.state.state import State
@@ -14,16 +13,13 @@ from osqueue_service.state.state import State
 class Heartbeats:
     """Keeps leases alive, and remembers who was heard of."""
 
-    def __init__(
-        self, state: State, followers: Followers, authority: Authority, *, clock: Clock, time: QueueTime
-    ) -> None:
+    def __init__(self, state: State, followers: Followers, authority: Authority, time: QueueTime) -> None:
         self.workers = followers.workers
         """What this leader heard of each worker: where a worker says what it takes."""
         self._state = state
         self._leases = followers.leases
         self._hub = followers.hub
         self._authority = authority
-        self._clock = clock
         self._time = time
 
     async def beat(
@@ -45,10 +41,11 @@ class Heartbeats:
     ) -> tuple[LiveLease, bool]:
         """The heartbeat itself. A refusal must not be told before the engine's `settled()`."""
         job = holder(self._state, job_id, worker_id, token)
-        now_ms = self._time.now_ms()
+        now = self._time.read()
+        now_ms = now.queue_ms
         said = Progress(*progress, now_ms) if progress is not None else None
-        lease = self._leases.renew(job.number, int(self._clock.monotonic_ms()), now_ms, said)
+        lease = self._leases.renew(job.number, int(now.monotonic), now_ms, said)
         self.workers.holds(lease.worker_id, job, now_ms)
-        if said is not None and self._hub.watched:
+        if said is not None and self._hub.watchers:
             self._hub.publish([progressed(self._state, job, lease, said)])
         return lease, job.cancel_requested

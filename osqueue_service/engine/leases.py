@@ -4,12 +4,12 @@ beside the state: a new leader starts every live lease anew at full length.
 All moments here are of the leader's monotonic clock; only answers speak in wall time.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 
 from msgspec import Struct
 
-from osqueue_service.state.deadlines import Deadlines
+from osqueue_service.state.index import Deadlines
 from osqueue_service.state.model import Lease
 from osqueue_service.state.moves import Moves
 
@@ -48,16 +48,14 @@ class LeaseTable:
     """All live leases by the moment at which they expire."""
 
     def __init__(self) -> None:
-        self._leases: dict[int, LiveLease] = {}
+        self.leases: dict[int, LiveLease] = {}
+        """By the number of the job."""
         self._deadlines = Deadlines()
         self._anew_at: int | None = None
         """When all leases of that moment began anew. Each is told when its turn comes: there may be a million."""
 
-    def __len__(self) -> int:
-        return len(self._leases)
-
     def get(self, number: int) -> LiveLease | None:
-        lease = self._leases.get(number)
+        lease = self.leases.get(number)
         if lease is not None and self._anew_at is not None:
             self._bring_up(lease)
         return lease
@@ -72,12 +70,12 @@ class LeaseTable:
             elif move.frees:
                 for job in move.jobs:
                     number = job.number
-                    self._deadlines.remove(self._leases.pop(number).filed, number)
+                    self._deadlines.remove(self.leases.pop(number).filed, number)
 
     def start(self, number: int, lease: Lease, monotonic: int, now_ms: int) -> None:
         """A lease begins, or begins anew after a takeover: it lives for its full length from now."""
         expires = monotonic + lease.lease_ms
-        self._leases[number] = LiveLease(number, lease.token, lease.worker_id, lease.lease_ms, expires, expires, now_ms)
+        self.leases[number] = LiveLease(number, lease.token, lease.worker_id, lease.lease_ms, expires, expires, now_ms)
         self._deadlines.add(expires, number)
 
     def begin_anew(self, monotonic: int) -> None:
@@ -86,7 +84,7 @@ class LeaseTable:
 
     def renew(self, number: int, monotonic: int, now_ms: int, progress: Progress | None) -> LiveLease:
         """A heartbeat: the lease lives for its full length from now."""
-        lease = self._leases[number]
+        lease = self.leases[number]
         lease.expires = monotonic + lease.lease_ms
         lease.heard_at = now_ms
         if progress is not None:
@@ -97,7 +95,7 @@ class LeaseTable:
         """File those at the head of the order that were renewed since under their new moments, up to `limit` of them;
         whether there may be more."""
         for number in list(islice(self._deadlines.due(monotonic), limit)):
-            lease = self._leases[number]
+            lease = self.leases[number]
             self._bring_up(lease)
             if lease.expires <= monotonic:
                 return False
@@ -113,16 +111,13 @@ class LeaseTable:
         """The leases (number, token) that are over at this moment, among the first `limit` that may be."""
         ended: list[tuple[int, str]] = []
         for number in list(islice(self._deadlines.due(monotonic), limit)):
-            lease = self._leases[number]
+            lease = self.leases[number]
             self._bring_up(lease)
             if lease.expires <= monotonic:
                 ended.append((number, lease.token))
             else:
                 self._refile(lease)
         return ended
-
-    def __iter__(self) -> Iterator[LiveLease]:
-        return iter(self._leases.values())
 
     def _bring_up(self, lease: LiveLease) -> None:
         """Tell the lease that all began anew, if that was since it began or was renewed."""

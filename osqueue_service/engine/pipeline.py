@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from osqueue_service.engine.events import JobEvent
 from osqueue_service.engine.notices import Notice
+from osqueue_service.engine.timing import Moment
 from osqueue_service.engine.totals import Totals, TypeTotals
 from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown, anew
 from osqueue_service.state.records import AnyRecord
@@ -29,11 +30,12 @@ class Reply(Struct):
 class Batch:
     """The commit that is being put together, all of it at one stamped time."""
 
-    __slots__ = ("at_ms", "events", "finished", "notices", "records", "replies")
+    __slots__ = ("at_ms", "events", "finished", "monotonic", "notices", "records", "replies")
 
-    def __init__(self, at_ms: int, records: list[AnyRecord] | None = None) -> None:
-        self.at_ms = at_ms
-        self.records = records or []
+    def __init__(self, now: Moment) -> None:
+        self.at_ms = now.queue_ms
+        self.monotonic = now.monotonic
+        self.records: list[AnyRecord] = []
         self.replies: list[Reply] = []
         self.events: list[JobEvent] = []
         self.finished: list[int] = []

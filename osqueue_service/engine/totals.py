@@ -1,4 +1,4 @@
-"""The queue's figures as of one commit."""
+"""The queue's figures as of one commit; those of the last durable one are ready to be answered at once."""
 
 from collections.abc import Sequence
 from heapq import nsmallest
@@ -50,6 +50,8 @@ def live_count(counts: Sequence[int]) -> int:
     return sum([counts[status] for status in LIVE])
 
 
+TYPES_INTERVAL_MS = 250
+"""Under load, figures by type are at most this much older than the last durable commit."""
 TYPES_MAX = 1_000
 """Types that statistics show: the first in order of their names."""
 
@@ -77,3 +79,27 @@ def type_totals_of(state: State) -> list[TypeTotals]:
         )
         for name in names
     ]
+
+
+class Statistics:
+    """Keeps the figures that commits carried."""
+
+    def __init__(self, state: State, monotonic: float) -> None:
+        self.totals: Totals = totals_of(state)
+        self.types: list[TypeTotals] = type_totals_of(state)
+        self._state = state
+        self._types_at = monotonic
+
+    def now(self, monotonic: float) -> tuple[Totals, list[TypeTotals] | None]:
+        """The figures for the commit that is being put: those by type only once in a while, because they cost time in
+        proportion to the number of types."""
+        if monotonic - self._types_at < TYPES_INTERVAL_MS:
+            return totals_of(self._state), None
+        self._types_at = monotonic
+        return totals_of(self._state), type_totals_of(self._state)
+
+    def durable(self, totals: Totals, types: list[TypeTotals] | None) -> None:
+        """These figures are of a commit that has just become durable."""
+        self.totals = totals
+        if types is not None:
+            self.types = types

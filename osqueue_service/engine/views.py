@@ -14,10 +14,9 @@ from osqueue_service.engine.figures import Figures
 from osqueue_service.engine.followers import Followers
 from osqueue_service.engine.leases import LiveLease
 from osqueue_service.engine.pipeline import Pipeline
-from osqueue_service.engine.queue_time import QueueTime
-from osqueue_service.engine.statistics import Statistics
 from osqueue_service.engine.term import Term
-from osqueue_service.engine.totals import Totals, TypeTotals, type_totals_of
+from osqueue_service.engine.timing import QueueTime
+from osqueue_service.engine.totals import Statistics, Totals, TypeTotals, type_totals_of
 from osqueue_service.engine.workers import WorkerTable
 from osqueue_service.limits import Limits
 from osqueue_service.state.model import Job

@@ -5,8 +5,8 @@ be undone: retention, keys and dead letters lapse at once, and every later leade
 """
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from osqueue_service.clock import Clock, Timer
 from osqueue_service.errors import ClockAhead
@@ -31,6 +31,9 @@ class GuardedClock:
 
     def __init__(self, clock: Clock, store_time: Callable[[], int | None], where: str) -> None:
         """`where`: the store's description, for messages."""
+        self.monotonic_ms: Callable[[], float] = clock.monotonic_ms
+        self.sleep_ms: Callable[[float], Coroutine[Any, Any, None]] = clock.sleep_ms
+        self.call_later_ms: Callable[[float, Callable[[], None]], Timer] = clock.call_later_ms
         self._clock = clock
         self._store_time = store_time
         self._where = where
@@ -54,20 +57,11 @@ class GuardedClock:
         now_ms = self._clock.wall_ms()
         if (fault := self.find_fault()) is None:
             return now_ms
-        monotonic_ms = self._clock.monotonic_ms()
+        monotonic_ms = self.monotonic_ms()
         if monotonic_ms - self._logged_ms >= AHEAD_LOG_MS:
             self._logged_ms = monotonic_ms
             log.error("%s; the queue's time goes by the store's clock meanwhile", fault)
         return min(now_ms, now_ms - fault.ahead_ms + CLOCK_AHEAD_LIMIT_MS)
-
-    def monotonic_ms(self) -> float:
-        return self._clock.monotonic_ms()
-
-    async def sleep_ms(self, delay_ms: float) -> None:
-        await self._clock.sleep_ms(delay_ms)
-
-    def call_later_ms(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
-        return self._clock.call_later_ms(delay_ms, callback)
 
     async def within_ms(self, limit_ms: float, work: Awaitable[T]) -> T:
         return await self._clock.within_ms(limit_ms, work)

@@ -111,7 +111,7 @@ class Term:
 
     def lease_left_ms(self) -> float:
         """For how long that holds without another renewal; 0 or less when it does not."""
-        return 0.0 if self.lost.done() else self._seat.lease_until_ms - self._settler.clock.monotonic_ms()
+        return 0.0 if self.lost.over else self._seat.lease_until_ms - self._settler.clock.monotonic_ms()
 
     @property
     def lapses(self) -> int:
@@ -123,7 +123,7 @@ class Term:
 
         Raises `NotLeader` when the term is over and `StorageUnavailable` when the store does not answer.
         """
-        if self.lost.done():
+        if self.lost.over:
             raise self._not_leader()
         if self._queued is None:
             self._queued = asyncio.get_running_loop().create_task(self._confirm_after(self._reading))
@@ -149,7 +149,7 @@ class Term:
         known to vouch for the checkpoint; raises `NotLeader` if the term ends first. Any other error says that this
         checkpoint failed and the term goes on: try again with a later one.
         """
-        if self.lost.done():
+        if self.lost.over:
             raise self._not_leader()
         position = self.appender.appended
         if sequence != position.sequence or sequence <= self._attempted:
@@ -179,7 +179,7 @@ class Term:
         missing = set(features).difference(self._seat.root.needs)
         if not missing:
             return
-        if self.lost.done():
+        if self.lost.over:
             raise self._not_leader()
         for standby in self.standbys.attending if self.standbys is not None else ():
             if unknown := missing - standby.features:
@@ -204,7 +204,7 @@ class Term:
         Whoever calls this has stopped appending and has had all answers. It returns when the
         root shows it; the caller bounds the wait, and if that is cut short standbys wait for their timeout.
         """
-        if self.lost.done():
+        if self.lost.over:
             return
         self.end(NotLeader("this broker is handing over"))
         try:
@@ -225,7 +225,7 @@ class Term:
         written = await CheckpointWriter(self._settler, self.incarnation, position).write(image, INLINE_BYTES_MAX)
 
         def vouch(root: Root) -> Root:
-            if self.lost.done():
+            if self.lost.over:
                 raise self._not_leader()  # what was handed over is no longer ours to move on
             return msgspec.structs.replace(
                 root,
@@ -239,7 +239,7 @@ class Term:
         await self._points.keep(self._seat.root)
         await self._seat.swap(vouch)
         confirmed = await self._seat.confirm()
-        if self.lost.done():
+        if self.lost.over:
             raise self._not_leader()
         if confirmed.checkpoint != written.ref:
             raise CorruptObject(ROOT, "it is this broker's, yet does not name the checkpoint it has just been given")
@@ -249,7 +249,7 @@ class Term:
             await asyncio.wait({before})
         pause_ms, complete = CLEAN_UP_PAUSE_MS, await self._cleaned(self._cleanup.run(sequence, superseded))
         # A later checkpoint has a clean-up of its own, which begins with what this one left.
-        while not complete and self._attempted == sequence and not self.lost.done():
+        while not complete and self._attempted == sequence and not self.lost.over:
             await self._settler.clock.sleep_ms(pause_ms)
             pause_ms = min(2 * pause_ms, CLEAN_UP_PAUSE_MS_MAX)
             complete = await self._cleaned(self._cleanup.again(sequence))
@@ -278,7 +278,7 @@ class Term:
         except Exception as reason:  # noqa: BLE001
             self.end(reason)
             raise self._not_leader() from None
-        if self.lost.done():
+        if self.lost.over:
             raise self._not_leader()
 
     def _not_leader(self) -> NotLeader:

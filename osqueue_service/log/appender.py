@@ -71,7 +71,7 @@ class Appender:
     @property
     def room(self) -> bool:
         """Whether another segment may be appended now."""
-        return len(self._flights) < self.depth and not self.lost.done()
+        return len(self._flights) < self.depth and not self.lost.over
 
     def append(self, records: bytes, count: int) -> asyncio.Future[int]:
         """Seal `count` records as the next segment and begin to put it.
@@ -82,7 +82,7 @@ class Appender:
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_mark_retrieved)
-        if self.lost.done():
+        if self.lost.over:
             answer.set_exception(NotLeader("this broker no longer leads; the change was not applied"))
             return answer
         if not self.room:
@@ -108,7 +108,7 @@ class Appender:
 
     async def until_released(self, sequence: int) -> None:
         """Return once the segment at `sequence`, appended by now, is released or the lane has ended."""
-        if sequence > self.released.sequence and not self.lost.done():
+        if sequence > self.released.sequence and not self.lost.over:
             released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._release_waits.append((sequence, released))
             await released
@@ -140,7 +140,7 @@ class Appender:
             # The store refuses for good, or this is a bug: either way the lane cannot go on past this slot.
             self.end(reason)
             return
-        if self.lost.done():
+        if self.lost.over:
             return
         if settled.other is not None:
             self.end(self._verdict(flight, settled.other))
@@ -154,15 +154,22 @@ class Appender:
         while self._flights and self._flights[0].landed:
             flight = self._flights.popleft()
             self.released = flight.after
-            self._settler.counters.segment_released(flight.count, len(flight.body), self._settler.clock.wall_ms())
+            self._count(flight)
             if not flight.answer.done():  # a waiter may have gone and cancelled its own future
                 flight.answer.set_result(flight.after.sequence)
         self._wake()
 
+    def _count(self, flight: _Flight) -> None:
+        counters = self._settler.counters
+        counters.segments += 1
+        counters.records += flight.count
+        counters.segment_bytes += len(flight.body)
+        counters.last_segment_at = max(counters.last_segment_at, self._settler.clock.wall_ms())
+
     def _wake(self) -> None:
         waits, self._release_waits = self._release_waits, []
         for sequence, released in waits:
-            if sequence > self.released.sequence and not self.lost.done():
+            if sequence > self.released.sequence and not self.lost.over:
                 self._release_waits.append((sequence, released))
             elif not released.done():
                 released.set_result(None)

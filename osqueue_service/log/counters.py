@@ -59,10 +59,3 @@ class LogCounters:
     checkpoint_bytes: int = 0
     last_segment_at: int = 0
     """When the last one became durable, by the wall clock (ms); 0: none yet. It never goes back, as that clock may."""
-
-    def segment_released(self, records: int, size: int, wall_ms: int) -> None:
-        """A segment of ours is durable."""
-        self.segments += 1
-        self.records += records
-        self.segment_bytes += size
-        self.last_segment_at = max(self.last_segment_at, wall_ms)

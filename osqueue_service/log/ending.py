@@ -8,12 +8,10 @@ class Ending:
     """The end of a lane or a term. Await it for the reason; a waiter that is cancelled disturbs no other."""
 
     def __init__(self) -> None:
+        self.over = False
         self._reason: Exception | None = None
         self._waiters: list[asyncio.Future[Exception]] = []
         self._listeners: list[Callable[[Exception], object]] = []
-
-    def done(self) -> bool:
-        return self._reason is not None
 
     def result(self) -> Exception:
         """The reason; only once there is one."""
@@ -25,6 +23,7 @@ class Ending:
         if self._reason is not None:
             return False
         self._reason = reason
+        self.over = True
         for listener in self._listeners:
             listener(reason)
         for waiter in self._waiters:

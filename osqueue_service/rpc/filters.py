@@ -3,6 +3,7 @@
 from osqueue_service.limits import Limits
 from osqueue_service.rpc.fields import (
     TypeNames,
+    Violations,
     check_count,
     check_name,
     check_printable,
@@ -10,7 +11,6 @@ from osqueue_service.rpc.fields import (
     read_labels,
     shown,
 )
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.model import FINISHED, LIVE, Status
 from osqueue_service.state.queries.filters import Filter
 from osqueue_stubs.osqueue.v1 import job_pb2

@@ -6,11 +6,10 @@ from msgspec import Struct
 
 from osqueue_service.engine.engine import Engine
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import TypeNames, check_count, check_name
+from osqueue_service.rpc.fields import TypeNames, Violations, check_count, check_name
 from osqueue_service.rpc.filters import read_filter
 from osqueue_service.rpc.page_tokens import Walk
 from osqueue_service.rpc.refusals import telling, told
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Command
 from osqueue_service.state.machine import decide
 from osqueue_service.state.model import Job, Status

@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Sweep
-from osqueue_service.state.deadlines import Deadlines
 from osqueue_service.state.firing import Round
+from osqueue_service.state.index import Deadlines
 from osqueue_service.state.model import Ending, Job
 from osqueue_service.state.records import AnyRecord, AttemptEnd, AttemptsEnded, Evicted, Forgotten, Promoted
 from osqueue_service.state.retrying import attempts_kept, next_step
@@ -245,3 +245,42 @@ def decide_sweep(state: State, command: Sweep, now_ms: int, limits: Limits) -> t
         elif decided is not None:
             records.append(decided)
     return records, None
+
+
+class Outlook(Struct, gc=False):
+    """What the table says of the state as it is: it holds until the next commit."""
+
+    moments: list[tuple[int, Row]] = []
+    """When each row is next due, in queue time; without those that never are."""
+    at_once: int | None = None
+    """The first moment of what is due at once."""
+    in_a_while: int | None = None
+    """The first moment of what can wait for a commit that happens anyway."""
+    by_wall: int | None = None
+    """The first moment of what goes by the wall clock as well."""
+    over: bool = False
+    """More is kept than some cap."""
+    far_over: bool = False
+    """So much more that the next commit is not waited for."""
+
+
+def look(state: State, limits: Limits, pressing: Limits, *, forget: bool) -> Outlook:
+    """Ask each row once. `pressing`: the caps above which a sweep does not wait, each at least that of `limits`.
+    `forget`: keys may be forgotten."""
+    outlook = Outlook()
+    for row in ROWS:
+        if row.forgets and not forget:
+            continue
+        at_ms = row.next_ms(state)
+        if at_ms is not None:
+            outlook.moments.append((at_ms, row))
+            if row.by_wall:
+                outlook.by_wall = at_ms if outlook.by_wall is None else min(outlook.by_wall, at_ms)
+            elif row.urgency is Urgency.AT_ONCE:
+                outlook.at_once = at_ms if outlook.at_once is None else min(outlook.at_once, at_ms)
+            else:
+                outlook.in_a_while = at_ms if outlook.in_a_while is None else min(outlook.in_a_while, at_ms)
+        if row.over(state, limits):
+            outlook.over = True
+            outlook.far_over = outlook.far_over or row.over(state, pressing)
+    return outlook

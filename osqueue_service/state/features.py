@@ -107,7 +107,11 @@ def of_record(record: AnyRecord) -> frozenset[str]:
     return _WITH_PRINCIPAL if isinstance(record, _MANAGED) and record.by is not None else _NONE
 
 
+def used_by(records: Iterable[AnyRecord]) -> set[str]:
+    """The features that these records use."""
+    return {feature for record in records if type(record) in _USERS for feature in of_record(record)}
+
+
 def missing(records: Iterable[AnyRecord], switched_on: Iterable[str]) -> list[str]:
     """The features that these records use and that are not switched on."""
-    used = {feature for record in records if type(record) in _USERS for feature in of_record(record)}
-    return sorted(used.difference(switched_on)) if used else []
+    return sorted(used_by(records).difference(switched_on))

@@ -1,10 +1,11 @@
-"""An ordered set of jobs: constant time at both ends, O(log n) anywhere else.
+"""The orders in which jobs are kept: by key, and by the moment at which something is due.
 
-A doubly linked list of nodes in ascending key order, with an anchor to the first node of
-every block of 64 consecutive keys. Keys grow with every job submitted, so a block is a
-fixed range of keys and nothing is ever rebalanced: appending and taking from the front
-touch one block, and a job that comes back to its old place finds its block by bisection.
-A single job needs no anchor: there may be as many lines of one job as jobs.
+An `Index` takes constant time at both ends, O(log n) anywhere else. It is a doubly linked
+list of nodes in ascending key order, with an anchor to the first node of every block of 64
+consecutive keys. Keys grow with every job submitted, so a block is a fixed range of keys and
+nothing is ever rebalanced: appending and taking from the front touch one block, and a job
+that comes back to its old place finds its block by bisection. A single job needs no anchor:
+there may be as many lines of one job as jobs.
 
 Why not a sorted container: this one costs 64 bytes a job, and because its nodes are
 invisible to the garbage collector a full collection does not visit a million of them.
@@ -13,9 +14,13 @@ invisible to the garbage collector a full collection does not visit a million of
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 
+from sortedcontainers import SortedList
+
 from osqueue_service.state.model import Job, Node
 
 _BLOCK_BITS = 6
+_NUMBER_BITS = 40
+_NUMBER_MASK = (1 << _NUMBER_BITS) - 1
 
 
 class Index:
@@ -142,3 +147,44 @@ class Index:
             insort(blocks, block)
         if anchor is None or anchor.key > node.key:
             anchors[block] = node
+
+
+class Deadlines:
+    """Job numbers in ascending order of a time in milliseconds.
+
+    An entry is one integer, `moment << 40 | number`: it sorts like the pair, costs half of a tuple, and is removed for
+    good when its job moves on, so that a queue that completes millions of jobs an hour does not carry their deadlines
+    around.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: SortedList[int] = SortedList()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, at_ms: int, number: int) -> None:
+        self._entries.add(at_ms << _NUMBER_BITS | number)
+
+    def remove(self, at_ms: int, number: int) -> None:
+        """Take back exactly what was added; a KeyError-like failure here is a broken index."""
+        self._entries.remove(at_ms << _NUMBER_BITS | number)
+
+    def next_ms(self) -> int | None:
+        """The earliest moment, or None when nothing is due ever."""
+        return self._entries[0] >> _NUMBER_BITS if self._entries else None
+
+    def due(self, now_ms: int) -> Iterator[int]:
+        """The numbers whose moment is `now_ms` or earlier, earliest first. Do not change it meanwhile."""
+        bound = (now_ms + 1) << _NUMBER_BITS
+        for entry in self._entries:
+            if entry >= bound:
+                return
+            yield entry & _NUMBER_MASK
+
+    def __iter__(self) -> Iterator[int]:
+        """All numbers, the earliest first."""
+        for entry in self._entries:
+            yield entry & _NUMBER_MASK

@@ -6,7 +6,9 @@ and a collector that has nothing to traverse does not pause a broker that holds 
 million of them.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
+from hashlib import blake2b
 from sys import intern
 from typing import Final, assert_never
 
@@ -155,6 +157,19 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
             if self.more.on_dead is not None:
                 size += self.more.on_dead.size
         return size
+
+
+def fingerprint(spec: JobSpec) -> bytes:
+    """16 bytes of BLAKE2b over type and payload: equal for two jobs that one idempotency key may stand for."""
+    digest = blake2b(spec.type.encode() + b"\0", digest_size=16)
+    digest.update(spec.payload)
+    return digest.digest()
+
+
+def fingerprint_of_call(specs: Sequence[JobSpec]) -> bytes:
+    """Equal for two executions of one call: same types, same payloads, same order."""
+    parts = [f"{spec.type}\0{len(spec.payload)}\0".encode() + spec.payload for spec in specs]
+    return blake2b(b"".join(parts), digest_size=16).digest()
 
 
 def one_type_string(spec: JobSpec) -> JobSpec:

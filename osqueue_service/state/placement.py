@@ -7,8 +7,7 @@ whoever follows the state.
 
 from typing import assert_never
 
-from osqueue_service.state.deadlines import Deadlines
-from osqueue_service.state.index import Index
+from osqueue_service.state.index import Deadlines, Index
 from osqueue_service.state.model import (
     BLOCKED,
     CANCELLED,

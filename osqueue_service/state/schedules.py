@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sortedcontainers import SortedDict
 
-from osqueue_service.state.deadlines import Deadlines
+from osqueue_service.state.index import Deadlines
 from osqueue_service.state.model import Job, JobSpec
 from osqueue_service.timetable.timetable import Gap, Interval, Repeat, Timetable, calendar
 from osqueue_service.timetable.zones import UTC, VERSION

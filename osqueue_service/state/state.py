@@ -7,8 +7,7 @@ from what is, with the exceptions named `volatile`.
 from collections.abc import Callable
 
 from osqueue_service.errors import JobNotFound
-from osqueue_service.state.deadlines import Deadlines
-from osqueue_service.state.index import Index
+from osqueue_service.state.index import Deadlines, Index
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.lines import Lines
 from osqueue_service.state.memory import Memory

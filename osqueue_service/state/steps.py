@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 from osqueue_service.state import schedule_changes
 from osqueue_service.state.consistency import BrokenRecord
-from osqueue_service.state.fingerprint import of_job
 from osqueue_service.state.model import (
     SCHEDULED,
     UNCLAIMED,
@@ -18,6 +17,7 @@ from osqueue_service.state.model import (
     JobSpec,
     KeyEntry,
     Status,
+    fingerprint,
     one_type_string,
 )
 from osqueue_service.state.moves import Cause
@@ -43,7 +43,7 @@ def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int
         if spec.retention_ms:
             state.promised_jobs += 1
         if spec.idempotency_key:
-            entry = KeyEntry(number, of_job(spec), at_ms + key_ttl_ms)
+            entry = KeyEntry(number, fingerprint(spec), at_ms + key_ttl_ms)
             state.keys.remember(spec.idempotency_key, entry)
         number += 1
     state.next_number = number

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from osqueue_service.errors import IdempotencyConflict, OsqueueError, QueueFull, kept
 from osqueue_service.limits import Limits
-from osqueue_service.state import fingerprint
 from osqueue_service.state.commands import Submit, SubmitAnswer
-from osqueue_service.state.model import JobSpec
+from osqueue_service.state.model import JobSpec, fingerprint, fingerprint_of_call
 from osqueue_service.state.records import AnyRecord, Submitted
 from osqueue_service.state.state import State
 
@@ -54,7 +53,7 @@ def _earlier(state: State, command: Submit, now_ms: int) -> tuple[Sequence[int],
     nothing = (REFUSED,) * len(command.jobs)
     if not command.request_id:
         return nothing, b""
-    call_print = fingerprint.of_call(command.jobs)
+    call_print = fingerprint_of_call(command.jobs)
     known = state.requests.get(command.request_id, now_ms)
     if known is None:
         return nothing, call_print
@@ -76,6 +75,7 @@ class Admission:
         self._bytes = state.live_bytes
         self._promised = state.promised_jobs
         self._room = limits.jobs - state.live - state.reserved_jobs
+        self._id_of = state.ids.of
         self._keys: dict[str, tuple[int, bytes]] = {}
         self.new: list[JobSpec] = []
         self.numbers: list[int] = []
@@ -105,12 +105,12 @@ class Admission:
         number = self._state.next_number + len(self.new)
         self.new.append(spec)
         self.numbers.append(number)
-        return SubmitAnswer(self._state.id_of_number(number))
+        return SubmitAnswer(self._id_of(number))
 
     def _known(self, spec: JobSpec) -> int | None:
         """The number of the job that the key stands for already; a key seen first is noted."""
         key = spec.idempotency_key
-        content = fingerprint.of_job(spec)
+        content = fingerprint(spec)
         entry = self._state.keys.get(key, self._now_ms)
         found = (entry.number, entry.fingerprint) if entry else self._keys.get(key)
         if found is not None:

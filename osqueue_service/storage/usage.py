@@ -122,8 +122,8 @@ class StoreUsage:
         self.prices = prices
         self.operations = {operation: OperationUsage() for operation in Operation}
 
-    @property
     def requests(self) -> int:
+        """How many there have been."""
         return sum(usage.requests for usage in self.operations.values())
 
     @property

@@ -12,6 +12,7 @@ import pytest
 import osqueue
 from osqueue_cli.processes import free_ports
 from osqueue_service import BrokerServer
+from osqueue_service.clock import SystemClock
 from osqueue_service.errors import BrokerLeadershipError, ConfigError
 from osqueue_service.outward import outward_host
 from osqueue_service.storage.file import FileStore
@@ -210,5 +211,5 @@ async def test_whatever_the_group_commit_interval_a_lone_submit_waits_for_nobody
     async with osqueue.OsqueueClient(f"grpc://{broker.address}") as client:
         for number in range(3):
             await client.submit_job("email", number)
-            assert pacing.company_ms(callers=1) <= 0
+            assert pacing.company_ms(1, SystemClock().monotonic_ms()) <= 0
     await broker.stop()

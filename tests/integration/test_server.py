@@ -180,7 +180,7 @@ class TestWhatItIsDoing:
             on_loaded=lambda: None,
         )
         starting = asyncio.ensure_future(app.start())
-        await until(lambda: usage.requests > 0)
+        await until(lambda: usage.requests() > 0)
         assert "asking nobody://there whether it can hold a queue" in app.doing
         await until(lambda: "requests to it have failed: check endpoint and network" in app.doing)
         starting.cancel()

@@ -255,7 +255,7 @@ class Scenario:
         ):
             checkpointer = self.broker.engine._checkpointer
             written, checkpointer._changes_before = checkpointer.written, 0
-            checkpointer.consider()
+            checkpointer.consider(self.broker._clock.monotonic_ms())
             while checkpointer.written == written:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(1)

@@ -79,7 +79,7 @@ bug("settled tokens forgotten at a checkpoint")(_without_memory(Kind.SETTLED))
 def _forgets_meanwhile(patch: Any) -> None:
     ask, sweep = Due.ask, Due.sweep
     patch(Due, "ask", lambda self, *, forget: ask(self, forget=True))
-    patch(Due, "sweep", lambda self, now_ms, *, forget: sweep(self, now_ms, forget=True))
+    patch(Due, "sweep", lambda self, now, *, forget: sweep(self, now, forget=True))
 
 
 @bug("a snapshot loses the job at its cursor")

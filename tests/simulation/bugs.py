@@ -12,7 +12,6 @@ from unittest import mock
 
 from msgspec.structs import replace
 
-from osqueue_service.engine import due as engine_due
 from osqueue_service.engine import pipeline
 from osqueue_service.engine.checkpointing import Checkpointer
 from osqueue_service.engine.leases import LeaseTable
@@ -328,7 +327,6 @@ def _row_forgotten(patch: Any) -> None:
     """Jobs whose time has come wait for ever: their row is neither asked nor swept."""
     rows = tuple(row for row in state_due.ROWS if row.name != "delayed")
     patch(state_due, "ROWS", rows)
-    patch(engine_due, "ROWS", rows)
 
 
 @bug("due row without effect")

@@ -103,7 +103,7 @@ def _run(world: World, problems_max: int, script: Script) -> Result:
 _KEPT: dict[type, Callable[[Any], None]] = {
     State: State.take_apart,
     Pipeline: lambda kept: kept._commits.clear(),
-    Inbox: lambda kept: kept._entries.clear(),
+    Inbox: lambda kept: kept.entries.clear(),
     WaitingClaims: lambda kept: kept._rows.clear(),
     FinishWaiters: lambda kept: kept._waiters.clear(),
 }

@@ -2,10 +2,9 @@
 
 from osqueue_service.engine.engine import Engine
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import TypeNames, check_number
+from osqueue_service.rpc.fields import TypeNames, Violations, check_number
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import view_position
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.queries.dead_groups import DeadGroup, group_dead
 from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import admin_pb2

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 
-from osqueue_service.engine.figures import SECONDS_KEPT, Second
-from osqueue_service.engine.histogram import Histogram
+from osqueue_service.engine.figures import SECONDS_KEPT, Histogram, Second
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import check_number
+from osqueue_service.rpc.fields import Violations, check_number
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import check_live, durable_position
-from osqueue_service.rpc.violations import Violations
 from osqueue_stubs.osqueue.v1 import admin_pb2
 
 STEP_MS = 1_000

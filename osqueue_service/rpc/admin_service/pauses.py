@@ -1,10 +1,9 @@
 """PauseTypes, ResumeTypes."""
 
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import TypeNames, check_name
+from osqueue_service.rpc.fields import TypeNames, Violations, check_name
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import PauseTypes, ResumeTypes
 from osqueue_stubs.osqueue.v1 import admin_pb2
 

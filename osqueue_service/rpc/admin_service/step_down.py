@@ -3,10 +3,9 @@
 import logging
 
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import check_text
+from osqueue_service.rpc.fields import Violations, check_text
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
-from osqueue_service.rpc.violations import Violations
 from osqueue_stubs.osqueue.v1 import admin_pb2
 
 log = logging.getLogger(__name__)

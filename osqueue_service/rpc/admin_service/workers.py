@@ -4,10 +4,9 @@ from heapq import nsmallest
 
 from osqueue_service.engine.workers import Worker
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import check_name, check_number
+from osqueue_service.rpc.fields import Violations, check_name, check_number
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import check_live, durable_position
-from osqueue_service.rpc.violations import Violations
 from osqueue_stubs.osqueue.v1 import admin_pb2
 
 WORKER_JOBS_SHOWN = 100

@@ -9,6 +9,7 @@ from msgspec import Struct
 from osqueue_service.limits import Limits
 from osqueue_service.rpc.fields import (
     TypeNames,
+    Violations,
     check_bytes,
     check_count,
     check_fraction,
@@ -18,7 +19,6 @@ from osqueue_service.rpc.fields import (
     check_text,
 )
 from osqueue_service.rpc.queue_service.submissions import SubmissionReader
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import CompleteItem, FailItem, ReleaseItem
 from osqueue_service.state.model import JobSpec
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2

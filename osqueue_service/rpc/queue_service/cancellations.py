@@ -2,13 +2,12 @@
 
 from osqueue_service.errors import OsqueueError
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import TypeNames, check_name
+from osqueue_service.rpc.fields import TypeNames, Violations, check_name
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.refusals import told
 from osqueue_service.rpc.selections import Selector
 from osqueue_service.rpc.status import item_error
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Cancel
 from osqueue_service.state.model import LIVE, Status
 from osqueue_stubs.osqueue.v1 import queue_pb2

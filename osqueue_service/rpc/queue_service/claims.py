@@ -5,11 +5,10 @@ from osqueue_service.engine.engine import Engine
 from osqueue_service.limits import Limits
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.deadlines import allowed_wait
-from osqueue_service.rpc.fields import TypeNames, check_duration, check_name, check_number
+from osqueue_service.rpc.fields import TypeNames, Violations, check_duration, check_name, check_number
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.job_info import claimed_jobs
 from osqueue_service.rpc.positions import commit_position
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Claim, Granted
 from osqueue_stubs.osqueue.v1 import queue_pb2
 

@@ -2,13 +2,13 @@
 
 from osqueue_service.errors import OsqueueError
 from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fields import Violations
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
 from osqueue_service.rpc.queue_service.following import Answers, complete, completions_bytes, tell
 from osqueue_service.rpc.refusals import told
 from osqueue_service.rpc.status import item_error
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import CompleteItem, Followed
 from osqueue_stubs.osqueue.v1 import queue_pb2
 

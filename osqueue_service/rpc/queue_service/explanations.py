@@ -5,11 +5,10 @@ from itertools import islice
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.workers import LATELY_MS
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import check_name
+from osqueue_service.rpc.fields import Violations, check_name
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import view_position
 from osqueue_service.rpc.refusals import telling, told
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.model import Job
 from osqueue_service.state.queries.explanations import COUNTED_MAX, Serving, Why, explain
 from osqueue_service.state.state import State

@@ -2,11 +2,11 @@
 
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fields import Violations
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
 from osqueue_service.rpc.refusals import told
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Fail, FailAnswer
 from osqueue_stubs.osqueue.v1 import queue_pb2
 

@@ -2,11 +2,11 @@
 
 from osqueue_service.errors import OsqueueError
 from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fields import Violations
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import check_live, view_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
 from osqueue_service.rpc.status import item_error
-from osqueue_service.rpc.violations import Violations
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 

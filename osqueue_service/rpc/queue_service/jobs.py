@@ -4,7 +4,7 @@ from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.totals import Totals, totals_of
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.deadlines import allowed_wait
-from osqueue_service.rpc.fields import TypeNames, check_name, check_number
+from osqueue_service.rpc.fields import TypeNames, Violations, check_name, check_number
 from osqueue_service.rpc.filters import read_filter
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.job_info import View, info_bytes, job_info
@@ -12,7 +12,6 @@ from osqueue_service.rpc.page_tokens import Walk
 from osqueue_service.rpc.positions import view_position
 from osqueue_service.rpc.queue_service.stats import job_counts, saturated
 from osqueue_service.rpc.refusals import telling, told
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.model import LIVE, Job
 from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.queries.pages import page

@@ -1,11 +1,11 @@
 """ReleaseJob."""
 
 from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fields import Violations
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
 from osqueue_service.rpc.refusals import told
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Release
 from osqueue_service.state.model import Status
 from osqueue_stubs.osqueue.v1 import queue_pb2

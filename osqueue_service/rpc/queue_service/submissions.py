@@ -7,6 +7,7 @@ from osqueue_service.limits import Limits
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import (
     TypeNames,
+    Violations,
     check_bytes,
     check_count,
     check_duration,
@@ -19,7 +20,6 @@ from osqueue_service.rpc.fields import (
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.status import item_error
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Submit, SubmitAnswer
 from osqueue_service.state.model import JobSpec, MoreOfSpec, RetryPolicy
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
@@ -50,13 +50,13 @@ class Submissions:
     async def SubmitJobs(self, request: queue_pb2.SubmitJobsRequest, context: Context) -> queue_pb2.SubmitJobsResponse:
         engine = self._broker.engine
         atomic = request.atomic if request.HasField("atomic") else True
-        wrong = Violations()
+        wrong = Violations("jobs")
         check_count(len(request.jobs), "jobs", self._limits.batch_items, "batch_items", wrong, least=1)
         check_name(request.request_id, "request_id", self._limits.id_chars, wrong)
         wrong.check()
         refused: dict[int, OsqueueError] = {}
         if atomic:
-            specs = self._read_all(request, engine.now_ms())
+            specs = self._read_all(request, engine.now_ms(), wrong)
         else:
             specs, refused = self._read_each(request, engine.now_ms())
         answers: list[SubmitAnswer | OsqueueError] = []
@@ -67,10 +67,9 @@ class Submissions:
             response.commit.CopyFrom(commit_position(engine))
         return response
 
-    def _read_all(self, request: queue_pb2.SubmitJobsRequest, now_ms: int) -> list[JobSpec]:
+    def _read_all(self, request: queue_pb2.SubmitJobsRequest, now_ms: int, wrong: Violations) -> list[JobSpec]:
         """All jobs; or the refusal of the call, which names what is wrong with any of them."""
         read = self._reader.read
-        wrong = Violations("jobs")
         specs = []
         for wrong.index, job in enumerate(request.jobs):
             specs.append(read(job, now_ms, wrong))
@@ -150,7 +149,7 @@ class SubmissionReader:
             retention_ms,
             key,
             self._retry(job.retry_policy, wrong) if job.HasField("retry_policy") else None,
-            read_labels(job.metadata, "metadata", limits.metadata_bytes, wrong),
+            read_labels(job.metadata, "metadata", limits.metadata_bytes, wrong) if job.metadata else None,
             more,
         )
 

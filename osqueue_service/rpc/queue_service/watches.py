@@ -7,11 +7,10 @@ from osqueue_service.clock import Clock, Timer
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.events import JobEvent, Subscription
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import TypeNames, check_count, check_name, check_number
+from osqueue_service.rpc.fields import TypeNames, Violations, check_count, check_name, check_number
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import durable_position, view_position
 from osqueue_service.rpc.queue_service.stats import stats_response
-from osqueue_service.rpc.violations import Violations
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 EVENTS_PER_MESSAGE = 500

@@ -8,11 +8,10 @@ from typing import Any
 from osqueue_service.errors import InvalidRequest, OsqueueError, TooManyRequests, anew
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import TypeNames, check_count, check_duration, check_name, check_number
+from osqueue_service.rpc.fields import TypeNames, Violations, check_count, check_duration, check_name, check_number
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
 from osqueue_service.rpc.queue_service.work_session import WorkSession, sent_by
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Release, ReleaseItem
 from osqueue_stubs.osqueue.v1 import queue_pb2
 

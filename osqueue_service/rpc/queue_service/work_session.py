@@ -11,12 +11,12 @@ from osqueue_service.engine.notices import Notice
 from osqueue_service.engine.workers import Lane, Worker
 from osqueue_service.errors import NotLeader, OsqueueError
 from osqueue_service.ids import IdSource
+from osqueue_service.rpc.fields import Violations
 from osqueue_service.rpc.job_info import claimed_jobs
 from osqueue_service.rpc.positions import check_live, commit_position, view_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader, Renewal
 from osqueue_service.rpc.queue_service.following import complete, tell
 from osqueue_service.rpc.status import item_error
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import (
     Claim,
     CompleteItem,

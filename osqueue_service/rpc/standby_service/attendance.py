@@ -8,9 +8,8 @@ from typing import Any
 from osqueue_service.clock import Clock
 from osqueue_service.leadership import Standby, Standbys
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import check_name
+from osqueue_service.rpc.fields import Violations, check_name
 from osqueue_service.rpc.handlers import Context
-from osqueue_service.rpc.violations import Violations
 from osqueue_stubs.osqueue.v1 import standby_pb2
 
 TELL_MS = 250

@@ -5,13 +5,12 @@ from unittest.mock import patch
 import pytest
 from msgspec import structs
 
-from osqueue_service.engine import due
-from osqueue_service.engine.alarm import Alarm
 from osqueue_service.engine.due import GRACE_MS, LOOK_AGAIN_MS, REFILED_MAX, STALL_MS, Due
 from osqueue_service.engine.leases import LeaseTable
-from osqueue_service.engine.queue_time import QueueTime
 from osqueue_service.engine.settings import EngineSettings
+from osqueue_service.engine.timing import Alarm, Moment
 from osqueue_service.limits import DEFAULT_LIMITS
+from osqueue_service.state import due as state_due
 from osqueue_service.state.due import ROWS, Row
 from osqueue_service.state.model import Lease
 from osqueue_service.state.state import State
@@ -35,13 +34,15 @@ class Bench:
             self.state,
             self.leases,
             self.term,
-            clock=self.clock,
-            time=QueueTime(self.clock, 0),
-            ids=SeededIds(1),
             alarm=Alarm(self.clock, self._ring),
+            ids=SeededIds(1),
             limits=DEFAULT_LIMITS,
             settings=EngineSettings(),
+            clock=self.clock,
         )
+
+    def now(self) -> Moment:
+        return Moment(self.clock.monotonic_ms(), 0)
 
     def _ring(self) -> None:
         self.rung += 1
@@ -52,9 +53,10 @@ class Bench:
 
     def expired(self) -> list[int]:
         """The leases that a sweep would expire now; none when nothing presses."""
-        if not self.due.is_pressing():
+        now = self.now()
+        if not self.due.is_pressing(now):
             return []
-        sweep = self.due.sweep(0, forget=True)
+        sweep = self.due.sweep(now, forget=True)
         return [number for number, _ in sweep.expired] if sweep else []
 
 
@@ -64,7 +66,7 @@ def bench() -> Bench:
 
 
 def test_nothing_presses_in_an_empty_queue(bench: Bench) -> None:
-    assert not bench.due.is_pressing()
+    assert not bench.due.is_pressing(bench.now())
 
 
 async def test_a_lease_expires_at_its_moment_and_not_before(bench: Bench) -> None:
@@ -77,7 +79,7 @@ async def test_a_lease_expires_at_its_moment_and_not_before(bench: Bench) -> Non
 
 async def test_the_alarm_is_set_for_the_first_lease_that_ends(bench: Bench) -> None:
     bench.lease()
-    assert not bench.due.is_pressing()
+    assert not bench.due.is_pressing(bench.now())
     await bench.clock.advance_ms(LEASE_MS)
     assert bench.rung == 0
     await bench.clock.advance_ms(1)
@@ -118,8 +120,8 @@ async def test_renewed_leases_are_filed_anew_a_bounded_number_at_a_time(bench: B
     await bench.clock.advance_ms(LEASE_MS - 1_000)
     filed: list[int] = []
     for _ in range(3):
-        assert not bench.due.is_pressing()
-        filed.append(sum(lease.filed == lease.expires for lease in bench.leases))
+        assert not bench.due.is_pressing(bench.now())
+        filed.append(sum(lease.filed == lease.expires for lease in bench.leases.leases.values()))
     assert filed == [REFILED_MAX, REFILED_MAX * 2, REFILED_MAX * 3]
 
 
@@ -168,9 +170,9 @@ def test_each_row_is_asked_once(bench: Bench) -> None:
 
         return structs.replace(row, next_ms=next_ms)
 
-    with patch.object(due, "ROWS", tuple(counted(row) for row in ROWS)):
+    with patch.object(state_due, "ROWS", tuple(counted(row) for row in ROWS)):
         bench.due.ask(forget=True)
-        bench.due.is_pressing()
-        bench.due.sweep(0, forget=True)
-        bench.due.is_pressing()
+        bench.due.is_pressing(bench.now())
+        bench.due.sweep(bench.now(), forget=True)
+        bench.due.is_pressing(bench.now())
     assert asked == [row.name for row in ROWS]

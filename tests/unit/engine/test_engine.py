@@ -597,6 +597,7 @@ class TestReads:
             (granted,) = await bench.claim()
             watching = bench.engine.views.watch(lambda event: True)
             told = []
+            bench.engine.notices.listen(1, lambda notice: None)
             bench.engine._followers.notices.tell = told.append
             defect = RuntimeError("a defect")
 
@@ -785,12 +786,12 @@ class TestCheckpoints:
             await bench.submit(40)
             successor = Checkpointer(bench.term, bench.state, bench.clock, lambda _: None)
             bench.term.due = True
-            successor.consider()
+            successor.consider(bench.clock.monotonic_ms())
             assert successor.running
             await bench.pass_ms(500)
             assert successor.written == 1
             bench.term.due = True
-            successor.consider()
+            successor.consider(bench.clock.monotonic_ms())
             assert not successor.running, "it has changed nothing since"
 
         on_bench(test)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from osqueue_service.engine.pacing import LINGER_MS, SPACING_MIN_MS, Pacing
+from osqueue_service.engine.inbox import LINGER_MS, SPACING_MIN_MS, Pacing
 from osqueue_service.engine.settings import EngineSettings
 from tests.unit.storage.manual_clock import ManualClock
 
@@ -30,10 +30,10 @@ class Bench:
         self.clock = ManualClock()
         self.lane = Lane()
         self.calls = 0
-        self.pacing = Pacing(self.clock, self.lane, EngineSettings(interval_ms, spacing_ms))  # type: ignore[arg-type]
+        self.pacing = Pacing(self.lane, EngineSettings(interval_ms, spacing_ms))  # type: ignore[arg-type]
 
     def put(self, calls: int = 2) -> None:
-        self.pacing.put()
+        self.pacing.put(self.clock.monotonic_ms())
         self.calls += calls
         self.lane.in_flight += 1
 
@@ -41,10 +41,10 @@ class Bench:
         """Changes that arrive so long after each other."""
         for pause_ms in after_ms:
             await self.clock.advance_ms(pause_ms)
-            self.pacing.arrived()
+            self.pacing.arrived(self.clock.monotonic_ms())
 
     def waits_ms(self) -> float:
-        return max(0.0, self.pacing.company_ms(self.calls))
+        return max(0.0, self.pacing.company_ms(self.calls, self.clock.monotonic_ms()))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from osqueue_service.engine.queue_time import QueueTime
+from osqueue_service.engine.timing import QueueTime
 
 HOUR_MS = 3_600_000
 

@@ -84,7 +84,7 @@ async def _work(term: Term) -> None:
         try:
             await term.publish_checkpoint(term.appender.appended.sequence, os.urandom(300_000), step)
         except Exception:  # noqa: BLE001
-            assert not term.lost.done()
+            assert not term.lost.over
         await pass_ms(4_000)
 
 
@@ -100,7 +100,7 @@ def test_no_single_exception_at_any_moment_ends_a_candidacy_or_a_term(kind: type
             hostile.turns[moment] = late, bare(kind)
             term = await TestBroker(bucket, "a", around=hostile).elect(skip_wait=True)
             await _work(term)
-            assert not term.lost.done()
+            assert not term.lost.over
             await pass_ms(CLEAN_UP_PAUSE_MS * 2)
             assert root_of(bucket).checkpoint.sequence == 4
             assert bucket.keys_after(lane_prefix(1), "", 9) == [], "the clean-up was finished in the end"
@@ -120,7 +120,7 @@ def test_every_class_of_exception_in_a_row_ends_no_term() -> None:
             hostile.turns[begun + 2 * number + 1] = number % 3 == 0, bare(kind)
         while hostile.turns and max(hostile.turns) > hostile.requests:
             await _work(term)
-            assert not term.lost.done()
+            assert not term.lost.over
 
     run(scenario())
 
@@ -134,7 +134,7 @@ def test_a_clean_up_that_is_never_allowed_ends_no_term_and_asks_ever_more_rarely
         await _work(term)
         asked = term._settler.counters.deletes_failed
         await pass_ms(CLEAN_UP_PAUSE_MS_MAX * 10)
-        assert not term.lost.done()
+        assert not term.lost.over
         assert term._settler.counters.deletes_failed - asked < 30
         assert term._settler.counters.cleanups_failed > 10
         hostile.always.clear()
@@ -156,7 +156,7 @@ def test_a_clean_up_that_may_not_look_ends_no_term(operation: Operation) -> None
         hostile.always[operation, "checkpoints/"] = StoreDenied("403")
         await _work(term)
         await pass_ms(400_000)
-        assert not term.lost.done()
+        assert not term.lost.over
         assert term._settler.counters.cleanups_failed > 0
 
     run(scenario())
@@ -168,7 +168,7 @@ def test_a_checkpoint_that_may_not_be_written_ends_no_term() -> None:
         hostile, term = await lead(bucket)
         hostile.always[Operation.PUT_IF_ABSENT, "checkpoints/"] = StoreDenied("403")
         await _work(term)
-        assert not term.lost.done()
+        assert not term.lost.over
         assert term._settler.counters.checkpoints_failed == 3
         hostile.always.clear()
         await _work(term)
@@ -189,7 +189,7 @@ def test_an_image_that_cannot_be_encoded_ends_no_term() -> None:
         with pytest.raises(MemoryError):
             await term.publish_checkpoint(term.appender.appended.sequence, image(), 0)
         await term.appender.append(b"x", 1)
-        assert not term.lost.done()
+        assert not term.lost.over
 
     run(scenario())
 
@@ -206,7 +206,7 @@ def test_a_denial_that_passes_delays_a_leader_and_one_that_lasts_ends_it(place: 
             await pass_ms(denied_ms)
             hostile.always.clear()
             await pass_ms(10_000)
-            assert term.lost.done() == ends
+            assert term.lost.over == ends
             if not ends:
                 assert answer.result()
         assert isinstance(term.lost.result(), StoreDenied)

@@ -238,14 +238,14 @@ def go_on_past_a_higher_epoch(patch: pytest.MonkeyPatch) -> None:
 
 def call_local_reads_linearizable(patch: pytest.MonkeyPatch) -> None:
     async def unread(self: term.Term) -> None:
-        if self.lost.done():
+        if self.lost.over:
             raise NotLeader("over")
 
     patch.setattr(term.Term, "confirm", unread)
 
 
 def lease_from_the_answer(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(term.Term, "is_live", lambda self: not self.lost.done())
+    patch.setattr(term.Term, "is_live", lambda self: not self.lost.over)
 
 
 def one_name_for_all(patch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_a_leader_cut_off_stops_serving_reads_before_anybody_can_take_over() -> 
         while leader.is_live():
             await pass_ms(10)
             assert not standby.done()
-        assert not leader.lost.done(), "it may still be the leader, and its commits would still be good"
+        assert not leader.lost.over, "it may still be the leader, and its commits would still be good"
         successor = await standby
         assert successor.epoch == 2
         broker.store.go.set()
@@ -405,7 +405,7 @@ def test_a_checkpoint_given_up_half_way_harms_nothing() -> None:
         publishing.cancel()
         await asyncio.wait({publishing})
         broker.store.go.set()
-        assert not leader.lost.done()
+        assert not leader.lost.over
         with pytest.raises(ValueError, match="had its checkpoint before"):
             await leader.publish_checkpoint(sequence, b"image", 0)
         await leader.publish_checkpoint(await commit(leader, b"2"), b"both", 0)
@@ -421,7 +421,7 @@ def test_only_the_newest_sequence_can_be_a_checkpoint() -> None:
         for wrong in (sequence - 1, sequence + 1):
             with pytest.raises(ValueError, match="not the last one appended"):
                 await leader.publish_checkpoint(wrong, b"image", 0)
-        assert not leader.lost.done()
+        assert not leader.lost.over
 
     run(scenario())
 

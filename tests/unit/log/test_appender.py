@@ -178,7 +178,7 @@ def test_whatever_happens_to_the_answer_the_commit_is_made_once(faults: list[Fau
         assert await appender.append(b"x", 1) == 8
         await asyncio.sleep(2)
         assert len(bucket.keys_after("", "", 9)) == 1
-        assert not appender.lost.done()
+        assert not appender.lost.over
 
     run(scenario())
 

@@ -12,7 +12,7 @@ def test_only_the_first_reason_counts() -> None:
     async def scenario() -> None:
         ending, heard = Ending(), []
         ending.listen(heard.append)
-        assert not ending.done()
+        assert not ending.over
         with pytest.raises(AssertionError):
             ending.result()
         first = ValueError("first")
@@ -20,7 +20,7 @@ def test_only_the_first_reason_counts() -> None:
         assert not ending.set(ValueError("second"))
         ending.listen(heard.append)
         assert heard == [first, first]
-        assert ending.done()
+        assert ending.over
         assert ending.result() is first
         assert await ending is first
 

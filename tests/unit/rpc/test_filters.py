@@ -4,9 +4,8 @@ import pytest
 
 from osqueue_service.errors import InvalidRequest
 from osqueue_service.limits import DEFAULT_LIMITS
-from osqueue_service.rpc.fields import TypeNames
+from osqueue_service.rpc.fields import TypeNames, Violations
 from osqueue_service.rpc.filters import read_filter
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.model import FINISHED, LIVE, Status
 from osqueue_service.state.queries.filters import Filter
 from osqueue_stubs.osqueue.v1 import job_pb2

@@ -1,7 +1,7 @@
 """A refusal names everything that is wrong, as far as it fits."""
 
 from osqueue_service.errors import InvalidRequest, PayloadTooLarge, Violation
-from osqueue_service.rpc.violations import SHOWN_CHARS_MAX, SHOWN_MAX, Violations
+from osqueue_service.rpc.fields import SHOWN_CHARS_MAX, SHOWN_MAX, Violations
 
 
 def test_nothing_wrong_is_no_refusal():

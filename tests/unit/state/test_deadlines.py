@@ -2,7 +2,7 @@
 
 import pytest
 
-from osqueue_service.state.deadlines import Deadlines
+from osqueue_service.state.index import Deadlines
 
 
 def test_numbers_come_due_in_the_order_of_their_moments():

@@ -45,7 +45,7 @@ async def test_file_can_be_owned(tmp_path: Path) -> None:
     await opened.store.put_if_absent("a", b"x")
     assert opened.throttle is not None
     assert opened.throttle.stats.daily_budget_exceeded
-    assert opened.usage.requests == 1
+    assert opened.usage.requests() == 1
     await opened.store.close()
     assert not opened.exclusive.owned
 

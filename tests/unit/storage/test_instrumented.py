@@ -41,7 +41,7 @@ async def test_counts_requests_bytes_and_latency_by_operation() -> None:
         Operation.LIST: (1, 0),
         Operation.DELETE: (1, 0),
     }
-    assert store.usage.requests == 6
+    assert store.usage.requests() == 6
     assert operations[Operation.READ].durations.sum_s == pytest.approx(0.02)
     assert all(usage.in_flight == 0 for usage in operations.values())
     assert store.usage.latency_ms(Operation.PUT_IF_ABSENT, 0.5) == pytest.approx(50, rel=0.25)

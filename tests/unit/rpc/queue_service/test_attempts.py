@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from osqueue_service.limits import DEFAULT_LIMITS
-from osqueue_service.rpc.fields import TypeNames
+from osqueue_service.rpc.fields import TypeNames, Violations
 from osqueue_service.rpc.queue_service.attempts import AttemptReader, Renewal
 from osqueue_service.rpc.queue_service.claims import ClaimReader
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.commands import Claim, CompleteItem, FailItem, ReleaseItem
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 

@@ -5,9 +5,8 @@ from math import inf, nan
 import pytest
 
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
-from osqueue_service.rpc.fields import TypeNames
+from osqueue_service.rpc.fields import TypeNames, Violations
 from osqueue_service.rpc.queue_service.submissions import SubmissionReader
-from osqueue_service.rpc.violations import Violations
 from osqueue_service.state.model import JobSpec, RetryPolicy
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
