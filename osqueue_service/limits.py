@@ -61,6 +61,7 @@ class Limits:
     reason_bytes: int = 1 * KIB
     wait_ms_max: int = 60 * SECOND_MS
     message_bytes: int = 4 * MIB
+    message_ms: int = 30 * SECOND_MS
     page_items: int = 1_000
     page_bytes: int = 3 * MIB
     page_candidates: int = 10_000

@@ -43,7 +43,7 @@ class Guard:
     def check_place(self, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         """Raises PERMISSION_DENIED for a caller on another machine, where there is no token.
 
-        Only a call's context knows the peer, so this comes when the request was received, and before it is parsed.
+        Only a call's context knows the peer. Where others can reach the port, the request is read after this.
         """
         if self._token or self._allow_remote:
             return

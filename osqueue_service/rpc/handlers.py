@@ -14,7 +14,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from osqueue_service.clock import Clock
-from osqueue_service.errors import InternalError, OsqueueError
+from osqueue_service.errors import InternalError, InvalidRequest, OsqueueError
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.metrics import Calls
@@ -57,7 +57,11 @@ class Handlers(grpc.GenericRpcHandler):
         calls: Calls,
         clock: Clock,
         ids: IdSource,
+        for_strangers: bool = False,
     ) -> None:
+        """`for_strangers`: whoever can reach the port may begin to send. Their place is looked at before a byte of the
+        request is read, and the request has to arrive in time; that costs each call one more step."""
+        self._for_strangers = for_strangers
         self._guard = guard
         self._shutdown = shutdown
         self._limits = limits
@@ -81,7 +85,11 @@ class Handlers(grpc.GenericRpcHandler):
                 served = self._written(served)
             parse = parser_of(method.input_type, self._limits, strict=strict)
             served = _parsing_stream(served, parse) if method.client_streaming else _parsing(served, parse)
-            kind = _KINDS[method.client_streaming, method.server_streaming]
+            streams = method.client_streaming
+            if self._for_strangers and not streams:
+                # On the wire a single request is a stream of one; a stream is handed over before it has arrived.
+                served, streams = self._received(served), True
+            kind = _KINDS[streams, method.server_streaming]
             path = f"/{name or service.full_name}/{method.name}"
             self._handlers[path] = kind(self._guarded(method.name, served), None, _serialized)
 
@@ -131,6 +139,22 @@ class Handlers(grpc.GenericRpcHandler):
             # The context remembers what `abort` raises, and that would remember this frame, with all that it holds.
             del request, context
             await end
+
+        return handle
+
+    def _received(self, behaviour: Behaviour) -> Behaviour:
+        """With the one message of a stream, which has to come in time."""
+        clock, limit_ms = self._clock, self._limits.message_ms
+
+        async def handle(requests: AsyncIterator[bytes], context: Context) -> Any:
+            try:
+                request = await clock.within_ms(limit_ms, anext(requests))
+            except StopAsyncIteration:
+                raise InvalidRequest("the call has no message") from None
+            except TimeoutError:
+                late = f"the request did not arrive within {limit_ms} ms, which is the limit (message_ms)"
+                raise InvalidRequest(late) from None
+            return await behaviour(request, context)
 
         return handle
 

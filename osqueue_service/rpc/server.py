@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
+from osqueue_protocol.callers import is_loopback_name
 from osqueue_service.clock import Clock
 from osqueue_service.errors import ConfigError
 from osqueue_service.ids import IdSource
@@ -58,6 +59,7 @@ class Server:
             calls=self.calls,
             clock=clock,
             ids=ids,
+            for_strangers=not settings.token and not is_loopback_name(settings.host),
         )
         self._settings = settings
         self._attendant: Attendant | None = None

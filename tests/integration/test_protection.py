@@ -1,6 +1,7 @@
 """Tokens and the protected mode, against live brokers."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import grpc
 import pytest
@@ -8,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from osqueue_service.testing.in_process import broker_in_process
 from osqueue_stubs.osqueue.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc
-from tests.calls import refused
+from tests.calls import claim, refused, submit
 
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
@@ -83,3 +84,48 @@ class TestWithoutAToken:
         ):
             queue = queue_pb2_grpc.QueueServiceStub(channel)
             await queue.GetStats(queue_pb2.GetStatsRequest(), metadata=(("x-forwarded-for", "10.0.0.7"),))
+
+
+@asynccontextmanager
+async def reachable(**settings: str):
+    """A broker without a token that other machines could reach, and a channel to it."""
+    async with broker_in_process(settings={"BROKER_HOST": "0.0.0.0", **settings}) as app:
+        port = app.address.rpartition(":")[2]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel
+
+
+class TestWithoutATokenWhereOthersCanReachIt:
+    async def test_calls_are_served_as_elsewhere(self):
+        async with reachable() as channel:
+            queue = queue_pb2_grpc.QueueServiceStub(channel)
+            job_id = await submit(queue, b"1")
+            events = queue.WatchJobs(queue_pb2.WatchJobsRequest())
+            await events.read()
+            claimed = await claim(queue)
+            assert claimed.job_id == job_id
+            with refused("INVALID_REQUEST"):
+                await queue.GetJob(queue_pb2.GetJobRequest())
+
+    async def test_a_stranger_is_refused_before_a_byte_of_the_request_is_read(self):
+        async with reachable() as channel:
+            call = channel.stream_unary("/osqueue.v1.QueueService/SubmitJob")(
+                metadata=(("x-forwarded-for", "10.0.0.7"),)
+            )
+            with refused("PERMISSION_DENIED"):
+                await asyncio.wait_for(call, 10)
+
+    @pytest.mark.parametrize("method", ["QueueService/SubmitJob", "AdminService/GetState"])
+    async def test_a_request_has_to_arrive_in_time(self, method):
+        async with reachable(OSQUEUE_LIMIT_MESSAGE_MS="100", OSQUEUE_ALLOW_REMOTE="1") as channel:
+            call = channel.stream_stream(f"/osqueue.v1.{method}")()
+            with refused("INVALID_REQUEST") as refusal:
+                await asyncio.wait_for(call.read(), 10)
+            assert "(message_ms)" in refusal.message
+
+    async def test_a_call_without_a_message_is_refused(self):
+        async with reachable() as channel:
+            call = channel.stream_unary("/osqueue.v1.QueueService/SubmitJob")()
+            await call.done_writing()
+            with refused("INVALID_REQUEST"):
+                await asyncio.wait_for(call, 10)

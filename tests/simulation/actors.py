@@ -270,7 +270,11 @@ class Operator(Actor):
         """Cancel, retry or purge some of these jobs."""
         draw = self.draw
         if self.chance("cancel"):
-            await self.attempt(self.client.cancel_job(draw.choice(known)))
+            job_id = draw.choice(known)
+            calls = [self.attempt(self.client.cancel_job(job_id))]
+            if self.chance("await"):
+                calls.insert(0, self.attempt(self.client.wait_job(job_id, 8_000)))
+            await asyncio.gather(*calls)
         if self.chance("retry"):
             await self.attempt(self.client.retry_jobs([draw.choice(known) for _ in range(5)]))
         if self.chance("purge"):
