@@ -16,6 +16,7 @@ from typing import NamedTuple
 from scripts.tools import place
 
 INSTALL_SCRIPT = "scripts/install_test_servers.sh"
+PROOF_SCRIPT = "scripts/install_proof_servers.sh"
 REQUIRED = os.environ.get("OSQUEUE_REQUIRE_SERVERS") == "1"
 
 LOOPBACK = "127.0.0.1"
@@ -83,6 +84,38 @@ def seaweedfs() -> Iterator[Server]:
 
 
 @contextmanager
+def minio() -> Iterator[Server]:
+    """MinIO, on disk. Only where `make proof` has installed it."""
+    program = installed("MinIO", "minio", PROOF_SCRIPT)
+    port, console = free_ports(2)
+    environment = {
+        "MINIO_ROOT_USER": os.environ["AWS_ACCESS_KEY_ID"],
+        "MINIO_ROOT_PASSWORD": os.environ["AWS_SECRET_ACCESS_KEY"],
+        "MINIO_UPDATE": "off",
+        "MINIO_CALLHOME_ENABLE": "off",
+    }
+    with tempfile.TemporaryDirectory(prefix="minio-", ignore_cleanup_errors=True) as directory:
+        command = [program, "server", "--address", f"{LOOPBACK}:{port}", "--console-address", f"{LOOPBACK}:{console}"]
+        with _running("MinIO", [*command, directory], environment, [port]):
+            yield Server("MinIO", f"http://{LOOPBACK}:{port}", port)
+
+
+@contextmanager
+def versitygw() -> Iterator[Server]:
+    """VersityGW over a folder. Only where `make proof` has installed it."""
+    program = installed("VersityGW", "versitygw", PROOF_SCRIPT)
+    (port,) = free_ports(1)
+    environment = {
+        "ROOT_ACCESS_KEY_ID": os.environ["AWS_ACCESS_KEY_ID"],
+        "ROOT_SECRET_ACCESS_KEY": os.environ["AWS_SECRET_ACCESS_KEY"],
+    }
+    with tempfile.TemporaryDirectory(prefix="versitygw-", ignore_cleanup_errors=True) as directory:
+        command = [program, "--port", f"{LOOPBACK}:{port}", "--quiet", "--keep-alive", "posix", directory]
+        with _running("VersityGW", command, environment, [port]):
+            yield Server("VersityGW", f"http://{LOOPBACK}:{port}", port)
+
+
+@contextmanager
 def fake_gcs_server() -> Iterator[Server]:
     """An emulator of GCS, in memory."""
     program = installed("fake-gcs-server", "fake-gcs-server")
@@ -106,11 +139,11 @@ def s3rver() -> Iterator[Server]:
             yield Server("s3rver", f"http://{LOOPBACK}:{port}", port)
 
 
-def installed(name: str, path: str) -> str:
-    """The program of a server at `path` in its folder; NotInstalled otherwise."""
+def installed(name: str, path: str, script: str = INSTALL_SCRIPT) -> str:
+    """The program of a server at `path` in its folder; NotInstalled otherwise. `script` installs it."""
     program = place(name.lower()) / path
     if not program.exists():
-        raise NotInstalled(f"{name} is not installed: run {INSTALL_SCRIPT}")
+        raise NotInstalled(f"{name} is not installed: run {script}")
     return str(program)
 
 

@@ -74,6 +74,16 @@ def seaweedfs(credentials: None) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def minio(credentials: None) -> Iterator[Server]:
+    yield from map(create_bucket, started(servers.minio))
+
+
+@pytest.fixture(scope="session")
+def versitygw(credentials: None) -> Iterator[Server]:
+    yield from map(create_bucket, started(servers.versitygw))
+
+
+@pytest.fixture(scope="session")
 def fake_gcs_server() -> Iterator[Server]:
     yield from started(servers.fake_gcs_server)
 
