@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 
-from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, options_pb2, queue_pb2, standby_pb2
+from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, job_pb2, options_pb2, queue_pb2, standby_pb2
 
 _FIELD = re.compile(r"\{([a-z_]+)\}")
 _METHODS = ("GET", "POST")
@@ -51,7 +51,7 @@ class Rpc:
     client_streaming: bool
     server_streaming: bool
     scope: str
-    """The right that a caller needs: "submit", "work", "read", "manage", "operate" or "admin"."""
+    """The right that a caller needs: "submit", "work", "read", "manage", "operate", "admin", or "any"."""
     repeat: Repeat
     once_by: tuple[str, ...]
     routes: tuple[Route, ...]
@@ -109,7 +109,7 @@ def _route(method: MethodDescriptor, text: str) -> Route:
     return Route(verb, _FIELD.sub("{id}", path), fields[0] if fields else "")
 
 
-_MODULES: tuple[Any, ...] = (queue_pb2, job_pb2, admin_pb2, standby_pb2)
+_MODULES: tuple[Any, ...] = (queue_pb2, job_pb2, admin_pb2, access_pb2, standby_pb2)
 
 SERVICES = tuple(service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values())
 """The descriptors of every service of osqueue.v1."""

@@ -23,6 +23,7 @@ from osqueue_service.log.paths import ROOT
 from osqueue_service.memory_policy import settle_memory
 from osqueue_service.metrics import Registry
 from osqueue_service.metrics_page import MetricsPage
+from osqueue_service.rpc.access.registry import Registry as Tokens
 from osqueue_service.rpc.server import Server, ServerSettings
 from osqueue_service.storage import ObjectStore
 from osqueue_service.storage.backends import price_table_named
@@ -78,6 +79,9 @@ class App:
             store_time=(lambda: None) if opened.timed is None else opened.timed.store_time_ms,
             watch=(lambda: watch_conditions(opened.store, clock, ids)) if opened.exclusive is None else None,
         )
+        file = Path(settings.access_file) if settings.access_file else None
+        self.tokens = Tokens(opened.store, clock, ids, file=file)
+        self._reading: asyncio.Task[None] | None = None
         self.metrics = Registry()
         self.metrics.add(lambda: broker_families(self.broker))
         self.metrics.add(opened.usage.families)
@@ -127,7 +131,10 @@ class App:
             await prove_conditions(self.storage.store, self._clock, self._ids, races=races)
         if self._page is not None:
             await self._page.start()
-        await self.server.start(self.broker, self.storage)
+        asks = self.settings.asks_for_a_token
+        if asks:
+            await self.tokens.start()
+        await self.server.start(self.broker, self.storage, self.tokens, asks=asks)
         self._proved = True
         log.info("listening on %s:%d; the queue is in %s", self.server.host, self.server.port, self._location)
         if guessed := self.settings.guessed_addresses(shared=self.shared):
@@ -149,6 +156,9 @@ class App:
         """Hand over, give every call its answer, and release port and store. Idempotent."""
         await self.broker.stop()
         await self.server.stop()
+        if self._reading is not None:
+            self._reading.cancel()
+        await self.tokens.stop()
         if self._page is not None:
             await self._page.stop()
         if self.storage.exclusive is not None:
@@ -181,6 +191,9 @@ class App:
     def _on_role(self, role: Role) -> None:
         self.server.able(role not in (Role.OUTDATED, Role.CLOCK_AHEAD, Role.STOPPED))
         self.server.lead(role is Role.LEADER)
+        if role is Role.LEADER and self.settings.asks_for_a_token:
+            # What the leader before changed; until it is read, whoever shows a new token is told to call again.
+            self._reading = asyncio.get_running_loop().create_task(self.tokens.refresh())
 
 
 async def build(

@@ -21,13 +21,14 @@ class BrokerServer:
     it must prove that it refuses what it must, unless only one broker can use it (`ExclusiveStore`: memory, a
     directory). `port` 0 takes any free one. `advertise_address` is what others dial, host:port; unset, and with a
     wildcard as `host`, it is this machine's own address towards others. Without `token`, only callers on this machine
-    are served, unless `allow_remote`. `group_commit_interval_ms` bounds how long a change waits for others to share its
-    commit; a lone one waits for nobody. `commit_spacing_ms` keeps the starts of commits that far apart, to save
-    requests. `metrics_port` serves /metrics and /readyz; 0: nowhere. `tls_cert_file` and `tls_key_file` (PEM) make the
-    port speak TLS. `max_reads_per_minute`, `max_writes_per_minute` and `max_writes_per_day` throttle requests to the
-    store; 0: no limit. `storage_prices` names the table that costs are shown by. Without `warm_standby`, a broker that
-    stands by does not follow the log. `log_retention_ms` is how long checkpoints and commits are kept once they are
-    superseded, for a way back in time; None: a day, or not at all where only one broker can use the storage. Times are
+    are served, unless `allow_remote`; `access_file` declares further tokens with their scopes.
+    `group_commit_interval_ms` bounds how long a change waits for others to share its commit; a lone one waits for
+    nobody. `commit_spacing_ms` keeps the starts of commits that far apart, to save requests. `metrics_port` serves
+    /metrics and /readyz; 0: nowhere. `tls_cert_file` and `tls_key_file` (PEM) make the port speak TLS.
+    `max_reads_per_minute`, `max_writes_per_minute` and `max_writes_per_day` throttle requests to the store; 0: no
+    limit. `storage_prices` names the table that costs are shown by. Without `warm_standby`, a broker that stands by
+    does not follow the log. `log_retention_ms` is how long checkpoints and commits are kept once they are superseded,
+    for a way back in time; None: a day, or not at all where only one broker can use the storage. Times are
     milliseconds.
 
     `ConfigError` names what is wrong.
@@ -44,6 +45,7 @@ class BrokerServer:
         *,
         advertise_address: str = "",
         token: str = "",
+        access_file: str = "",
         allow_remote: bool = False,
         limits: Limits = DEFAULT_LIMITS,
         commit_spacing_ms: int = 0,
@@ -71,6 +73,7 @@ class BrokerServer:
             group_commit_interval_ms=group_commit_interval_ms,
             advertise_address=advertise_address,
             token=token,
+            access_file=access_file,
             allow_remote=allow_remote,
             limits=limits,
             commit_spacing_ms=commit_spacing_ms,

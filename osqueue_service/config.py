@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from osqueue_service import setting
@@ -143,6 +144,15 @@ class Settings:
     )
 
     token: str = _setting("OSQUEUE_TOKEN", "", setting.token, "Bearer token that every call must carry.", secret=True)
+    token_file: str = _setting(
+        "OSQUEUE_TOKEN_FILE", "", setting.line, "File that holds OSQUEUE_TOKEN, read at the start."
+    )
+    access_file: str = _setting(
+        "OSQUEUE_ACCESS_FILE",
+        "",
+        setting.line,
+        "File that declares tokens and their scopes; read again when it changes.",
+    )
     allow_remote: bool = _setting(
         "OSQUEUE_ALLOW_REMOTE", False, setting.switch, "1: without a token, serve everyone who can reach the port."
     )
@@ -188,10 +198,19 @@ class Settings:
             own["STORAGE_BACKEND"] = implied_backend(own, _DEFAULT_BACKEND)
         _warn_of_strangers(given, {*known_settings(), *limits})
         values = {each.name: own.pop(each.metadata["name"]) for each in _own_fields() if each.metadata["name"] in own}
+        if path := values.get("token_file"):
+            if values.get("token"):
+                raise ConfigError("OSQUEUE_TOKEN and OSQUEUE_TOKEN_FILE: set one of them")
+            values["token"] = _token_in(path)
         settings = cls(**values, store=own, limits=replace(DEFAULT_LIMITS, **changed))
         for name in idle_settings(given, settings.backend):
             log.warning("the setting %s has no effect with STORAGE_BACKEND=%s", name, settings.backend.name)
         return settings
+
+    @property
+    def asks_for_a_token(self) -> bool:
+        """Whether callers must show one."""
+        return bool(self.token or self.access_file)
 
     @property
     def backend(self) -> Backend:
@@ -221,6 +240,16 @@ class Settings:
             return []
         said = {"BROKER_ADVERTISE_ADDRESS": self.advertise_address, "BROKER_HTTP_ADDRESS": self.http_address}
         return [name for name, value in said.items() if not value]
+
+
+def _token_in(path: str) -> str:
+    try:
+        token = setting.token(Path(path).read_text().strip())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"OSQUEUE_TOKEN_FILE: {path}: {error}") from None
+    if not token:
+        raise ConfigError(f"OSQUEUE_TOKEN_FILE: {path} is empty; it must hold the token")
+    return token
 
 
 def _own_fields() -> list["Field[Any]"]:

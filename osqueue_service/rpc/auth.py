@@ -1,4 +1,4 @@
-"""Who may call: whoever shows the token or, where there is none, whoever is on this machine."""
+"""Who may call: whoever shows a token that is let in or, where none is asked for, whoever is on this machine."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,46 +6,77 @@ from typing import Any
 import grpc
 
 from osqueue_protocol.callers import bearer_token, is_forwarded, is_local_peer, same_secret
-from osqueue_service.errors import OsqueueError, PermissionDenied, Unauthenticated
+from osqueue_service.errors import OsqueueError, PermissionDenied, StorageUnavailable, Unauthenticated
+from osqueue_service.rpc.access.principal import BOOT, LOCAL, Principal
+from osqueue_service.rpc.access.registry import Registry
 
 Metadata = Iterable[tuple[str, str | bytes]] | None
 
 
 class Guard:
-    """Decides whether the caller behind a context may call at all.
+    """Decides who the caller behind a call is, and whether it may call at all.
 
-    With a token every call must carry it as `authorization: Bearer <token>`. Without one, only callers on this
-    machine's loopback are served, unless `allow_remote`; a call that a proxy forwarded counts as remote.
+    With a token, or with a registry of tokens, every call must carry one as `authorization: Bearer <token>`. Without,
+    only callers on this machine's loopback are served, unless `allow_remote`; a call that a proxy forwarded counts as
+    remote.
     """
 
     def __init__(self, token: str = "", *, allow_remote: bool = False) -> None:
         self._token = token.encode()
         self._allow_remote = allow_remote
+        self._registry: Registry | None = None
 
-    def stranger(self, metadata: Metadata) -> OsqueueError | None:
-        """Why a caller with this metadata is refused before its request is read; None when it is not."""
-        if not self._token:
-            return None
-        shown = False
-        for key, value in metadata or ():
-            if key != "authorization" or not isinstance(value, str) or (token := bearer_token(value)) is None:
-                continue
-            if same_secret(token, self._token):
-                return None
-            shown = True
-        if shown:
-            return Unauthenticated("the token is wrong: it must be the OSQUEUE_TOKEN that the broker was started with")
+    def consult(self, registry: Registry) -> None:
+        """Let in whom the registry knows, too."""
+        self._registry = registry
+
+    @property
+    def asks(self) -> bool:
+        """Whether callers must show a token."""
+        return bool(self._token) or self._registry is not None
+
+    def admit(self, metadata: Metadata) -> Principal | OsqueueError:
+        """Who calls with this metadata; or why the call is refused before its request is read."""
+        if not self.asks:
+            return LOCAL
+        shown = _shown(metadata)
+        if len(shown) > 1:
+            return Unauthenticated("the call shows more than one token: send one `authorization` alone")
+        if not shown:
+            return Unauthenticated(
+                "this broker asks for a token: send the metadata `authorization: Bearer <token>`; osqueue's own "
+                "clients take it from OSQUEUE_TOKEN"
+            )
+        (token,) = shown
+        if self._token and same_secret(token, self._token):
+            return BOOT
+        if self._registry is not None:
+            principal = self._registry.find(token)
+            if principal is not None:
+                return principal
+            if self._registry.has_expired(token):
+                return Unauthenticated("the token has expired: ask whoever made it for another")
         return Unauthenticated(
-            "this broker asks for a token: send the metadata `authorization: Bearer <token>`; osqueue's own clients "
-            "take it from OSQUEUE_TOKEN"
+            "the token is wrong: it must be the OSQUEUE_TOKEN that the broker was started with, or one that "
+            "`osqueue tokens create` made and nobody revoked"
         )
+
+    async def second_look(self, metadata: Metadata, refusal: OsqueueError) -> OsqueueError:
+        """What a caller hears that was refused: a token may have been made on another broker a moment ago."""
+        if self._registry is not None and isinstance(refusal, Unauthenticated):
+            for token in _shown(metadata)[:1]:
+                if await self._registry.look_for(token) is not None:
+                    return StorageUnavailable(
+                        "this broker has learned of the token just now: call again", retry_after_ms=1
+                    )
+        return refusal
 
     def check_place(self, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         """Raises PERMISSION_DENIED for a caller on another machine, where there is no token.
 
         Only a call's context knows the peer. Where others can reach the port, the request is read after this.
         """
-        if self._token or self._allow_remote:
+        if self._allow_remote or self.asks:
             return
         peer = context.peer()
         if is_local_peer(peer) and not is_forwarded(key for key, _ in context.invocation_metadata() or ()):
@@ -55,3 +86,15 @@ class Guard:
             "Set OSQUEUE_TOKEN on broker and callers, or OSQUEUE_ALLOW_REMOTE=1 on the broker to serve everyone who "
             "can reach it"
         )
+
+
+def _shown(metadata: Metadata) -> list[bytes]:
+    """Every token that the call carries; the same one twice is one."""
+    found: list[bytes] = []
+    for key, value in metadata or ():
+        if key != "authorization" or not isinstance(value, str):
+            continue
+        token = bearer_token(value)
+        if token is not None and token not in found:
+            found.append(token)
+    return found

@@ -13,11 +13,16 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
+from osqueue_protocol.rights import ANY, READ, READ_PAYLOAD
+from osqueue_protocol.rpcs import RPCS
 from osqueue_service.clock import Clock
-from osqueue_service.errors import InternalError, InvalidRequest, OsqueueError
+from osqueue_service.errors import InternalError, InvalidRequest, OsqueueError, PermissionDenied
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.metrics import Calls
+from osqueue_service.rpc.access.principal import LOCAL, Principal, answer_for, caller
+from osqueue_service.rpc.access.streams import while_let_in
+from osqueue_service.rpc.access.withholding import withhold
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.messages import Parse, parser_of
 from osqueue_service.rpc.shutdown import Shutdown
@@ -35,6 +40,21 @@ _KINDS = {
     (True, False): grpc.stream_unary_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
+
+
+BOUND_MAX = 4_096
+"""Handlers kept for callers that showed a token, one for each of them and method; beyond it all are made anew."""
+
+
+class Served(NamedTuple):
+    """A method as it is served to anybody."""
+
+    name: str
+    scope: str
+    behaviour: "Behaviour"
+    kind: Callable[..., Any]
+    streams: bool
+    """It may go on for as long as its caller likes."""
 
 
 class Ending(NamedTuple):
@@ -68,7 +88,9 @@ class Handlers(grpc.GenericRpcHandler):
         self._calls = calls
         self._clock = clock
         self._ids = ids
+        self._served: dict[str, Served] = {}
         self._handlers: dict[str, Handler] = {}
+        self._bound: dict[tuple[str, Principal], Handler] = {}
 
     def add(
         self, service: ServiceDescriptor, implementations: Sequence[object], *, name: str = "", strict: bool = False
@@ -81,17 +103,23 @@ class Handlers(grpc.GenericRpcHandler):
         """
         for method in service.methods:
             (served,) = [getattr(one, method.name) for one in implementations if hasattr(one, method.name)]
+            rpc = RPCS.get(method.name) if not name else None
+            scope = rpc.scope if rpc is not None and rpc.service == service.full_name else ANY
             if method.server_streaming:
-                served = self._written(served)
+                served = self._written(served, scope)
+            elif scope == READ:
+                served = _withholding(served)
             parse = parser_of(method.input_type, self._limits, strict=strict)
             served = _parsing_stream(served, parse) if method.client_streaming else _parsing(served, parse)
-            streams = method.client_streaming
-            if self._for_strangers and not streams:
+            takes_stream = method.client_streaming
+            if self._for_strangers and not takes_stream:
                 # On the wire a single request is a stream of one; a stream is handed over before it has arrived.
-                served, streams = self._received(served), True
-            kind = _KINDS[streams, method.server_streaming]
+                served, takes_stream = self._received(served), True
+            kind = _KINDS[takes_stream, method.server_streaming]
             path = f"/{name or service.full_name}/{method.name}"
-            self._handlers[path] = kind(self._guarded(method.name, served), None, _serialized)
+            streams = method.client_streaming or method.server_streaming
+            self._served[path] = Served(method.name, scope, served, kind, streams)
+            self._handlers[path] = self._handler(self._served[path], LOCAL)
 
     @property
     def methods(self) -> frozenset[str]:
@@ -99,17 +127,34 @@ class Handlers(grpc.GenericRpcHandler):
         return frozenset(self._handlers)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
-        """Called before a byte of the request is read: here callers without the token are turned away."""
-        handler = self._handlers.get(handler_call_details.method)
-        if handler is not None and (stranger := self._guard.stranger(handler_call_details.invocation_metadata)):
-            return self._turned_away(handler_call_details.method.rpartition("/")[2], stranger)
+        """Called before a byte of the request is read: here callers who may not call are turned away."""
+        path, metadata = handler_call_details.method, handler_call_details.invocation_metadata
+        served = self._served.get(path)
+        if served is None:
+            return None
+        principal = self._guard.admit(metadata)
+        if principal is LOCAL:
+            return self._handlers[path]
+        if isinstance(principal, OsqueueError):
+            return self._turned_away(served.name, principal, metadata)
+        if not principal.rights.may(served.scope):
+            return self._turned_away(served.name, _denied(served, principal), metadata)
+        handler = self._bound.get((path, principal))
+        if handler is None:
+            if len(self._bound) >= BOUND_MAX:
+                self._bound.clear()
+            handler = self._bound[path, principal] = self._handler(served, principal)
         return handler
 
-    def _turned_away(self, method: str, error: OsqueueError) -> Handler:
+    def _handler(self, served: Served, principal: Principal) -> Handler:
+        handler: Handler = served.kind(self._guarded(served, principal), None, _serialized)
+        return handler
+
+    def _turned_away(self, method: str, error: OsqueueError, metadata: Any) -> Handler:
         """A handler that ends the call. It takes a stream, whatever the caller sends: a stream need not be read."""
-        ending = _ending(error)
 
         async def refuse(requests: Any, context: Context) -> None:
+            ending = _ending(await self._guard.second_look(metadata, error))
             self._calls.ended(method, ending.reason, 0.0)
             end = context.abort(*ending.status)
             del requests, context
@@ -117,15 +162,21 @@ class Handlers(grpc.GenericRpcHandler):
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    def _guarded(self, method: str, served: Behaviour) -> Behaviour:
+    def _guarded(self, method_served: Served, principal: Principal) -> Behaviour:
         """The implementation with everything around it that all methods share. The request is still bytes."""
         clock, calls, guard = self._clock, self._calls, self._guard
+        method, served, streams = method_served.name, method_served.behaviour, method_served.streams
 
         async def handle(request: Any, context: Context) -> Any:
             started_ms = clock.monotonic_ms()
             try:
-                guard.check_place(context)
-                answer = await served(request, context)
+                if principal is LOCAL:
+                    guard.check_place(context)
+                    answer = await served(request, context)
+                else:
+                    answer_for(principal)
+                    work = served(request, context)
+                    answer = await (while_let_in(principal, work, clock) if streams else work)
             except asyncio.CancelledError:
                 calls.ended(method, "CANCELLED", clock.monotonic_ms() - started_ms)
                 raise
@@ -170,13 +221,16 @@ class Handlers(grpc.GenericRpcHandler):
             "Whether the call had an effect is not known"
         )
 
-    def _written(self, stream: Callable[[Any, Context], AsyncGenerator[Message, None]]) -> Behaviour:
+    def _written(self, stream: Callable[[Any, Context], AsyncGenerator[Message, None]], scope: str) -> Behaviour:
         """An async generator as a function that writes what is yielded, no faster than the caller reads."""
 
         async def write_all(request: Any, context: Context) -> None:
+            hides = scope == READ and not caller().rights.may(READ_PAYLOAD)
             # Closed at once when the caller goes: the collector would get round to its `finally` at some later time.
             async with aclosing(stream(request, context)) as messages:
                 async for message in messages:
+                    if hides:
+                        withhold(message)
                     await context.write(message)
 
         return lambda request, context: self._shutdown.until(write_all(request, context))
@@ -185,6 +239,18 @@ class Handlers(grpc.GenericRpcHandler):
 def _parsing(behaviour: Behaviour, parse: Parse) -> Behaviour:
     async def handle(request: bytes, context: Context) -> Any:
         return await behaviour(parse(request), context)
+
+    return handle
+
+
+def _withholding(behaviour: Behaviour) -> Behaviour:
+    """Without what callers sent, for those who may see jobs and not their data."""
+
+    async def handle(request: Any, context: Context) -> Any:
+        answer = await behaviour(request, context)
+        if not caller().rights.may(READ_PAYLOAD):
+            withhold(answer)
+        return answer
 
     return handle
 
@@ -200,6 +266,13 @@ def _parsing_stream(behaviour: Behaviour, parse: Parse) -> Behaviour:
         return await behaviour(requests(stream), context)
 
     return handle
+
+
+def _denied(served: Served, principal: Principal) -> PermissionDenied:
+    return PermissionDenied(
+        f"{served.name} needs the scope {served.scope}, and the token {principal.id} has only "
+        f"{', '.join(principal.rights.names())}"
+    )
 
 
 def _ending(error: OsqueueError) -> Ending:

@@ -12,12 +12,13 @@ from osqueue_service.errors import ConfigError
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import MIB, SECOND_MS, Limits
 from osqueue_service.metrics import Calls
+from osqueue_service.rpc.access.registry import Registry
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.handlers import Handlers
 from osqueue_service.rpc.health import Health
 from osqueue_service.rpc.reflection import SERVICE, STABLE_NAME, Reflection
-from osqueue_service.rpc.services import ADMIN, QUEUE, STANDBY, add_services
+from osqueue_service.rpc.services import ACCESS, ADMIN, QUEUE, STANDBY, add_services
 from osqueue_service.rpc.shutdown import Shutdown
 from osqueue_service.rpc.standby_service.attendant import Attendant
 from osqueue_service.storage.factory import OpenedStore
@@ -52,8 +53,9 @@ class Server:
         self._ids = ids
         self._shutdown = Shutdown()
         self._health = Health(self._shutdown, limits)
+        self._guard = Guard(settings.token, allow_remote=settings.allow_remote)
         self._handlers = Handlers(
-            guard=Guard(settings.token, allow_remote=settings.allow_remote),
+            guard=self._guard,
             shutdown=self._shutdown,
             limits=limits,
             calls=self.calls,
@@ -70,10 +72,16 @@ class Server:
         if settings.own_socket:
             self._server.add_insecure_port(f"unix:{settings.own_socket}")
 
-    async def start(self, broker: Broker, storage: OpenedStore) -> None:
-        """Serve the broker. While it does not lead, calls answer NOT_LEADER, and it attends whoever does."""
-        add_services(self._handlers, broker, storage, self._clock, self._ids)
-        reflection = Reflection([each.full_name for each in (QUEUE, ADMIN, STANDBY)] + ["grpc.health.v1.Health"])
+    async def start(self, broker: Broker, storage: OpenedStore, registry: Registry, *, asks: bool = False) -> None:
+        """Serve the broker. While it does not lead, calls answer NOT_LEADER, and it attends whoever does.
+
+        `asks`: let in whoever the registry knows, and nobody without a token."""
+        if asks:
+            self._guard.consult(registry)
+        add_services(self._handlers, broker, storage, registry, self._clock, self._ids, asks=asks)
+        reflection = Reflection(
+            [each.full_name for each in (QUEUE, ADMIN, ACCESS, STANDBY)] + ["grpc.health.v1.Health"]
+        )
         self._handlers.add(SERVICE, [reflection])
         self._handlers.add(SERVICE, [reflection], name=STABLE_NAME)
         self._server.add_generic_rpc_handlers((self._handlers,))

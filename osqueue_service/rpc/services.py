@@ -2,6 +2,8 @@
 
 from osqueue_service.clock import Clock
 from osqueue_service.ids import IdSource
+from osqueue_service.rpc.access.registry import Registry
+from osqueue_service.rpc.access_service.tokens import Tokens
 from osqueue_service.rpc.admin_service.dead_groups import DeadGroups
 from osqueue_service.rpc.admin_service.history import History
 from osqueue_service.rpc.admin_service.pauses import Pauses
@@ -29,15 +31,25 @@ from osqueue_service.rpc.queue_service.watches import Watches
 from osqueue_service.rpc.queue_service.work import Work
 from osqueue_service.rpc.standby_service.attendance import Attendance
 from osqueue_service.storage.factory import OpenedStore
-from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2, standby_pb2
+from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, queue_pb2, standby_pb2
 
 QUEUE = queue_pb2.DESCRIPTOR.services_by_name["QueueService"]
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
+ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"]
 STANDBY = standby_pb2.DESCRIPTOR.services_by_name["StandbyService"]
 
 
-def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock: Clock, ids: IdSource) -> None:
-    """Serve the broker and the figures of its store."""
+def add_services(
+    handlers: Handlers,
+    broker: Broker,
+    storage: OpenedStore,
+    registry: Registry,
+    clock: Clock,
+    ids: IdSource,
+    *,
+    asks: bool,
+) -> None:
+    """Serve the broker, the figures of its store, and the tokens of those who call. `asks`: they must show one."""
     types = TypeNames(broker.limits.type_chars)
     handlers.add(
         QUEUE,
@@ -73,5 +85,6 @@ def add_services(handlers: Handlers, broker: Broker, storage: OpenedStore, clock
         ),
         strict=True,
     )
+    handlers.add(ACCESS, (Tokens(broker, registry, clock, asks=asks),), strict=True)
     # Brokers of two releases attend each other: what one does not know yet, it passes over.
     handlers.add(STANDBY, (Attendance(broker, clock),))

@@ -150,7 +150,7 @@ def unread(rpc: Rpc, read: set[str]) -> set[str]:
 @pytest.mark.parametrize("rpc", CLIENT_RPCS.values(), ids=CLIENT_RPCS.keys())
 async def test_every_field_of_a_request_is_read(app: App, rpc: Rpc) -> None:
     servicers = Servicers()
-    add_services(servicers, app.broker, app.storage, SystemClock(), SystemIds())  # type: ignore[arg-type]
+    add_services(servicers, app.broker, app.storage, app.tokens, SystemClock(), SystemIds(), asks=False)  # type: ignore[arg-type]
     read: set[str] = set()
     for request in requests_of(rpc):
         await ask(rpc, servicers.methods[rpc.name], Watched(request, read))

@@ -3,6 +3,7 @@
 from osqueue_service.clock import Clock
 from osqueue_service.engine.engine import Engine
 from osqueue_service.limits import Limits
+from osqueue_service.rpc.access.checks import check_claim
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.deadlines import allowed_wait
 from osqueue_service.rpc.fields import TypeNames, Violations, check_duration, check_name, check_number
@@ -60,6 +61,7 @@ class Claims:
         wrong = Violations()
         claim = self._reader.read(request, wrong)
         wrong.check()
+        check_claim(claim.types)
         engine.heartbeats.workers.claims(claim.worker_id, engine.now_ms(), claim.types, request.worker_version)
         wait_ms = request.wait_ms
         if not wait_ms:

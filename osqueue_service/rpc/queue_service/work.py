@@ -7,6 +7,7 @@ from typing import Any
 
 from osqueue_service.errors import InvalidRequest, OsqueueError, TooManyRequests, anew
 from osqueue_service.ids import IdSource
+from osqueue_service.rpc.access.checks import check_claim
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, Violations, check_count, check_duration, check_name, check_number
 from osqueue_service.rpc.handlers import Context
@@ -155,6 +156,7 @@ class Work:
             check_duration(opened.lease_ms, "open.lease_ms", least_ms, most_ms, "the job's or the default", wrong)
             check_count(len(opened.held), "open.held", limits.work_slots, "work_slots", wrong)
             wrong.check()
+            check_claim(opened.types)
             return frame
         raise InvalidRequest.field("open", "is missing; the first frame of a Work stream introduces the worker")
 

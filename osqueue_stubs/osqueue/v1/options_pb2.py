@@ -16,7 +16,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18osqueue/v1/options.proto\x12\nosqueue.v1\x1a google/protobuf/descriptor.proto\"f\n\nRpcOptions\x12\'\n\x05scope\x18\x01 \x01(\x0e\x32\x11.osqueue.v1.ScopeR\x05scope\x12\x16\n\x06routes\x18\x02 \x03(\tR\x06routes\x12\x17\n\x07once_by\x18\x03 \x03(\tR\x06onceBy*\x86\x01\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSCOPE_SUBMIT\x10\x01\x12\x0e\n\nSCOPE_WORK\x10\x02\x12\x0e\n\nSCOPE_READ\x10\x03\x12\x10\n\x0cSCOPE_MANAGE\x10\x04\x12\x11\n\rSCOPE_OPERATE\x10\x05\x12\x0f\n\x0bSCOPE_ADMIN\x10\x06:J\n\x03rpc\x12\x1e.google.protobuf.MethodOptions\x18\x99\x94\x03 \x01(\x0b\x32\x16.osqueue.v1.RpcOptionsR\x03rpcBt\n\rio.osqueue.v1P\x01Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\xa2\x02\x03OSQ\xaa\x02\nOsqueue.V1\xca\x02\nOsqueue\\V1\xea\x02\x0bOsqueue::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18osqueue/v1/options.proto\x12\nosqueue.v1\x1a google/protobuf/descriptor.proto\"f\n\nRpcOptions\x12\'\n\x05scope\x18\x01 \x01(\x0e\x32\x11.osqueue.v1.ScopeR\x05scope\x12\x16\n\x06routes\x18\x02 \x03(\tR\x06routes\x12\x17\n\x07once_by\x18\x03 \x03(\tR\x06onceBy*\x95\x01\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSCOPE_SUBMIT\x10\x01\x12\x0e\n\nSCOPE_WORK\x10\x02\x12\x0e\n\nSCOPE_READ\x10\x03\x12\x10\n\x0cSCOPE_MANAGE\x10\x04\x12\x11\n\rSCOPE_OPERATE\x10\x05\x12\x0f\n\x0bSCOPE_ADMIN\x10\x06\x12\r\n\tSCOPE_ANY\x10\x07:J\n\x03rpc\x12\x1e.google.protobuf.MethodOptions\x18\x99\x94\x03 \x01(\x0b\x32\x16.osqueue.v1.RpcOptionsR\x03rpcBt\n\rio.osqueue.v1P\x01Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\xa2\x02\x03OSQ\xaa\x02\nOsqueue.V1\xca\x02\nOsqueue\\V1\xea\x02\x0bOsqueue::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,7 +25,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\rio.osqueue.v1P\001Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\242\002\003OSQ\252\002\nOsqueue.V1\312\002\nOsqueue\\V1\352\002\013Osqueue::V1'
   _globals['_SCOPE']._serialized_start=179
-  _globals['_SCOPE']._serialized_end=313
+  _globals['_SCOPE']._serialized_end=328
   _globals['_RPCOPTIONS']._serialized_start=74
   _globals['_RPCOPTIONS']._serialized_end=176
 # @@protoc_insertion_point(module_scope)

@@ -43,6 +43,8 @@ class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scope.ValueType
     """Run brokers: their storage, who leads."""
     SCOPE_ADMIN: _Scope.ValueType  # 6
     """Everything, what cannot be undone included."""
+    SCOPE_ANY: _Scope.ValueType  # 7
+    """None beyond being let in."""
 
 class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
     """Rights of callers."""
@@ -61,6 +63,8 @@ SCOPE_OPERATE: Scope.ValueType  # 5
 """Run brokers: their storage, who leads."""
 SCOPE_ADMIN: Scope.ValueType  # 6
 """Everything, what cannot be undone included."""
+SCOPE_ANY: Scope.ValueType  # 7
+"""None beyond being let in."""
 Global___Scope: _TypeAlias = Scope  # noqa: Y015
 
 @_typing.final

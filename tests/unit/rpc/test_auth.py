@@ -23,9 +23,9 @@ class Caller:
 
 def refusal(guard: Guard, caller: Caller) -> OsqueueError | None:
     try:
-        stranger = guard.stranger(caller.invocation_metadata())
+        admitted = guard.admit(caller.invocation_metadata())
         guard.check_place(caller)  # type: ignore[arg-type]
-        return stranger
+        return admitted if isinstance(admitted, OsqueueError) else None
     except OsqueueError as denied:
         return denied
 

@@ -1,0 +1,47 @@
+"""What a caller may do with jobs of one type, asked where the types are known."""
+
+from collections.abc import Sequence
+
+from osqueue_protocol.rights import EVERYTHING, SUBMIT, WORK
+from osqueue_service.errors import PermissionDenied
+from osqueue_service.rpc.access.principal import LOCAL, Principal, caller
+from osqueue_service.rpc.handlers import Context
+from osqueue_service.state.records import By
+
+
+def submit_refusal(type_name: str) -> PermissionDenied | None:
+    """Why the caller may not submit a job of this type; None when it may."""
+    principal = caller()
+    if principal.rights is EVERYTHING or principal.rights.may_with(SUBMIT, type_name):
+        return None
+    return PermissionDenied(
+        f"type {type_name!r}: the token {principal.id} may submit only jobs of {_patterns(principal, SUBMIT)}"
+    )
+
+
+def check_claim(types: Sequence[str]) -> None:
+    """Raises `PermissionDenied` when the caller may not work on jobs of these types; of all, when none is named."""
+    principal = caller()
+    if principal.rights is EVERYTHING or principal.rights.everywhere(WORK):
+        return
+    allowed = _patterns(principal, WORK)
+    if not types:
+        raise PermissionDenied(
+            f"types: none are named, which means all, and the token {principal.id} may work only on {allowed}: name "
+            "those that are wanted"
+        )
+    for name in types:
+        if not principal.rights.may_with(WORK, name):
+            raise PermissionDenied(
+                f"types: {name!r} is none of those that the token {principal.id} may work on: {allowed}"
+            )
+
+
+def signed(context: Context) -> By | None:
+    """Who makes this call, and from where, for the record of what it does; None where nobody has to say."""
+    principal = caller()
+    return None if principal is LOCAL else By(principal.id, context.peer())
+
+
+def _patterns(principal: Principal, right: str) -> str:
+    return ", ".join(principal.rights.patterns(right)) or "no type"

@@ -1,0 +1,41 @@
+"""Who calls, as everything behind the door sees it."""
+
+import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from osqueue_protocol.rights import EVERYTHING, Rights
+
+
+@dataclass(eq=False, slots=True)
+class Principal:
+    """A caller that was let in. `id` is what records of its doings name; `expires_at` is wall time, 0: never."""
+
+    id: str
+    name: str
+    rights: Rights
+    expires_at: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when its right to call ends before its time: a token was revoked, or its scopes changed."""
+
+
+BOOT_ID = "boot"
+LOCAL_ID = "local"
+
+BOOT = Principal(BOOT_ID, "OSQUEUE_TOKEN", EVERYTHING)
+"""Whoever shows the token that the broker was started with."""
+
+LOCAL = Principal(LOCAL_ID, "without a token", EVERYTHING)
+"""Whoever calls a broker that was started without one."""
+
+_CALLER: ContextVar[Principal] = ContextVar("caller", default=LOCAL)
+
+
+def caller() -> Principal:
+    """Who made the call that is being answered."""
+    return _CALLER.get()
+
+
+def answer_for(principal: Principal) -> None:
+    """What follows in this task is done for this caller."""
+    _CALLER.set(principal)
