@@ -46,7 +46,7 @@ _SCOPE = re.compile(r"([a-z.]+)(?::([A-Za-z0-9_.:/*?-]+))?(?:@([A-Za-z0-9_.*?-]+
 
 
 class ScopeError(ValueError):
-    """A text that is no scope; the message says why, and what would be one."""
+    """A text that is not a scope; the message says why, and what would be one."""
 
 
 @dataclass(frozen=True, slots=True)

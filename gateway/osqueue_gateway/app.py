@@ -13,6 +13,7 @@ from osqueue.transports.grpc_link import BrokerLink
 from osqueue_gateway import assets
 from osqueue_gateway.bodies import Budget
 from osqueue_gateway.broker import Broker, Link
+from osqueue_gateway.callers import OWN, Callers, act_for, require
 from osqueue_gateway.calls import Calls
 from osqueue_gateway.config import GatewayConfig
 from osqueue_gateway.connect import Connect, connect_error
@@ -25,6 +26,7 @@ from osqueue_gateway.routes import CONNECT_PATHS, find
 from osqueue_gateway.server import Server, allow_connections
 from osqueue_gateway.streams import Streams
 from osqueue_gateway.ws import Sockets
+from osqueue_protocol.rights import ANY, READ
 
 log = logging.getLogger("osqueue.gateway")
 
@@ -54,6 +56,7 @@ class Gateway:
         link = self._link or BrokerLink(config.endpoints(), token=config.token, silence_s=limits.silence_ms / 1_000)
         self.broker = Broker(link, limits)
         self.calls = Calls(self.broker, limits)
+        self._callers = Callers(self.broker)
         self._guard = Guard(
             token=config.token,
             allow_remote=config.allow_remote,
@@ -118,9 +121,11 @@ class Gateway:
         path, _, query = request.raw_path.partition("?")
         target = _UNKNOWN
         try:
-            if not self._is_open(path):
-                self._guard.admit(request)
+            act_for(OWN)
+            if not self._is_open(path) and (token := self._guard.admit(request)):
+                act_for(await self._callers.of(token))
             target = self._target(request, path, query)
+            require(target.scope, target.name)
             response = await target.respond()
         except ConnectionError:
             self.metrics.count("callers_gone")
@@ -146,11 +151,12 @@ class Gateway:
         page = self._open_pages.get(path) or self._pages.get(path)
         if page is not None:
             _require_method(request, hdrs.METH_GET)
-            return _Target("rest", path, partial(page, request), timed=path != WS_PATH)
+            scope = READ if path == "/metrics" else ANY
+            return _Target("rest", path, partial(page, request), timed=path != WS_PATH, scope=scope)
         rpc = CONNECT_PATHS.get(path)
         if rpc is not None:
             respond = partial(self._connect.answer, request, rpc)
-            return _Target("connect", rpc.name, respond, rpc.mutates, timed=not rpc.server_streaming)
+            return _Target("connect", rpc.name, respond, rpc.mutates, timed=not rpc.server_streaming, scope=rpc.scope)
         routes, identifier = find(path)
         if not routes:
             return _dashboard(request, path)
@@ -158,9 +164,10 @@ class Gateway:
         if route.rpc.server_streaming:
             if request.method == hdrs.METH_HEAD:  # it would last as long as the stream, and say nothing
                 raise Refusal(405, "HEAD is not possible here, only GET", headers={hdrs.ALLOW: hdrs.METH_GET})
-            return _Target("rest", route.rpc.name, partial(self._streams.answer, request, route, query), timed=False)
+            respond = partial(self._streams.answer, request, route, query)
+            return _Target("rest", route.rpc.name, respond, timed=False, scope=route.rpc.scope)
         respond = partial(self._rest.answer, request, route, identifier, query)
-        return _Target("rest", route.rpc.name, respond, route.rpc.mutates)
+        return _Target("rest", route.rpc.name, respond, route.rpc.mutates, scope=route.rpc.scope)
 
     def _show_figures(self) -> None:
         show = self.metrics.show
@@ -186,6 +193,8 @@ class _Target(NamedTuple):
     mutates: bool = False
     timed: bool = True
     """It ends by itself, not when its caller likes."""
+    scope: str = ANY
+    """The right that a caller needs."""
 
 
 async def _nothing() -> web.StreamResponse:

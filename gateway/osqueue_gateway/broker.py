@@ -2,8 +2,10 @@
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 
 from google.protobuf.message import Message
 
@@ -16,14 +18,20 @@ from osqueue.errors import (
     OsqueueError,
     TransportConnectionError,
 )
+from osqueue_gateway.callers import caller
 from osqueue_gateway.limits import DEFAULT_LIMITS, Limits
 from osqueue_protocol.rpcs import RPCS, Rpc
-from osqueue_stubs.osqueue.v1 import queue_pb2
+from osqueue_stubs.osqueue.v1 import access_pb2, queue_pb2
 
 PAUSE_MS = 50
 """Between two looks for a leader; each further pause is twice as long, up to `PAUSE_MS_MAX`."""
 
 PAUSE_MS_MAX = 500
+
+TOKENS_MAX = 256
+"""Callers with a token of their own whose calls are gathered into batches."""
+
+Batchers: TypeAlias = "dict[str, Coalescer[Any, Any]]"
 
 
 class Link(Protocol):
@@ -34,12 +42,12 @@ class Link(Protocol):
         """Where calls go at the moment, for people."""
         ...
 
-    async def call(self, name: str, request: Any, timeout_ms: int) -> Any:
-        """The answer of a unary RPC; raises an `OsqueueError`."""
+    async def call(self, name: str, request: Any, timeout_ms: int, *, token: str = "") -> Any:
+        """The answer of a unary RPC; raises an `OsqueueError`. `token`: another than the link's own."""
         ...
 
-    def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
-        """The messages of a server stream."""
+    def stream(self, name: str, request: Any, *, token: str = "") -> AsyncIterator[Any]:
+        """The messages of a server stream. `token`: another than the link's own."""
         ...
 
     async def close(self) -> None:
@@ -54,11 +62,9 @@ class Broker:
         self._link = link
         self._outage_s = limits.outage_ms / 1_000
         self._call_ms = limits.call_ms
-        self.batchers: dict[str, Coalescer[Any, Any]] = {
-            "SubmitJob": Coalescer(self._submit),
-            "CompleteJob": Coalescer(self._complete),
-            "Heartbeat": Coalescer(self._heartbeat),
-        }
+        self.batchers = self._batchers("")
+        """Those of callers without a token of their own."""
+        self._others: OrderedDict[str, Batchers] = OrderedDict()
         self.repeated = 0
         """Attempts after the first one, all together."""
 
@@ -69,11 +75,20 @@ class Broker:
 
     async def call(self, rpc: Rpc, request: Any, timeout_ms: int) -> Any:
         """The broker's response; raises an `OsqueueError`."""
-        batcher = self.batchers.get(rpc.name)
+        token = caller().token
+        batcher = self._batchers_of(token).get(rpc.name)
         # A caller's own request id is its promise to repeat this very call: it does not survive inside a batch.
         if batcher is not None and not (rpc.name != "Heartbeat" and request.request_id):
             return await batcher.call(request, request.ByteSize())
-        return await self._persist(rpc, request, timeout_ms)
+        return await self._persist(rpc, request, timeout_ms, token)
+
+    async def scopes_of(self, token: str) -> list[str]:
+        """What the token may do, as scopes; raises an `OsqueueError`."""
+        rpc, request = RPCS["WhoAmI"], access_pb2.WhoAmIRequest()
+        answer = await self._through_outage(
+            lambda: self._link.call(rpc.name, request, self._call_ms, token=token), True, False
+        )
+        return list(answer.scopes)
 
     async def probe(self, rpc: Rpc, request: Message, timeout_ms: int) -> Any:
         """One attempt, now: for health checks."""
@@ -81,19 +96,49 @@ class Broker:
 
     def stream(self, rpc: Rpc, request: Message) -> AsyncIterator[Any]:
         """The messages of a server stream."""
-        return self._link.stream(rpc.name, request)
+        return self._link.stream(rpc.name, request, **_shown(caller().token))
 
     async def close(self) -> None:
         """Close the connections; idempotent."""
-        for batcher in self.batchers.values():
-            batcher.close()
+        for batchers in (self.batchers, *self._others.values()):
+            for batcher in batchers.values():
+                batcher.close()
         await self._link.close()
 
-    async def _persist(self, rpc: Rpc, request: Any, timeout_ms: int) -> Any:
+    def _batchers(self, token: str) -> Batchers:
+        return {
+            "SubmitJob": Coalescer(partial(self._submit, token)),
+            "CompleteJob": Coalescer(partial(self._complete, token)),
+            "Heartbeat": Coalescer(partial(self._heartbeat, token)),
+        }
+
+    def _batchers_of(self, token: str) -> Batchers:
+        """Calls of different tokens never share a batch. Those of very many tokens go one by one."""
+        if not token:
+            return self.batchers
+        found = self._others.get(token)
+        if found is None:
+            if len(self._others) >= TOKENS_MAX and not self._make_room():
+                return {}
+            found = self._others[token] = self._batchers(token)
+        self._others.move_to_end(token)
+        return found
+
+    def _make_room(self) -> bool:
+        token, oldest = next(iter(self._others.items()))
+        if any(batcher.waiting or batcher.in_flight for batcher in oldest.values()):
+            return False
+        del self._others[token]
+        return True
+
+    async def _persist(self, rpc: Rpc, request: Any, timeout_ms: int, token: str) -> Any:
         if "request_id" in rpc.once_by and not request.request_id:
             request.request_id = secrets.token_urlsafe(16)
         safe = rpc.may_repeat(request)
-        return await self._through_outage(lambda: self._link.call(rpc.name, request, timeout_ms), safe, rpc.mutates)
+        shown = _shown(token)
+        return await self._through_outage(
+            lambda: self._link.call(rpc.name, request, timeout_ms, **shown), safe, rpc.mutates
+        )
 
     async def _through_outage(self, attempt: Callable[[], Awaitable[Any]], safe: bool, mutates: bool) -> Any:
         """Repeat what an absent or changing leader could not answer, for as long as a hand-over takes.
@@ -122,24 +167,28 @@ class Broker:
                 await asyncio.sleep(pause_ms / 1_000)
                 pause_ms = min(2 * pause_ms, PAUSE_MS_MAX)
 
-    async def _submit(self, jobs: list[Any]) -> Sequence[Any]:
+    async def _submit(self, token: str, jobs: list[Any]) -> Sequence[Any]:
         request = queue_pb2.SubmitJobsRequest(jobs=jobs, atomic=False)
-        return await self._batch(RPCS["SubmitJobs"], request, "submitted")
+        return await self._batch(RPCS["SubmitJobs"], request, "submitted", token)
 
-    async def _complete(self, completions: list[Any]) -> Sequence[Any]:
+    async def _complete(self, token: str, completions: list[Any]) -> Sequence[Any]:
         request = queue_pb2.CompleteJobsRequest(completions=completions)
-        return await self._batch(RPCS["CompleteJobs"], request, "completed")
+        return await self._batch(RPCS["CompleteJobs"], request, "completed", token)
 
-    async def _heartbeat(self, heartbeats: list[Any]) -> Sequence[Any]:
+    async def _heartbeat(self, token: str, heartbeats: list[Any]) -> Sequence[Any]:
         request = queue_pb2.HeartbeatJobsRequest(heartbeats=heartbeats)
         answer = await self._through_outage(
-            lambda: self._link.call("HeartbeatJobs", request, self._call_ms), True, False
+            lambda: self._link.call("HeartbeatJobs", request, self._call_ms, **_shown(token)), True, False
         )
         return [_renewal(result, answer) for result in answer.results]
 
-    async def _batch(self, rpc: Rpc, request: Any, outcome: str) -> Sequence[Any]:
-        answer = await self._persist(rpc, request, self._call_ms)
+    async def _batch(self, rpc: Rpc, request: Any, outcome: str, token: str) -> Sequence[Any]:
+        answer = await self._persist(rpc, request, self._call_ms, token)
         return [_outcome(result, outcome, answer) for result in answer.results]
+
+
+def _shown(token: str) -> dict[str, str]:
+    return {"token": token} if token else {}
 
 
 def _outcome(result: Any, name: str, answer: Any) -> Any:

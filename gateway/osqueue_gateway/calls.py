@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from osqueue.errors import BrokerProtocolError, OsqueueError
 from osqueue_gateway.broker import Broker
+from osqueue_gateway.callers import require
 from osqueue_gateway.errors import overloaded
 from osqueue_gateway.limits import MIB, Limits
 from osqueue_protocol.rpcs import RPCS, Rpc
@@ -58,6 +59,7 @@ class Calls:
 
     async def call(self, rpc: Rpc, request: Any, timeout_ms: int | None = None) -> Any:
         """The broker's response; raises an `OsqueueError`."""
+        require(rpc.scope, rpc.name)
         wait_ms = max(0, min(request.wait_ms, WAIT_MS_MAX)) if rpc.waits else 0
         allowed_ms = timeout_ms or self._limits.call_ms + wait_ms
         if wait_ms > 0:
@@ -94,6 +96,7 @@ class Calls:
     @asynccontextmanager
     async def feed(self, rpc: Rpc, request: Message) -> AsyncIterator["Feed"]:
         """The messages of a server stream."""
+        require(rpc.scope, rpc.name)
         if self.streams >= self._limits.streams:
             raise overloaded(f"{self._limits.streams} streams")
         self.streams += 1

@@ -6,7 +6,7 @@ our own pages and those of the allow-list may call, no others; where only caller
 it serves itself as well.
 """
 
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -39,6 +39,11 @@ offers `osqueue` and `osqueue.bearer.` with the token in base64url, and `osqueue
 
 _PROTOCOLS_MAX = 8
 
+MINTED = b"osq_"
+"""What tokens begin with that a broker made."""
+
+TOKEN_BYTES_MAX = 512
+
 
 class Guard:
     """Admits requests. `own_hosts` are names of this gateway besides localhost and addresses."""
@@ -52,53 +57,53 @@ class Guard:
         own_hosts: tuple[str, ...] = (),
     ) -> None:
         self._token = token.encode()
-        self._socket_token = SOCKET_TOKEN.encode() + urlsafe_b64encode(self._token).rstrip(b"=")
         self._allow_remote = allow_remote
         self._origins = frozenset(origins)
         self._own_hosts = frozenset(host.lower() for host in own_hosts)
 
-    def admit(self, request: web.BaseRequest) -> None:
-        """Raises for who may not call. Of a page that may, the request remembers the origin, for its answer."""
+    def admit(self, request: web.BaseRequest) -> str:
+        """Raises for who may not call. The token that the caller shows, when it is not the gateway's own: only the
+        broker knows whether it is let in. Of a page that may, the request remembers the origin, for its answer."""
         host = self._checked_host(request)
         origin = self._checked_origin(request, host)
         if origin:
             request[ORIGIN_KEY] = origin
         # A browser asks before it sends the header with the token, so that this question cannot carry it.
         if not (origin and request.method == hdrs.METH_OPTIONS):
-            self._check_caller(request)
+            return self._check_caller(request)
+        return ""
 
-    def _check_caller(self, request: web.BaseRequest) -> None:
+    def _check_caller(self, request: web.BaseRequest) -> str:
         if self._token:
-            self._check_token(request)
-        elif not self._allow_remote and not is_local(request):
+            return self._other_token(request)
+        if not self._allow_remote and not is_local(request):
             raise AuthError(
                 "this gateway has no token, so it serves only callers on its own machine. Set OSQUEUE_TOKEN on broker, "
                 "gateway and callers, or OSQUEUE_ALLOW_REMOTE=1 to serve everyone who can reach it",
                 reason="PERMISSION_DENIED",
             )
+        return ""
 
-    def _check_token(self, request: web.BaseRequest) -> None:
+    def _other_token(self, request: web.BaseRequest) -> str:
         shown: list[str] = request.headers.getall(hdrs.AUTHORIZATION, [])
-        if not shown and self._shows_socket_token(request):
-            return
         token = bearer_token(shown[0]) if len(shown) == 1 else None
+        if not shown:
+            token = _socket_token(request)
         if token is None:
             raise AuthError(
                 "this gateway asks for a token: send `Authorization: Bearer <token>`, with the OSQUEUE_TOKEN it was "
                 "started with",
                 reason="UNAUTHENTICATED",
             )
-        if not same_secret(token, self._token):
+        if same_secret(token, self._token):
+            return ""
+        if not token.startswith(MINTED) or len(token) > TOKEN_BYTES_MAX:
             raise AuthError(
-                "the token is wrong: it must be the OSQUEUE_TOKEN of this gateway", reason="UNAUTHENTICATED"
+                "the token is wrong: it must be the OSQUEUE_TOKEN of this gateway, or one that `osqueue tokens create` "
+                "made",
+                reason="UNAUTHENTICATED",
             )
-
-    def _shows_socket_token(self, request: web.BaseRequest) -> bool:
-        offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")
-        return any(
-            same_secret(protocol.strip().encode("utf-8", "surrogateescape"), self._socket_token)
-            for protocol in offered[:_PROTOCOLS_MAX]
-        )
+        return token.decode("ascii", "replace")
 
     def _checked_host(self, request: web.BaseRequest) -> str:
         hosts: list[str] = request.headers.getall(hdrs.HOST, [])
@@ -168,6 +173,20 @@ def is_local(request: web.BaseRequest) -> bool:
     """The caller is on this machine, and no proxy speaks for somebody else."""
     remote = request.remote
     return remote is not None and is_loopback(remote) and not is_forwarded(request.headers)
+
+
+def _socket_token(request: web.BaseRequest) -> bytes | None:
+    """The token that a page offers among the protocols of its WebSocket."""
+    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")
+    for protocol in offered[:_PROTOCOLS_MAX]:
+        name = protocol.strip()
+        if name.startswith(SOCKET_TOKEN):
+            encoded = name[len(SOCKET_TOKEN) :].encode("utf-8", "surrogateescape")
+            try:
+                return urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))
+            except ValueError:
+                return None
+    return None
 
 
 def _on_loopback(authority: str) -> bool:

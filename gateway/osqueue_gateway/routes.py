@@ -114,7 +114,11 @@ WS_METHODS = {
 
 CONNECT_PATHS = {rpc.path: rpc for rpc in CLIENT_RPCS.values()}
 
-_WITH_ID = re.compile(r"(/v1/jobs/)([0-9A-Za-z_-]{1,64})((?:/[a-z]+)?)")
+_WITH_ID = re.compile(
+    r"(/v1/jobs/)([0-9A-Za-z_-]{1,64})((?:/[a-z]+)?)"
+    r"|(/v1/(?!jobs/)[a-z]+/)([0-9A-Za-z._-]{1,128})((?:/[a-z]+)?)"
+)
+"""A job's path, and that of anything else that has a name; names may be longer than ids."""
 
 _BY_PATH: dict[str, dict[str, Route]] = {}
 for _route in ROUTES:
@@ -129,4 +133,5 @@ def find(path: str) -> tuple[dict[str, Route], str]:
     match = _WITH_ID.fullmatch(path)
     if match is None:
         return {}, ""
-    return _BY_PATH.get(f"{match[1]}{{id}}{match[3]}", {}), match[2]
+    before, identifier, behind = (part for part in match.groups() if part is not None)
+    return _BY_PATH.get(f"{before}{{id}}{behind}", {}), identifier

@@ -115,12 +115,12 @@ class BrokerLink:
         for peer in peers:
             await peer.close()
 
-    async def call(self, name: str, request: Any, timeout_ms: int) -> Any:
-        """One attempt of the unary RPC `name`."""
+    async def call(self, name: str, request: Any, timeout_ms: int, *, token: str = "") -> Any:
+        """One attempt of the unary RPC `name`. `token`: another than the link's own."""
         address = self._address or await self._discover()
         peer = self._peer(address)
         asked_at = self._clock()
-        call = peer.method(name)(request, timeout=timeout_ms / 1_000, metadata=self._metadata)
+        call = peer.method(name)(request, timeout=timeout_ms / 1_000, metadata=self._shown(token))
         self._began(call, peer, address)
         try:
             answer = await call
@@ -139,12 +139,12 @@ class BrokerLink:
         self._heard = True
         return answer
 
-    async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
+    async def stream(self, name: str, request: Any, *, token: str = "") -> AsyncIterator[Any]:
         """The messages of the stream `name`, until the broker or the connection ends it. A stream in both directions
-        takes an iterator of messages as its request."""
+        takes an iterator of messages as its request. `token`: another than the link's own."""
         address = self._address or await self._discover()
         peer = self._peer(address)
-        call = peer.method(name)(request, metadata=self._metadata)
+        call = peer.method(name)(request, metadata=self._shown(token))
         self._began(call, peer, address)
         try:
             async for message in call:
@@ -160,6 +160,9 @@ class BrokerLink:
         finally:
             self._let_go(peer, call)
             call.cancel()
+
+    def _shown(self, token: str) -> tuple[tuple[str, str], ...] | None:
+        return (("authorization", f"Bearer {token}"),) if token else self._metadata
 
     def _began(self, call: Any, peer: Peer, address: str) -> None:
         peer.calls.add(call)

@@ -94,7 +94,7 @@ def written(known: dict[str, Token]) -> bytes:
 
 def _check(token: Token) -> None:
     if not tokens.is_id(token.id):
-        raise DocumentError(f"{token.id[:60]!r} is no id: 2 to 40 small letters, digits and hyphens")
+        raise DocumentError(f"{token.id[:60]!r} is not an id: 2 to 40 small letters, digits and hyphens")
     if not 1 <= len(token.hashes) <= HASHES_MAX or not all(map(tokens.is_hash, token.hashes)):
         raise DocumentError(
             f"token {token.id}: hashes must be one or two, each sha256: and 64 hexadecimal digits; "

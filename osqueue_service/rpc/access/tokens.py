@@ -34,7 +34,7 @@ def mint(ids: IdSource, token_id: str = "") -> Minted:
 
 
 def id_of(shown: bytes) -> str:
-    """The id in a token; "" for what is no token of this form."""
+    """The id in a token; "" for what has another form."""
     if len(shown) > SHOWN_BYTES_MAX:
         return ""
     match = _TOKEN.fullmatch(shown.decode("ascii", "replace"))

@@ -16,7 +16,7 @@ DATA = frozenset(
         "osqueue.v1.DeadGroup.sample_message",
     }
 )
-"""The fields that hold what producers and workers sent. An error's type is none of it: dead letters are grouped by it."""
+"""The fields that hold what producers and workers sent. An error's type is none of it: dead letters go by it."""
 
 
 def withhold(message: Message) -> None:

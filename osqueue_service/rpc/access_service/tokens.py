@@ -127,7 +127,9 @@ async def _stored(change: Awaitable[Answer]) -> Answer:
     try:
         return await change
     except NoSuchToken as error:
-        raise InvalidRequest.field("token_id", f"{str(error)!r} is no token; ListTokens names them all") from None
+        raise InvalidRequest.field(
+            "token_id", f"{str(error)!r} is not the id of a token; ListTokens names them all"
+        ) from None
     except Declared as error:
         raise InvalidRequest.field(
             "token_id", f"{error} is declared in the file of OSQUEUE_ACCESS_FILE: change it there"

@@ -52,7 +52,7 @@ class AccessServiceServicer:
 
     def CreateToken(self, request, context):
         """Makes a token. Its secret is in the answer, and nowhere else, ever.
-        Errors: INVALID_REQUEST, QUEUE_FULL (as many tokens as there may be), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST (also for more than 10,000 tokens), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -25,7 +25,7 @@ class AccessServiceStub:
     """
     CreateToken: _aio.UnaryUnaryMultiCallable[_access_pb2.CreateTokenRequest, _access_pb2.CreateTokenResponse]
     """Makes a token. Its secret is in the answer, and nowhere else, ever.
-    Errors: INVALID_REQUEST, QUEUE_FULL (as many tokens as there may be), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+    Errors: INVALID_REQUEST (also for more than 10,000 tokens), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
     ListTokens: _aio.UnaryUnaryMultiCallable[_access_pb2.ListTokensRequest, _access_pb2.ListTokensResponse]
     """All tokens, without their secrets, in the order of their ids.
@@ -61,7 +61,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_access_pb2.CreateTokenRequest, _abc.Awaitable[_access_pb2.CreateTokenResponse]],
     ) -> _abc.Awaitable[_access_pb2.CreateTokenResponse]:
         """Makes a token. Its secret is in the answer, and nowhere else, ever.
-        Errors: INVALID_REQUEST, QUEUE_FULL (as many tokens as there may be), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST (also for more than 10,000 tokens), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

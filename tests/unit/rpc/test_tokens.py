@@ -204,7 +204,7 @@ class TestDeclared:
     @pytest.mark.parametrize(
         ("rows", "said"),
         [
-            ([row(id="CI")], "is no id"),
+            ([row(id="CI")], "is not an id"),
             ([row(), row()], "twice"),
             ([row(hashes=[])], "hashes"),
             ([row(hashes=[SECRET.token])], "hashes"),
