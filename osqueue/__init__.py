@@ -56,7 +56,8 @@ from osqueue.job import (
 from osqueue.messages import Completed, FollowUp, JobEvent, Resync, Settled, Stats
 from osqueue.registry import JobType, Registry
 from osqueue.submission import new_job
-from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle
+from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncTokens
+from osqueue.tokens import Tokens
 from osqueue.worker import Worker, WorkerState
 
 __all__ = [
@@ -110,6 +111,8 @@ __all__ = [
     "SyncAdmin",
     "SyncClient",
     "SyncJobHandle",
+    "SyncTokens",
+    "Tokens",
     "TransportConfigError",
     "TransportConnectionError",
     "TransportRequestError",

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from osqueue.errors import TransportConfigError, TransportConnectionError
 
 if TYPE_CHECKING:
-    from osqueue.admin import Admin
     from osqueue.client import OsqueueClient
     from osqueue.handle import JobHandle
     from osqueue.registry import Registry
 
+P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -114,11 +114,11 @@ class BackgroundClient(BackgroundCalls):
             self._loop.close()
 
 
-class BackgroundAdmin:
-    """An asynchronous client's operator's calls, and the loop that runs them."""
+class BackgroundPart(Generic[P]):
+    """A part of an asynchronous client, such as its operator's calls, and the loop that runs them."""
 
-    def __init__(self, admin: "Admin", loop: BackgroundLoop) -> None:
-        self._admin = admin
+    def __init__(self, part: P, loop: BackgroundLoop) -> None:
+        self._part = part
         self._loop = loop
 
 

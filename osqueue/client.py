@@ -18,6 +18,7 @@ from osqueue.errors import ConfigError, TransportConfigError, TransportConnectio
 from osqueue.registry import Registry
 from osqueue.retrying import RetryOptions
 from osqueue.session import Session
+from osqueue.tokens import Tokens
 from osqueue.transports.protocol import Transport
 
 
@@ -48,7 +49,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
     finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is "grpc", "rest", "ws"
     or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
-    `registry` holds the job types that it knows, `admin` an operator's calls.
+    `registry` holds the job types that it knows, `admin` an operator's calls, `tokens` who may call.
 
     It connects with its first call, and then belongs to that process and event loop. Concurrent `submit_job`,
     `complete_job` and `heartbeat` calls travel together in batches, unless `coalesce` is off. What may pass is retried,
@@ -73,6 +74,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
         self.registry = registry if registry is not None else Registry()
         self.options = RetryOptions(timeout_ms, max_retries, retry_delay_ms, retry_deadline_ms)
         self.admin = Admin(self._open)
+        self.tokens = Tokens(self._open)
         self._connector = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
         self._coalesce = coalesce
         self._session: Session | None = None

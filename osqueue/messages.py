@@ -14,7 +14,8 @@ A = TypeVar("A", covariant=True)
 
 
 class Question(Generic[A]):
-    """What an RPC that only reads is asked, and the type of its answer: a transport needs no more to carry them."""
+    """What an RPC is asked whose commit nobody has to remember, and the type of its answer: a transport needs no more
+    to carry them."""
 
     __slots__ = ()
 

@@ -74,7 +74,7 @@ class Rpc:
 
 def message_class(descriptor: Descriptor) -> type[Message]:
     """The generated class of one of the API's messages."""
-    for module in _MODULES:
+    for module in MODULES:
         if descriptor.file is module.DESCRIPTOR or descriptor.file.name == module.DESCRIPTOR.name:
             found: type[Message] = getattr(module, descriptor.name)
             return found
@@ -109,9 +109,10 @@ def _route(method: MethodDescriptor, text: str) -> Route:
     return Route(verb, _FIELD.sub("{id}", path), fields[0] if fields else "")
 
 
-_MODULES: tuple[Any, ...] = (queue_pb2, job_pb2, admin_pb2, access_pb2, standby_pb2)
+MODULES: tuple[Any, ...] = (queue_pb2, job_pb2, admin_pb2, access_pb2, standby_pb2)
+"""The stubs of everything that can be called; the last are for brokers among themselves."""
 
-SERVICES = tuple(service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values())
+SERVICES = tuple(service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values())
 """The descriptors of every service of osqueue.v1."""
 
 RPCS = {method.name: _rpc(method) for service in SERVICES for method in service.methods}

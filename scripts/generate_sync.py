@@ -45,7 +45,8 @@ TWINS = (
     Twin("osqueue/calls/leasing.py", "LeaseCalls", "leasing", "SyncLeaseCalls", "BackgroundCalls"),
     Twin("osqueue/calls/reading.py", "ReadCalls", "reading", "SyncReadCalls", "BackgroundCalls"),
     Twin("osqueue/calls/steering.py", "SteerCalls", "steering", "SyncSteerCalls", "BackgroundCalls"),
-    Twin("osqueue/admin.py", "Admin", "admin", "SyncAdmin", "BackgroundAdmin", "_admin"),
+    Twin("osqueue/admin.py", "Admin", "admin", "SyncAdmin", "BackgroundPart[Admin]", "_part"),
+    Twin("osqueue/tokens.py", "Tokens", "tokens", "SyncTokens", "BackgroundPart[Tokens]", "_part"),
     Twin(
         "osqueue/client.py", "OsqueueClient", "client", "SyncClient", "BackgroundClient",
         skip=frozenset({"close", "new_transport"}),
@@ -53,7 +54,7 @@ TWINS = (
 )  # fmt: skip
 
 MODULE_OF = {twin.name: f"osqueue.sync.{twin.module}" for twin in TWINS}
-MODULE_OF |= dict.fromkeys(("BackgroundAdmin", "BackgroundCalls", "BackgroundClient", "BackgroundHandle"), BACKGROUND)
+MODULE_OF |= dict.fromkeys(("BackgroundCalls", "BackgroundClient", "BackgroundHandle", "BackgroundPart"), BACKGROUND)
 RENAMED = {twin.original: twin.name for twin in TWINS} | {"AsyncIterator": "Iterator"}
 STANDARD = {"Iterator": "collections.abc", "cast": "typing"}
 
@@ -134,9 +135,14 @@ def members(twin: Twin, original: ast.ClassDef) -> Iterator[str]:
 
 
 def constructor(twin: Twin, function: Function) -> str:
-    """`__init__` of the client: makes the original with the same options."""
+    """`__init__` of the client: makes the original with the same options, and twins of its parts."""
     made = f"super().__init__({twin.original}({arguments(function)}))"
-    return f"{signature(function)}\n    {made}\n    self.admin = SyncAdmin(self._client.admin, self._loop)"
+    parts = [
+        f"self.{each.module} = {each.name}(self._client.{each.module}, self._loop)"
+        for each in TWINS
+        if each.base.startswith("BackgroundPart")
+    ]
+    return "\n    ".join((signature(function), made, *parts))
 
 
 def method(twin: Twin, function: Function, answers: list[str]) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from osqueue_protocol import rpcs
 from osqueue_protocol.rpcs import CLIENT_RPCS, Rpc, message_class
-from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 
 __all__ = [
     "MODULES",
@@ -22,7 +22,7 @@ __all__ = [
     "short_numbers",
 ]
 
-MODULES: tuple[Any, ...] = (queue_pb2, job_pb2, admin_pb2)
+MODULES: tuple[Any, ...] = rpcs.MODULES[:-1]
 """The stubs of everything that clients may call or be told."""
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from osqueue import admin_messages, job, messages
+from osqueue import access_messages, admin_messages, job, messages
 from osqueue.api import descriptors
 from osqueue.job import ClaimedJob, Job, JobSpec, Lease, Position
-from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
+from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, job_pb2, queue_pb2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,6 +123,14 @@ _DIFFERENT = (
     Pair(admin_messages.PausedTypes, admin_pb2.PauseTypesResponse),
     Pair(admin_messages.PausedTypes, admin_pb2.ResumeTypesResponse),
     Pair(admin_messages.SteppedDown, admin_pb2.StepDownResponse),
+    # Letting in.
+    Pair(access_messages.NewToken, access_pb2.CreateTokenResponse),
+    Pair(access_messages.NewTokenRequest, access_pb2.CreateTokenRequest),
+    Pair(access_messages.RotatedToken, access_pb2.RotateTokenResponse),
+    Pair(access_messages.TokenPage, access_pb2.ListTokensResponse),
+    Pair(access_messages.TokensRequest, access_pb2.ListTokensRequest),
+    Pair(access_messages.RevokedToken, access_pb2.RevokeTokenResponse),
+    Pair(access_messages.WhoAmI, access_pb2.WhoAmIResponse),
 )
 """The pairs whose names are not enough to find one by the other, or whose fields differ."""
 
@@ -132,7 +140,7 @@ def _alike() -> Iterator[Pair]:
     InfoRequest of GetInfoRequest."""
     known = {pair.sdk for pair in _DIFFERENT}
     found = {descriptor.name: descriptor for descriptor in descriptors.messages()}
-    for module in (job, messages, admin_messages):
+    for module in (job, messages, admin_messages, access_messages):
         for name, sdk in vars(module).items():
             if isinstance(sdk, type) and sdk.__module__ == module.__name__ and sdk not in known:
                 asked = name if name.endswith("Request") else f"{name}Response"

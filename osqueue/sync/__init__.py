@@ -14,5 +14,6 @@ what they submit at the same time travels together.
 from osqueue.sync.admin import SyncAdmin
 from osqueue.sync.client import SyncClient
 from osqueue.sync.handle import SyncJobHandle
+from osqueue.sync.tokens import SyncTokens
 
-__all__ = ["SyncAdmin", "SyncClient", "SyncJobHandle"]
+__all__ = ["SyncAdmin", "SyncClient", "SyncJobHandle", "SyncTokens"]

@@ -5,15 +5,16 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from osqueue.admin import Admin
 from osqueue.admin_messages import DeadGroups, History, QueueRoot, StorageStats, WorkerInfo
-from osqueue.background import BackgroundAdmin
+from osqueue.background import BackgroundPart
 from osqueue.calls.steering import Changes
 from osqueue.job import Job, JobFilter, Position
 from osqueue.messages import TypeStats
 from osqueue.registry import JobType
 
 
-class SyncAdmin(BackgroundAdmin):
+class SyncAdmin(BackgroundPart[Admin]):
     """An operator's calls, over whatever transport the client has.
 
         dead = client.admin.dead_groups()
@@ -29,7 +30,7 @@ class SyncAdmin(BackgroundAdmin):
 
         It shows the durable state of one moment, not below what this client has seen before.
         """
-        return self._loop.run(self._admin.root())
+        return self._loop.run(self._part.root())
 
     def state(self) -> Iterator[QueueRoot | Job]:
         """The root, then every live job in order of submission, with payload, without history, as you iterate.
@@ -37,22 +38,22 @@ class SyncAdmin(BackgroundAdmin):
         Jobs are shown as they are when their part is made, each at most once. A connection that breaks on the way is
         an error, `TransportConnectionError`: what came so far is not the whole.
         """
-        return self._loop.iterate(self._admin.state())
+        return self._loop.iterate(self._part.state())
 
     def workers(self) -> Iterator[WorkerInfo]:
         """The workers that the leader has seen lately, in order of their ids, with what they hold.
 
         They are kept in memory: after a change of leaders each is known again from its next call on.
         """
-        return self._loop.iterate(self._admin.workers())
+        return self._loop.iterate(self._part.workers())
 
     def types(self) -> dict[str, TypeStats]:
         """The statistics of each type that has jobs or is paused, by its name; "" stands for jobs without a type."""
-        return self._loop.run(self._admin.types())
+        return self._loop.run(self._part.types())
 
     def paused_types(self) -> list[str]:
         """The types that are not handed out at the moment."""
-        return self._loop.run(self._admin.paused_types())
+        return self._loop.run(self._part.paused_types())
 
     def pause(self, types: Iterable[str | JobType[Any, Any]]) -> list[str]:
         """Hand out no more jobs of these types, 1 to 128 of them; returns all that are paused now.
@@ -60,11 +61,11 @@ class SyncAdmin(BackgroundAdmin):
         Running jobs go on, new ones are accepted and wait. The pause survives restarts. "" stands for jobs without a
         type. `BrokerProtocolError` for types that cannot be.
         """
-        return self._loop.run(self._admin.pause(types))
+        return self._loop.run(self._part.pause(types))
 
     def resume(self, types: Iterable[str | JobType[Any, Any]]) -> list[str]:
         """Hand out jobs of these types again; returns those that are still paused. Errors as those of `pause`."""
-        return self._loop.run(self._admin.resume(types))
+        return self._loop.run(self._part.resume(types))
 
     def dead_groups(self, types: Iterable[str | JobType[Any, Any]] = (), *, max_groups: int = 0) -> DeadGroups:
         """Dead letters of these types (none: all) counted by type and error, the largest groups first.
@@ -72,7 +73,7 @@ class SyncAdmin(BackgroundAdmin):
         At most `max_groups` of them, 1 to 1,000 (0: 100). A group's `type` and `error_type` make the `JobFilter` for
         `retry_jobs` and `purge`. `BrokerProtocolError` for arguments out of range.
         """
-        return self._loop.run(self._admin.dead_groups(types, max_groups=max_groups))
+        return self._loop.run(self._part.dead_groups(types, max_groups=max_groups))
 
     def history(self, *, since: datetime | int = 0, step_ms: int = 0, max_points: int = 0) -> History:
         """The leader's figures of the last hour in steps of `step_ms`, oldest first; it starts with none.
@@ -80,14 +81,14 @@ class SyncAdmin(BackgroundAdmin):
         `since`: a datetime, or milliseconds since the epoch (0: all there are). `step_ms`: at least 1,000 (0:
         1,000). `max_points`: 1 to 3,600, the newest (0: 3,600). `BrokerProtocolError` for arguments out of range.
         """
-        return self._loop.run(self._admin.history(since=since, step_ms=step_ms, max_points=max_points))
+        return self._loop.run(self._part.history(since=since, step_ms=step_ms, max_points=max_points))
 
     def storage(self) -> StorageStats:
         """What the object store was asked for, how it answered, how it was throttled, and what that costs.
 
         The figures are those of the broker that answers: behind one address of several that may be a standby.
         """
-        return self._loop.run(self._admin.storage())
+        return self._loop.run(self._part.storage())
 
     def purge(
         self, job_ids: Iterable[str] = (), *, matching: JobFilter | None = None, dry_run: bool = False
@@ -99,7 +100,7 @@ class SyncAdmin(BackgroundAdmin):
         (`BrokerProtocolError`) or not there (`JobNotFoundError`). After an outage the latter may have been removed
         by an attempt whose answer was lost.
         """
-        return self._loop.run(self._admin.purge(job_ids, matching=matching, dry_run=dry_run))
+        return self._loop.run(self._part.purge(job_ids, matching=matching, dry_run=dry_run))
 
     def step_down(self, *, reason: str = "") -> Position | None:
         """Let the leader hand over to a standby; returns the last commit of its epoch. `reason` is for its log.
@@ -109,4 +110,4 @@ class SyncAdmin(BackgroundAdmin):
         `EngineStateError` with the reason OUTCOME_UNKNOWN, means that it may have handed over or not. `root()` tells
         the epoch.
         """
-        return self._loop.run(self._admin.step_down(reason=reason))
+        return self._loop.run(self._part.step_down(reason=reason))

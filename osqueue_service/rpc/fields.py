@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from sys import intern
 
-from osqueue_service.errors import InvalidRequest, PayloadTooLarge, Violation
+from osqueue_service.errors import InvalidRequest, OsqueueError, PayloadTooLarge, PermissionDenied, Violation
 
 # What a refusal names. It travels in the call's trailing metadata, of which clients accept 8 KiB by default.
 SHOWN_MAX = 12
@@ -28,7 +28,7 @@ class Violations:
     being read. Without, fields are named relative to the item.
     """
 
-    __slots__ = ("_found", "_too_large", "_unshown", "index", "items", "part")
+    __slots__ = ("_denied", "_found", "_too_large", "_unshown", "index", "items", "part")
 
     def __init__(self, items: str = "") -> None:
         self.items = items
@@ -38,6 +38,7 @@ class Violations:
         self._found: list[Violation] = []
         self._unshown = 0
         self._too_large = True
+        self._denied = False
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -51,14 +52,19 @@ class Violations:
         """The field has more bytes than its limit."""
         self._add(field, description)
 
-    def refusal(self) -> InvalidRequest:
+    def deny(self, field: str, description: str) -> None:
+        """The caller may not ask for what the field says."""
+        self._denied = True
+        self._add(field, description)
+
+    def refusal(self) -> OsqueueError:
         """What was wrong, as an error; then begin anew."""
-        found, unshown, too_large = self._found, self._unshown, self._too_large
-        self._found, self._unshown, self._too_large = [], 0, True
+        found, unshown, too_large, denied = self._found, self._unshown, self._too_large, self._denied
+        self._found, self._unshown, self._too_large, self._denied = [], 0, True, False
         message = "; ".join(f"{field}: {description}" for field, description in found)
         if unshown:
             message += f"; and {unshown} more"
-        kind = PayloadTooLarge if too_large else InvalidRequest
+        kind = PermissionDenied if denied else PayloadTooLarge if too_large else InvalidRequest
         return kind(message, violations=tuple(found))
 
     def check(self) -> None:

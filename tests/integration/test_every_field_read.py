@@ -106,6 +106,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "ListJobs": [{"page_token": "x", "page_size": 1, "filter": {"statuses": ["dead"]}}],
     "WatchJobs": [{"after": {"epoch": 1, "sequence": 1}, "stats_interval_ms": 100}],
     "GroupDead": [{"max_groups": 1}],
+    "ListTokens": [{"page_size": 1}],
     "Work": [
         {
             "open": {"worker_id": "w", "slots": 1, "lease_ms": 1_000, "held": [HELD]},
@@ -150,7 +151,7 @@ def unread(rpc: Rpc, read: set[str]) -> set[str]:
 @pytest.mark.parametrize("rpc", CLIENT_RPCS.values(), ids=CLIENT_RPCS.keys())
 async def test_every_field_of_a_request_is_read(app: App, rpc: Rpc) -> None:
     servicers = Servicers()
-    add_services(servicers, app.broker, app.storage, app.tokens, SystemClock(), SystemIds(), asks=False)  # type: ignore[arg-type]
+    add_services(servicers, app.broker, app.storage, app.tokens, SystemClock(), SystemIds(), asks=True)  # type: ignore[arg-type]
     read: set[str] = set()
     for request in requests_of(rpc):
         await ask(rpc, servicers.methods[rpc.name], Watched(request, read))

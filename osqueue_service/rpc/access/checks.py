@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from osqueue_protocol.rights import EVERYTHING, SUBMIT, WORK
 from osqueue_service.errors import PermissionDenied
 from osqueue_service.rpc.access.principal import LOCAL, Principal, caller
+from osqueue_service.rpc.fields import Violations
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.state.records import By
 
 
-def submit_refusal(type_name: str) -> PermissionDenied | None:
-    """Why the caller may not submit a job of this type; None when it may."""
+def check_submit(type_name: str, wrong: Violations) -> None:
+    """Whether the caller may submit a job of this type, by itself or as a part of something else."""
     principal = caller()
-    if principal.rights is EVERYTHING or principal.rights.may_with(SUBMIT, type_name):
-        return None
-    return PermissionDenied(
-        f"type {type_name!r}: the token {principal.id} may submit only jobs of {_patterns(principal, SUBMIT)}"
-    )
+    if principal.rights is not EVERYTHING and not principal.rights.may_with(SUBMIT, type_name):
+        allowed = _patterns(principal, SUBMIT)
+        wrong.deny("type", f"is {type_name!r}, and the token {principal.id} may submit only jobs of {allowed}")
 
 
 def check_claim(types: Sequence[str]) -> None:

@@ -19,9 +19,8 @@ from osqueue_service.rpc.access.document import KEY, NAME_CHARS_MAX, TOKENS_MAX
 from osqueue_service.rpc.access.principal import caller
 from osqueue_service.rpc.access.registry import Declared, Known, NoSuchToken, Registry, TooManyTokens
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import check_number
+from osqueue_service.rpc.fields import Violations, check_number
 from osqueue_service.rpc.handlers import Context
-from osqueue_service.rpc.violations import Violations
 from osqueue_stubs.osqueue.v1 import access_pb2
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ class Tokens:
     async def CreateToken(
         self, request: access_pb2.CreateTokenRequest, context: Context
     ) -> access_pb2.CreateTokenResponse:
-        self._require_leader()
+        self._require_door()
         wrong = Violations()
         if len(request.name) > NAME_CHARS_MAX:
             wrong.add("name", f"has {len(request.name)} characters; at most {NAME_CHARS_MAX} are taken")
@@ -77,8 +76,8 @@ class Tokens:
         wrong = Violations()
         check_number(request.page_size, "page_size", 0, PAGE_MAX, wrong)
         wrong.check()
-        size = request.page_size or PAGE_DEFAULT
-        ids = sorted(each for each in self._registry.known if each > request.page_token)
+        size, after = request.page_size or PAGE_DEFAULT, request.page_token
+        ids = sorted(each for each in self._registry.known if each > after)
         response = access_pb2.ListTokensResponse(tokens=[self._info(self._registry.known[each]) for each in ids[:size]])
         if len(ids) > size:
             response.next_page_token = ids[size - 1]
@@ -87,7 +86,7 @@ class Tokens:
     async def RotateToken(
         self, request: access_pb2.RotateTokenRequest, context: Context
     ) -> access_pb2.RotateTokenResponse:
-        self._require_leader()
+        self._require_door()
         changed = await _stored(self._registry.rotate(request.token_id, keep_old=not request.revoke_old))
         log.info("%s rotated the token %s", caller().id, request.token_id)
         return access_pb2.RotateTokenResponse(token=changed.secret, info=self._info(changed.known))
@@ -95,13 +94,17 @@ class Tokens:
     async def RevokeToken(
         self, request: access_pb2.RevokeTokenRequest, context: Context
     ) -> access_pb2.RevokeTokenResponse:
-        self._require_leader()
+        self._require_door()
         await _stored(self._registry.revoke(request.token_id))
         log.info("%s revoked the token %s", caller().id, request.token_id)
         return access_pb2.RevokeTokenResponse()
 
     def _require_leader(self) -> None:
+        """The leader alone answers, so that nobody is told of tokens as they were."""
         _ = self._broker.engine
+
+    def _require_door(self) -> None:
+        self._require_leader()
         if not self._asks:
             raise InvalidRequest(
                 "this broker asks for no token, so that one would protect nothing: start it with OSQUEUE_TOKEN, which "

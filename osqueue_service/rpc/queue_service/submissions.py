@@ -2,9 +2,9 @@
 
 from typing import Any, cast
 
-from osqueue_service.errors import OsqueueError, PermissionDenied
+from osqueue_service.errors import OsqueueError
 from osqueue_service.limits import Limits
-from osqueue_service.rpc.access.checks import submit_refusal
+from osqueue_service.rpc.access.checks import check_submit
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import (
     TypeNames,
@@ -43,8 +43,6 @@ class Submissions:
         spec = self._reader.read(request, engine.now_ms(), wrong)
         check_name(request.request_id, "request_id", self._limits.id_chars, wrong)
         wrong.check()
-        if refusal := submit_refusal(spec.type):
-            raise refusal
         (answer,) = await engine.execute(Submit([spec], True, request.request_id), _size_of([spec]))
         return queue_pb2.SubmitJobResponse(
             job_id=answer.job_id, deduplicated=answer.deduplicated, commit=commit_position(engine)
@@ -79,9 +77,6 @@ class Submissions:
             if job.request_id:
                 _say_request_id(wrong)
         wrong.check()
-        for index, spec in enumerate(specs):
-            if refusal := submit_refusal(spec.type):
-                raise PermissionDenied(f"jobs[{index}]: {refusal.message}")
         return specs
 
     def _read_each(
@@ -98,8 +93,6 @@ class Submissions:
                 _say_request_id(wrong)
             if wrong:
                 refused[position] = wrong.refusal()
-            elif refusal := submit_refusal(spec.type):
-                refused[position] = refusal
             else:
                 specs.append(spec)
         return specs, refused
@@ -115,6 +108,7 @@ class SubmissionReader:
     def read(self, job: "queue_pb2.SubmitJobRequest | _AsRequest", now_ms: int, wrong: Violations) -> JobSpec:
         """The job as the queue keeps it; meaningless if anything was wrong. `now_ms` is queue time."""
         limits = self._limits
+        check_submit(job.type, wrong)
         payload = job.payload
         if not payload:
             wrong.add("payload", "is required")

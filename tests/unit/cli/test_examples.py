@@ -23,6 +23,7 @@ PARSED_ONLY = {
     "top": "it runs until it is stopped",
     "export": "it reads a queue that no broker serves, and has tests of its own",
     "bench": "it takes long",
+    "tokens": "it changes who may call a broker that asks for a token, and has tests of its own",
     "doctor": "it looks at this machine",
     "inspect": "it looks into a store, of which there is none here",
     "verify": "it looks into a store, of which there is none here",

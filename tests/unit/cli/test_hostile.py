@@ -107,6 +107,11 @@ CALLS = {
     "submit": ["submit", EVIL, EVIL],
     "submit --wait": ["submit", "nobody", "1", "--wait", "--wait-limit", "1ms"],
     "doctor": ["doctor", "--no-write", "--data-dir", "/nonexistent/\x1b[2J"],
+    "whoami": ["whoami"],
+    "tokens list": ["tokens", "list"],
+    "tokens create": ["tokens", "create", EVIL, "--scope", EVIL],
+    "tokens rotate": ["tokens", "rotate", EVIL],
+    "tokens revoke": ["tokens", "revoke", EVIL, "--yes"],
     "step-down": ["step-down", "--yes", "--reason", EVIL],
 }
 

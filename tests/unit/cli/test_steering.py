@@ -233,6 +233,7 @@ WANTS_YES = {
     "purge": ["purge", "--all"],
     "dead retry": ["dead", "retry", "--all"],
     "step-down": ["step-down"],
+    "tokens revoke": ["tokens", "revoke", "ghost"],
 }
 
 

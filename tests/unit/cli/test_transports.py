@@ -78,6 +78,8 @@ READING = {
     "dead list --by-error": ["dead", "list", "--by-error", "--type", "reading"],
     "workers": ["workers"],
     "history": ["history", "--since", "1h", "--step", "1h"],
+    "whoami": ["whoami"],
+    "tokens list": ["tokens", "list"],
     "nothing found": ["job", "show", "nope"],
 }
 """What asks, and changes nothing."""
@@ -157,6 +159,7 @@ def test_every_command_that_takes_a_broker_is_here():
     """A new one finds its place above, so that it is tried over every transport."""
     tried = {" ".join(part for part in arguments[:2] if part.isalpha()) for arguments in READING.values()}
     tried |= {"pause", "resume", "job cancel", "job retry", "dead retry", "purge", "submit", "step-down", "doctor"}
+    tried |= {"tokens create", "tokens rotate", "tokens revoke"}  # by a broker that asks for a token: test_tokens.py
     assert {name for name, command in commands(cli) if takes_broker(command)} - set(WITHOUT) <= tried
 
 

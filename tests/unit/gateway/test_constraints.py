@@ -3,8 +3,8 @@
 from osqueue_gateway import constraints
 from osqueue_gateway.constraints import BY_FIELD, BY_NAME, DELAY, LEASE, NAME, PAGE, TYPE
 from osqueue_protocol.rpcs import CLIENT_RPCS as RPCS
+from osqueue_protocol.rpcs import MODULES
 from osqueue_service.limits import DEFAULT_LIMITS as LIMITS
-from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
 
 
 def test_they_are_the_brokers_limits():
@@ -24,7 +24,7 @@ def test_they_are_the_brokers_limits():
 
 def test_each_is_about_a_field_that_exists():
     def message(name: str) -> object:
-        return next(getattr(module, name) for module in (queue_pb2, admin_pb2, job_pb2) if hasattr(module, name))
+        return next(getattr(module, name) for module in MODULES if hasattr(module, name))
 
     for key in [*BY_FIELD, *(f"{name}.{field}" for name, fields in constraints.REQUIRED.items() for field in fields)]:
         name, _, field = key.partition(".")

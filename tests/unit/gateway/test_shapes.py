@@ -12,15 +12,15 @@ from osqueue.api.json_readers import ShapeError
 from osqueue.api.json_shapes import ABSENT_WITHOUT, shape
 from osqueue.api.json_text import encode
 from osqueue.api.json_writers import ABSENT_WHEN_EMPTY
-from osqueue_protocol.rpcs import RPCS
-from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
+from osqueue_protocol.rpcs import MODULES, RPCS
+from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 REQUESTS = sorted({rpc.request.DESCRIPTOR.name for rpc in RPCS.values() if not rpc.client_streaming})
 RESPONSES = sorted({rpc.response.DESCRIPTOR.name for rpc in RPCS.values() if not rpc.client_streaming})
 
 
 def message_type(name: str) -> Any:
-    return next(getattr(module, name) for module in (queue_pb2, admin_pb2, job_pb2) if hasattr(module, name))
+    return next(getattr(module, name) for module in MODULES if hasattr(module, name))
 
 
 def filled(kind: Any, draw: Any, depth: int = 3) -> Any:
