@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
+from osqueue.apart import Apart
 from osqueue.context import JobContext
 from osqueue.dispatch import Dispatcher
 from osqueue.errors import (
@@ -61,6 +62,7 @@ class Surroundings(Protocol):
     keeper: LeaseKeeper
     hooks: Hooks
     tally: Tally
+    apart: Apart
     invalid_payload: Literal["retry", "reject"]
 
 
@@ -75,6 +77,7 @@ class Attempt:
         "_on_slot_free",
         "_runner",
         "_shared",
+        "_suspect",
         "_turn",
         "context",
         "handler",
@@ -104,6 +107,7 @@ class Attempt:
         self._on_slot_free = on_slot_free
         self._on_given_back = on_given_back
         self._ended = False
+        self._suspect = False
         self._turn = threading.Lock()
         """Taken by who has the job in hand for good: the handler, or the thread that gives it back."""
         self._kept = shared.keeper.keep(self)
@@ -118,6 +122,11 @@ class Attempt:
     def cancel_requested(self) -> None:
         """Somebody cancelled the job. A handler in the loop is cancelled; others are told."""
         self._stop(Stop.CANCELLED)
+
+    @property
+    def in_process(self) -> bool:
+        """Its handler runs in a process of its own."""
+        return self.handler.runs_in == "process"
 
     def withdraw(self) -> bool:
         """Take it from the handler if that has not begun, in order to give it back. From any thread."""
@@ -146,6 +155,7 @@ class Attempt:
         self.stop_reason = reason
         self.context.stop(lost=reason is not Stop.CANCELLED)
         if not self.handling:  # it has not begun: `run` sees the reason
+            self._shared.apart.wake()
             return
         if reason is Stop.CANCELLED and self.handler.runs_in == "process":
             self._runner.ask_to_stop(self.context)
@@ -157,6 +167,7 @@ class Attempt:
     async def run(self) -> None:
         """Run the handler and make its outcome durable. Raises nothing: whatever goes wrong becomes the job's."""
         try:
+            self._suspect = await self._shared.apart.enter(self.job.job_id, self._is_stopped)
             if not self._turn.acquire(blocking=False):  # it is given back
                 self._free_slot()
                 return
@@ -186,7 +197,12 @@ class Attempt:
         """From here on the attempt cannot be stopped, only settled."""
         self._ended = True
         self.handling = False
+        self._shared.keeper.ended(self._kept)
+        self._shared.apart.leave(self.job.job_id, self._suspect)
         self._on_slot_free()
+
+    def _is_stopped(self) -> bool:
+        return self.stop_reason is not None or self._ended
 
     async def _run(self, payload: Any) -> None:
         self.context.begin()
@@ -194,6 +210,7 @@ class Attempt:
             loop = asyncio.get_running_loop()
             self._alarm = loop.call_later(self.job.timeout_ms / 1_000, self._stop, Stop.TIMED_OUT)
         self.handling = True
+        self._shared.keeper.begun(self._kept)
         value: Any = None
         failure: BaseException | None = None
         try:

@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from osqueue.admin import Admin
 from osqueue.background import BackgroundClient
@@ -78,6 +79,8 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
         self._connector = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
         self._coalesce = coalesce
         self._session: Session | None = None
+        self._beside: weakref.WeakSet[Transport] = weakref.WeakSet()
+        """The transports beside its own: a worker's jobs come over one of them."""
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -102,7 +105,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
         return ClientState(
             connected=True,
             transport=session.transport.name,
-            address=session.transport.address,
+            address=session.transport.address or next((beside.address for beside in self._beside), ""),
             waiting=sum(coalescer.waiting for coalescer in coalescers),
             batches_in_flight=sum(coalescer.in_flight for coalescer in coalescers),
             batches=sum(coalescer.batches for coalescer in coalescers),
@@ -113,7 +116,14 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
 
     def new_transport(self) -> Transport:
         """A transport of its own to the same broker, for use in another event loop; the caller closes it."""
-        return self._connector.another()
+        transport = self._connector.another()
+        self._beside.add(transport)
+        return transport
+
+    def _reached_by_others(self) -> dict[str, Any] | None:
+        """How another process connects to the same broker, as a guard is told; None when it cannot."""
+        told = self._connector.told
+        return told if told is None or told["endpoints"] else {**told, "endpoints": [self.state().address]}
 
     def _open(self) -> Session:
         session = self._session

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from osqueue.discovery import LeaderFinder, RootReader
 from osqueue.errors import ConfigError, TransportConfigError
@@ -16,6 +17,9 @@ class Connector:
 
     own: Callable[[], Transport]
     another: Callable[[], Transport]
+    told: dict[str, Any] | None = None
+    """How another process makes one: the arguments of `connect`; None when it cannot. Without endpoints, where the
+    leader is: only this process can find it."""
 
 
 def connect(
@@ -59,7 +63,11 @@ def _grpc(endpoints: list[Endpoint], token: str, find_leader: LeaderFinder | Non
 
         return GrpcTransport(endpoints, token=token, find_leader=find_leader)
 
-    return Connector(make, make)
+    return Connector(make, make, _told(endpoints, "grpc", token))
+
+
+def _told(endpoints: list[Endpoint], transport: str, token: str) -> dict[str, Any]:
+    return {"endpoints": [endpoint.url for endpoint in endpoints], "transport": transport, "token": token}
 
 
 def _gateway(kind: str, endpoints: list[Endpoint], token: str) -> Connector:
@@ -76,4 +84,4 @@ def _gateway(kind: str, endpoints: list[Endpoint], token: str) -> Connector:
 
         return RestTransport(endpoints, token=token)
 
-    return Connector(make, make)
+    return Connector(make, make, _told(endpoints, kind, token))

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from osqueue.dispatch import HeldUp
 from osqueue.errors import JobNotFoundError, LeaseLostError, OsqueueError
+from osqueue.guard import Guard
 from osqueue.job import ClaimedJob, Position, Progress
 from osqueue.messages import Heartbeat, Release, Renewal
 from osqueue.transports.protocol import Transport
@@ -34,6 +35,8 @@ RENEW_AFTER = 1 / 3
 
 BATCH_LEASES = 1_000
 TICK_MAX_S = 0.25
+CALM_TICK_S = 1.0
+"""The tick of a worker that has nothing to do, and will be told when it has."""
 TICK_MIN_S = 0.01
 CALL_TIMEOUT_MS = 5_000
 """Also where leases are shorter: their renewals do not wait for one another."""
@@ -52,6 +55,11 @@ class Holder(Protocol):
 
     job: ClaimedJob
 
+    @property
+    def in_process(self) -> bool:
+        """Its handler runs in a process of its own."""
+        ...
+
     def lease_lost(self) -> None: ...
     def cancel_requested(self) -> None: ...
 
@@ -59,7 +67,7 @@ class Holder(Protocol):
 class KeptLease:
     """One lease under care."""
 
-    __slots__ = ("asked_at", "holder", "job", "key", "length_s", "progress", "renew_at", "told_cancelled")
+    __slots__ = ("asked_at", "holder", "job", "key", "length_s", "place", "progress", "renew_at", "told_cancelled")
 
     def __init__(self, holder: Holder) -> None:
         self.holder = holder
@@ -68,6 +76,8 @@ class KeptLease:
         self.length_s = (self.job.lease_ms or DEFAULT_LEASE_MS) / 1_000
         self.asked_at = time.monotonic()
         self.renew_at = self.asked_at + self.length_s * RENEW_AFTER
+        self.place = -1
+        """Where it stands on the guard's board."""
         self.progress: Progress | None = None
         self.told_cancelled = False
 
@@ -97,17 +107,22 @@ class LeaseKeeper:
         make_transport: Callable[[], Transport],
         check_heard: Callable[[Position | None], None],
         on_tick: Callable[[], Iterable[HeldUp]],
+        guard: Guard | None = None,
     ) -> None:
         self._make_transport = make_transport
         self._check_heard = check_heard
         self._on_tick = on_tick
+        self._guard = guard
+        self._board = guard.board if guard is not None else None
         self._give_back_job: Callable[[ClaimedJob, Transport], Awaitable[None]] = release
+        self._is_calm: Callable[[], bool] = lambda: False
         self._guests: deque[tuple[Guest, Future[None]]] = deque()
         self._leases: dict[str, KeptLease] = {}
         self._worker_loop = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._sleeps_until = float("inf")
+        self._sleeps_calmly = False
         self._calls: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -126,18 +141,36 @@ class LeaseKeeper:
         if loop is not None and task is not None and not loop.is_closed():
             loop.call_soon_threadsafe(task.cancel)
         await asyncio.to_thread(self._thread.join)
+        if self._guard is not None:
+            await asyncio.to_thread(self._guard.close)
 
     def keep(self, holder: Holder) -> KeptLease:
         """Take a lease into care, until `forget`."""
         kept = KeptLease(holder)
         self._leases[kept.key] = kept
+        if self._board is not None:
+            job = kept.job
+            kept.place = self._board.put(
+                job.job_id, kept.key, job.attempt, kept.length_s, kept.asked_at, holder.in_process
+            )
         if kept.renew_at < self._sleeps_until:
             self._alarm()
         return kept
 
     def forget(self, kept: KeptLease) -> None:
         """Its job is settled."""
-        self._leases.pop(kept.key, None)
+        if self._leases.pop(kept.key, None) is not None and self._board is not None:
+            self._board.take_off(kept.place)
+
+    def begun(self, kept: KeptLease) -> None:
+        """Its handler begins now."""
+        if self._board is not None:
+            self._board.begun(kept.place, time.monotonic())
+
+    def ended(self, kept: KeptLease) -> None:
+        """Its handler has ended, and is not what a worker that dies now dies of."""
+        if self._board is not None:
+            self._board.begun(kept.place, 0.0)
 
     def host(self, guest: "Guest") -> "Future[None]":
         """Run it in this thread's loop, with this thread's transport. Cancelled when the keeper stops."""
@@ -145,6 +178,15 @@ class LeaseKeeper:
         self._guests.append((guest, future))
         self._alarm()
         return future
+
+    def calm_while(self, is_calm: Callable[[], bool]) -> None:
+        """While this is so and there are no leases, look less often. Whoever knows better calls `look`."""
+        self._is_calm = is_calm
+
+    def look(self) -> None:
+        """In this thread: something is to be done."""
+        if self._wake is not None and self._sleeps_calmly:
+            self._wake.set()
 
     def release_by(self, give_back: Callable[[ClaimedJob, Transport], Awaitable[None]]) -> None:
         """Give jobs back in this way, which is called in this thread."""
@@ -181,6 +223,8 @@ class LeaseKeeper:
             while not self._stopping:
                 while self._guests:
                     self._call(_attend(*self._guests.popleft(), transport))
+                if self._guard is not None:
+                    self._guard.tick()
                 for held_up in self._on_tick():
                     self._call(self._give_back(transport, held_up))
                 for batch in self._due():
@@ -226,6 +270,9 @@ class LeaseKeeper:
 
     def _tick_s(self) -> float:
         """Until the next lease is due, or the watchdog."""
+        self._sleeps_calmly = not self._leases and self._is_calm()
+        if self._sleeps_calmly:
+            return CALM_TICK_S
         now = time.monotonic()
         next_s = min((kept.renew_at for kept in list(self._leases.values())), default=float("inf")) - now
         return min(max(next_s, TICK_MIN_S), TICK_MAX_S)
@@ -233,6 +280,8 @@ class LeaseKeeper:
     async def _renew(self, transport: Transport, batch: list[KeptLease]) -> None:
         now = time.monotonic()
         for kept in batch:
+            if self._board is not None:
+                self._board.asked(kept.place, now)
             kept.asked(now)  # before its progress is read: what is reported from now on is sent in a second
         heartbeats = [
             Heartbeat(kept.job.job_id, kept.job.worker_id, kept.job.lease_token, kept.progress) for kept in batch

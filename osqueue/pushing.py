@@ -44,6 +44,7 @@ class PushingDispatcher:
         self._single = PollingDispatcher(client, worker_id, lease_ms, worker_version)
         self._patience = Patience(worker_id, client.options.retry_delay_ms / 1_000)
         keeper.release_by(self._give_back)
+        keeper.calm_while(lambda: not any(fed.waiting for fed in list(self._streams)))
         self._streams: list[_Fed] = []
         self._fed: dict[str, _Fed] = {}
         """By lease token: which stream a job that is not settled came on."""
@@ -202,6 +203,7 @@ class _Fed:
         self._call(self.stream.go_on)
 
     def _on_news(self) -> None:
+        self._dispatcher._keeper.look()
         self._call(self._hear)
 
     def _call(self, what: Callable[[], None]) -> None:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, overload
 
+from osqueue.apart import Apart
 from osqueue.attempts import Attempt, Tally
 from osqueue.client import OsqueueClient, asynchronous
 from osqueue.dispatch import Dispatcher, HeldUp, dispatcher
 from osqueue.errors import ConfigError
+from osqueue.guard import SPARE_PLACES, START_AFTER_S, Guard
 from osqueue.handlers import ANY_TYPE, BoundHandler, Handler, HandlerDecorator, RunsIn, bind
 from osqueue.hooks import Hooks, Outcome
 from osqueue.job import ClaimedJob, JobError
@@ -79,6 +81,8 @@ class Worker:
     `invalid_payload`: "retry" fails the attempt of a job whose payload does not validate; the next one follows after
     5 s, and after twice as long each time, at most 10 min: during a deployment a newer worker may understand it.
     "reject" makes it a dead letter at once.
+    `guarded`: a small process beside the worker renews its leases while a handler holds the interpreter's lock, and
+    gives its jobs back if it dies; not with a transport of your own.
     `drain_timeout_ms`: how long a stopping worker waits for running handlers before it gives their jobs back.
     `process_max_jobs`, `process_max_mb`: a process of handlers is replaced after this many jobs, or once it holds this
     many MiB of memory (Linux only) at the end of one; 0: never.
@@ -98,6 +102,7 @@ class Worker:
         process_max_jobs: int = 0,
         process_max_mb: int = 0,
         invalid_payload: Literal["retry", "reject"] = "retry",
+        guarded: bool = True,
         on_claimed: Callable[[ClaimedJob], Outcome] | None = None,
         on_completed: Callable[[ClaimedJob, bytes | None], Outcome] | None = None,
         on_failed: Callable[[ClaimedJob, JobError, Settled], Outcome] | None = None,
@@ -119,7 +124,9 @@ class Worker:
         self.tally = Tally()
         self.dispatcher: Dispatcher
         self._introduction = lease_ms, version
+        self._guarded = guarded
         self.keeper: LeaseKeeper
+        self.apart: Apart
         self._only = None if types is None else {self._name(kind) for kind in types}
         self._handlers: dict[str, BoundHandler] = {}
         self._runners: dict[str, Runner] = {}
@@ -200,7 +207,7 @@ class Worker:
         """
         if self._status != "idle":
             raise ConfigError("the worker runs already")
-        self._prepare()
+        self._prepare(until_idle)
         self.keeper.start()
         assert self._stopping is not None
         claiming = [asyncio.ensure_future(lane.run(until_idle=until_idle)) for lane in self._lanes]
@@ -255,7 +262,7 @@ class Worker:
         async with self.client:
             await self.run(until_idle=until_idle)
 
-    def _prepare(self) -> None:
+    def _prepare(self, until_idle: bool) -> None:
         handlers = self._active()
         if not handlers:
             raise ConfigError("the worker has no handlers: give it a map of them, or use @worker.handler(...)")
@@ -263,7 +270,9 @@ class Worker:
         self.tally = Tally()
         self._stopping = asyncio.Event()
         self._watchdog = LoopWatchdog(self._describe_task)
-        self.keeper = LeaseKeeper(self.client.new_transport, self.client._open().heard, self._check)
+        guard = self._guard(handlers.values(), START_AFTER_S if until_idle else 0) if self._guarded else None
+        self.apart = Apart(guard.suspects if guard is not None else None)
+        self.keeper = LeaseKeeper(self.client.new_transport, self.client._open().heard, self._check, guard)
         self.dispatcher = dispatcher(self.client, self.worker_id, *self._introduction, self.keeper)
         own = {name: handler.concurrency for name, handler in handlers.items() if handler.concurrency is not None}
         shared = [name for name in handlers if name not in own]
@@ -274,6 +283,10 @@ class Worker:
             types = [] if ANY_TYPE in shared else shared
             self._lanes.append(Lane(types, self.concurrency, self.dispatcher, self._hold, self._start))
         self._runners = runners(handlers.values(), self.concurrency, *self._recycling)
+
+    def _guard(self, handlers: Iterable[BoundHandler], after_s: float) -> Guard:
+        places = 2 * (self.concurrency + sum(handler.concurrency or 0 for handler in handlers)) + SPARE_PLACES
+        return Guard(self.worker_id, places, self.client._reached_by_others, after_s)
 
     def _check(self) -> Iterable[HeldUp]:
         """In the keeper's thread: whether the loop turns, and what should not wait for it."""

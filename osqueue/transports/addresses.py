@@ -21,6 +21,12 @@ class Endpoint:
     authority: str
     path: str = ""
 
+    @property
+    def url(self) -> str:
+        """As users write it."""
+        scheme = {"rest": "http"}.get(self.kind, self.kind)
+        return f"{scheme}{'s' if self.secure else ''}://{self.authority}{self.path}"
+
 
 def parse(url: str | Iterable[str]) -> list[Endpoint]:
     """The endpoints of one URL, several separated by commas, or a list of them; all must be of one kind.
