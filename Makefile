@@ -83,6 +83,7 @@ proof: $(STAMP) ## The long runs: models, many simulated clusters, chaos, the da
 	$(BIN)/python -m tests.model
 	$(BIN)/python -m tests.unit.timetable.all_zones
 	$(BIN)/python -m tests.simulation --seeds 20000 $(ARGS)
+	$(BIN)/python -m tests.damage
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 	$(BIN)/python -m tests.browser.endurance
 	$(BIN)/python scripts/prove_runtimes.py
