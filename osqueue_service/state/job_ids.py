@@ -58,13 +58,16 @@ class JobIds:
     def number_of(self, job_id: str) -> int | None:
         """The number behind this id, whether there is such a job or not; None if it is not an id of this queue."""
         number = self._parsed(job_id)
-        if number is None and job_id.startswith(self.salt):
+        if number is not None and 0 < self.since <= number:
+            return number  # it needs no comparison with the id: each id of today's form is that of one number
+        if job_id.startswith(self.salt):
             try:
                 number = int(job_id[SALT_CHARS:], 16)
             except ValueError:
                 return None
-        # An id has one spelling: what reads as a number and is not that number's id names nothing.
-        return number if number is not None and number > 0 and self.of(number) == job_id else None
+            # What reads as a number and is not that number's id, such as "+1", names nothing.
+            return number if number > 0 and self.of(number) == job_id else None
+        return None
 
     def owns(self, job_id: str) -> bool:
         """Whether the id looks like one of this queue's own, whatever its number."""
@@ -73,14 +76,19 @@ class JobIds:
         )
 
     def _parsed(self, job_id: str) -> int | None:
-        prefix = self._prefix
-        if len(job_id) != len(prefix) + ID_CHARS or not (job_id.startswith(prefix) and job_id.endswith(self._suffix)):
+        """Unrolled, because every call of a worker names its jobs."""
+        at = len(self._prefix)
+        if len(job_id) != at + ID_CHARS or not (job_id.endswith(self._suffix) and job_id.startswith(self._prefix)):
             return None
-        x = 0
-        for start in range(len(prefix), len(prefix) + _NUMBER_CHARS, 2):
-            value = _VALUES.get(job_id[start : start + 2])
-            if value is None:
-                return None
-            x = x << 10 | value
+        values = _VALUES
+        try:
+            x = (
+                values[job_id[at : at + 2]] << 30
+                | values[job_id[at + 2 : at + 4]] << 20
+                | values[job_id[at + 4 : at + 6]] << 10
+                | values[job_id[at + 6 : at + _NUMBER_CHARS]]
+            )
+        except KeyError:
+            return None
         x ^= x >> _HALF
         return (x - self._add) * self._back & _MASK

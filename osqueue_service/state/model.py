@@ -284,7 +284,10 @@ class Job(Struct, gc=False):
     @property
     def history_bytes(self) -> int:
         """Bytes of its attempts' errors."""
-        return sum(len(attempt.error_message) + len(attempt.error_type) for attempt in self.history)
+        size = 0
+        for attempt in self.history:
+            size += len(attempt.error_message) + len(attempt.error_type)
+        return size
 
 
 class KeyEntry(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

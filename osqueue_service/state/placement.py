@@ -13,6 +13,7 @@ from osqueue_service.state.model import (
     CANCELLED,
     COMPLETED,
     DEAD,
+    FINISHED,
     IN_PROGRESS,
     SCHEDULED,
     UNCLAIMED,
@@ -54,7 +55,7 @@ def leave(state: State, job: Job) -> None:
         state.before_change(job)
     status = job.status
     assert job.roster_node is not None
-    if job.history and not status.finished:
+    if job.history and status not in FINISHED:
         state.history_bytes -= job.history_bytes
     state.rosters[status].remove(job.roster_node)
     job.roster_node = None
@@ -64,10 +65,6 @@ def leave(state: State, job: Job) -> None:
         del state.type_counts[job.spec.type]
     if status is UNCLAIMED:
         state.lines.remove(job)
-    elif status is SCHEDULED:
-        state.scheduled.remove(job.due_at, job.number)
-    elif status is BLOCKED:
-        pass  # what it waits for knows it
     elif status is IN_PROGRESS:
         lease = job.lease
         assert lease is not None
@@ -81,6 +78,10 @@ def leave(state: State, job: Job) -> None:
         _count_finished(state, job, -1)
         if status is DEAD:
             _leave_dead_group(state, job)
+    elif status is SCHEDULED:
+        state.scheduled.remove(job.due_at, job.number)
+    elif status is BLOCKED:
+        pass  # what it waits for knows it
     else:
         assert_never(status)
 
@@ -89,7 +90,7 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
     """Put the job into every index of the status it now has, and into the list of those that `moving` this way."""
     moved.append(job)
     status = job.status
-    if job.history and not status.finished:
+    if job.history and status not in FINISHED:
         state.history_bytes += job.history_bytes
     job.roster_node = state.rosters[status].add(job.number, job)
     counts = state.type_counts.get(job.spec.type)
@@ -98,10 +99,6 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
     counts[status] += 1
     if status is UNCLAIMED:
         state.lines.add(job)
-    elif status is SCHEDULED:
-        state.scheduled.add(job.due_at, job.number)
-    elif status is BLOCKED:
-        pass
     elif status is IN_PROGRESS:
         lease = job.lease
         assert lease is not None
@@ -114,6 +111,10 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
         _count_finished(state, job, 1)
         if status is DEAD:
             _enter_dead_group(state, job)
+    elif status is SCHEDULED:
+        state.scheduled.add(job.due_at, job.number)
+    elif status is BLOCKED:
+        pass
     else:
         assert_never(status)
 

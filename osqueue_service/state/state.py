@@ -91,7 +91,8 @@ class State:
 
     def job_id(self, job: Job) -> str:
         """The public id: made from the number, or the one that an adopted job came with."""
-        return (job.spec.id if job.spec.more is not None else "") or self.ids.of(job.number)
+        more = job.spec.more
+        return self.ids.of(job.number) if more is None or not more.id else more.id
 
     def id_of_number(self, number: int) -> str:
         """The public id of a job that was submitted here, kept or not."""
@@ -105,7 +106,9 @@ class State:
             if number is None:
                 return None
         job = self.jobs.get(number)
-        return job if job is not None and (not job.spec.id or job.spec.id == job_id) else None
+        if job is None or (more := job.spec.more) is None:
+            return job
+        return job if more.id in ("", job_id) else None
 
     def get(self, job_id: str) -> Job:
         """The job with this public id. JOB_NOT_FOUND says what that can mean."""

@@ -28,6 +28,7 @@ from osqueue_service.state.state import State
 def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int) -> None:
     """New jobs, with the next numbers."""
     number = first = state.next_number
+    size = 0
     status, moved = UNCLAIMED, moving(state, None, UNCLAIMED, Cause.SUBMITTED)
     for spec in specs:
         delayed = spec.run_at > at_ms
@@ -39,7 +40,9 @@ def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int
             job.due_at = spec.run_at
         state.jobs[number] = job
         enter(state, job, moved)
-        count_live(state, spec, 1)
+        size += spec.size
+        if spec.more is not None and spec.more.on_dead is not None:
+            state.reserved_jobs += 1
         if spec.retention_ms:
             state.promised_jobs += 1
         if spec.idempotency_key:
@@ -47,6 +50,7 @@ def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int
             state.keys.remember(spec.idempotency_key, entry)
         number += 1
     state.next_number = number
+    state.live_bytes += size
     state.counters.submitted += number - first
 
 
@@ -88,14 +92,17 @@ def end_attempt(
 
 
 def finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: int, moved: list[Job]) -> None:
+    spec = job.spec
     job.status = status
     job.due_at = 0
     job.finished_at = at_ms
-    job.keep_until = at_ms + (job.spec.retention_ms or retention_ms)
-    count_live(state, job.spec, -1)
+    job.keep_until = at_ms + (spec.retention_ms or retention_ms)
     enter(state, job, moved)
-    if job.spec.more is not None:
-        schedule_changes.job_moved(state, job)
+    if spec.more is None:
+        state.live_bytes -= spec.size
+        return
+    count_live(state, spec, -1)
+    schedule_changes.job_moved(state, job)
 
 
 def count_live(state: State, spec: JobSpec, sign: int) -> None:

@@ -133,7 +133,7 @@ class Admission:
     def _check_room(self, spec: JobSpec) -> None:
         limits = self._limits
         # What it asks for in case of its death has a place from now on.
-        takes = 1 if spec.on_dead is None else 2
+        takes = 1 if spec.more is None or spec.more.on_dead is None else 2
         if takes > self._room:
             self._forget(spec)
             raise QueueFull(
