@@ -172,14 +172,21 @@ class WorkerTable:
             if move.claims:
                 self._claimed(move.jobs, now_ms)
             elif move.frees:
-                completed, failed = move.target is COMPLETED, move.cause in _FAILURES
-                for job in move.jobs:
-                    # A job that was removed keeps its lease; of any other the last attempt says who had it.
-                    worker = self.get((job.lease or job.history[-1]).worker_id)
-                    if worker is not None:
-                        worker.let_go(job)
-                        worker.completed += completed
-                        worker.failed += failed
+                self._let_go(move)
+
+    def _let_go(self, move: Moves) -> None:
+        completed, failed = move.target is COMPLETED, move.cause in _FAILURES
+        worker: Worker | None = None
+        asked = ""
+        for job in move.jobs:
+            # A job that was removed keeps its lease; of any other the last attempt says who had it.
+            worker_id = (job.lease or job.history[-1]).worker_id
+            if worker_id != asked:
+                worker, asked = self.get(worker_id), worker_id
+            if worker is not None:
+                worker.let_go(job)
+                worker.completed += completed
+                worker.failed += failed
 
     def _claimed(self, jobs: Iterable[Job], now_ms: int) -> None:
         worker: Worker | None = None

@@ -85,7 +85,7 @@ class AttemptReader:
         wrong.part = outer
         return specs
 
-    def check_follow_ups(self, completions: Iterable[queue_pb2.CompleteJobRequest], wrong: Violations) -> None:
+    def check_follow_ups(self, completions: Iterable[CompleteItem], wrong: Violations) -> None:
         """How many follow-ups the completions of one call have together."""
         count = sum([len(completion.follow_ups) for completion in completions])
         check_count(count, "completions.follow_ups", self._limits.batch_items, "batch_items", wrong)

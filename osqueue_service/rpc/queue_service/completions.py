@@ -66,8 +66,6 @@ class Completions:
         """The good completions, and what is wrong with each of the others by position."""
         read = self._reader.completion
         wrong = Violations()
-        self._reader.check_follow_ups(request.completions, wrong)
-        wrong.check()
         items: list[CompleteItem] = []
         refused: dict[int, OsqueueError] = {}
         for position, completion in enumerate(request.completions):
@@ -78,4 +76,6 @@ class Completions:
                 refused[position] = wrong.refusal()
             else:
                 items.append(item)
+        self._reader.check_follow_ups(items, wrong)
+        wrong.check()
         return items, refused

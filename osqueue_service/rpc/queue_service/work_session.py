@@ -112,8 +112,8 @@ class WorkSession:
             await self._taken.wait()
         wrong = Violations()
         now_ms = self._engine.now_ms()
-        self._reader.check_follow_ups(frame.completions, wrong)
         completions = [self._reader.completion(self._mine(item), wrong, now_ms) for item in frame.completions]
+        self._reader.check_follow_ups(completions, wrong)
         failures = [self._reader.failure(self._mine(item), self._ids.jitter(), wrong) for item in frame.failures]
         releases = [self._reader.release(self._mine(item), wrong) for item in frame.releases]
         renewals = [self._reader.renewal(self._mine(item), wrong) for item in frame.heartbeats]
