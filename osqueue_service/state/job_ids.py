@@ -22,7 +22,12 @@ _MASK: Final = (1 << _BITS) - 1
 _HALF: Final = _BITS // 2  # shifted by half or more, the xor undoes itself
 _NUMBER_CHARS: Final = 8
 _PAIRS: Final = tuple(a + b for a in ALPHABET for b in ALPHABET)
-_VALUES: Final = {pair: value for value, pair in enumerate(_PAIRS)}
+_PLAIN_DIGITS: Final = bytes(
+    # Any other character, such as a capital, becomes one that `int` refuses, too.
+    ord("0123456789abcdefghijklmnopqrstuv"[ALPHABET.index(chr(code))]) if chr(code) in ALPHABET else ord("!")
+    for code in range(256)
+)
+"""Our digits as those that `int` reads to the base 32."""
 
 
 class JobIds:
@@ -76,19 +81,13 @@ class JobIds:
         )
 
     def _parsed(self, job_id: str) -> int | None:
-        """Unrolled, because every call of a worker names its jobs."""
+        """Every call of a worker names its jobs, so this leaves the digits to `int`."""
         at = len(self._prefix)
         if len(job_id) != at + ID_CHARS or not (job_id.endswith(self._suffix) and job_id.startswith(self._prefix)):
             return None
-        values = _VALUES
         try:
-            x = (
-                values[job_id[at : at + 2]] << 30
-                | values[job_id[at + 2 : at + 4]] << 20
-                | values[job_id[at + 4 : at + 6]] << 10
-                | values[job_id[at + 6 : at + _NUMBER_CHARS]]
-            )
-        except KeyError:
+            x = int(job_id[at : at + _NUMBER_CHARS].encode().translate(_PLAIN_DIGITS), 32)
+        except ValueError:
             return None
         x ^= x >> _HALF
         return (x - self._add) * self._back & _MASK

@@ -58,9 +58,15 @@ def test_ids_of_the_first_form_stay_valid(since, number):
         assert after.number_of(old) is None, "a job has one id"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "x", "s4lt00", "s4lt00-000000001", "s4lt000000000000", "uuuuuuuu00s4lt00", "_" * 16, "é" * 16]
-)
+NO_IDS = (
+    "", "x", "s4lt00", "s4lt00-000000001", "s4lt000000000000", "uuuuuuuu00s4lt00", "_" * 16, "é" * 16,
+    # What `int` would read as digits.
+    "Zm1zh5z200s4lt00", "+m1zh5z200s4lt00", " m1zh5z200s4lt00", "z_1zh5z200s4lt00", "zm1zh5zé00s4lt00",
+    "zm1zh5z\ud80000s4lt00",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_IDS, ids=ascii)
 def test_what_is_no_id_is_none(text):
     assert JobIds("s4lt00", 1).number_of(text) is None
 
