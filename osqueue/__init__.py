@@ -35,6 +35,7 @@ from osqueue.errors import (
     is_osqueue_error,
 )
 from osqueue.failures import Failed, Reject, Retry
+from osqueue.flow_messages import LimitInfo, LimitKeyInfo, Rate
 from osqueue.handle import JobHandle
 from osqueue.handlers import Handler
 from osqueue.job import (
@@ -47,16 +48,18 @@ from osqueue.job import (
     JobSpec,
     JobStatus,
     Lease,
+    Limit,
     Origin,
     Position,
     Progress,
     RetryPolicy,
     SubmitOptions,
 )
+from osqueue.limits import Limits
 from osqueue.messages import Completed, FollowUp, JobEvent, Resync, Settled, Stats
 from osqueue.registry import JobType, Registry
 from osqueue.submission import new_job
-from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncTokens
+from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncLimits, SyncTokens
 from osqueue.tokens import Tokens
 from osqueue.worker import Worker, WorkerState
 
@@ -92,6 +95,10 @@ __all__ = [
     "JobType",
     "Lease",
     "LeaseLostError",
+    "Limit",
+    "LimitInfo",
+    "LimitKeyInfo",
+    "Limits",
     "Origin",
     "OsqueueClient",
     "OsqueueError",
@@ -99,6 +106,7 @@ __all__ = [
     "Progress",
     "QueueFullError",
     "QueueRoot",
+    "Rate",
     "Registry",
     "Reject",
     "Resync",
@@ -111,6 +119,7 @@ __all__ = [
     "SyncAdmin",
     "SyncClient",
     "SyncJobHandle",
+    "SyncLimits",
     "SyncTokens",
     "Tokens",
     "TransportConfigError",

@@ -16,6 +16,7 @@ from osqueue.calls.submitting import SubmitCalls
 from osqueue.connecting import connect
 from osqueue.discovery import RootReader
 from osqueue.errors import ConfigError, TransportConfigError, TransportConnectionError
+from osqueue.limits import Limits
 from osqueue.registry import Registry
 from osqueue.retrying import RetryOptions
 from osqueue.session import Session
@@ -50,7 +51,8 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
     finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is "grpc", "rest", "ws"
     or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
-    `registry` holds the job types that it knows, `admin` an operator's calls, `tokens` who may call.
+    `registry` holds the job types that it knows, `admin` an operator's calls, `limits` what jobs are under,
+    `tokens` who may call.
 
     It connects with its first call, and then belongs to that process and event loop. Concurrent `submit_job`,
     `complete_job` and `heartbeat` calls travel together in batches, unless `coalesce` is off. What may pass is retried,
@@ -76,6 +78,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
         self.options = RetryOptions(timeout_ms, max_retries, retry_delay_ms, retry_deadline_ms)
         self.admin = Admin(self._open)
         self.tokens = Tokens(self._open)
+        self.limits = Limits(self._open)
         self._connector = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
         self._coalesce = coalesce
         self._session: Session | None = None

@@ -4,7 +4,7 @@ Times ending in `_at` are milliseconds since the Unix epoch by the leader's cloc
 there is none; durations end in `_ms`. Payloads and results are bytes, by convention JSON.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, overload
@@ -71,6 +71,15 @@ class Attempt:
     ended_at: int
     outcome: AttemptOutcome
     error: JobError | None = None
+
+
+class Limit(NamedTuple):
+    """A limit that a job is under: it starts only while the limit's key has room for its cost. "" is the key of limits
+    that have none."""
+
+    limit: str
+    key: str = ""
+    cost: int = 1
 
 
 class Lease(NamedTuple):
@@ -177,6 +186,7 @@ class Job:
     """The ids of the jobs that its deaths submitted, the last 20."""
     submit_on_dead: "JobSpec | None" = None
     """What is submitted whenever it dies."""
+    limits: list[Limit] = field(default_factory=list)
 
     @property
     def max_attempts_set(self) -> bool:
@@ -236,6 +246,8 @@ class SubmitOptions(TypedDict, total=False):
     """A job, made with `new_job`, that is submitted whenever this one dies, in the same commit: a compensation, an
     alarm. It knows this job by `came_from`, and may have neither a time to run at nor an idempotency key nor a
     `submit_on_dead` of its own."""
+    limits: Sequence[Limit]
+    """Limits that the job is under, at most 4: it starts when all have room."""
 
 
 @dataclass(slots=True)
@@ -255,6 +267,7 @@ class JobSpec(Generic[R]):
     metadata: Mapping[str, str] | None = None
     retention_ms: int | None = None
     submit_on_dead: "JobSpec | None" = None
+    limits: tuple[Limit, ...] = ()
     job_type: JobType[Any, R] | None = None
 
     @property
@@ -265,6 +278,7 @@ class JobSpec(Generic[R]):
             size += sum(3 * (len(key) + len(value)) + 16 for key, value in self.metadata.items())
         if self.submit_on_dead is not None:
             size += self.submit_on_dead.wire_bytes
+        size += sum(3 * (len(limit.limit) + len(limit.key)) + 24 for limit in self.limits)
         return size
 
 

@@ -197,6 +197,17 @@ class Explanation:
     error: JobError | None = None
     position: Position | None = None
     blocked_by: list[str] = field(default_factory=list)
+    limits: list["LimitBlock"] = field(default_factory=list)
+
+
+class LimitBlock(NamedTuple):
+    """A limit's key that has no room for a job. `next_start_at`: when its rate has; 0: one that runs has to end."""
+
+    limit: str
+    key: str = ""
+    running: int = 0
+    max_running: int | None = None
+    next_start_at: int = 0
 
 
 @dataclass(slots=True)

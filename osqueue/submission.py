@@ -4,13 +4,13 @@ Everything is checked here, one job at a time: what is wrong with one caller's j
 surface in the batch that carries it together with others.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints, overload
 
 from osqueue.encoding import invalid, to_bytes
-from osqueue.job import FilterOptions, JobFilter, JobSpec, RetryPolicy, SubmitOptions
+from osqueue.job import FilterOptions, JobFilter, JobSpec, Limit, RetryPolicy, SubmitOptions
 from osqueue.registry import JobType
 
 P = TypeVar("P")
@@ -70,6 +70,7 @@ def _checks(kinds: Any) -> dict[str, Check]:
         Mapping: _labels,
         Iterable: names,
         JobSpec: _template,
+        Sequence: _limits,
     }
     checks: dict[str, Check] = {}
     for name, hint in get_type_hints(kinds).items():
@@ -136,10 +137,25 @@ def _template(field: str, spec: object) -> JobSpec:
     """A job that the broker is to submit by itself, some time."""
     if not isinstance(spec, JobSpec):
         raise invalid(field, f"must be a JobSpec, made with new_job, got {type(spec).__name__}")
-    for name in ("run_at", "delay_ms", "idempotency_key", "submit_on_dead"):
+    for name in ("run_at", "delay_ms", "idempotency_key", "submit_on_dead", "limits"):
         if getattr(spec, name):
             raise invalid(f"{field}.{name}", "cannot be set: the job is submitted when its time has come, as a new one")
     return spec
+
+
+def _limits(field: str, values: object) -> tuple[Limit, ...]:
+    if isinstance(values, Limit):
+        values = (values,)
+    if not isinstance(values, Iterable) or not all(isinstance(value, Limit) for value in values):
+        raise invalid(field, 'must be Limits, such as [Limit("openai", key="acme")]')
+    return tuple(
+        Limit(
+            text(f"{field}[{position}].limit", value.limit),
+            text(f"{field}[{position}].key", value.key),
+            integer(f"{field}[{position}].cost", value.cost),
+        )
+        for position, value in enumerate(values)
+    )
 
 
 def _policy(field: str, policy: object) -> RetryPolicy:

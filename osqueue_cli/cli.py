@@ -25,6 +25,9 @@ SECTIONS = {
         ),
         "workers": Entry("osqueue_cli.commands.workers:workers", "List the workers seen lately, with what they hold."),
         "dead": Entry("osqueue_cli.commands.dead:dead", "Dead letters: list, retry."),
+        "limits": Entry(
+            "osqueue_cli.commands.limits:limits", "Limits: how many of a key run, and how fast they start."
+        ),
         "pause": Entry("osqueue_cli.commands.pausing:pause", "Hand out no more jobs of these types."),
         "resume": Entry("osqueue_cli.commands.pausing:resume", "Hand out jobs of these types again."),
         "purge": Entry(

@@ -4,8 +4,12 @@ import re
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from osqueue.job import Limit
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -67,10 +71,28 @@ class Label(click.ParamType[tuple[str, str]]):
         return key, label
 
 
+class LimitUse(click.ParamType["Limit"]):
+    """NAME, NAME:KEY, NAME:KEY*COST."""
+
+    name = "limit"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> "Limit":
+        from osqueue.job import Limit
+
+        if isinstance(value, Limit):
+            return value
+        text, star, cost = str(value).rpartition("*")
+        name, _, key = (text if star else cost).partition(":")
+        if not name or (star and not cost.isdigit()):
+            self.fail(f"{value!r} is not a limit; write NAME, NAME:KEY or NAME:KEY*COST", param, ctx)
+        return Limit(name, key, int(cost) if star else 1)
+
+
 DURATION = Duration()
 PAST = Moment(past=True)
 FUTURE = Moment(past=False)
 LABEL = Label()
+LIMIT = LimitUse()
 
 
 def labels(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -37,6 +37,9 @@ class Limits:
     delay_ms_max: int = 365 * DAY_MS
     retention_ms_max: int = 30 * DAY_MS
     retry_multiplier_max: int = 1_000
+    job_limits: int = 4
+    limit_key_bytes: int = 128
+    limit_cost_max: int = 1_000_000_000
 
     # One schedule. Beyond: INVALID_REQUEST naming the field.
     every_ms_min: int = 1 * SECOND_MS
@@ -59,6 +62,9 @@ class Limits:
     claim_types: int = 128
     filter_labels: int = 8
     reason_bytes: int = 1 * KIB
+    limit_types: int = 100
+    limit_period_ms_max: int = 1 * DAY_MS
+    limit_debt_ms_max: int = 1 * DAY_MS
     wait_ms_max: int = 60 * SECOND_MS
     message_bytes: int = 4 * MIB
     message_ms: int = 30 * SECOND_MS
@@ -77,6 +83,8 @@ class Limits:
     paused_types: int = 10_000
     schedules: int = 100_000
     schedules_bytes: int = 64 * MIB
+    named_limits: int = 1_000
+    limit_overrides: int = 10_000
 
     # What is remembered. Beyond: the oldest is forgotten and counted.
     request_ids: int = 1_000_000

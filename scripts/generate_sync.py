@@ -47,6 +47,7 @@ TWINS = (
     Twin("osqueue/calls/steering.py", "SteerCalls", "steering", "SyncSteerCalls", "BackgroundCalls"),
     Twin("osqueue/admin.py", "Admin", "admin", "SyncAdmin", "BackgroundPart[Admin]", "_part"),
     Twin("osqueue/tokens.py", "Tokens", "tokens", "SyncTokens", "BackgroundPart[Tokens]", "_part"),
+    Twin("osqueue/limits.py", "Limits", "limits", "SyncLimits", "BackgroundPart[Limits]", "_part"),
     Twin(
         "osqueue/client.py", "OsqueueClient", "client", "SyncClient", "BackgroundClient",
         skip=frozenset({"close", "new_transport"}),

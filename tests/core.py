@@ -19,24 +19,29 @@ from osqueue_service.state.commands import (
     Command,
     Complete,
     CompleteItem,
+    DeleteLimit,
     Fail,
     FailAnswer,
     FailItem,
     Granted,
     PauseTypes,
     Purge,
+    PutLimit,
     Release,
     ReleaseItem,
+    ResetLimitKey,
     ResumeTypes,
     Retry,
+    SetLimitOverride,
     Submit,
     SubmitAnswer,
     Sweep,
 )
 from osqueue_service.state.invariants import check, check_derived
 from osqueue_service.state.machine import decide, decide_effects
-from osqueue_service.state.model import Job, JobSpec, Status
+from osqueue_service.state.model import Job, JobSpec, LimitUse, MoreOfSpec, Status
 from osqueue_service.state.moves import Cause
+from osqueue_service.state.named_limits import NamedLimit, Override, Rate
 from osqueue_service.state.placement import enter, leave, moving
 from osqueue_service.state.records import Founded
 from osqueue_service.state.state import State
@@ -50,6 +55,11 @@ START_MS = 1_000_000
 
 def spec(type: str = "", payload: bytes = b"{}", **fields: Any) -> JobSpec:
     return JobSpec(type, payload, **fields)
+
+
+def under(*uses: tuple[str, str] | tuple[str, str, int]) -> MoreOfSpec:
+    """What a job that names these limits says: limit, key and, unless it is 1, cost."""
+    return MoreOfSpec(limits=tuple(LimitUse(*use) for use in uses))
 
 
 class Core:
@@ -142,6 +152,22 @@ class Core:
     def resume(self, *types: str) -> list[str]:
         paused: list[str] = self.do(ResumeTypes(types))
         return paused
+
+    def put_limit(self, name: str, max_running: int = -1, rate: Rate | None = None, **fields: Any) -> bool:
+        new: bool = self.do(PutLimit(NamedLimit(name, max_running, rate, **fields)))
+        return new
+
+    def delete_limit(self, name: str, *, detach: bool = False) -> int:
+        return int(self.do(DeleteLimit(name, detach)).named)
+
+    def override(self, name: str, key: str, max_running: int = -1, rate: Rate | None = None, until: int = 0) -> None:
+        self.do(SetLimitOverride(name, key, Override(max_running, rate, until)))
+
+    def take_back(self, name: str, key: str) -> None:
+        self.do(SetLimitOverride(name, key))
+
+    def reset_key(self, name: str, key: str = "") -> None:
+        self.do(ResetLimitKey(name, key))
 
     def block(self, job_id: str) -> None:
         """The job waits for others. No command does this yet: it is put there as a record would."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from osqueue import access_messages, admin_messages, job, messages
+from osqueue import access_messages, admin_messages, flow_messages, job, messages
 from osqueue.api import descriptors
 from osqueue.job import ClaimedJob, Job, JobSpec, Lease, Position
-from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, job_pb2, queue_pb2
+from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, job_pb2, queue_pb2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +50,7 @@ _DIFFERENT = (
     Pair(
         JobSpec,
         job_pb2.JobTemplate,
-        own=frozenset({"job_type", "run_at", "delay_ms", "idempotency_key", "submit_on_dead"}),
+        own=frozenset({"limits", "job_type", "run_at", "delay_ms", "idempotency_key", "submit_on_dead"}),
     ),
     Pair(messages.Submitted, queue_pb2.SubmitJobResponse, left_out=_BATCH_COMMIT),
     # Working.
@@ -131,6 +131,15 @@ _DIFFERENT = (
     Pair(access_messages.TokensRequest, access_pb2.ListTokensRequest),
     Pair(access_messages.RevokedToken, access_pb2.RevokeTokenResponse),
     Pair(access_messages.WhoAmI, access_pb2.WhoAmIResponse),
+    # Limits.
+    Pair(flow_messages.LimitPut, flow_pb2.PutLimitResponse),
+    Pair(flow_messages.LimitRequest, flow_pb2.GetLimitRequest),
+    Pair(flow_messages.LimitAnswer, flow_pb2.GetLimitResponse),
+    Pair(flow_messages.LimitList, flow_pb2.ListLimitsResponse),
+    Pair(flow_messages.LimitDeleted, flow_pb2.DeleteLimitResponse),
+    Pair(flow_messages.LimitChanged, flow_pb2.SetLimitOverrideResponse),
+    Pair(flow_messages.LimitReset, flow_pb2.ResetLimitKeyResponse),
+    Pair(flow_messages.LimitKeyPage, flow_pb2.ListLimitKeysResponse),
 )
 """The pairs whose names are not enough to find one by the other, or whose fields differ."""
 
@@ -140,7 +149,7 @@ def _alike() -> Iterator[Pair]:
     InfoRequest of GetInfoRequest."""
     known = {pair.sdk for pair in _DIFFERENT}
     found = {descriptor.name: descriptor for descriptor in descriptors.messages()}
-    for module in (job, messages, admin_messages, access_messages):
+    for module in (job, messages, admin_messages, access_messages, flow_messages):
         for name, sdk in vars(module).items():
             if isinstance(sdk, type) and sdk.__module__ == module.__name__ and sdk not in known:
                 asked = name if name.endswith("Request") else f"{name}Response"
@@ -172,6 +181,7 @@ class Words:
 WORDS = {
     "osqueue.v1.AttemptOutcome": Words(unspecified="running", unknown="failed"),
     "osqueue.v1.JobView": Words(unspecified=""),
+    "osqueue.v1.AtLimit": Words(unspecified="", unknown="wait"),
 }
 """The enums with words of their own; the others go by `Words()`."""
 

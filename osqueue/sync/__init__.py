@@ -14,6 +14,7 @@ what they submit at the same time travels together.
 from osqueue.sync.admin import SyncAdmin
 from osqueue.sync.client import SyncClient
 from osqueue.sync.handle import SyncJobHandle
+from osqueue.sync.limits import SyncLimits
 from osqueue.sync.tokens import SyncTokens
 
-__all__ = ["SyncAdmin", "SyncClient", "SyncJobHandle", "SyncTokens"]
+__all__ = ["SyncAdmin", "SyncClient", "SyncJobHandle", "SyncLimits", "SyncTokens"]

@@ -9,7 +9,7 @@ from osqueue_cli import output
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
-from osqueue_cli.params import DURATION, FUTURE, LABEL, labels
+from osqueue_cli.params import DURATION, FUTURE, LABEL, LIMIT, labels
 from osqueue_cli.shapes import bytes_members, to_json
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 @click.option("--keep", "retention_ms", type=DURATION, help="Keep the finished job for at least this long.")
 @click.option("-m", "--meta", "meta", type=LABEL, multiple=True, metavar="KEY=VALUE", help="A label; repeatable.")
 @click.option("--on-dead", "submit_on_dead", nargs=2, metavar="TYPE PAYLOAD", help="Submit this job when the job dies.")
+@click.option(
+    "--limit",
+    "limits",
+    type=LIMIT,
+    multiple=True,
+    metavar="NAME[:KEY][*COST]",
+    help="A limit that it is under; repeatable.",
+)
 @click.option("--wait", is_flag=True, help="Wait for the job and print its result.")
 @click.option("--wait-limit", type=DURATION, help="With --wait: give up after this time (exit code 9).")
 @click.option("--ids", is_flag=True, help="With --lines: print the id of every job.")

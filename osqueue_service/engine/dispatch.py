@@ -43,8 +43,7 @@ class Dispatcher:
 
     def stamp(self, claim: Claim, share: int | None = None) -> None:
         """Draw a token for every job that the claim may get, at most `share`."""
-        lines = self._lines
-        most = min(claim.max_jobs, sum(map(lines.count, claim.types)) if claim.types else lines.ready)
+        most = min(claim.max_jobs, self._lines.at_most(claim.types))
         if share is not None:
             most = min(most, share)
         claim.tokens = [self._ids.token() for _ in range(most)]
@@ -65,8 +64,9 @@ class Dispatcher:
 
         answer.add_done_callback(over)
 
-    def serve(self, grant: Callable[[Claim, Answer], None]) -> None:
+    def serve(self, grant: Callable[[Claim, Answer], None], now_ms: int) -> None:
         """Have `grant` execute every waiting claim for which a job waits now."""
+        self._lines.advance(now_ms)
         for waiting, share in self.waiting.servable(self._lines):
             self.waiting.remove(waiting)
             if not waiting.answer.done():

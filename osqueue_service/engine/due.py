@@ -5,6 +5,7 @@ whoever wants to know whether something is due compares the clock with it. Lease
 row whose moments are not in the state: heartbeats move them.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from osqueue_service.clock import Clock
@@ -44,7 +45,8 @@ class FruitlessSweep(Exception):
 
 
 class Due:
-    """Says when a sweep is needed, and sets the alarm for the next one."""
+    """Says when a sweep is needed, and sets the alarm for the next one. `next_start` says when a claim that waits may
+    be served though nothing else happens: that needs a commit, and nothing is swept."""
 
     def __init__(
         self,
@@ -57,7 +59,9 @@ class Due:
         limits: Limits,
         settings: EngineSettings,
         clock: Clock,
+        next_start: Callable[[], int | None] = lambda: None,
     ) -> None:
+        self._next_start = next_start
         self._state = state
         self._leases = leases
         self._term = term
@@ -83,6 +87,8 @@ class Due:
         """Whether something is due that is worth a commit of its own. If not, the alarm is set for when it will be."""
         monotonic, outlook = now.monotonic, self._outlook
         earliest = self._leases_end_at(monotonic)
+        if (start := self._next_start()) is not None:
+            earliest = min(earliest, monotonic + (start - now.queue_ms))
         if outlook.at_once is not None:
             earliest = min(earliest, monotonic + (outlook.at_once - now.queue_ms))
         if outlook.by_wall is not None:

@@ -87,6 +87,7 @@ class Engine:
         self._due = Due(
             state, followers.leases, term,
             alarm=self._alarm, ids=ids, limits=limits, settings=settings, clock=clock,
+            next_start=lambda: state.lines.parking.next_ms() if self._dispatcher.waiting.count else None,
         )  # fmt: skip
         self._statistics = Statistics(state, now.monotonic)
         self.views = Views(

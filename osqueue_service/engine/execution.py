@@ -49,7 +49,7 @@ class Execution:
     def serve_waiting(self, batch: Batch) -> None:
         """Hand out what the claims that wait can have now."""
         if self._dispatcher.waiting.count:
-            self._dispatcher.serve(lambda claim, answer: self._grant(claim, answer, batch))
+            self._dispatcher.serve(lambda claim, answer: self._grant(claim, answer, batch), batch.at_ms)
 
     def change(self, command: Command, batch: Batch) -> Any:
         """Decide and apply; returns the answer, or raises the refusal, which changed nothing."""

@@ -59,6 +59,7 @@ def job_info(engine: Engine, state: State, job: Job, view: View) -> job_pb2.JobI
         payload_bytes=len(spec.payload),
         result_bytes=len(job.result or b""),
         effective_max_attempts=spec.max_attempts or engine.limits.default_max_attempts,
+        limits=[job_pb2.Limit(limit=use.limit, key=use.key, cost=use.cost) for use in spec.limits],
     )
     if view != job_pb2.JOB_VIEW_BASIC:
         info.payload = spec.payload

@@ -14,6 +14,8 @@ from osqueue_service.rpc.admin_service.storage_stats import StorageStats
 from osqueue_service.rpc.admin_service.workers import Workers
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames
+from osqueue_service.rpc.flow_service.limit_keys import LimitKeys
+from osqueue_service.rpc.flow_service.limits import NamedLimits
 from osqueue_service.rpc.handlers import Handlers
 from osqueue_service.rpc.queue_service.cancellations import Cancellations
 from osqueue_service.rpc.queue_service.claims import Claims
@@ -31,11 +33,12 @@ from osqueue_service.rpc.queue_service.watches import Watches
 from osqueue_service.rpc.queue_service.work import Work
 from osqueue_service.rpc.standby_service.attendance import Attendance
 from osqueue_service.storage.factory import OpenedStore
-from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, queue_pb2, standby_pb2
+from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, queue_pb2, standby_pb2
 
 QUEUE = queue_pb2.DESCRIPTOR.services_by_name["QueueService"]
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
 ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"]
+FLOW = flow_pb2.DESCRIPTOR.services_by_name["FlowService"]
 STANDBY = standby_pb2.DESCRIPTOR.services_by_name["StandbyService"]
 
 
@@ -86,5 +89,6 @@ def add_services(
         strict=True,
     )
     handlers.add(ACCESS, (Tokens(broker, registry, clock, asks=asks),), strict=True)
+    handlers.add(FLOW, (NamedLimits(broker, types), LimitKeys(broker)), strict=True)
     # Brokers of two releases attend each other: what one does not know yet, it passes over.
     handlers.add(STANDBY, (Attendance(broker, clock),))

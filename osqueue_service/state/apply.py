@@ -49,6 +49,11 @@ from osqueue_service.state.records import (
     Forgotten,
     Founded,
     IdsRenewed,
+    LimitDeleted,
+    LimitOverridden,
+    LimitPut,
+    Metered,
+    OverridesEnded,
     Paused,
     Promoted,
     Purged,
@@ -269,11 +274,37 @@ def _stepped_down(state: State, record: SteppedDown, at_ms: int) -> None:
 
 
 def _fired(state: State, record: Fired, at_ms: int) -> None:
-    jobs = schedule_changes.jobs_of(state, record)
+    jobs = [state.limits.attach(spec) for spec in schedule_changes.jobs_of(state, record)]
     if jobs:
         call = (record.request, record.request_ttl_ms, record.fingerprint)
         _submitted(state, Submitted(record.first, jobs, 0, 0, *call), at_ms)
     schedule_changes.fired(state, record, at_ms)
+
+
+def _limit_put(state: State, record: LimitPut, at_ms: int) -> None:
+    state.limits.put(record.limit)
+
+
+def _limit_deleted(state: State, record: LimitDeleted, at_ms: int) -> None:
+    require(state.limits.get(record.limit) is not None, f"the limit {record.limit!r} is not there")
+    state.limits.delete(record.limit)
+
+
+def _limit_overridden(state: State, record: LimitOverridden, at_ms: int) -> None:
+    require(state.limits.get(record.limit) is not None, f"the limit {record.limit!r} is not there")
+    state.limits.set_override(record.limit, record.key, record.override)
+
+
+def _metered(state: State, record: Metered, at_ms: int) -> None:
+    for meter in record.meters:
+        state.limits.set_meter(meter)
+
+
+def _overrides_ended(state: State, record: OverridesEnded, at_ms: int) -> None:
+    for name, key in record.keys:
+        known = state.limits.known(name, key)
+        require(known is not None and known.override is not None, f"the limit {name!r} has no override of {key!r}")
+        state.limits.set_override(name, key, None)
 
 
 _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
@@ -299,4 +330,9 @@ _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     SchedulesPaused: schedule_changes.paused,
     ScheduleResumed: schedule_changes.resumed,
     Fired: _fired,
+    LimitPut: _limit_put,
+    LimitDeleted: _limit_deleted,
+    LimitOverridden: _limit_overridden,
+    Metered: _metered,
+    OverridesEnded: _overrides_ended,
 }

@@ -3,9 +3,10 @@
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Granted
 from osqueue_service.state.model import Job
-from osqueue_service.state.records import AnyRecord, Claimed, Grant
+from osqueue_service.state.records import AnyRecord, Claimed, Grant, Metered
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import public_id
+from osqueue_service.state.turns import Turns
 
 # What a job takes in an answer beside its payload and metadata: id, type, token and numbers, generously.
 _ENVELOPE_BYTES = 400
@@ -23,7 +24,9 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
     most = min(command.max_jobs, len(command.tokens))
     if most <= 0:
         return [], []
-    for job in state.lines.in_order(command.types):
+    lines = state.lines
+    turns = Turns(lines, command.types, now_ms) if lines.bound and lines.bound_among(command.types) else None
+    for job in turns if turns is not None else lines.in_order(command.types):
         spec = job.spec
         room -= len(spec.payload) + _ENVELOPE_BYTES
         if spec.metadata or spec.more is not None:
@@ -46,11 +49,17 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
                 came_from=_came_from(state, job) if spec.more is not None else "",
             )
         )
+        if turns is not None:
+            turns.choose(job)
         if len(grants) == most:
             break
+    meters = turns.close() if turns is not None else []
     if not grants:
         return [], []
-    return [Claimed(command.worker_id, command.claim_key, grants)], granted
+    records: list[AnyRecord] = [Claimed(command.worker_id, command.claim_key, grants)]
+    if meters:
+        records.append(Metered(meters))
+    return records, granted
 
 
 def _granted_again(state: State, job: Job, limits: Limits) -> Granted:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from osqueue_service.errors import OsqueueError
 from osqueue_service.state.model import JobSpec, Status
+from osqueue_service.state.named_limits import NamedLimit, Override
 from osqueue_service.state.records import By
 from osqueue_service.state.schedules import ScheduleSpec
 
@@ -228,3 +229,42 @@ class BackfillSchedule(Command):
     first_at: int
     end_at: int
     request_id: str = ""
+
+
+class PutLimit(Command):
+    """The limit is to be as this says. Answers whether it is new."""
+
+    limit: NamedLimit
+    by: By | None = None
+
+
+class DeleteLimit(Command):
+    """The limit is to be gone. Refused while live jobs name it, unless `detach`. Answers a `DeletedLimit`."""
+
+    name: str
+    detach: bool = False
+    by: By | None = None
+
+
+class DeletedLimit(Struct, frozen=True, gc=False):
+    """Whether there was one, and how many live jobs named it."""
+
+    deleted: bool
+    named: int
+
+
+class SetLimitOverride(Command):
+    """Other numbers for one key; none: the limit's own again. Answers None."""
+
+    name: str
+    key: str
+    override: Override | None = None
+    by: By | None = None
+
+
+class ResetLimitKey(Command):
+    """Forget what was started of the key, and that it was to be held. Answers None."""
+
+    name: str
+    key: str
+    by: By | None = None

@@ -16,8 +16,20 @@ from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Sweep
 from osqueue_service.state.firing import Round
 from osqueue_service.state.index import Deadlines
+from osqueue_service.state.limiting import Newest
 from osqueue_service.state.model import Ending, Job
-from osqueue_service.state.records import AnyRecord, AttemptEnd, AttemptsEnded, Evicted, Forgotten, Promoted
+from osqueue_service.state.named_limits import AtLimit
+from osqueue_service.state.records import (
+    AnyRecord,
+    AttemptEnd,
+    AttemptsEnded,
+    Cancelled,
+    Evicted,
+    Forgotten,
+    Metered,
+    OverridesEnded,
+    Promoted,
+)
 from osqueue_service.state.retrying import attempts_kept, next_step
 from osqueue_service.state.state import State
 
@@ -106,11 +118,28 @@ def _ended(sweep: Sweeping, jobs: list[Job], ending: Ending) -> AnyRecord | None
     return AttemptsEnded(list(ends.values()), limits.default_retention_ms, limits.dead_retention_ms, kept)
 
 
-def _promoted(sweep: Sweeping) -> AnyRecord | None:
-    numbers = list(islice(sweep.state.scheduled.due(sweep.now_ms), sweep.command.limit))
-    first = sweep.next_number
-    sweep.next_number += len(numbers)
-    return Promoted(first, numbers) if numbers else None
+def _promoted(sweep: Sweeping) -> list[AnyRecord]:
+    """Delayed jobs whose time has come; those for which a limit has no room may have to go instead."""
+    gone = _newest(sweep)
+    due = islice(sweep.state.scheduled.due(sweep.now_ms), sweep.command.limit)
+    numbers = [number for number in due if number not in gone] if gone else list(due)
+    records: list[AnyRecord] = []
+    if gone:
+        records.append(Cancelled(gone, sweep.limits.default_retention_ms))
+    if numbers:
+        records.append(Promoted(sweep.next_number, numbers))
+        sweep.next_number += len(numbers)
+    return records
+
+
+def _newest(sweep: Sweeping) -> list[int]:
+    """Jobs that are due for the first time, and whose limit has no room and cancels those."""
+    state = sweep.state
+    if not any(limit.at_limit is AtLimit.CANCEL_NEWEST for limit in state.limits.defined()):
+        return []
+    newest = Newest(state, sweep.now_ms)
+    due = (state.jobs[number] for number in islice(state.scheduled.due(sweep.now_ms), sweep.command.limit))
+    return [job.number for job in due if not job.claims and job.spec.limits and newest.has_to_go(job.spec)]
 
 
 def _fired(sweep: Sweeping) -> list[AnyRecord]:
@@ -186,6 +215,16 @@ def _tokens(sweep: Sweeping) -> AnyRecord | None:
     return Forgotten([], [], tokens) if tokens else None
 
 
+def _overrides(sweep: Sweeping) -> AnyRecord | None:
+    keys = sweep.state.limits.expired(sweep.now_ms, sweep.command.limit)
+    return OverridesEnded(keys) if keys else None
+
+
+def _meters(sweep: Sweeping) -> AnyRecord | None:
+    meters = sweep.state.limits.lapsed(sweep.now_ms, sweep.let_go)
+    return Metered(meters) if meters else None
+
+
 def _finished_over(state: State, limits: Limits) -> bool:
     return len(state.retention) > limits.finished_jobs or state.finished_bytes > limits.finished_bytes
 
@@ -202,6 +241,8 @@ ROWS = (
     Row("timeouts", Urgency.AT_ONCE, lambda state: state.timeouts.next_ms(), _timed_out),
     LEASES,
     Row("delayed", Urgency.AT_ONCE, lambda state: state.scheduled.next_ms(), _promoted),
+    Row("overrides of limits", Urgency.AT_ONCE, lambda state: state.limits.next_expiry_ms(), _overrides),
+    Row("meters of limits", Urgency.A_WHILE, lambda state: state.limits.next_lapse_ms(), _meters),
     # After those that give numbers away and those that end attempts: a schedule looks at its last job.
     Row("schedules", Urgency.AT_ONCE, lambda state: state.schedules.next_ms(), _fired, by_wall=True),
     Row(

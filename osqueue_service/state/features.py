@@ -16,14 +16,18 @@ from osqueue_service.state.commands import (
     Cancel,
     Command,
     Complete,
+    DeleteLimit,
     DeleteSchedule,
     PauseSchedule,
     PauseTypes,
     Purge,
+    PutLimit,
     PutSchedule,
+    ResetLimitKey,
     ResumeSchedule,
     ResumeTypes,
     Retry,
+    SetLimitOverride,
     Submit,
     TriggerSchedule,
 )
@@ -34,6 +38,11 @@ from osqueue_service.state.records import (
     CancelRequested,
     Fired,
     FollowedUp,
+    LimitDeleted,
+    LimitOverridden,
+    LimitPut,
+    Metered,
+    OverridesEnded,
     Paused,
     Purged,
     Resumed,
@@ -49,9 +58,11 @@ from osqueue_service.state.records import (
 PRINCIPAL: Final = "principal"
 FOLLOW_UPS: Final = "follow-ups"
 SCHEDULES: Final = "schedules"
+LIMITS: Final = "limits"
 
 FEATURES: Final = {
     PRINCIPAL: "who asked for a change, in the records of management: `by`, and SteppedDown",
+    LIMITS: "named limits: `limits` of a job, and the records and parts of an image that define and meter them",
     SCHEDULES: "the records of schedules, their part of an image, and `schedule` and `scheduled_for` of a job",
     FOLLOW_UPS: "jobs that follow another's end: FollowedUp, `on_dead` and `origin`, what a token was answered",
 }
@@ -61,8 +72,10 @@ UNDERSTOOD: Final = frozenset(FEATURES)
 
 _ASKED = (Cancel, Retry, Purge, PauseTypes, ResumeTypes)
 _MANAGED = (Cancelled, CancelRequested, Retried, Purged, Paused, Resumed)
+_LIMITING = (PutLimit, DeleteLimit, SetLimitOverride, ResetLimitKey)
+_LIMITED = (LimitPut, LimitDeleted, LimitOverridden, Metered, OverridesEnded)
 _OF_SCHEDULES = (SchedulePut, SchedulesRemoved, SchedulesPaused, ScheduleResumed, Fired)
-_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES, Submitted, FollowedUp))
+_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES, Submitted, FollowedUp, *_LIMITED))
 """The records that may use a feature."""
 
 _ABOUT_SCHEDULES = (PutSchedule, DeleteSchedule, PauseSchedule, ResumeSchedule, TriggerSchedule, BackfillSchedule)
@@ -71,10 +84,13 @@ _NONE: frozenset[str] = frozenset()
 _WITH_SCHEDULES = frozenset({SCHEDULES})
 _WITH_PRINCIPAL = frozenset({PRINCIPAL})
 _WITH_FOLLOW_UPS = frozenset({FOLLOW_UPS})
+_WITH_LIMITS = frozenset({LIMITS})
 
 
 def of_command(command: Command) -> frozenset[str]:
     """The features that the records of this command may use."""
+    if isinstance(command, _LIMITING):
+        return frozenset({LIMITS, PRINCIPAL}) if command.by is not None else _WITH_LIMITS
     if isinstance(command, PutSchedule):
         return _WITH_SCHEDULES | _of_jobs([command.spec.job])
     if isinstance(command, _ABOUT_SCHEDULES):
@@ -89,7 +105,10 @@ def of_command(command: Command) -> frozenset[str]:
 def _of_jobs(specs: Iterable[JobSpec]) -> frozenset[str]:
     """The features that these jobs use. Most use none: that is found out without a call for each."""
     unusual = [spec.more for spec in specs if spec.more is not None]
-    return _WITH_FOLLOW_UPS if any(more.origin or more.on_dead for more in unusual) else _NONE
+    if not unusual:
+        return _NONE
+    used = _WITH_FOLLOW_UPS if any(more.origin or more.on_dead for more in unusual) else _NONE
+    return used | _WITH_LIMITS if any(more.limits for more in unusual) else used
 
 
 def of_record(record: AnyRecord) -> frozenset[str]:
@@ -104,6 +123,8 @@ def of_record(record: AnyRecord) -> frozenset[str]:
         return _WITH_FOLLOW_UPS
     if isinstance(record, Submitted):
         return _of_jobs(record.jobs)
+    if isinstance(record, _LIMITED):
+        return _WITH_LIMITS if getattr(record, "by", None) is None else _WITH_LIMITS | _WITH_PRINCIPAL
     return _WITH_PRINCIPAL if isinstance(record, _MANAGED) and record.by is not None else _NONE
 
 

@@ -37,7 +37,7 @@ class FollowUps:
         reserve = with_changes(
             limits, jobs=limits.jobs + limits.reserve_jobs, bytes=limits.bytes + limits.reserve_bytes
         )
-        self._admission = Admission(state, now_ms, reserve)
+        self._admission = Admission(state, now_ms, reserve, own=True)
         self._items: list[Following] = []
 
     def add(self, job: Job, specs: Sequence[JobSpec]) -> Followed:
@@ -84,7 +84,7 @@ def _again(state: State, number: int) -> SubmitAnswer | OsqueueError:
 def decide_on_dead(state: State) -> list[AnyRecord]:
     """What those ask for that have just died."""
     first = state.next_number
-    items = [Following(number, [_on_dead(state.jobs[number])]) for number in state.died]
+    items = [Following(number, [state.limits.attach(_on_dead(state.jobs[number]))]) for number in state.died]
     return [FollowedUp(first, items)] if items else []
 
 

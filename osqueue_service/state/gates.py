@@ -13,10 +13,12 @@ class Reason(Enum):
     """Why a gate is shut."""
 
     PAUSED = auto()
+    LIMIT = auto()
 
 
 class Gate(NamedTuple):
-    """One reason for which lines give no jobs. `key` says what is shut: for PAUSED, the type. `until_ms` is when it
+    """One reason for which lines give no jobs. `key` says what is shut: for PAUSED the type, for LIMIT nothing: limits
+    change from job to job, and whoever wants to know asks them (`limit_table.py`). `until_ms` is when it
     opens by itself, in queue time; 0 where nobody knows."""
 
     reason: Reason
@@ -46,3 +48,7 @@ class Gates:
 
     def resume(self, type_name: str) -> None:
         self._paused.pop(type_name, None)
+
+
+LIMITED = Gate(Reason.LIMIT, "")
+"""What shuts the lines whose first job has a limit without room for it."""

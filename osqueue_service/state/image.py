@@ -30,6 +30,7 @@ from osqueue_service.state.model import (
     Status,
     one_type_string,
 )
+from osqueue_service.state.named_limits import Meter, StoredLimit
 from osqueue_service.state.placement import enter
 from osqueue_service.state.schedules import Schedule, ScheduleTable, Tally
 from osqueue_service.state.state import State
@@ -40,6 +41,7 @@ PART_BYTES = 1024 * 1024
 """A part is closed when its entries have come to about this much: a step of writing or reading one takes milliseconds,
 whatever the jobs weigh. One job that is larger has a part to itself."""
 _JOBS_PER_PART = 256
+_LIMITS_PER_PART = 1_024
 
 # What an entry takes beside its payload, result, keys and messages, generously.
 _ENTRY_BYTES = 256
@@ -57,6 +59,8 @@ class Kind(IntEnum):
     REQUESTS = 3
     SETTLED = 4
     FOLLOWED = 5
+    LIMITS = 17
+    METERS = 18
     SCHEDULES = 40
 
 
@@ -143,6 +147,10 @@ class Snapshot:
             (Kind.FOLLOWED, state.followed.slices()),
         ]
         self._tally, self._schedules = state.schedules.tally, list(state.schedules.by_id.values())
+        self._few: list[tuple[Kind, list[Any]]] = [
+            (Kind.LIMITS, state.limits.stored()),
+            (Kind.METERS, state.limits.meters()),
+        ]
         self._end = state.next_number
         # Jobs up to here in this roster, and all in the rosters before it, have been written.
         self._status = Status.UNCLAIMED
@@ -157,6 +165,9 @@ class Snapshot:
         encode = msgspec.msgpack.Encoder().encode
         try:
             yield encode([Kind.HEAD, self._head])
+            for kind, few in self._few:
+                for first in range(0, len(few), _LIMITS_PER_PART):
+                    yield encode([kind, few[first : first + _LIMITS_PER_PART]])
             for status in Status:
                 self._status, self._cursor = status, 0
                 while images := self._next_images():
@@ -264,6 +275,8 @@ class Loader:
                         _load_job(self._state, image)
                     except AssertionError as error:
                         raise Unreadable(f"job number {image.number} does not fit beside the others: {error}") from None
+            case Kind.LIMITS | Kind.METERS:
+                _load_few(self._state, kind, raw)
             case Kind.KEYS | Kind.REQUESTS | Kind.SETTLED | Kind.FOLLOWED:
                 memory, entries = _MEMORIES[kind]
                 _remember(memory(self._state), decode(entries, raw))
@@ -278,6 +291,8 @@ _RAW_PART = msgspec.msgpack.Decoder(tuple[Kind, msgspec.Raw])
 _FORMAT = msgspec.msgpack.Decoder(_Format)
 _HEAD = msgspec.msgpack.Decoder(Head)
 _JOBS = msgspec.msgpack.Decoder(list[JobImage])
+_LIMITS = msgspec.msgpack.Decoder(list[StoredLimit])
+_METERS = msgspec.msgpack.Decoder(list[Meter])
 _MEMORIES: dict[Kind, tuple[Callable[[State], Memory[Any]], msgspec.msgpack.Decoder[Any]]] = {
     Kind.KEYS: (lambda state: state.keys, msgspec.msgpack.Decoder(list[tuple[str, KeyEntry]])),
     Kind.REQUESTS: (lambda state: state.requests, msgspec.msgpack.Decoder(list[tuple[str, RequestEntry]])),
@@ -294,6 +309,21 @@ def _load_head(state: State, head: Head) -> None:
     state.counters = head.counters
     for name in head.paused:
         state.lines.pause(name)
+
+
+def _load_limit(state: State, stored: StoredLimit) -> None:
+    state.limits.put(stored.limit)
+    for one in stored.overrides:
+        state.limits.set_override(stored.limit.name, one.key, one.override)
+
+
+def _load_few(state: State, kind: Kind, raw: msgspec.Raw) -> None:
+    if kind is Kind.LIMITS:
+        for stored in decode(_LIMITS, raw):
+            _load_limit(state, stored)
+    else:
+        for meter in decode(_METERS, raw):
+            state.limits.set_meter(meter)
 
 
 def _load_job(state: State, image: JobImage) -> None:

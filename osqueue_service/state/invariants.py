@@ -6,7 +6,10 @@ from typing import Any
 
 from msgspec.structs import astuple
 
+from osqueue_service.state.gates import LIMITED, Reason
 from osqueue_service.state.image import add_job, image_of, job_of
+from osqueue_service.state.limit_table import OPEN, LimitKey
+from osqueue_service.state.line import BoundLine
 from osqueue_service.state.model import Job, Lease, Status
 from osqueue_service.state.schedule_changes import is_live
 from osqueue_service.state.schedules import Schedules, Tally
@@ -69,6 +72,7 @@ def _check_indexes(state: State) -> None:
     _check(grouped == [job.number for job in state.rosters[Status.DEAD]], "dead letters and their groups differ")
     _check_lines(state)
     _check_schedules(state)
+    _check_limits(state)
     _check(len(state.scheduled) == state.count(Status.SCHEDULED), "scheduled jobs and their deadlines differ")
     finished = sum(state.count(status) for status in Status if status.finished)
     kept = len(state.retention) + len(state.dead_retention) + len(state.promised_retention)
@@ -95,13 +99,70 @@ def _check_lines(state: State) -> None:
     for line in lines:
         places = [job.place for job in line]
         _check(bool(places) and places == sorted(places), f"a line of the type {line.type!r} is empty or out of order")
-        _check(line.gate == lines.gates.shutting(line.type), f"a line of the type {line.type!r} missed its gate")
+        if line.gate is not LIMITED:
+            _check(line.gate == lines.gates.shutting(line.type), f"a line of the type {line.type!r} missed its gate")
     waiting = sorted(job.number for line in lines for job in line)
     _check(waiting == [job.number for job in state.rosters[Status.UNCLAIMED]], "the lines and the roster differ")
     ready = sorted((-job.spec.priority, job.place, job.number) for line in lines if line.gate is None for job in line)
     order = [(-job.spec.priority, job.place, job.number) for job in lines.in_order()]
     _check(order == ready, "the order of claims is not that of the ready lines")
     _check(lines.ready == len(ready), "jobs in ready lines do not add up")
+    parked = sum(len(line) for line in lines if line.gate is LIMITED)
+    _check(lines.parked == parked, "jobs in parked lines do not add up")
+    _check(lines.bound == sum(type(line) is BoundLine for line in lines), "lines under limits do not add up")
+
+
+def _check_limits(state: State) -> None:
+    """Slots are the leases, and no line is parked at a key that has room for it and owes nobody."""
+    running: Counter[tuple[str, str]] = Counter()
+    waiting: Counter[tuple[str, str]] = Counter()
+    queued: Counter[tuple[str, str]] = Counter()
+    for job in state.jobs.values():
+        for use in job.spec.limits:
+            if job.status is Status.IN_PROGRESS:
+                running[use.limit, use.key] += use.cost
+            elif not job.status.finished:
+                waiting[use.limit, use.key] += 1
+                queued[use.limit, use.key] += use.cost if job.status is Status.UNCLAIMED else 0
+    keys = {(name, key): row for name, family in state.limits.families.items() for key, row in family.keys.items()}
+    _check({name: row.running for name, row in keys.items() if row.running} == running, "slots and leases differ")
+    _check({name: row.waiting for name, row in keys.items() if row.waiting} == waiting, "waiting jobs of keys differ")
+    _check({name: row.queued for name, row in keys.items()} == {name: queued[name] for name in keys}, "costs differ")
+    for family in state.limits.families.values():
+        rows = family.keys.values()
+        sums = (
+            sum(row.running for row in rows),
+            sum(row.waiting for row in rows),
+            sum(bool(row.waiters) for row in rows),
+        )
+        _check((family.running, family.waiting, family.parked) == sums, f"the sums of {family.name!r} do not add up")
+    _check(all(row.used for row in keys.values()), "a key is kept of which nothing is known")
+    overrides = sum(row.override is not None for row in keys.values())
+    _check(state.limits.overrides == overrides, "overrides do not add up")
+    promised: Counter[tuple[LimitKey, str]] = Counter()
+    for line in state.lines:
+        if type(line) is not BoundLine:
+            continue
+        if line.promise is not None:
+            _check(line.gate is None or line.gate.reason is Reason.PAUSED, "a parked line holds a promise")
+            promised[line.promise[0], line.type] += line.promise[1]
+        _check((line.gate is LIMITED) == (line.parked is not None), "a line is parked nowhere")
+    for row in keys.values():
+        for name, entries in (row.waiters or {}).items():
+            _check_waiters(state, row, name, entries, promised[row, name])
+
+
+def _check_waiters(state: State, row: LimitKey, name: str, entries: Any, promised: int) -> None:
+    lines = [line for line in state.lines.lines_of(name) if type(line) is BoundLine and line.parked is row]
+    _check(
+        list(entries) == sorted(line.head for line in lines if line.head), f"who waits for {row.key!r} is out of order"
+    )
+    _check((row.promised or {}).get(name, 0) == promised, f"the promises of {row.key!r} do not add up")
+    if state.lines.gates.shutting(name) is None and not state.lines.parking.is_stirred(row):
+        now_ms, cost = state.lines.parking.now_ms, entries[0][2].cost_at(row)
+        paid_ns = row.paid_after(promised, now_ms) if promised else 0
+        free = row.opens(cost, now_ms, promised, paid_ns) == OPEN
+        _check(not free, f"a line waits for {row.key!r} of the limit {row.name!r}, which has room for it")
 
 
 def _check_schedules(state: State) -> None:
@@ -127,6 +188,13 @@ def check_derived(state: State) -> None:
     fresh = State()
     for name in state.lines.gates.paused:
         fresh.lines.pause(name)
+    for stored in state.limits.stored():
+        fresh.limits.put(stored.limit)
+        for one in stored.overrides:
+            fresh.limits.set_override(stored.limit.name, one.key, one.override)
+    for meter in state.limits.meters():
+        fresh.limits.set_meter(meter)
+    fresh.lines.parking.now_ms = state.lines.parking.now_ms
     for job in state.jobs.values():
         add_job(fresh, job_of(image_of(job)))
     try:
@@ -143,9 +211,22 @@ def derived(state: State) -> dict[str, Any]:
     return {
         "rosters": [[job.number for job in roster] for roster in state.rosters],
         "counts by type": state.type_counts,
-        "the order of claims": [job.number for job in lines.in_order()],
-        "lines": {(line.type, line.key): (line.gate, [job.number for job in line]) for line in lines},
-        "jobs that could be claimed, by type": {line.type: lines.count(line.type) for line in lines},
+        "the order of claims": [job.number for job in lines.in_order() if not job.spec.limits],
+        "lines": {
+            (line.type, line.key): (
+                lines.gates.shutting(line.type) if line.gate is LIMITED else line.gate,
+                [job.number for job in line],
+            )
+            for line in lines
+        },
+        "jobs that could be claimed, by type": {
+            line.type: lines.count(line.type) for line in lines if not lines.bound_among((line.type,))
+        },
+        "slots": {
+            (name, key): (row.running, row.waiting, row.arrival_ns, row.held_until)
+            for name, family in state.limits.families.items()
+            for key, row in family.keys.items()
+        },
         "dead groups": {key: [job.number for job in group] for key, group in state.dead_groups.items()},
         "claim keys": {key: sorted(numbers) for key, numbers in state.claims.items()},
         "deadlines": [

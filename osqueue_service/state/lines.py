@@ -4,83 +4,26 @@ A *line* holds the waiting jobs that nothing tells apart but their place: those 
 one priority, one fairness key and one tuple of limit keys. While it has jobs it is either
 *ready* or *shut* by exactly one gate.
 
+A line under limits whose first job has no room is shut, too, and waits for the key without (`parking.py`). That it has
+none is noticed when it appears, or when a claim gets to it: until then it is among the ready ones, and `Turns` decides.
+
 The order is a tree. Each type keeps the heads of its ready lines in order, and `_ready` the
 first head of each type: a claim for any type does not look at every type, a claim for several
 looks only at those, and what is shut is in neither. Only a line whose first job changes
 moves.
 """
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush, heapreplace
-from itertools import islice
 
-from osqueue_service.state.gates import Gate, Gates
-from osqueue_service.state.index import Index
-from osqueue_service.state.model import UNCLAIMED, Job
+from osqueue_service.state.gates import LIMITED, Gate, Gates
+from osqueue_service.state.limit_table import LimitTable
+from osqueue_service.state.line import AGE_SCAN_MAX, BoundLine, Head, Key, Kind, Line
+from osqueue_service.state.model import Job
+from osqueue_service.state.order import Order, replaced
+from osqueue_service.state.parking import Parking
 
-Key = tuple[int, str, tuple[str, ...]]
-"""What tells the lines of one type apart: -priority, fairness key, limit keys. A job asks for neither of the last two
-yet; the property that brings one is read in `_key` and gives rows, not another structure."""
-
-AGE_SCAN_MAX = 100
-"""Jobs at the front of a line that are asked since when they wait."""
-
-
-class Line(Index):
-    """The waiting jobs of one line, in the order of their places."""
-
-    __slots__ = ("gate", "head", "key", "kind")
-
-    def __init__(self, kind: "_Kind", key: Key, gate: Gate | None) -> None:
-        super().__init__()
-        self.kind = kind
-        self.key = key
-        self.gate = gate
-        """What shuts it; None while it is ready."""
-        self.head: _Head | None = None
-
-    @property
-    def type(self) -> str:
-        return self.kind.name
-
-    @property
-    def ready_since(self) -> int:
-        """Since when the job of it waits that has waited longest (ms).
-
-        A job that came back from a worker stands at its old place but waits anew, so the first in line need not be
-        the one. All others took their place when they began to wait: behind the first of those nobody has waited
-        longer. Of more than `AGE_SCAN_MAX` that came back, what these say is the answer: the true age is at least that.
-        """
-        since = 0
-        for job in islice(self, AGE_SCAN_MAX):
-            if not since or job.ready_since < since:
-                since = job.ready_since
-            if not job.history or job.history[-1].became is not UNCLAIMED:
-                break
-        return since
-
-
-_Head = tuple[int, int, Line]
-# (-priority, place, line): ascending order is the order of claims. No two places are the same, so that the lines
-# themselves are never compared.
-
-
-class _Kind:
-    """The lines of one type. `heads` are those of its ready lines in order, `ready` is how many jobs wait in these."""
-
-    __slots__ = ("heads", "lines", "name", "ready")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.lines: dict[Key, Line] = {}
-        self.heads: list[_Head] = []
-        self.ready = 0
-
-    def jobs(self) -> Iterator[Job]:
-        """The jobs of its ready lines in the order of claims."""
-        heads = self.heads
-        return iter(heads[0][2]) if len(heads) == 1 else _merged(heads, iter)
+__all__ = ["AGE_SCAN_MAX", "Line", "Lines"]
 
 
 class Lines:
@@ -88,26 +31,40 @@ class Lines:
 
     def __init__(self) -> None:
         self.gates = Gates()
-        self._kinds: dict[str, _Kind] = {}
-        self._ready: list[_Head] = []
+        self.parking = Parking(self._wake)
+        self.limits = LimitTable(self.parking.stir)
+        self._kinds: dict[str, Kind] = {}
+        self._ready: Order[Head] = []
         self._opened: set[str] = set()
+        self.bound = 0
+        """How many lines are under limits."""
         self.ready = 0
         """How many jobs wait in ready lines."""
+        self.parked = 0
+        """How many jobs wait in lines that are parked."""
 
     def add(self, job: Job) -> None:
         """The job waits from now on, at its `place`."""
         spec = job.spec
         kind = self._kinds.get(spec.type)
         if kind is None:
-            kind = self._kinds[spec.type] = _Kind(spec.type)
+            kind = self._kinds[spec.type] = Kind(spec.type)
         key = _key(job)
         line = kind.lines.get(key)
         if line is None:
-            line = kind.lines[key] = Line(kind, key, self.gates.shutting(spec.type))
-        node = job.ready_node = line.add(job.place, job)
+            line = kind.lines[key] = self._begin(kind, key, job)
+            node = job.ready_node = line.add(job.place, job)
+            if type(line) is BoundLine and line.gate is None and (found := self.parking.blocking(line)) is not None:
+                line.gate = LIMITED
+                self.parking.park(line, *found)
+        else:
+            node = job.ready_node = line.add(job.place, job)
         if line.gate is None:
             kind.ready += 1
             self.ready += 1
+        elif line.gate is LIMITED:
+            kind.parked += 1
+            self.parked += 1
         if line.first is node:
             self._move_head(line)
 
@@ -123,45 +80,98 @@ class Lines:
         if line.gate is None:
             kind.ready -= 1
             self.ready -= 1
+        elif line.gate is LIMITED:
+            kind.parked -= 1
+            self.parked -= 1
         if was_first:
             self._move_head(line)
             if not line.count:
                 del kind.lines[line.key]
+                if type(line) is BoundLine:
+                    kind.bound -= 1
+                    self.bound -= 1
                 if not kind.lines:
                     del self._kinds[kind.name]
 
     def in_order(self, types: Iterable[str] = ()) -> Iterator[Job]:
-        """The jobs of these types (none given: of all) that can be claimed, as they would be. Nothing may change
-        meanwhile. The first k jobs cost O(k log k), whatever else waits or is shut."""
-        heads = self._ready
-        if types:
-            heads = sorted(kind.heads[0] for name in set(types) if (kind := self._kinds.get(name)) and kind.heads)
+        """The jobs of these types (none given: of all) in ready lines, as they would be claimed but for limits. Nothing
+        may change meanwhile. The first k jobs cost O(k log k), whatever else waits or is shut."""
+        heads = self.first_heads(types)
         if len(heads) == 1:
-            return heads[0][2].kind.jobs()
-        return _merged(heads, lambda line: line.kind.jobs())
+            return _jobs_of(heads[0][2].kind)
+        return _merged(heads, lambda line: _jobs_of(line.kind))
+
+    def first_heads(self, types: Iterable[str] = ()) -> "Order[Head]":
+        """The first head of each of these types (none given: of all), in order."""
+        if not types:
+            return self._ready
+        return sorted(kind.heads[0] for name in set(types) if (kind := self._kinds.get(name)) and kind.heads)
+
+    def bound_among(self, types: Iterable[str] = ()) -> bool:
+        """Whether any line of these types (none given: of all) is under limits."""
+        if not self.bound or not types:
+            return self.bound > 0
+        return any(kind.bound for name in types if (kind := self._kinds.get(name)))
+
+    def advance(self, now_ms: int) -> None:
+        """It is this late: what has room by now is ready."""
+        if self.bound:
+            self.parking.advance(now_ms)
+            self.parking.settle()
+
+    def at_most(self, types: Iterable[str] = ()) -> int:
+        """No claim of these types (none given: of all) could get more jobs than this."""
+        if not types:
+            return self.ready + self.parked
+        return sum(kind.ready + kind.parked for name in types if (kind := self._kinds.get(name)))
+
+    def park(self, line: BoundLine) -> bool:
+        """Park a ready line whose first job has no room; whether it had none."""
+        found = self.parking.blocking(line)
+        if found is None:
+            return False
+        self._count_ready(line, -1)
+        self._count_parked(line, 1)
+        line.gate = LIMITED
+        self._reorder(line.kind, line.head, None)
+        self.parking.park(line, *found)
+        return True
 
     def has(self, types: Iterable[str] = ()) -> bool:
         """Whether a claim for these types (none given: for any) would find a job."""
+        if self.bound and self.bound_among(types):
+            return self._has_room(types)
         if not types:
             return bool(self._ready)
         return any(self.count(name) for name in types)
 
+    def _has_room(self, types: Iterable[str]) -> bool:
+        """The same where lines are under limits: those at the front that have no room are parked."""
+        while True:
+            self.parking.settle()
+            heads = self.first_heads(types)
+            if not heads:
+                return False
+            line = heads[0][2]
+            if type(line) is not BoundLine or not self.park(line):
+                return True
+
     def count(self, type_name: str) -> int:
-        """How many jobs of the type a claim could find."""
+        """How many jobs of the type wait in ready lines."""
         kind = self._kinds.get(type_name)
         return kind.ready if kind else 0
 
     def take_opened(self) -> set[str]:
         """The types of which a job can be claimed now, and could not when this was last asked, or at some moment
         since."""
+        if self.bound:
+            self.parking.settle()
         opened, self._opened = self._opened, set()
         return opened
 
     def gate_of(self, job: Job) -> Gate | None:
-        """What shuts the line in which the job waits, or would if it waited now."""
-        kind = self._kinds.get(job.spec.type)
-        line = kind.lines.get(_key(job)) if kind else None
-        return line.gate if line is not None else self.gates.shutting(job.spec.type)
+        """What shuts the line in which the job waits, or would if it waited now, apart from limits: these are asked."""
+        return self.gates.shutting(job.spec.type)
 
     def of_type(self, type_name: str) -> Iterator[Job]:
         """The waiting jobs of one type, ready or shut, in the order of claims."""
@@ -188,8 +198,13 @@ class Lines:
 
     def _ask_gates(self, type_name: str) -> None:
         """A gate to the lines of this type has opened or shut: these move, and no others."""
+        gate = self.gates.shutting(type_name)
         for line in self.lines_of(type_name):
-            gate = self.gates.shutting(type_name)
+            if line.gate is LIMITED:
+                assert type(line) is BoundLine and line.parked is not None
+                if gate is None:
+                    self.parking.stir(line.parked)
+                continue
             was_ready, line.gate = line.gate is None, gate
             if was_ready and gate is not None:
                 self._count_ready(line, -1)
@@ -198,9 +213,33 @@ class Lines:
                 self._count_ready(line, 1)
                 self._reorder(line.kind, None, line.head)
 
+    def _begin(self, kind: Kind, key: Key, job: Job) -> Line:
+        """A line with no job yet."""
+        gate = self.gates.shutting(kind.name)
+        if not key[2]:
+            return Line(kind, key, gate)
+        kind.bound += 1
+        self.bound += 1
+        return BoundLine(kind, key, gate, tuple(map(self.limits.of, job.spec.limits)))
+
+    def _wake(self, line: BoundLine) -> bool:
+        """A parked line is ready, unless its type is paused: then it stays where it is."""
+        if self.gates.shutting(line.type) is not None:
+            return False
+        self.parking.leave(line)
+        line.gate = None
+        self._count_parked(line, -1)
+        self._count_ready(line, 1)
+        self._reorder(line.kind, None, line.head)
+        return True
+
     def _count_ready(self, line: Line, sign: int) -> None:
         line.kind.ready += sign * line.count
         self.ready += sign * line.count
+
+    def _count_parked(self, line: Line, sign: int) -> None:
+        line.kind.parked += sign * line.count
+        self.parked += sign * line.count
 
     def _move_head(self, line: Line) -> None:
         """Another job is the first of this line, or none is left."""
@@ -209,16 +248,21 @@ class Lines:
         new = line.head = (line.key[0], first.key, line) if first is not None else None
         if line.gate is None:
             self._reorder(line.kind, old, new)
+        if type(line) is BoundLine:
+            if line.gate is LIMITED:
+                self.parking.moved(line, old)
+            else:
+                self.parking.withdraw(line)
 
-    def _reorder(self, kind: _Kind, old: _Head | None, new: _Head | None) -> None:
+    def _reorder(self, kind: Kind, old: Head | None, new: Head | None) -> None:
         """Put one head of a type in the place of another, and the type where its first head now belongs."""
         heads = kind.heads
         was = heads[0] if heads else None
-        _replace(heads, old, new)
+        heads = kind.heads = replaced(heads, old, new)
         first = heads[0] if heads else None
         if first is was:
             return
-        _replace(self._ready, was, first)
+        self._ready = replaced(self._ready, was, first)
         if was is None:
             self._opened.add(kind.name)
         elif first is None:
@@ -228,20 +272,19 @@ class Lines:
 
 
 def _key(job: Job) -> Key:
-    return -job.spec.priority, "", ()
+    spec = job.spec
+    if spec.more is None or not spec.more.limits:
+        return -spec.priority, "", ()
+    return -spec.priority, "", tuple([(use.limit, use.key) for use in spec.more.limits])
 
 
-def _replace(heads: list[_Head], old: _Head | None, new: _Head | None) -> None:
-    if old is not None:
-        if new is not None and len(heads) == 1:
-            heads[0] = new
-            return
-        del heads[bisect_left(heads, old)]
-    if new is not None:
-        insort(heads, new)
+def _jobs_of(kind: Kind) -> Iterator[Job]:
+    """The jobs of its ready lines in order."""
+    heads = kind.heads
+    return iter(heads[0][2]) if len(heads) == 1 else _merged(heads, iter)
 
 
-def _merged(heads: list[_Head], jobs_of: Callable[[Line], Iterator[Job]]) -> Iterator[Job]:
+def _merged(heads: "Order[Head]", jobs_of: Callable[[Line], Iterator[Job]]) -> Iterator[Job]:
     """The jobs behind these heads, which are in order. None is looked behind before its own turn comes."""
     opened: list[tuple[int, int, Job, Iterator[Job]]] = []
     unopened = iter(heads)

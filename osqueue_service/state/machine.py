@@ -17,16 +17,20 @@ from osqueue_service.state.commands import (
     Claim,
     Command,
     Complete,
+    DeleteLimit,
     DeleteSchedule,
     Fail,
     PauseSchedule,
     PauseTypes,
     Purge,
+    PutLimit,
     PutSchedule,
     Release,
+    ResetLimitKey,
     ResumeSchedule,
     ResumeTypes,
     Retry,
+    SetLimitOverride,
     Submit,
     Sweep,
     TriggerSchedule,
@@ -40,6 +44,7 @@ from osqueue_service.state.control import (
 )
 from osqueue_service.state.due import decide_sweep
 from osqueue_service.state.following import decide_on_dead
+from osqueue_service.state.limiting import decide_delete, decide_override, decide_put, decide_reset
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.settling import decide_complete, decide_fail, decide_release
 from osqueue_service.state.state import State
@@ -63,6 +68,10 @@ _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyR
     ResumeSchedule: schedule_control.decide_resume,
     TriggerSchedule: schedule_control.decide_trigger,
     BackfillSchedule: schedule_control.decide_backfill,
+    PutLimit: decide_put,
+    DeleteLimit: decide_delete,
+    SetLimitOverride: decide_override,
+    ResetLimitKey: decide_reset,
 }
 
 

@@ -104,11 +104,21 @@ FOLLOW_UP: Final = "follow_up"
 ON_DEAD: Final = "on_dead"
 
 
+class LimitUse(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """One limit that a job is under: while it runs it takes `cost` of what the key may run, and its start takes as much
+    of the key's rate."""
+
+    limit: str
+    key: str = ""
+    cost: int = 1
+
+
 class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """What few jobs ask for, stored by name. A new property of a job is added here, behind a feature.
 
     `id` is set only on jobs adopted from another queue; all others are named by their number. `schedule` is the id of
     the schedule that made the job, for the nominal time `scheduled_for`. `on_dead` is submitted whenever the job dies.
+    `limits` are those that it is under, the ones of its type included.
     """
 
     id: str = ""
@@ -116,6 +126,7 @@ class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
     scheduled_for: int = 0
     origin: Origin | None = None
     on_dead: "JobSpec | None" = None
+    limits: tuple[LimitUse, ...] = ()
 
 
 class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -145,6 +156,11 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
         return self.more.on_dead if self.more is not None else None
 
     @property
+    def limits(self) -> tuple[LimitUse, ...]:
+        """The limits that the job is under."""
+        return self.more.limits if self.more is not None else ()
+
+    @property
     def size(self) -> int:
         """Bytes that count against the queue's limit: what the producer sent, and what came with it from the job before
         it. What is submitted at its death has its room from the beginning."""
@@ -156,6 +172,7 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
                 size += len(self.more.origin.error_type) + len(self.more.origin.error_message)
             if self.more.on_dead is not None:
                 size += self.more.on_dead.size
+            size += sum(len(use.limit) + len(use.key) for use in self.more.limits)
         return size
 
 

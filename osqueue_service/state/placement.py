@@ -66,13 +66,7 @@ def leave(state: State, job: Job) -> None:
     if status is UNCLAIMED:
         state.lines.remove(job)
     elif status is IN_PROGRESS:
-        lease = job.lease
-        assert lease is not None
-        if job.spec.timeout_ms:
-            state.timeouts.remove(lease.started_at + job.spec.timeout_ms, job.number)
-        if lease.claim_key:
-            _unlist_claim(state, lease, job.number)
-        state.shown_tokens.discard(lease.token)
+        _forget_lease(state, job)
     elif status is COMPLETED or status is DEAD or status is CANCELLED:
         _retention(state, job).remove(job.keep_until, job.number)
         _count_finished(state, job, -1)
@@ -84,6 +78,8 @@ def leave(state: State, job: Job) -> None:
         pass  # what it waits for knows it
     else:
         assert_never(status)
+    if job.spec.more is not None and job.spec.more.limits and not status.finished:
+        _count_limits(state, job, -1)
 
 
 def enter(state: State, job: Job, moved: list[Job]) -> None:
@@ -97,6 +93,8 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
     if counts is None:
         counts = state.type_counts[job.spec.type] = [0] * len(Status)
     counts[status] += 1
+    if job.spec.more is not None and job.spec.more.limits and not status.finished:
+        _count_limits(state, job, 1)
     if status is UNCLAIMED:
         state.lines.add(job)
     elif status is IN_PROGRESS:
@@ -117,6 +115,24 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
         pass
     else:
         assert_never(status)
+
+
+def _count_limits(state: State, job: Job, sign: int) -> None:
+    """A live job counts against its limits: as running while it is leased, as waiting otherwise."""
+    if job.status is IN_PROGRESS:
+        state.limits.run(job.spec.limits, sign)
+    else:
+        state.limits.wait(job.spec.limits, sign, queued=job.status is UNCLAIMED)
+
+
+def _forget_lease(state: State, job: Job) -> None:
+    lease = job.lease
+    assert lease is not None
+    if job.spec.timeout_ms:
+        state.timeouts.remove(lease.started_at + job.spec.timeout_ms, job.number)
+    if lease.claim_key:
+        _unlist_claim(state, lease, job.number)
+    state.shown_tokens.discard(lease.token)
 
 
 def _unlist_claim(state: State, lease: Lease, number: int) -> None:

@@ -9,6 +9,7 @@ ever added at the end, with a default, and written only behind a feature (`state
 from msgspec import Struct
 
 from osqueue_service.state.model import Ending, JobSpec, Status
+from osqueue_service.state.named_limits import Meter, NamedLimit, Override
 from osqueue_service.state.schedules import Outcome, Plan, ScheduleSpec
 
 
@@ -179,6 +180,42 @@ class SteppedDown(Record, frozen=True, tag=16):
     by: By | None = None
 
 
+class LimitPut(Record, frozen=True, tag=17):
+    """The limit is as this says from now on."""
+
+    limit: NamedLimit
+    by: By | None = None
+
+
+class LimitDeleted(Record, frozen=True, tag=18):
+    """The limit is no more, with all that differed for its keys. Jobs that name it are held by it no longer."""
+
+    limit: str
+    by: By | None = None
+
+
+class LimitOverridden(Record, frozen=True, tag=19):
+    """One key has other numbers than the rest of the limit's; no `override`: the same again."""
+
+    limit: str
+    key: str
+    override: Override | None = None
+    by: By | None = None
+
+
+class Metered(Record, frozen=True, tag=20):
+    """How far these keys are used from now on."""
+
+    meters: list[Meter]
+    by: By | None = None
+
+
+class OverridesEnded(Record, frozen=True, tag=21):
+    """These keys (limit, key) have the numbers of the others again: their time was over."""
+
+    keys: list[tuple[str, str]]
+
+
 class SchedulePut(Record, frozen=True, tag=40):
     """A schedule is made, under the next number, or has another spec from now on."""
 
@@ -282,6 +319,11 @@ AnyRecord = (
     | Resumed
     | IdsRenewed
     | SteppedDown
+    | LimitPut
+    | LimitDeleted
+    | LimitOverridden
+    | Metered
+    | OverridesEnded
     | SchedulePut
     | SchedulesRemoved
     | SchedulesPaused

@@ -33,6 +33,8 @@ class State:
         """Jobs kept, by type and then by `Status`."""
         self.lines = Lines()
         """Waiting jobs, in the order of claims; with what shuts some of them."""
+        self.limits = self.lines.limits
+        """Named limits, and how much of each is used."""
         self.dead_groups: dict[tuple[str, str], Index] = {}
         """Dead letters by type and error type of their last attempt."""
         self.claims: dict[tuple[str, str], list[int]] = {}

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from osqueue_service.errors import IdempotencyConflict, OsqueueError, QueueFull, kept
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Submit, SubmitAnswer
+from osqueue_service.state.limiting import Newest, with_limits
 from osqueue_service.state.model import JobSpec, fingerprint, fingerprint_of_call
-from osqueue_service.state.records import AnyRecord, Submitted
+from osqueue_service.state.records import AnyRecord, Cancelled, Submitted
 from osqueue_service.state.state import State
 
 SubmitAnswers = list[SubmitAnswer | OsqueueError]
@@ -40,7 +43,10 @@ def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) ->
         fingerprint=call_print,
         numbers=tuple(admission.numbers) if command.request_id and len(admission.new) < len(command.jobs) else (),
     )
-    return [record], answers
+    records: list[AnyRecord] = [record]
+    if admission.gone:
+        records.append(Cancelled(admission.gone, limits.default_retention_ms))
+    return records, answers
 
 
 REFUSED = 0
@@ -66,9 +72,11 @@ def _earlier(state: State, command: Submit, now_ms: int) -> tuple[Sequence[int],
 
 
 class Admission:
-    """Admits the jobs of one call one by one; each sees those before it."""
+    """Admits the jobs of one call one by one; each sees those before it. `own`: the queue makes them by itself, so no
+    named limit refuses or cancels one."""
 
-    def __init__(self, state: State, now_ms: int, limits: Limits) -> None:
+    def __init__(self, state: State, now_ms: int, limits: Limits, *, own: bool = False) -> None:
+        self._own = own
         self._state = state
         self._now_ms = now_ms
         self._limits = limits
@@ -77,9 +85,12 @@ class Admission:
         self._room = limits.jobs - state.live - state.reserved_jobs
         self._id_of = state.ids.of
         self._keys: dict[str, tuple[int, bytes]] = {}
+        self._waiting: dict[tuple[str, str], int] = {}
         self.new: list[JobSpec] = []
         self.numbers: list[int] = []
+        self.gone: list[int] = []
         self.deduplicated = 0
+        self._newest = Newest(state, now_ms)
 
     def take(self, spec: JobSpec) -> int:
         """The number of a new job that has no key; raises what refuses it."""
@@ -101,8 +112,17 @@ class Admission:
                 self.deduplicated += 1
                 self.numbers.append(-known)
                 return SubmitAnswer(public_id(self._state, known), deduplicated=True)
+        if self._own:
+            spec = self._state.limits.attach(spec)
+        elif spec.more is not None or self._state.limits.families:
+            spec = self._limited(spec)
         self._check_room(spec)
         number = self._state.next_number + len(self.new)
+        if not self._own and self._has_to_go(spec):
+            self.gone.append(number)
+            if spec.idempotency_key:  # it stands for nothing: the same key may be tried again
+                self._forget(spec)
+                spec = replace(spec, idempotency_key="")
         self.new.append(spec)
         self.numbers.append(number)
         return SubmitAnswer(self._id_of(number))
@@ -129,6 +149,34 @@ class Admission:
             )
         self._keys[key] = (self._state.next_number + len(self.new), content)
         return None
+
+    def _has_to_go(self, spec: JobSpec) -> bool:
+        if spec.more is None or not spec.more.limits or spec.run_at > self._now_ms:
+            return False
+        return self._newest.has_to_go(spec)
+
+    def _limited(self, spec: JobSpec) -> JobSpec:
+        """The job under its limits; refused where one of their keys has as many waiting as may."""
+        try:
+            spec = with_limits(self._state, spec, self._limits)
+            for use in spec.limits:
+                limit = self._state.limits.get(use.limit)
+                if limit is None or not limit.max_waiting:
+                    continue
+                known = self._state.limits.known(use.limit, use.key)
+                waiting = (known.waiting if known is not None else 0) + self._waiting.get((use.limit, use.key), 0)
+                if waiting >= limit.max_waiting:
+                    raise QueueFull(
+                        f"{waiting:,} jobs of the key {use.key!r} of the limit {use.limit!r} wait, which is as many as "
+                        "may (max_waiting_per_key): try again later",
+                        retry_after_ms=1_000,
+                    )
+        except OsqueueError:
+            self._forget(spec)
+            raise
+        for use in spec.limits:
+            self._waiting[use.limit, use.key] = self._waiting.get((use.limit, use.key), 0) + 1
+        return spec
 
     def _check_room(self, spec: JobSpec) -> None:
         limits = self._limits

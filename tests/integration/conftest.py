@@ -7,7 +7,7 @@ import pytest
 
 from osqueue_service.app import App
 from osqueue_service.testing.in_process import broker_in_process
-from osqueue_stubs.osqueue.v1 import admin_pb2_grpc, queue_pb2_grpc
+from osqueue_stubs.osqueue.v1 import admin_pb2_grpc, flow_pb2_grpc, queue_pb2_grpc
 
 
 @pytest.fixture
@@ -25,6 +25,11 @@ async def channel(app: App) -> AsyncIterator[grpc.aio.Channel]:
 @pytest.fixture
 def queue(channel: grpc.aio.Channel) -> queue_pb2_grpc.QueueServiceStub:
     return queue_pb2_grpc.QueueServiceStub(channel)
+
+
+@pytest.fixture
+def flow(channel: grpc.aio.Channel) -> flow_pb2_grpc.FlowServiceStub:
+    return flow_pb2_grpc.FlowServiceStub(channel)
 
 
 @pytest.fixture

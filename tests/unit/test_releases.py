@@ -47,13 +47,13 @@ async def left_by_a_later_release(**fields: object) -> tuple[MemoryBucket, bytes
     ("fields", "sentence"),
     [
         (
-            {"format": 3, "needs": ["limits"]},
-            r"queue\.json: it was written by osqueue 0\.9\.0 and has format 3 and uses 'limits', which osqueue \S+ "
+            {"format": 3, "needs": ["sequences"]},
+            r"queue\.json: it was written by osqueue 0\.9\.0 and has format 3 and uses 'sequences', which osqueue \S+ "
             r"does not know: start osqueue 0\.9\.0 again; nothing is damaged, and nothing was changed",
         ),
         (
-            {"needs": ["limits", "workflows"]},
-            r"queue\.json: it was written by osqueue 0\.9\.0 and uses 'limits' and 'workflows', which osqueue "
+            {"needs": ["sequences", "workflows"]},
+            r"queue\.json: it was written by osqueue 0\.9\.0 and uses 'sequences' and 'workflows', which osqueue "
             r"\S+ does not know: start osqueue 0\.9\.0 again; nothing is damaged, and nothing was changed",
         ),
     ],
@@ -84,7 +84,7 @@ def test_a_store_written_by_a_newer_release_is_left_alone(
 
 def test_whoever_does_not_stand_by_is_told() -> None:
     async def scenario() -> None:
-        bucket, _ = await left_by_a_later_release(needs=["limits"])
+        bucket, _ = await left_by_a_later_release(needs=["sequences"])
         with pytest.raises(WrittenByNewer, match=r"start osqueue 0\.9\.0 again"):
             await Life(bucket, "b").broker.start(stand_by=False)
         alone = Life(bucket, "c", sole_owner=True)

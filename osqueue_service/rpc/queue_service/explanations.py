@@ -34,7 +34,7 @@ class Explanations:
 
 
 def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobResponse:
-    found = explain(state, job, lambda type_name: _serving(engine, type_name))
+    found = explain(state, job, lambda type_name: _serving(engine, type_name), engine.now_ms())
     answer = queue_pb2.ExplainJobResponse(
         status=found.status.wire,
         reasons=[_REASONS[why] for why in found.reasons],
@@ -47,6 +47,10 @@ def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobRe
         blocked_by=found.blocked_by,
         position=view_position(engine),
     )
+    for block in found.limits:
+        shown = answer.limits.add(limit=block.limit, key=block.key, running=block.running, next_start_at=block.opens_at)
+        if block.max_running >= 0:
+            shown.max_running = block.max_running
     if found.error_type:
         answer.error.type, answer.error.message = found.error_type, found.error_message
     lease = engine.views.lease_of(job.number)

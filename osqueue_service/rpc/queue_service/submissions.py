@@ -19,6 +19,7 @@ from osqueue_service.rpc.fields import (
     read_labels,
 )
 from osqueue_service.rpc.handlers import Context
+from osqueue_service.rpc.limit_uses import read_uses
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.status import item_error
 from osqueue_service.state.commands import Submit, SubmitAnswer
@@ -134,8 +135,8 @@ class SubmissionReader:
         if key:
             check_name(key, "idempotency_key", limits.id_chars, wrong)
         more = None
-        if job.HasField("submit_on_dead"):
-            more = MoreOfSpec(on_dead=self._on_dead(job.submit_on_dead, wrong))
+        if job.limits or job.HasField("submit_on_dead"):
+            more = self._more(job, wrong)
         retention_ms = 0
         if job.HasField("retention_ms"):
             retention_ms = job.retention_ms
@@ -158,6 +159,13 @@ class SubmissionReader:
     def template(self, template: job_pb2.JobTemplate, wrong: Violations) -> JobSpec:
         """A job that the broker is to submit by itself: it is checked like one that is submitted now."""
         return self.read(_AsRequest(template), 0, wrong)
+
+    def _more(self, job: "queue_pb2.SubmitJobRequest | _AsRequest", wrong: Violations) -> MoreOfSpec:
+        """What few jobs ask for."""
+        return MoreOfSpec(
+            on_dead=self._on_dead(job.submit_on_dead, wrong) if job.HasField("submit_on_dead") else None,
+            limits=read_uses(job.limits, self._limits, wrong),
+        )
 
     def _on_dead(self, template: job_pb2.JobTemplate, wrong: Violations) -> JobSpec:
         outer, wrong.part = wrong.part, f"{wrong.part}submit_on_dead."

@@ -8,6 +8,7 @@ from typing import assert_never
 from msgspec import Struct, field
 
 from osqueue_service.state.gates import Gate, Reason
+from osqueue_service.state.limit_table import FULL, OPEN
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.state import State
 
@@ -29,6 +30,8 @@ class Why(Enum):
     CANCEL_REQUESTED = auto()
     FINISHED = auto()
     BLOCKED = auto()
+    CONCURRENCY_LIMIT = auto()
+    RATE_LIMIT = auto()
 
 
 class Serving(Struct, frozen=True):
@@ -52,17 +55,30 @@ class Explanation(Struct):
     worker_id: str = ""
     finished_at: int = 0
     blocked_by: list[str] = field(default_factory=list)
+    limits: "list[Blocking]" = field(default_factory=list)
 
 
-def explain(state: State, job: Job, serving: Callable[[str], Serving]) -> Explanation:
-    """Why the job is where it is. `serving` tells of the workers that take a type, which no State knows."""
+class Blocking(Struct, frozen=True):
+    """A limit's key without room for the job. `opens_at` is when its rate has room; 0: one that runs has to end."""
+
+    limit: str
+    key: str
+    running: int
+    max_running: int
+    opens_at: int
+
+
+def explain(state: State, job: Job, serving: Callable[[str], Serving], now_ms: int | None = None) -> Explanation:
+    """Why the job is where it is. `serving` tells of the workers that take a type, which no State knows;
+    `now_ms` is queue time, or else that of the last commit."""
+    now_ms = state.stamp_ms if now_ms is None else now_ms
     answer = Explanation(job.status)
     if job.history and job.history[-1].error_type:
         answer.error_type = job.history[-1].error_type
         answer.error_message = job.history[-1].error_message
     match job.status:
         case Status.UNCLAIMED:
-            _waiting(state, job, serving(job.spec.type), answer)
+            _waiting(state, job, serving(job.spec.type), answer, now_ms)
         case Status.SCHEDULED:
             _scheduled(state, job, answer)
         case Status.IN_PROGRESS:
@@ -83,7 +99,7 @@ def explain(state: State, job: Job, serving: Callable[[str], Serving]) -> Explan
     return answer
 
 
-def _waiting(state: State, job: Job, serving: Serving, answer: Explanation) -> None:
+def _waiting(state: State, job: Job, serving: Serving, answer: Explanation, now_ms: int) -> None:
     name = job.spec.type
     said: list[str] = []
     gate = state.lines.gate_of(job)
@@ -91,6 +107,7 @@ def _waiting(state: State, job: Job, serving: Serving, answer: Explanation) -> N
         why, what = _shut(gate)
         answer.reasons.append(why)
         said.append(what)
+    _limited(state, job, answer, said, now_ms)
     answer.workers = serving.workers
     if not serving.workers:
         answer.reasons.append(Why.NO_WORKER)
@@ -110,11 +127,34 @@ def _waiting(state: State, job: Job, serving: Serving, answer: Explanation) -> N
     answer.message = f"It waits: {'; '.join(said)}."
 
 
+def _limited(state: State, job: Job, answer: Explanation, said: list[str], now_ms: int) -> None:
+    """All its limits are asked, not only the one whose key it was found to wait for."""
+    for use in job.spec.limits:
+        key = state.limits.known(use.limit, use.key)
+        opens = key.opens(use.cost, now_ms) if key is not None else OPEN
+        if key is None or opens == OPEN:
+            continue
+        where = f"the limit {use.limit!r}" + (f" for {use.key!r}" if use.key else "")
+        full = opens == FULL
+        why = Why.CONCURRENCY_LIMIT if full else Why.RATE_LIMIT
+        if why not in answer.reasons:
+            answer.reasons.append(why)
+        answer.limits.append(Blocking(use.limit, use.key, key.running, key.max_running, 0 if full else opens))
+        if full and not key.max_running:
+            said.append(f"{where} lets none run")
+        elif full:
+            said.append(f"{key.running} of {key.max_running} that {where} lets run are running")
+        else:
+            said.append(f"{where} lets no more start for {opens - now_ms} ms")
+
+
 def _shut(gate: Gate) -> tuple[Why, str]:
     """What a gate is called in the API, and in a sentence."""
     match gate.reason:
         case Reason.PAUSED:
             return Why.TYPE_PAUSED, f"its type {gate.key!r} is paused"
+        case Reason.LIMIT:
+            raise AssertionError("limits are asked themselves")
         case _:
             assert_never(gate.reason)
 

@@ -623,6 +623,7 @@ class JobInfo(_message.Message):
     RESULT_BYTES_FIELD_NUMBER: _builtins.int
     CLAIMED_AT_FIELD_NUMBER: _builtins.int
     EFFECTIVE_MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     CAME_FROM_FIELD_NUMBER: _builtins.int
     FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     DEAD_FOLLOW_UPS_FIELD_NUMBER: _builtins.int
@@ -701,6 +702,10 @@ class JobInfo(_message.Message):
         """The last error of any attempt; absent when there was none."""
 
     @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Limit]:
+        """The limits that it is under, those of its type included."""
+
+    @_builtins.property
     def came_from(self) -> Global___Origin:
         """The job whose end submitted this one; absent when a producer did."""
 
@@ -749,6 +754,7 @@ class JobInfo(_message.Message):
         result_bytes: _builtins.int = ...,
         claimed_at: _builtins.int = ...,
         effective_max_attempts: _builtins.int = ...,
+        limits: _abc.Iterable[Global___Limit] | None = ...,
         came_from: Global___Origin | None = ...,
         follow_ups: _abc.Iterable[_builtins.str] | None = ...,
         dead_follow_ups: _abc.Iterable[_builtins.str] | None = ...,
@@ -756,7 +762,7 @@ class JobInfo(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "came_from", b"came_from", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -946,6 +952,80 @@ class JobFilter(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobFilter: _TypeAlias = JobFilter  # noqa: Y015
+
+@_typing.final
+class Limit(_message.Message):
+    """A limit that a job is under: it runs only while the limit's key has room for its cost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """The limit's name. An unknown one is refused."""
+    key: _builtins.str
+    """The key, at most 128 bytes: jobs of different keys do not hold each other up. Empty where the limit has no keys;
+    otherwise "" is a key like any other.
+    """
+    cost: _builtins.int
+    """What a run takes of what the key may run, and its start of the key's rate. 1 to 1,000,000,000; 0: 1. One that is
+    larger than the limit has at all is refused.
+    """
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        key: _builtins.str = ...,
+        cost: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "key", b"key", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Limit: _TypeAlias = Limit  # noqa: Y015
+
+@_typing.final
+class LimitBlock(_message.Message):
+    """A limit's key that has no room for a job, as ExplainJob tells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
+    NEXT_START_AT_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """The limit's name."""
+    key: _builtins.str
+    """The key."""
+    running: _builtins.int
+    """The cost of the key's jobs that run."""
+    max_running: _builtins.int
+    """The cost that may run. Absent: any, it is the rate."""
+    next_start_at: _builtins.int
+    """When its rate lets the job start, if no other does before. 0: one that runs has to end first."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        key: _builtins.str = ...,
+        running: _builtins.int = ...,
+        max_running: _builtins.int | None = ...,
+        next_start_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_running", b"_max_running", "max_running", b"max_running"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_running", b"_max_running", "key", b"key", "limit", b"limit", "max_running", b"max_running", "next_start_at", b"next_start_at", "running", b"running"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_running: _TypeAlias = _typing.Literal["max_running"]  # noqa: Y015
+    _WhichOneofArgType__max_running: _TypeAlias = _typing.Literal["_max_running", b"_max_running"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running) -> _WhichOneofReturnType__max_running | None: ...
+
+Global___LimitBlock: _TypeAlias = LimitBlock  # noqa: Y015
 
 @_typing.final
 class JobCounts(_message.Message):

@@ -159,6 +159,10 @@ class _ExplainReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Explain
     """It is finished; the status says how."""
     EXPLAIN_REASON_BLOCKED: _ExplainReason.ValueType  # 11
     """It waits for other jobs to end."""
+    EXPLAIN_REASON_CONCURRENCY_LIMIT: _ExplainReason.ValueType  # 12
+    """As many jobs of one of its limits' keys run as may; `limits` says which."""
+    EXPLAIN_REASON_RATE_LIMIT: _ExplainReason.ValueType  # 13
+    """One of its limits' keys has started as much as its rate allows; `limits` says which, and until when."""
 
 class ExplainReason(_ExplainReason, metaclass=_ExplainReasonEnumTypeWrapper):
     """One reason for a job's not running."""
@@ -187,6 +191,10 @@ EXPLAIN_REASON_FINISHED: ExplainReason.ValueType  # 10
 """It is finished; the status says how."""
 EXPLAIN_REASON_BLOCKED: ExplainReason.ValueType  # 11
 """It waits for other jobs to end."""
+EXPLAIN_REASON_CONCURRENCY_LIMIT: ExplainReason.ValueType  # 12
+"""As many jobs of one of its limits' keys run as may; `limits` says which."""
+EXPLAIN_REASON_RATE_LIMIT: ExplainReason.ValueType  # 13
+"""One of its limits' keys has started as much as its rate allows; `limits` says which, and until when."""
 Global___ExplainReason: _TypeAlias = ExplainReason  # noqa: Y015
 
 @_typing.final
@@ -228,6 +236,7 @@ class SubmitJobRequest(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     RETENTION_MS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     SUBMIT_ON_DEAD_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
     """The work, verbatim; required, at most 1 MiB. By convention JSON text."""
@@ -264,6 +273,10 @@ class SubmitJobRequest(_message.Message):
         """Labels; trace context travels here too. Keys and values together at most 8 KiB."""
 
     @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Limit]:
+        """Limits that the job is under, beside those of its type: at most 4, each limit once. It starts when all have room."""
+
+    @_builtins.property
     def submit_on_dead(self) -> _job_pb2.JobTemplate:
         """Submitted whenever the job dies, in the same commit, with its cause (see JobInfo.came_from): a compensation, an alarm.
         Not when it is cancelled or purged. It has its place in the queue from the beginning, so it cannot be refused.
@@ -285,11 +298,12 @@ class SubmitJobRequest(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         retention_ms: _builtins.int | None = ...,
         request_id: _builtins.str = ...,
+        limits: _abc.Iterable[_job_pb2.Limit] | None = ...,
         submit_on_dead: _job_pb2.JobTemplate | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -2294,6 +2308,7 @@ class ExplainJobResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     BLOCKED_BY_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """The job's status."""
     message: _builtins.str
@@ -2326,6 +2341,10 @@ class ExplainJobResponse(_message.Message):
     def blocked_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """For blocked: the ids of jobs that it waits for, at most 10."""
 
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitBlock]:
+        """For limits: those without room for it, all of them."""
+
     def __init__(
         self,
         *,
@@ -2341,10 +2360,11 @@ class ExplainJobResponse(_message.Message):
         error: _job_pb2.JobError | None = ...,
         position: _job_pb2.ReadPosition | None = ...,
         blocked_by: _abc.Iterable[_builtins.str] | None = ...,
+        limits: _abc.Iterable[_job_pb2.LimitBlock] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "error", b"error", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "status", b"status", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "error", b"error", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "limits", b"limits", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "status", b"status", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,7 +14,9 @@ from osqueue import (
     JobNotFoundError,
     Lease,
     LeaseLostError,
+    Limit,
     OsqueueClient,
+    Rate,
     RetryPolicy,
     Stats,
     TransportConnectionError,
@@ -453,3 +455,32 @@ async def test_what_a_claim_given_up_has_leased_is_given_back(client, site):
             await asyncio.sleep(0)
         await client.cancel_job(handle.id)
         await site.waiting_claims(0)
+
+
+async def test_limits_are_put_and_seen_over_every_transport(client):
+    assert await client.limits.put("api", max_running=1, rate=Rate(10, 60_000), per_key=True)
+    assert not await client.limits.put("api", max_running=1, rate=Rate(10, 60_000, 5), per_key=True)
+    await client.limits.override("api", "b", max_running=7)
+    first = await client.submit_job("t", {}, limits=[Limit("api", "a")])
+    second = await client.submit_job("t", {}, limits=[Limit("api", "a")])
+    (granted,) = await client.claim_jobs("w", types=["t"], max_jobs=2)
+    assert granted.job_id == first.id
+    explanation = await client.explain_job(second.id)
+    assert explanation.reasons[0] == "concurrency_limit"
+    (block,) = explanation.limits
+    assert (block.limit, block.key, block.running, block.max_running) == ("api", "a", 1, 1)
+    assert (await client.get_job(second.id)).limits == [Limit("api", "a")]
+    info = await client.limits.get("api")
+    assert (info.limit.rate, info.limit.max_running, info.running, info.waiting) == (Rate(10, 60_000, 5), 1, 1, 1)
+    assert [each.limit.name for each in await client.limits.all()] == ["api"]
+    keys = {key.key: key async for key in client.limits.keys("api")}
+    assert (keys["a"].running, keys["a"].tokens, keys["a"].at_limit) == (1, 4, True)
+    assert keys["b"].override is not None and keys["b"].max_running == 7
+    assert [key.key async for key in client.limits.keys("api", at_limit=True)] == ["a"]
+    await client.limits.clear_override("api", "b")
+    await client.limits.reset("api", "a")
+    with pytest.raises(BrokerProtocolError, match="2 live jobs are under"):
+        await client.limits.delete("api")
+    assert await client.limits.delete("api", detach=True)
+    assert not await client.limits.delete("api")
+    assert [job.job_id for job in await client.claim_jobs("w", types=["t"], max_jobs=2)] == [second.id]

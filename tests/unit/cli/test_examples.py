@@ -70,6 +70,14 @@ def test_an_example_is_right_as_it_stands(
         (tmp_path / file).write_text(content)
     monkeypatch.chdir(tmp_path)
     arguments = arguments_of(line)
+    if arguments[:2] in (
+        ["limits", "override"],
+        ["limits", "keys"],
+    ):  # examples of these speak of a limit that is there
+        env = {"BROKER_URL": f"grpc://{broker.address}", "OSQUEUE_TOKEN": ""}
+        CliRunner().invoke(
+            cli, ["limits", "put", arguments[2], "--max", "3", "--per-key"], env=env, catch_exceptions=False
+        )
     if name.split(" ")[0] in PARSED_ONLY or arguments[0] in PARSED_ONLY or "--follow" in arguments:
         parse(arguments)
         return

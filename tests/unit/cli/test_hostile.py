@@ -48,6 +48,7 @@ def hostile():
                 await client.heartbeat(running, progress=0.5, message=EVIL)
                 await client.fail_job(dead, JobError("EvilError", EVIL))
                 await client.complete_job(done, EVIL.encode())
+                await client.limits.put("evil", max_running=1, per_key=True)
                 return running.job_id, dead.job_id, done.job_id
 
         yield broker, asyncio.run(fill())
@@ -103,6 +104,13 @@ CALLS = {
     "history": ["history"],
     "pause": ["pause", "evil", EVIL],
     "resume": ["resume", "evil", EVIL],
+    "limits put": ["limits", "put", EVIL, "--max", "1"],
+    "limits list": ["limits", "list"],
+    "limits show": ["limits", "show", EVIL],
+    "limits keys": ["limits", "keys", EVIL],
+    "limits override": ["limits", "override", EVIL, EVIL, "--max", "1"],
+    "limits reset": ["limits", "reset", EVIL, EVIL],
+    "limits delete": ["limits", "delete", EVIL],
     "purge": ["purge", EVIL, "{running}", "--dry-run"],
     "submit": ["submit", EVIL, EVIL],
     "submit --wait": ["submit", "nobody", "1", "--wait", "--wait-limit", "1ms"],

@@ -80,6 +80,9 @@ READING = {
     "history": ["history", "--since", "1h", "--step", "1h"],
     "whoami": ["whoami"],
     "tokens list": ["tokens", "list"],
+    "limits list": ["limits", "list"],
+    "limits show": ["limits", "show", "reading"],
+    "limits keys": ["limits", "keys", "nosuch"],
     "nothing found": ["job", "show", "nope"],
 }
 """What asks, and changes nothing."""
@@ -94,6 +97,7 @@ MOVING = re.compile(
 @pytest.fixture(scope="module")
 def reading(site: Site) -> dict[str, str]:
     site.prepare("reading")
+    site.call("grpc", "limits", "put", "reading", "--max", "1")
     names = ("running", "done", "dead", "other", "waiting")
     return dict(zip(names, site.ids("reading"), strict=True))
 
@@ -119,6 +123,18 @@ def test_the_queue_is_steered(site, scheme):
     call = lambda *arguments: site.call(scheme, *arguments, "--json")  # noqa: E731
     assert name in call("pause", name).json["pausedTypes"]
     assert name not in call("resume", name).json["pausedTypes"]
+    assert call("limits", "put", name, "--max", "2", "--rate", "100/m+5", "--per-key").json == {"created": True}
+    assert call("limits", "override", name, "a", "--max", "7", "--until", "1h").json == {"name": name, "key": "a"}
+    (key,) = call("limits", "keys", name).json_lines
+    assert (key["key"], key["maxRunning"], key["override"]["maxRunning"]) == ("a", 7, 7)
+    assert call("limits", "override", name, "a", "--clear").json == {"name": name, "key": "a"}
+    assert call("limits", "reset", name, "a").json == {"name": name, "key": "a"}
+    assert call("limits", "show", name).json["limit"]["rate"] == {"limit": 100, "periodMs": 60_000, "burst": 5}
+    held = call("submit", name, "1", "--limit", f"{name}:acme*2").json["jobId"]
+    assert call("job", "show", held).json["limits"] == [{"limit": name, "key": "acme", "cost": 2}]
+    assert call("purge", held, "--yes").exit_code != 0
+    assert call("limits", "delete", name).exit_code != 0
+    assert call("limits", "delete", name, "--detach").json == {"deleted": True}
     assert call("job", "cancel", waiting, running).json_lines == [
         {"jobId": waiting, "status": "cancelled", "cancelRequested": False},
         {"jobId": running, "status": "in_progress", "cancelRequested": True},
@@ -158,6 +174,7 @@ WITHOUT = {
 def test_every_command_that_takes_a_broker_is_here():
     """A new one finds its place above, so that it is tried over every transport."""
     tried = {" ".join(part for part in arguments[:2] if part.isalpha()) for arguments in READING.values()}
+    tried |= {f"limits {name}" for name in ("put", "override", "reset", "delete")}
     tried |= {"pause", "resume", "job cancel", "job retry", "dead retry", "purge", "submit", "step-down", "doctor"}
     tried |= {"tokens create", "tokens rotate", "tokens revoke"}  # by a broker that asks for a token: test_tokens.py
     assert {name for name, command in commands(cli) if takes_broker(command)} - set(WITHOUT) <= tried

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,6 +101,9 @@ class BenchTerm:
         self.confirmations = 0
         self.ended: list[Exception] = []
         self.between_parts: Callable[[], None] = lambda: None
+
+    async def switch_on(self, features: Iterable[str]) -> None:
+        self.root.needs = tuple({*self.root.needs, *features})
 
     def is_live(self) -> bool:
         return self.lease_left_ms() > 0

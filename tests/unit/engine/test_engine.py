@@ -29,11 +29,14 @@ from osqueue_service.state.commands import (
     FailItem,
     PauseTypes,
     Purge,
+    PutLimit,
     ResumeTypes,
     Submit,
 )
 from osqueue_service.state.model import JobSpec, Lease, Status
+from osqueue_service.state.named_limits import NamedLimit, Rate
 from osqueue_service.state.state import State
+from tests.core import under
 from tests.unit.engine.bench import Bench, on_bench
 
 
@@ -426,6 +429,38 @@ class TestLeases:
             await bench.submit(run_at=bench.engine.now_ms() + 2_000)
             await claiming
             assert 2_000 <= bench.loop.now_ms - began <= 2_050
+
+        on_bench(test)
+
+
+class TestNamedLimits:
+    def test_a_claim_that_waits_is_served_when_the_rate_allows_it_and_nothing_is_put_before(self):
+        async def test(bench: Bench) -> None:
+            await bench.engine.execute(PutLimit(NamedLimit("api", -1, Rate(1, 10_000, 1))))
+            await bench.submit(more=under(("api", "")))
+            await bench.submit(more=under(("api", "")))
+            await bench.claim()
+            waiting = bench.later(bench.claim(wait_ms=60_000))
+            await bench.pass_ms(5_000)
+            began, puts = bench.loop.now_ms, bench.lane.next_sequence
+            await waiting
+            assert 4_900 <= bench.loop.now_ms - began <= 5_050
+            assert bench.lane.next_sequence <= puts + 2, "the claim, and a sweep at most"
+
+        on_bench(test)
+
+    def test_a_claim_that_waits_behind_a_limit_is_not_answered_empty(self):
+        async def test(bench: Bench) -> None:
+            await bench.engine.execute(PutLimit(NamedLimit("api", 1)))
+            for _ in range(3):
+                await bench.submit(more=under(("api", "")))
+            (running,) = await bench.claim(max_jobs=3)
+            claims = [bench.later(bench.claim(wait_ms=60_000)) for _ in range(2)]
+            await bench.pass_ms(1_000)
+            assert not any(claim.done() for claim in claims)
+            await bench.engine.execute(Complete([CompleteItem(running.job_id, "w", running.token)]))
+            await bench.pass_ms(1_000)
+            assert [claim.done() for claim in claims] == [True, False]
 
         on_bench(test)
 

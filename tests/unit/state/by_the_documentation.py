@@ -68,7 +68,7 @@ class Format:
         kind, content = msgspec.msgpack.decode(body)
         types = {
             0: "Head", 1: "[JobImage]", 2: "[[str, KeyEntry]]", 3: "[[str, RequestEntry]]", 4: "[[str, SettledEntry]]",
-            5: "[[str, FollowedEntry]]", 40: "ScheduleTable",
+            5: "[[str, FollowedEntry]]", 17: "[StoredLimit]", 18: "[Meter]", 40: "ScheduleTable",
         }  # fmt: skip
         return kind, self._value(types[kind], content)
 
@@ -135,6 +135,9 @@ class Queue:
         self.schedules: dict[str, Fields] = {}
         self.tally: Fields = dict(self.format.structures["Tally"].defaults)
         self.followed: dict[str, Fields] = {}
+        self.limits: dict[str, Fields] = {}
+        self.overrides: dict[tuple[str, str], Fields] = {}
+        self.meters: dict[tuple[str, str], Fields] = {}
 
     def load(self, chunk: bytes) -> None:
         """The next chunk of an image."""
@@ -143,6 +146,13 @@ class Queue:
             self.head = content
         elif kind == 1:
             self.jobs.update({job["number"]: job for job in content})
+        elif kind == 17:
+            for stored in content:
+                name = stored["limit"]["name"]
+                self.limits[name] = stored["limit"]
+                self.overrides |= {(name, one["key"]): one["override"] for one in stored["overrides"]}
+        elif kind == 18:
+            self.meters |= {(meter["limit"], meter["key"]): meter for meter in content}
         elif kind == 40:
             self.tally = content["tally"]
             self.schedules.update({schedule["id"]: schedule for schedule in content["schedules"]})
@@ -190,7 +200,15 @@ class Queue:
     def contents(self) -> tuple[Any, ...]:
         """Everything, so that equal states are equal; tables in their order."""
         tables = [list(table.items()) for table in (self.keys, self.requests, self.settled, self.followed)]
-        return self.head, dict(sorted(self.jobs.items())), dict(sorted(self.schedules.items())), self.tally, *tables
+        limits = (self.limits, self.overrides, self.meters)
+        return (
+            self.head,
+            dict(sorted(self.jobs.items())),
+            dict(sorted(self.schedules.items())),
+            self.tally,
+            limits,
+            *tables,
+        )
 
     def public_id(self, job: Fields) -> str:
         if job["spec"]["more"] and job["spec"]["more"]["id"]:
@@ -224,6 +242,33 @@ class Queue:
 
     def _steppeddown(self, record: Fields, at: int) -> None:
         """Changes nothing."""
+
+    def _limitput(self, record: Fields, at: int) -> None:
+        self.limits[record["limit"]["name"]] = record["limit"]
+
+    def _limitdeleted(self, record: Fields, at: int) -> None:
+        del self.limits[record["limit"]]
+        for table in (self.overrides, self.meters):
+            for name, key in list(table):
+                if name == record["limit"]:
+                    del table[name, key]
+
+    def _limitoverridden(self, record: Fields, at: int) -> None:
+        if record["override"] is None:
+            del self.overrides[record["limit"], record["key"]]
+        else:
+            self.overrides[record["limit"], record["key"]] = record["override"]
+
+    def _metered(self, record: Fields, at: int) -> None:
+        for meter in record["meters"]:
+            if meter["arrival_ns"] or meter["held_until"]:
+                self.meters[meter["limit"], meter["key"]] = meter
+            else:
+                del self.meters[meter["limit"], meter["key"]]
+
+    def _overridesended(self, record: Fields, at: int) -> None:
+        for name, key in record["keys"]:
+            del self.overrides[name, key]
 
     def _submitted(self, record: Fields, at: int) -> None:
         assert record["first"] == self.head["next_number"]
@@ -411,6 +456,14 @@ class Queue:
     def _scheduleresumed(self, record: Fields, at: int) -> None:
         self._numbered(record["number"]).update(paused=False, pause_reason="", deaths=0, plan=record["plan"])
 
+    def _under_limits(self, spec: Fields) -> Fields:
+        uses = []
+        for name, limit in sorted(self.limits.items()):
+            if spec["type"] in (limit["types"] or {}):
+                key = (spec["metadata"] or {}).get(limit["types"][spec["type"]], "") if limit["per_key"] else ""
+                uses.append({"limit": name, "key": key, "cost": 1})
+        return spec | {"more": spec["more"] | {"limits": uses}}
+
     def _fired(self, record: Fields, at: int) -> None:
         jobs = []
         for decision in record["decisions"]:
@@ -419,7 +472,7 @@ class Queue:
                 more = self._more() | (schedule["spec"]["job"]["more"] or {})
                 more |= {"schedule": schedule["id"], "scheduled_for": decision["nominal"]}
                 assert decision["job"] == record["first"] + len(jobs)
-                jobs.append(schedule["spec"]["job"] | {"more": more})
+                jobs.append(self._under_limits(schedule["spec"]["job"] | {"more": more}))
         if jobs:
             call = {name: record[name] for name in ("first", "request", "request_ttl_ms", "fingerprint")}
             self._submitted(call | {"jobs": jobs, "key_ttl_ms": 0, "deduplicated": 0, "numbers": []}, at)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from osqueue_service.engine.codec import Commit
-from osqueue_service.state import image, model, records, schedules
+from osqueue_service.state import image, model, named_limits, records, schedules
 from osqueue_service.state.adoption import adopt
 from osqueue_service.state.commands import Claim, Complete, CompleteItem, Submit
 from osqueue_service.state.image import Head, JobImage
@@ -26,7 +26,7 @@ from tests.unit.state.test_image import populated
 
 NAMES: dict[Any, str] = {
     int: "int", float: "float", bool: "bool", str: "str", bytes: "bin", model.Status: "status", model.Ending: "ending",
-    AnyRecord: "record",
+    AnyRecord: "record", named_limits.AtLimit: "int",
 }  # fmt: skip
 NAMES |= dict.fromkeys((Gap, Repeat, schedules.Overlap, schedules.Missed, schedules.Outcome), "int")
 
@@ -50,7 +50,7 @@ def written(kind: Any) -> str:
 def stored() -> list[type[msgspec.Struct]]:
     """Every structure that is stored."""
     found: dict[str, type[msgspec.Struct]] = {each.__name__: each for each in (Commit, Head, JobImage)}
-    for module in (records, model, schedules):
+    for module in (records, model, named_limits, schedules):
         for name, each in vars(module).items():
             if (
                 isinstance(each, type)
@@ -99,14 +99,14 @@ def test_replays_meet_every_record_and_every_chunk() -> None:
     queue = Queue()
     for seed in range(8):
         core = populated(seed, 80)
-        for later_ms in (5_000, 3_600_000):
+        for later_ms in (0, 5_000, 3_600_000):
             core.advance(later_ms)
             core.sweep()
             kinds |= {queue.format.chunk(chunk)[0] for chunk in image.encode(core.state)}
         met |= {record["record"] for body in core.log for record in queue.format.commit(body)["records"]}
     # What an adopted queue begins with, and what is logged only once there are principals.
     assert met | {"IdsRenewed", "SteppedDown"} == {record.__name__ for record in get_args(AnyRecord)}
-    assert kinds == {0, 1, 2, 3, 4, 5, 40}
+    assert kinds == {0, 1, 2, 3, 4, 5, 17, 18, 40}
 
 
 def test_an_earlier_queue_is_adopted_by_the_page() -> None:

@@ -18,7 +18,8 @@ from osqueue_service.state import image, legacy
 from osqueue_service.state.apply import apply
 from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.invariants import check
-from osqueue_service.state.model import Ending, JobSpec, MoreOfSpec, Origin, RetryPolicy, Status
+from osqueue_service.state.model import Ending, JobSpec, LimitUse, MoreOfSpec, Origin, RetryPolicy, Status
+from osqueue_service.state.named_limits import AtLimit, Meter, NamedLimit, Override, Rate
 from osqueue_service.state.records import (
     AnyRecord,
     AttemptEnd,
@@ -38,6 +39,11 @@ from osqueue_service.state.records import (
     Founded,
     Grant,
     IdsRenewed,
+    LimitDeleted,
+    LimitOverridden,
+    LimitPut,
+    Metered,
+    OverridesEnded,
     Paused,
     Planned,
     Promoted,
@@ -131,6 +137,16 @@ RECORDS: dict[str, AnyRecord] = {
         10,
     ),
     "fired-by-hand": Fired(9, [Decision(5, AT_MS, Outcome.TRIGGERED, 9)], [], 10, "request", 600_000, bytes(16)),
+    "submitted-limited": Submitted(1, [JobSpec("t", b"1", more=MoreOfSpec(limits=(LimitUse("api", "a", 2),)))]),
+    "limit-put": LimitPut(
+        NamedLimit("api", 3, Rate(10, 60_000, 5), True, AtLimit.CANCEL_NEWEST, 100, 1_000, {"mail": "customer"})
+    ),
+    "limit-put-least": LimitPut(NamedLimit("db", 1)),
+    "limit-deleted": LimitDeleted("api", By("osq_ann")),
+    "limit-overridden": LimitOverridden("api", "a", Override(-1, Rate(1, 1_000, 1), AT_MS)),
+    "limit-override-taken-back": LimitOverridden("api", "a"),
+    "metered": Metered([Meter("api", "a", AT_MS * 1_000_000 + 1), Meter("db", "", 0, AT_MS)]),
+    "overrides-ended": OverridesEnded([("api", "a"), ("api", "b")]),
 }
 
 
@@ -158,12 +174,16 @@ def test_every_record_is_frozen() -> None:
     assert {type(record) for record in RECORDS.values()} == set(get_args(AnyRecord))
 
 
-def test_a_released_log_comes_to_the_released_image() -> None:
+@pytest.mark.parametrize("name", ["2", "limits"])
+def test_a_released_log_comes_to_the_released_image(name: str) -> None:
     state = State()
-    for body in frozen("log-2.hex"):
+    for body in frozen(f"log-{name}.hex"):
         replay(state, body)
         check(state)
-    assert image.encode(state) == frozen("image-2.hex")
+    assert image.encode(state) == frozen(f"image-{name}.hex")
+    again = State()
+    image.load(again, frozen(f"image-{name}.hex"))
+    assert image.encode(again) == image.encode(state)
 
 
 def test_a_released_image_is_read_and_written_as_it_was() -> None:

@@ -11,10 +11,11 @@ from osqueue_service.state import image
 from osqueue_service.state.commands import DeleteSchedule, PauseSchedule, PutSchedule, ResumeSchedule, TriggerSchedule
 from osqueue_service.state.invariants import check
 from osqueue_service.state.model import MoreOfSpec, RequestEntry, Status
+from osqueue_service.state.named_limits import Rate
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer
-from tests.core import Core, spec
+from tests.core import Core, spec, under
 
 
 def loaded(parts: list[bytes]) -> State:
@@ -36,8 +37,24 @@ def populated(seed: int = 0, jobs: int = 60) -> Core:
     reached = [status for status in Status if status is not Status.BLOCKED]  # no record leads there yet
     while number < jobs or not all(core.state.count(status) for status in reached):
         busy(core, draw, number)
+        limiting(core, draw, number)
         number += 1
     return core
+
+
+def limiting(core: Core, draw: random.Random, number: int) -> None:
+    """A few changes of limits, and jobs under them."""
+    if number % 10 == 0:
+        core.put_limit("api", draw.randint(0, 3), draw.choice([None, Rate(5, 60_000, 2)]), per_key=True)
+        if core.state.limits.get("old") is None:
+            core.put_limit("old", 1)
+        else:
+            core.delete_limit("old", detach=True)
+        core.override("api", "a", draw.randint(0, 3), until=core.now_ms + draw.choice([1, 10_000]))
+        core.take_back("api", draw.choice("abc"))
+    uses = [("api", draw.choice("abc"))] + [("old", "")] * (core.state.limits.get("old") is not None)
+    core.submit("a", more=under(*uses))
+    core.sweep()
 
 
 def busy(core: Core, draw: random.Random, number: int) -> None:

@@ -1,0 +1,1 @@
+"""FlowService, an RPC or two per module."""

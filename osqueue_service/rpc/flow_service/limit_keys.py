@@ -1,0 +1,116 @@
+"""SetLimitOverride, ListLimitKeys, ResetLimitKey."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from heapq import nsmallest
+
+from osqueue_service.errors import InvalidRequest
+from osqueue_service.rpc.access.checks import signed
+from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fields import TypeNames, Violations, check_number
+from osqueue_service.rpc.flow_service.limit_settings import SettingsReader, check_limit_name, override_message
+from osqueue_service.rpc.handlers import Context
+from osqueue_service.rpc.limit_uses import check_key
+from osqueue_service.rpc.positions import commit_position, view_position
+from osqueue_service.rpc.refusals import telling, told
+from osqueue_service.state.commands import ResetLimitKey, SetLimitOverride
+from osqueue_service.state.limit_table import FULL, OPEN, LimitKey
+from osqueue_service.state.state import State
+from osqueue_stubs.osqueue.v1 import flow_pb2
+
+_DEFAULT_PAGE = 100
+
+
+class LimitKeys:
+    """Serves SetLimitOverride, ListLimitKeys and ResetLimitKey."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._limits = broker.limits
+        self._reader = SettingsReader(broker.limits, TypeNames(broker.limits.type_chars))
+
+    async def SetLimitOverride(
+        self, request: flow_pb2.SetLimitOverrideRequest, context: Context
+    ) -> flow_pb2.SetLimitOverrideResponse:
+        engine = self._broker.engine
+        wrong = self._checked(request.name, request.key)
+        override = self._reader.override(request.override, wrong) if request.HasField("override") else None
+        wrong.check()
+        await engine.execute(SetLimitOverride(request.name, request.key, override, signed(context)))
+        return flow_pb2.SetLimitOverrideResponse(commit=commit_position(engine))
+
+    async def ResetLimitKey(
+        self, request: flow_pb2.ResetLimitKeyRequest, context: Context
+    ) -> flow_pb2.ResetLimitKeyResponse:
+        engine = self._broker.engine
+        self._checked(request.name, request.key).check()
+        await engine.execute(ResetLimitKey(request.name, request.key, signed(context)))
+        return flow_pb2.ResetLimitKeyResponse(commit=commit_position(engine))
+
+    async def ListLimitKeys(
+        self, request: flow_pb2.ListLimitKeysRequest, context: Context
+    ) -> flow_pb2.ListLimitKeysResponse:
+        engine = self._broker.engine
+        wrong = Violations()
+        check_limit_name(request.name, "name", wrong)
+        size = request.page_size or _DEFAULT_PAGE
+        check_number(size, "page_size", 1, self._limits.page_items, wrong)
+        after = _after(request.page_token, wrong)
+        wrong.check()
+        now_ms = engine.now_ms()
+
+        def view(state: State) -> flow_pb2.ListLimitKeysResponse:
+            family = state.limits.families.get(request.name)
+            if family is None or family.limit is None:
+                raise InvalidRequest.field("name", f"there is no limit {request.name!r}")
+            # The token is the last key of the page before, so a page is right whatever came or went meanwhile.
+            later = (
+                row
+                for row in family.keys.values()
+                if (after is None or row.key > after) and not (request.at_limit and row.opens(1, now_ms) == OPEN)
+            )
+            page = nsmallest(size + 1, later, key=lambda row: row.key)
+            return flow_pb2.ListLimitKeysResponse(
+                keys=[_info(row, now_ms) for row in page[:size]],
+                next_page_token=_token(page[size - 1].key) if len(page) > size else "",
+                position=view_position(engine),
+            )
+
+        return told(await engine.views.read(telling(view)))
+
+    def _checked(self, name: str, key: str) -> Violations:
+        wrong = Violations()
+        check_limit_name(name, "name", wrong)
+        check_key(key, "key", self._limits, wrong)
+        return wrong
+
+
+def _info(row: LimitKey, now_ms: int) -> flow_pb2.LimitKeyInfo:
+    opens = row.opens(1, now_ms)
+    return flow_pb2.LimitKeyInfo(
+        key=row.key,
+        running=row.running,
+        max_running=row.max_running if row.max_running >= 0 else None,
+        waiting=row.waiting,
+        tokens=row.tokens(now_ms) if row.rate is not None else None,
+        next_start_at=0 if opens in (OPEN, FULL) else opens,
+        override=override_message(row.override) if row.override is not None else None,
+        at_limit=opens != OPEN,
+    )
+
+
+def _token(key: str) -> str:
+    return urlsafe_b64encode(b"k" + key.encode()).decode()
+
+
+def _after(token: str, wrong: Violations) -> str | None:
+    """The key after which the page begins; None: before all of them."""
+    if not token:
+        return None
+    try:
+        raw = urlsafe_b64decode(token.encode())
+        if raw[:1] == b"k":
+            return raw[1:].decode()
+    except ValueError:
+        pass
+    wrong.add("page_token", "is not a token of this list; send next_page_token as it was given")
+    return None
