@@ -6,7 +6,7 @@ a start or a way back in time would stumble over.
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from unittest.mock import patch
@@ -14,51 +14,18 @@ from unittest.mock import patch
 from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.errors import CorruptObject
 from osqueue_service.leadership import term
-from osqueue_service.log import LogCounters, Settler, checkpoints
+from osqueue_service.log import checkpoints
 from osqueue_service.log.reader import Reader, Reading
 from osqueue_service.log.verification import verify
 from osqueue_service.state import image
-from osqueue_service.storage.store import StoredObject
 from tests.damage.mutations import flip, mutated
 from tests.lived_queue import LivedQueue
-from tests.unit.log.virtual import SeededIds, VirtualClock
+from tests.shelf import Shelf
 
 DAMAGED_MAX = 64 * 1024
 """Of larger bodies not every bit is flipped, but one in each block of this many bytes."""
 BLOCK_BYTES = 512
 HEADER_BYTES = 160
-
-
-class Unhurried:
-    """A clock on which pauses take no time, and no turn of the loop."""
-
-    def wall_ms(self) -> int:
-        return VirtualClock().wall_ms()
-
-    def monotonic_ms(self) -> float:
-        return 0.0
-
-    async def sleep_ms(self, delay_ms: float) -> None:
-        return None
-
-
-class Shelf:
-    """A store that answers at once, with one object that is not what was put there."""
-
-    description = "shelf"
-
-    def __init__(self, objects: dict[str, bytes]) -> None:
-        self.objects = objects
-        self.keys = sorted(objects)
-        self.key = ""
-        self.damaged = b""
-
-    async def read(self, key: str) -> StoredObject | None:
-        body = self.damaged if key == self.key else self.objects.get(key)
-        return None if body is None else StoredObject(body, "1")
-
-    async def list_after(self, prefix: str, after: str, limit: int) -> Sequence[str]:
-        return [key for key in self.keys if key.startswith(prefix) and key > after][:limit]
 
 
 @dataclass
@@ -82,7 +49,7 @@ class Sweep:
     def __init__(self, objects: dict[str, bytes], findings: Findings) -> None:
         self.shelf = Shelf(objects)
         self.findings = findings
-        self._settler = Settler(self.shelf, Unhurried(), SeededIds(1), LogCounters())  # type: ignore[arg-type]
+        self._settler = self.shelf.settler()
         self._state: list[bytes] = []
 
     async def prepare(self) -> None:

@@ -11,6 +11,7 @@ from osqueue_service.engine.due import Due
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.execution import Execution
 from osqueue_service.engine.pipeline import give
+from osqueue_service.log import RestorePoints
 from osqueue_service.state import commands
 from osqueue_service.state.image import Kind, Snapshot
 from osqueue_service.storage import steady
@@ -92,6 +93,16 @@ def _loses_at_cursor(patch: Any) -> None:
         on_change(self, job)
 
     patch(Snapshot, "_on_change", deaf)
+
+
+@bug("a clean-up takes what a restore point needs")
+def _log_not_kept(patch: Any) -> None:
+    patch(RestorePoints, "oldest", lambda self, sequence, epoch: (epoch, sequence))
+
+
+@bug("checkpoints of restore points deleted")
+def _checkpoints_not_kept(patch: Any) -> None:
+    patch(RestorePoints, "holds", lambda self, sequence, epoch: False)
 
 
 @bug("caps never swept")

@@ -22,6 +22,7 @@ from tests.checkers.operators import acknowledged_changes_are_in_the_log, acknow
 from tests.simulation.actors import Actor, Operator, Producer, Worker
 from tests.simulation.inherited import InheritedWorker
 from tests.simulation.nemesis import Nemesis
+from tests.simulation.past import kept_moments_equal_the_log
 from tests.simulation.points import checkpoints_equal_the_log
 from tests.simulation.pushed import PushedWorker
 from tests.simulation.store import REQUEST_TIMEOUT_MS
@@ -231,6 +232,13 @@ def _judge(world: World, problems_max: int) -> list[str]:
         *acknowledged_changes_are_in_the_log(world.history, book),
         *acknowledged_pauses_are_in_the_log(world.history, book),
         *checkpoints_equal_the_log(world.bucket, world.inherited),
+        *kept_moments_equal_the_log(
+            world.bucket,
+            world.inherited,
+            world.swarm.retention_ms,
+            clocks_hold="shift wall clock" not in world.swarm.nemeses,
+            seed=world.swarm.seed,
+        ),
     ]
     _count_rare(world, book)
     assert all(commit.sequence <= SEQUENCE_MAX for commit in book.commits)

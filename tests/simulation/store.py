@@ -61,6 +61,10 @@ class Bucket:
     def get(self, key: str) -> StoredObject | None:
         return self._objects.get(key)
 
+    def objects(self) -> list[tuple[str, StoredObject]]:
+        """What lies there now."""
+        return list(self._objects.items())
+
     def create(self, key: str, body: bytes) -> str:
         if key in self._objects:
             raise StoreRefused(f"{key}: exists already")

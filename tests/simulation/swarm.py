@@ -124,6 +124,8 @@ class Swarm:
     """Whether the store's client raises whatever it likes."""
     uneven_limits: bool = False
     """Whether each broker's life has limits of its own, never above those of the world."""
+    retention_ms: int = 0
+    """How far back in time there is a way."""
     behaviours: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -134,6 +136,7 @@ class Swarm:
             f"{self.workers} workers and {self.pushed_workers} with a stream; {limits} limits; "
             f"store {self.latency_ms} ms, network {self.network_ms} ms; "
             f"{'throttled; ' if self.throttle else ''}{'versions are digests; ' if self.etags else ''}"
+            f"{f'{self.retention_ms} ms of log kept; ' if self.retention_ms else ''}"
             f"{'limits differ; ' if self.uneven_limits else ''}{'raw errors; ' if self.raw_errors else ''}"
             f"{'brokers of two releases; ' if self.old_releases else ''}"
             f"{'' if self.inherited_jobs is None else f'{self.inherited_jobs} jobs inherited; '}"
@@ -206,6 +209,7 @@ def draw(seed: int) -> Swarm:
         swarm.behaviours["key"] = choice([0.2, 0.5])
     swarm.behaviours["large"] = choice([0.0, 0.05])
     swarm.old_releases = swarm.brokers > 1 and chance() < 0.25
+    swarm.retention_ms = choice([0, 0, 5_000, 15_000, 3_600_000])
     return swarm
 
 

@@ -108,6 +108,7 @@ class SimBroker:
             limits=limits_of_a_life(swarm.limits, draw) if swarm.uneven_limits else swarm.limits,
             depth=swarm.depth,
             sole_owner=swarm.sole_owner,
+            retention_ms=swarm.retention_ms,
             on_role=lambda role: world.entered(self, role),
             understood=self.understood,
         )
