@@ -28,6 +28,9 @@ log = logging.getLogger("osqueue.worker")
 CLOSE_S = 0.75
 """How long a stopping worker waits for its streams to end: with the other waits of a drain it stays below 25 s."""
 
+LOOK_S = 0.5
+"""How often a worker that runs until it is idle looks whether it is."""
+
 _BEGINNING = Position(0, 0)
 
 
@@ -57,18 +60,34 @@ class PushingDispatcher:
                 fed.stream.resize(taker.room)
                 if until_idle and not taker.unsettled and fed.stream.opened and not fed.waiting:
                     jobs = await self._single.claim(taker.types, 1, wait=False)
-                    if not jobs and not taker.unsettled and not fed.waiting:
-                        return
                     taker.take(jobs, None)
-                    continue
+                    if not taker.unsettled and not await self._holds_any(taker) and not fed.waiting:
+                        return
                 changed = asyncio.ensure_future(taker.change())
                 try:
-                    await asyncio.wait({changed, fed.ended, fed.heard()}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(
+                        {changed, fed.ended, fed.heard()},
+                        timeout=LOOK_S if until_idle else None,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
                 finally:
                     changed.cancel()
             fed.ended.result()
         finally:
             fed.drain()
+
+    async def _holds_any(self, taker: Taker) -> bool:
+        """Whether a job of the taker is on its way here: a claim for the next one finds none then, either."""
+
+        async def first() -> bool:
+            jobs = self._client.list_jobs(
+                worker_id=self._opening[0], statuses=["in_progress"], types=taker.types, page_size=1
+            )
+            async for _ in jobs:
+                return True
+            return False
+
+        return await self._patience.persist(first, "see what it holds", defects_pass=True)
 
     def held_up(self) -> Iterable[HeldUp]:
         for fed in list(self._streams):

@@ -6,7 +6,9 @@ import threading
 import pytest
 
 from osqueue import Handler, OsqueueClient, Worker
+from osqueue_service.storage.memory import MemoryStore
 from osqueue_service.testing.in_process import broker_in_process
+from tests.calls import broker_over
 
 
 @pytest.fixture
@@ -71,6 +73,15 @@ async def test_a_worker_until_idle_leaves_nothing(client):
     await client.submit_job("chain", 5)
     await Worker(client, {"chain": chain}).run(until_idle=True, handle_signals=False)
     assert done == [5, 4, 3, 2, 1, 0]
+
+
+async def test_a_job_on_its_way_is_not_idleness():
+    """The stream's claim has it, and a claim for the next one finds none."""
+    async with broker_over(MemoryStore(put_ms=300)) as broker, OsqueueClient(broker.address) as client:
+        handle = await client.submit_job("t", 1)
+        await Worker(client, {"t": lambda payload: payload}).run(until_idle=True, handle_signals=False)
+        job = await handle.job()
+        assert (job.status, job.attempt_number) == ("completed", 1)
 
 
 async def test_follow_ups_travel_with_their_completion(client):
