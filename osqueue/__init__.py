@@ -30,6 +30,7 @@ from osqueue.errors import (
     TransportConfigError,
     TransportConnectionError,
     TransportRequestError,
+    UniqueConflictError,
     Violation,
     WorkerExecutionError,
     is_osqueue_error,
@@ -54,6 +55,7 @@ from osqueue.job import (
     Progress,
     RetryPolicy,
     SubmitOptions,
+    Unique,
 )
 from osqueue.limits import Limits
 from osqueue.messages import Completed, FollowUp, JobEvent, Resync, Settled, Stats
@@ -125,6 +127,8 @@ __all__ = [
     "TransportConfigError",
     "TransportConnectionError",
     "TransportRequestError",
+    "Unique",
+    "UniqueConflictError",
     "Violation",
     "Worker",
     "WorkerExecutionError",

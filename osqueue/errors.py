@@ -20,10 +20,12 @@ class Violation(NamedTuple):
 class OsqueueError(Exception):
     """Base of all of them.
 
-    `violations` names the fields at fault; `retry_after_ms` is set where trying the same call again later can help.
+    `violations` names the fields at fault; `retry_after_ms` is set where trying the same call again later can help;
+    `job_id` where one job is to blame.
     """
 
     tag: ClassVar[str] = "OsqueueError"
+    job_id: str = ""
 
     def __init__(
         self,
@@ -66,6 +68,12 @@ class IdempotencyConflictError(OsqueueError):
     """The idempotency key was used before with other content."""
 
     tag = "IdempotencyConflictError"
+
+
+class UniqueConflictError(OsqueueError):
+    """Another job holds the unique key: `job_id`. Nothing was changed."""
+
+    tag = "UniqueConflictError"
 
 
 class QueueFullError(OsqueueError):
@@ -189,6 +197,7 @@ _BY_REASON: dict[str, type[OsqueueError]] = {
     "JOB_NOT_FOUND": JobNotFoundError,
     "LEASE_LOST": LeaseLostError,
     "IDEMPOTENCY_CONFLICT": IdempotencyConflictError,
+    "UNIQUE_CONFLICT": UniqueConflictError,
     "QUEUE_FULL": QueueFullError,
     TOO_MANY_REQUESTS: QueueFullError,
     NOT_LEADER: BrokerLeadershipError,
@@ -218,6 +227,7 @@ _BY_TAG: dict[str, type[OsqueueError]] = {
         TransportConfigError,
         TransportConnectionError,
         TransportRequestError,
+        UniqueConflictError,
         WorkerExecutionError,
     )
 }
@@ -231,6 +241,7 @@ def from_reason(
     violations: Sequence[Violation] = (),
     retry_after_ms: int | None = None,
     leader: str = "",
+    job_id: str = "",
 ) -> OsqueueError:
     """The exception for a reason of the contract; an unknown reason, of a newer broker, is an `EngineStateError`."""
     kind = _BY_REASON.get(reason, EngineStateError)
@@ -239,6 +250,8 @@ def from_reason(
         error.leader = leader
     elif isinstance(error, BrokerProtocolError):
         error.method = method
+    if job_id:
+        error.job_id = job_id
     return error
 
 

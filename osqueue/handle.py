@@ -8,7 +8,7 @@ from osqueue.registry import JobType
 
 if TYPE_CHECKING:
     from osqueue.client import OsqueueClient
-    from osqueue.messages import Change
+    from osqueue.messages import Change, SubmitOutcome
 
 R = TypeVar("R")
 
@@ -16,14 +16,21 @@ R = TypeVar("R")
 class JobHandle(Generic[R]):
     """The job is durable; ask for its result, its status, or its end."""
 
-    __slots__ = ("_client", "_job_type", "deduplicated", "id")
+    __slots__ = ("_client", "_job_type", "deduplicated", "id", "outcome")
 
     def __init__(
-        self, client: "OsqueueClient", job_id: str, deduplicated: bool, job_type: JobType[Any, R] | None
+        self,
+        client: "OsqueueClient",
+        job_id: str,
+        deduplicated: bool,
+        job_type: JobType[Any, R] | None,
+        outcome: "SubmitOutcome" = "",
     ) -> None:
         self._client = client
         self.id = job_id
         self.deduplicated = deduplicated
+        self.outcome = outcome
+        """With `unique`: "created", "kept", "replaced", "debounced", "queued_after" or "cancelling"; else ""."""
         self._job_type = job_type
 
     def __repr__(self) -> str:

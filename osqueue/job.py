@@ -26,6 +26,11 @@ JobStatus = Literal["unclaimed", "scheduled", "in_progress", "blocked", "complet
 LIVE_STATUSES: tuple[JobStatus, ...] = ("unclaimed", "scheduled", "in_progress", "blocked")
 FINISHED_STATUSES: tuple[JobStatus, ...] = ("completed", "dead", "cancelled")
 
+UniqueScope = Literal["type", "queue"]
+UniqueUntil = Literal["finished", "started", "succeeded"]
+OnConflict = Literal["keep", "reject", "replace", "replace_keep_run_at", "debounce"]
+IfRunning = Literal["keep", "reject", "enqueue_one_after", "cancel"]
+
 AttemptOutcome = Literal["running", "completed", "failed", "expired", "timed_out", "released", "cancelled"]
 
 
@@ -51,6 +56,25 @@ class RetryPolicy:
     multiplier: float = 2.0
     max_ms: int = 3_600_000
     jitter: float = 0.0
+
+
+@dataclass(slots=True, frozen=True)
+class Unique:
+    """A key that at most one live job holds, and what becomes of others that ask for it.
+
+    `scope` ("type" or "queue"), `until` ("finished", "started", "succeeded") and `ttl_ms` are terms of the job that
+    holds the key. `on_conflict` says what is done while that one waits: "keep" (answer its id), "reject", "replace" it,
+    "replace_keep_run_at", or "debounce": put it off by delay_ms, at most max_wait_ms after it was first submitted.
+    `if_running` says it while that one runs: "keep", "reject", "enqueue_one_after" it, or "cancel" it first.
+    """
+
+    key: str
+    scope: UniqueScope = "type"
+    until: UniqueUntil = "finished"
+    on_conflict: OnConflict = "keep"
+    if_running: IfRunning = "keep"
+    ttl_ms: int = 0
+    max_wait_ms: int = 0
 
 
 class Progress(NamedTuple):
@@ -187,6 +211,7 @@ class Job:
     submit_on_dead: "JobSpec | None" = None
     """What is submitted whenever it dies."""
     limits: list[Limit] = field(default_factory=list)
+    unique: Unique | None = None
 
     @property
     def max_attempts_set(self) -> bool:
@@ -248,6 +273,8 @@ class SubmitOptions(TypedDict, total=False):
     `submit_on_dead` of its own."""
     limits: Sequence[Limit]
     """Limits that the job is under, at most 4: it starts when all have room."""
+    unique: Unique
+    """At most one live job with this key, and what becomes of others."""
 
 
 @dataclass(slots=True)
@@ -268,6 +295,7 @@ class JobSpec(Generic[R]):
     retention_ms: int | None = None
     submit_on_dead: "JobSpec | None" = None
     limits: tuple[Limit, ...] = ()
+    unique: Unique | None = None
     job_type: JobType[Any, R] | None = None
 
     @property
@@ -295,6 +323,7 @@ class JobFilter:
     error_type: str = ""
     finished_from: int = 0
     finished_before: int = 0
+    unique_key: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -323,3 +352,5 @@ class FilterOptions(TypedDict, total=False):
     """Finished at this time or after it. Without statuses: all finished jobs."""
     finished_before: datetime | int
     """Finished before this time. Without statuses: all finished jobs."""
+    unique_key: str
+    """Holds this unique key, or is blocked behind the job that does."""

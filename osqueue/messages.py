@@ -22,14 +22,18 @@ class Question(Generic[A]):
 
 JobView = Literal["", "basic", "full"]
 
+SubmitOutcome = Literal["", "created", "kept", "replaced", "debounced", "queued_after", "cancelling"]
+
 _INT32_MAX = 2**31 - 1
 
 
 class Submitted(NamedTuple):
-    """The job is durable; `deduplicated` when an earlier submission had made it."""
+    """The job is durable; `deduplicated` when an earlier submission had made it. `outcome` says what a submission with
+    a unique key came to, in words such as "created", "kept" or "replaced"; "" without one."""
 
     job_id: str
     deduplicated: bool = False
+    outcome: SubmitOutcome = ""
 
 
 @dataclass(slots=True)
@@ -198,6 +202,7 @@ class Explanation:
     position: Position | None = None
     blocked_by: list[str] = field(default_factory=list)
     limits: list["LimitBlock"] = field(default_factory=list)
+    unique_key: str = ""
 
 
 class LimitBlock(NamedTuple):

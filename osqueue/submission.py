@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints, overload
 
 from osqueue.encoding import invalid, to_bytes
-from osqueue.job import FilterOptions, JobFilter, JobSpec, Limit, RetryPolicy, SubmitOptions
+from osqueue.job import FilterOptions, JobFilter, JobSpec, Limit, RetryPolicy, SubmitOptions, Unique
 from osqueue.registry import JobType
 
 P = TypeVar("P")
@@ -71,6 +71,7 @@ def _checks(kinds: Any) -> dict[str, Check]:
         Iterable: names,
         JobSpec: _template,
         Sequence: _limits,
+        Unique: _unique,
     }
     checks: dict[str, Check] = {}
     for name, hint in get_type_hints(kinds).items():
@@ -137,7 +138,7 @@ def _template(field: str, spec: object) -> JobSpec:
     """A job that the broker is to submit by itself, some time."""
     if not isinstance(spec, JobSpec):
         raise invalid(field, f"must be a JobSpec, made with new_job, got {type(spec).__name__}")
-    for name in ("run_at", "delay_ms", "idempotency_key", "submit_on_dead", "limits"):
+    for name in ("run_at", "delay_ms", "idempotency_key", "submit_on_dead", "limits", "unique"):
         if getattr(spec, name):
             raise invalid(f"{field}.{name}", "cannot be set: the job is submitted when its time has come, as a new one")
     return spec
@@ -168,3 +169,17 @@ def _policy(field: str, policy: object) -> RetryPolicy:
         if not isinstance(number, (int, float)):
             raise invalid(f"{field}.{part}", f"must be a number, got {type(number).__name__}")
     return policy
+
+
+def _unique(field: str, unique: object) -> Unique:
+    if not isinstance(unique, Unique):
+        raise invalid(field, f"must be a Unique, got {type(unique).__name__}")
+    hints = get_type_hints(Unique)
+    text(f"{field}.key", unique.key)
+    for part in ("ttl_ms", "max_wait_ms"):
+        integer(f"{field}.{part}", getattr(unique, part))
+    for part in ("scope", "until", "on_conflict", "if_running"):
+        words = get_args(hints[part])
+        if (word := getattr(unique, part)) not in words:
+            raise invalid(f"{field}.{part}", f"is {word!r}; it must be one of {', '.join(words)}")
+    return unique

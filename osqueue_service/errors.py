@@ -112,6 +112,16 @@ class IdempotencyConflict(OsqueueError):
     reason = "IDEMPOTENCY_CONFLICT"
 
 
+class UniqueConflict(OsqueueError):
+    """Another job, `job_id`, holds the unique key. Nothing was changed."""
+
+    reason = "UNIQUE_CONFLICT"
+
+    def __init__(self, message: str, *, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
 class QueueFull(OsqueueError):
     """A named limit of the queue is reached; the message says which one."""
 

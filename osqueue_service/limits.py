@@ -40,6 +40,9 @@ class Limits:
     job_limits: int = 4
     limit_key_bytes: int = 128
     limit_cost_max: int = 1_000_000_000
+    unique_key_chars: int = 128
+    unique_ttl_ms_max: int = 365 * DAY_MS
+    unique_wait_ms_max: int = 3_650 * DAY_MS
 
     # One schedule. Beyond: INVALID_REQUEST naming the field.
     every_ms_min: int = 1 * SECOND_MS
@@ -80,6 +83,9 @@ class Limits:
     reserve_jobs: int = 100_000
     reserve_bytes: int = 256 * MIB
     idempotency_keys: int = 1_000_000
+    unique_keys: int = 1_000_000
+    held_dead: int = 100_000
+    held_dead_bytes: int = 256 * MIB
     paused_types: int = 10_000
     schedules: int = 100_000
     schedules_bytes: int = 64 * MIB

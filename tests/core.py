@@ -40,11 +40,10 @@ from osqueue_service.state.commands import (
 from osqueue_service.state.invariants import check, check_derived
 from osqueue_service.state.machine import decide, decide_effects
 from osqueue_service.state.model import Job, JobSpec, LimitUse, MoreOfSpec, Status
-from osqueue_service.state.moves import Cause
 from osqueue_service.state.named_limits import NamedLimit, Override, Rate
-from osqueue_service.state.placement import enter, leave, moving
 from osqueue_service.state.records import Founded
 from osqueue_service.state.state import State
+from osqueue_service.state.unique import IfRunning, Unique
 
 SALT = "salt00"
 _SMALL = 50
@@ -169,12 +168,6 @@ class Core:
     def reset_key(self, name: str, key: str = "") -> None:
         self.do(ResetLimitKey(name, key))
 
-    def block(self, job_id: str) -> None:
-        """The job waits for others. No command does this yet: it is put there as a record would."""
-        block(self.state, job_id)
-        check(self.state)
-        check_derived(self.state)
-
     # --- looking ---------------------------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> Job:
@@ -204,13 +197,15 @@ class Core:
         assert image.encode(loaded) == parts, "an image loads into another state"
 
 
-def block(state: State, job_id: str) -> None:
-    """Make this waiting job a blocked one, in all indexes and to all who follow."""
-    job = state.get(job_id)
-    moved = moving(state, job.status, Status.BLOCKED, Cause.RELEASED)
-    leave(state, job)
-    job.status, job.due_at = Status.BLOCKED, 0
-    enter(state, job, moved)
+def submit_blocked(core: Core, type: str = "") -> str:
+    """Two jobs with one unique key: one that waits, and one that is blocked behind it, whose id is returned."""
+    unique = Unique("one", if_running=IfRunning.ENQUEUE_ONE_AFTER)
+    more = MoreOfSpec(unique=unique)
+    core.submit(type, more=more)
+    lease = core.claim_one(types=[type])
+    blocked = core.submit(type, more=more)
+    core.release(lease)
+    return blocked
 
 
 def only(answers: Sequence[Any]) -> Any:

@@ -21,6 +21,7 @@ from osqueue.errors import (
     QueueFullError,
     TransportConnectionError,
     TransportRequestError,
+    UniqueConflictError,
     Violation,
 )
 
@@ -44,6 +45,7 @@ FAULTS = {
     "JOB_NOT_FOUND": Fault(404, "JobNotFoundError", "not_found"),
     "LEASE_LOST": Fault(409, "LeaseLostError", "failed_precondition"),
     "IDEMPOTENCY_CONFLICT": Fault(409, "IdempotencyConflictError", "already_exists"),
+    "UNIQUE_CONFLICT": Fault(409, "UniqueConflictError", "already_exists"),
     "QUEUE_FULL": Fault(429, "QueueFullError", "resource_exhausted"),
     "TOO_MANY_REQUESTS": Fault(429, "QueueFullError", "resource_exhausted"),
     NOT_LEADER: Fault(503, "BrokerLeadershipError", "unavailable"),
@@ -99,6 +101,8 @@ class Problem:
     violations: tuple[Violation, ...] = ()
     retry_after_ms: int | None = None
     leader: str = ""
+    job_id: str = ""
+    """With UNIQUE_CONFLICT: the job that holds the key."""
 
     def as_json(self) -> dict[str, Any]:
         """The error object of REST and WebSocket."""
@@ -109,6 +113,8 @@ class Problem:
             out["retryAfterMs"] = self.retry_after_ms
         if self.leader:
             out["leader"] = self.leader
+        if self.job_id:
+            out["jobId"] = self.job_id
         return out
 
     def as_connect(self) -> dict[str, Any]:
@@ -116,7 +122,7 @@ class Problem:
         return {"code": self.fault.code, "message": self.message, "details": [*self._details()]}
 
     def _details(self) -> list[dict[str, str]]:
-        metadata = {"leader": self.leader} if self.leader else {}
+        metadata = {name: value for name, value in (("leader", self.leader), ("job_id", self.job_id)) if value}
         details: list[Any] = [error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=metadata)]
         if self.violations:
             wrong = [
@@ -141,7 +147,8 @@ def problem_of(error: Exception, *, mutates: bool = False) -> Problem:
             fault = fault._replace(status=error.status)
         retry_after_ms = error.retry_after_ms or RETRY_AFTER_MS.get(error.reason)
         leader = error.leader if isinstance(error, BrokerLeadershipError) else ""
-        return Problem(error.reason, error.message, fault, error.violations, retry_after_ms, leader)
+        job_id = error.job_id if isinstance(error, UniqueConflictError) else ""
+        return Problem(error.reason, error.message, fault, error.violations, retry_after_ms, leader, job_id)
     number = secrets.token_hex(6)
     log.error("a call failed in a way nobody foresaw; error id %s", number, exc_info=error)
     return Problem("INTERNAL", f"internal error of the gateway, logged as {number}", FAULTS["INTERNAL"])

@@ -16,6 +16,7 @@ def from_item_error(item: job_pb2.ItemError, method: str = "") -> OsqueueError:
         method=method,
         violations=[Violation(violation.field, violation.description) for violation in item.violations],
         retry_after_ms=item.retry_after_ms or None,
+        job_id=item.job_id,
     )
 
 
@@ -26,3 +27,4 @@ def fill_item_error(error: OsqueueError, item: job_pb2.ItemError) -> None:
     for field, description in error.violations:
         item.violations.add(field=field, description=description)
     item.retry_after_ms = error.retry_after_ms or 0
+    item.job_id = error.job_id

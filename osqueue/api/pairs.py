@@ -50,7 +50,7 @@ _DIFFERENT = (
     Pair(
         JobSpec,
         job_pb2.JobTemplate,
-        own=frozenset({"limits", "job_type", "run_at", "delay_ms", "idempotency_key", "submit_on_dead"}),
+        own=frozenset({"limits", "unique", "job_type", "run_at", "delay_ms", "idempotency_key", "submit_on_dead"}),
     ),
     Pair(messages.Submitted, queue_pb2.SubmitJobResponse, left_out=_BATCH_COMMIT),
     # Working.
@@ -182,6 +182,11 @@ WORDS = {
     "osqueue.v1.AttemptOutcome": Words(unspecified="running", unknown="failed"),
     "osqueue.v1.JobView": Words(unspecified=""),
     "osqueue.v1.AtLimit": Words(unspecified="", unknown="wait"),
+    "osqueue.v1.SubmitOutcome": Words(unspecified=""),
+    "osqueue.v1.UniqueScope": Words(unspecified="type"),
+    "osqueue.v1.UniqueUntil": Words(unspecified="finished"),
+    "osqueue.v1.UniqueOnConflict": Words(unspecified="keep"),
+    "osqueue.v1.UniqueIfRunning": Words(unspecified="keep"),
 }
 """The enums with words of their own; the others go by `Words()`."""
 

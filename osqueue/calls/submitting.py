@@ -7,6 +7,7 @@ from osqueue.calls.base import Calls
 from osqueue.errors import OsqueueError
 from osqueue.handle import JobHandle
 from osqueue.job import JobSpec, SubmitOptions
+from osqueue.messages import Submitted
 from osqueue.registry import JobType
 from osqueue.submission import new_job
 
@@ -34,7 +35,7 @@ class SubmitCalls(Calls):
         """
         spec = new_job(self.registry.known(job_type), payload, **options)
         answer = await self._open().submits.call(spec, spec.wire_bytes)
-        return JobHandle(self._client, answer.job_id, answer.deduplicated, spec.job_type)
+        return _handle(self._client, answer, spec)
 
     @overload
     async def submit_jobs(self, jobs: Iterable[JobSpec[R]], *, atomic: Literal[True] = ...) -> list[JobHandle[R]]: ...
@@ -52,7 +53,7 @@ class SubmitCalls(Calls):
         answers = await (session.submit_all(specs) if atomic else session.submit_each(specs))
         for spec, answer in zip(specs, answers, strict=True):
             if not isinstance(answer, OsqueueError):
-                handles.append(JobHandle(self._client, answer.job_id, answer.deduplicated, spec.job_type))
+                handles.append(_handle(self._client, answer, spec))
             elif atomic:
                 raise answer
             else:
@@ -80,3 +81,7 @@ class SubmitCalls(Calls):
     @property
     def _client(self) -> "OsqueueClient":
         return cast("OsqueueClient", self)
+
+
+def _handle(client: "OsqueueClient", answer: Submitted, spec: JobSpec[R]) -> JobHandle[R]:
+    return JobHandle(client, answer.job_id, answer.deduplicated, spec.job_type, answer.outcome)

@@ -91,17 +91,20 @@ def _problem(message: str, path: str, status: int) -> OsqueueError:
 
 def _error(found: dict[str, Any]) -> OsqueueError:
     """The exception for an error object of Connect, by its google.rpc details."""
-    reason, leader, violations, retry_after_ms = "", "", [], None
+    reason, leader, job_id, violations, retry_after_ms = "", "", "", [], None
     details: Sequence[dict[str, str]] = found.get("details", ())
     for detail in details:
         value = base64.b64decode(detail["value"] + "==")
         if detail["type"] == "google.rpc.ErrorInfo":
             info = error_details_pb2.ErrorInfo.FromString(value)
             reason, leader = info.reason, info.metadata.get("leader", "")
+            job_id = info.metadata.get("job_id", "")
         elif detail["type"] == "google.rpc.BadRequest":
             wrong = error_details_pb2.BadRequest.FromString(value).field_violations
             violations = [Violation(each.field, each.description) for each in wrong]
         elif detail["type"] == "google.rpc.RetryInfo":
             retry_after_ms = error_details_pb2.RetryInfo.FromString(value).retry_delay.ToMilliseconds()
     message = str(found.get("message", ""))
-    return from_reason(reason, message, violations=violations, retry_after_ms=retry_after_ms, leader=leader)
+    return from_reason(
+        reason, message, violations=violations, retry_after_ms=retry_after_ms, leader=leader, job_id=job_id
+    )

@@ -57,7 +57,7 @@ def _from_details(details: bytes, message: str, method: str, leader: str | bytes
         status.ParseFromString(details)
     except DecodeError:  # not ours: the status code alone tells what to do
         return None
-    reason = ""
+    reason = job_id = ""
     violations: list[Violation] = []
     retry_after_ms: int | None = None
     for detail in status.details:
@@ -65,7 +65,7 @@ def _from_details(details: bytes, message: str, method: str, leader: str | bytes
             info = error_details_pb2.ErrorInfo()
             detail.Unpack(info)
             if info.domain == DOMAIN:
-                reason = info.reason
+                reason, job_id = info.reason, info.metadata.get("job_id", "")
         elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             bad = error_details_pb2.BadRequest()
             detail.Unpack(bad)
@@ -85,6 +85,7 @@ def _from_details(details: bytes, message: str, method: str, leader: str | bytes
         violations=violations,
         retry_after_ms=retry_after_ms,
         leader=leader if reason == NOT_LEADER else "",
+        job_id=job_id,
     )
 
 

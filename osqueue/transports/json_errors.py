@@ -9,6 +9,7 @@ from osqueue.errors import (
     OsqueueError,
     TransportConnectionError,
     TransportRequestError,
+    UniqueConflictError,
     Violation,
     from_tag,
 )
@@ -34,6 +35,8 @@ def from_tagged(found: Any, *, method: str, path: str, status: int | str) -> Osq
     )
     if isinstance(tagged, BrokerLeadershipError):
         tagged.leader = str(found.get("leader", ""))
+    elif isinstance(tagged, UniqueConflictError):
+        tagged.job_id = str(found.get("jobId", ""))
     return tagged
 
 

@@ -13,7 +13,7 @@ from osqueue_cli.params import DURATION, FUTURE, LABEL, LIMIT, labels
 from osqueue_cli.shapes import bytes_members, to_json
 
 if TYPE_CHECKING:
-    from osqueue import OsqueueClient, RetryPolicy
+    from osqueue import OsqueueClient, RetryPolicy, Unique
     from osqueue.job import Job, JobSpec
 
 
@@ -43,6 +43,27 @@ if TYPE_CHECKING:
     metavar="NAME[:KEY][*COST]",
     help="A limit that it is under; repeatable.",
 )
+@click.option("--unique", default="", metavar="KEY", help="Unique key: at most one live job of the type has it.")
+@click.option(
+    "--unique-scope", type=click.Choice(["type", "queue"]), help="With --unique: among which jobs.  [default: type]"
+)
+@click.option(
+    "--unique-until",
+    type=click.Choice(["finished", "started", "succeeded"]),
+    help="With --unique: how long the job holds the key.  [default: finished]",
+)
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["keep", "reject", "replace", "replace_keep_run_at", "debounce"]),
+    help="With --unique: when the job that holds the key waits.  [default: keep]",
+)
+@click.option(
+    "--if-running",
+    type=click.Choice(["keep", "reject", "enqueue_one_after", "cancel"]),
+    help="With --unique: when the job that holds the key runs.  [default: keep]",
+)
+@click.option("--unique-for", type=DURATION, help="With --unique: nobody else has the key for this long, e.g. 1h.")
+@click.option("--max-wait", type=DURATION, help="With --on-conflict debounce: not longer.  [default: 10 × delay]")
 @click.option("--wait", is_flag=True, help="Wait for the job and print its result.")
 @click.option("--wait-limit", type=DURATION, help="With --wait: give up after this time (exit code 9).")
 @click.option("--ids", is_flag=True, help="With --lines: print the id of every job.")
@@ -71,9 +92,13 @@ def submit(
     """
     if backoff is not None:
         options["retry_policy"] = _doubling(backoff)
+    terms = {name: options.pop(option) for name, option in _TERMS.items()}
+    unique = options.pop("unique")
     options = {name: value for name, value in options.items() if value}
     if "submit_on_dead" in options:
         options["submit_on_dead"] = _on_dead(*options["submit_on_dead"])
+    if unique or any(terms.values()):
+        options["unique"] = _unique(unique, terms)
     if meta:
         options["metadata"] = labels(meta)
     given = [source for source in (payload, file, lines) if source is not None]
@@ -92,6 +117,15 @@ def submit(
     connection.run(lambda client: _one(client, job_type, data, options, wait, wait_limit, as_json))
 
 
+_OUTCOMES = {
+    "kept": "another job holds the unique key: this is its id, and nothing was submitted",
+    "replaced": "this job was there, and is from now on what was submitted",
+    "debounced": "this job was there, is from now on what was submitted, and was put off",
+    "queued_after": "this job waits until the one that runs under its unique key has ended",
+    "cancelling": "this job waits until the one that runs under its unique key, which was asked to stop, has ended",
+}
+
+
 def _doubling(initial_ms: int) -> "RetryPolicy":
     from osqueue import RetryPolicy
 
@@ -102,6 +136,21 @@ def _on_dead(job_type: str, payload: str) -> "JobSpec":
     from osqueue import new_job
 
     return new_job(job_type, payload.encode(errors="surrogateescape"))
+
+
+_TERMS = {
+    "scope": "unique_scope", "until": "unique_until", "on_conflict": "on_conflict", "if_running": "if_running",
+    "ttl_ms": "unique_for", "max_wait_ms": "max_wait",
+}  # fmt: skip
+"""What `Unique` calls its terms, and what the options are called."""
+
+
+def _unique(key: str, terms: dict[str, Any]) -> "Unique":
+    from osqueue import Unique
+
+    if not key:
+        raise click.UsageError("these options say what becomes of a unique key: name it with --unique KEY")
+    return Unique(key, **{name: value for name, value in terms.items() if value})
 
 
 def _payload(argument: str | None, file: BinaryIO | None) -> bytes:
@@ -120,9 +169,12 @@ async def _one(
     handle = await client.submit_job(job_type, data, **options)
     if not wait:
         if as_json:
-            output.print_json({"jobId": handle.id, "deduplicated": handle.deduplicated})
+            answer = {"jobId": handle.id, "deduplicated": handle.deduplicated}
+            output.print_json(answer | ({"outcome": handle.outcome} if handle.outcome else {}))
         else:
             output.say(handle.id)
+            if handle.outcome not in ("", "created"):
+                output.note(_OUTCOMES[handle.outcome])
             if handle.deduplicated:
                 output.note("the key was used before: this is the job that it made then")
         return

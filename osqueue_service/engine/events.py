@@ -31,6 +31,8 @@ class EventKind(IntEnum):
     CANCELLED = 12
     RETRIED = 13
     REMOVED = 14
+    REPLACED = 15
+    UNBLOCKED = 16
 
 
 class JobEvent(Struct, frozen=True, gc=False):
@@ -179,6 +181,8 @@ KINDS = {
     Cause.RETRIED: EventKind.RETRIED,
     Cause.EVICTED: EventKind.REMOVED,
     Cause.PURGED: EventKind.REMOVED,
+    Cause.REPLACED: EventKind.REPLACED,
+    Cause.UNBLOCKED: EventKind.UNBLOCKED,
 }
 """What watchers are told of each cause."""
 

@@ -55,6 +55,7 @@ def read_filter(
     check_count(len(filter.metadata), "filter.metadata", limits.filter_labels, "filter_labels", wrong)
     check_text(filter.error_type, "filter.error_type", limits.error_type_bytes, "error_type_bytes", wrong)
     check_printable(filter.error_type, "filter.error_type", wrong)
+    check_name(filter.unique_key, "filter.unique_key", limits.unique_key_chars, wrong)
     return Filter(
         statuses=tuple(sorted(set(statuses))) or default,
         types=names,
@@ -62,4 +63,5 @@ def read_filter(
         **moments,
         labels=read_labels(filter.metadata, "filter.metadata", limits.metadata_bytes, wrong),
         error_type=filter.error_type,
+        unique_key=filter.unique_key,
     )

@@ -5,6 +5,7 @@ from typing import TypeAlias
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.leases import Progress
 from osqueue_service.limits import Limits
+from osqueue_service.rpc.uniqueness import fill_unique
 from osqueue_service.state.commands import Granted
 from osqueue_service.state.model import (
     FOLLOW_UP,
@@ -63,12 +64,7 @@ def job_info(engine: Engine, state: State, job: Job, view: View) -> job_pb2.JobI
     )
     if view != job_pb2.JOB_VIEW_BASIC:
         info.payload = spec.payload
-    if spec.metadata:
-        info.metadata.update(spec.metadata)
-    if spec.retry is not None:
-        info.retry_policy.CopyFrom(retry_policy(spec.retry))
-    if spec.retention_ms:
-        info.retention_ms = spec.retention_ms
+    _fill_asked(info, spec)
     if lease is not None:
         _leased(engine, job, lease, info)
     elif job.history:
@@ -139,6 +135,18 @@ def template(spec: JobSpec) -> job_pb2.JobTemplate:
     if spec.retry is not None:
         said.retry_policy.CopyFrom(retry_policy(spec.retry))
     return said
+
+
+def _fill_asked(info: job_pb2.JobInfo, spec: JobSpec) -> None:
+    """What the producer asked for, as far as it is not in every job."""
+    if spec.metadata:
+        info.metadata.update(spec.metadata)
+    if spec.retry is not None:
+        info.retry_policy.CopyFrom(retry_policy(spec.retry))
+    if spec.retention_ms:
+        info.retention_ms = spec.retention_ms
+    if spec.unique is not None:
+        fill_unique(spec.unique, info.unique)
 
 
 def info_bytes(job: Job, view: View) -> int:

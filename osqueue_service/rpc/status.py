@@ -5,7 +5,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from osqueue_service.errors import NotLeader, OsqueueError
+from osqueue_service.errors import NotLeader, OsqueueError, UniqueConflict
 from osqueue_stubs.osqueue.v1 import job_pb2
 
 DOMAIN = "osqueue"
@@ -21,6 +21,7 @@ CODES = {
     "JOB_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "LEASE_LOST": grpc.StatusCode.FAILED_PRECONDITION,
     "IDEMPOTENCY_CONFLICT": grpc.StatusCode.ALREADY_EXISTS,
+    "UNIQUE_CONFLICT": grpc.StatusCode.ALREADY_EXISTS,
     "QUEUE_FULL": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "TOO_MANY_REQUESTS": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "NOT_LEADER": grpc.StatusCode.UNAVAILABLE,
@@ -47,7 +48,8 @@ def message_of(error: OsqueueError) -> str:
 
 def trailing_metadata(error: OsqueueError) -> Trailing:
     """What travels beside code and message: the details, and with NOT_LEADER where the leader is."""
-    details = [_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))]
+    metadata = {"job_id": error.job_id} if isinstance(error, UniqueConflict) else None
+    details = [_packed(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))]
     if error.violations:
         fields = [
             error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
@@ -72,6 +74,7 @@ def item_error(error: OsqueueError) -> job_pb2.ItemError:
             job_pb2.FieldViolation(field=field, description=description) for field, description in error.violations
         ],
         retry_after_ms=error.retry_after_ms or 0,
+        job_id=error.job_id if isinstance(error, UniqueConflict) else "",
     )
 
 

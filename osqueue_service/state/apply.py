@@ -12,10 +12,11 @@ tells the followers, so a change that forgets them would forget the indexes, too
 from collections.abc import Callable
 from typing import Any, assert_never
 
-from osqueue_service.state import schedule_changes
+from osqueue_service.state import blocking, schedule_changes
 from osqueue_service.state.consistency import BrokenRecord, require
 from osqueue_service.state.followed import followed_up
 from osqueue_service.state.job_ids import JobIds
+from osqueue_service.state.key_changes import keep_key, keys_answered, unique_keys_freed
 from osqueue_service.state.model import (
     BLOCKED,
     CANCELLED,
@@ -49,6 +50,7 @@ from osqueue_service.state.records import (
     Forgotten,
     Founded,
     IdsRenewed,
+    KeysAnswered,
     LimitDeleted,
     LimitOverridden,
     LimitPut,
@@ -58,6 +60,7 @@ from osqueue_service.state.records import (
     Promoted,
     Purged,
     Record,
+    Replaced,
     Resumed,
     Retried,
     SchedulePut,
@@ -66,7 +69,9 @@ from osqueue_service.state.records import (
     SchedulesRemoved,
     SteppedDown,
     Submitted,
+    UniqueKeysFreed,
 )
+from osqueue_service.state.replacing import replaced
 from osqueue_service.state.state import State
 from osqueue_service.state.steps import add_jobs, count_live, end_attempt, finish, job_in, remove, wait_again
 
@@ -75,6 +80,8 @@ def apply(state: State, record: AnyRecord, at_ms: int) -> None:
     """Make the change that the record says happened at `at_ms`."""
     state.stamp_ms = at_ms
     _APPLY[type(record)](state, record, at_ms)
+    if state.opened:
+        blocking.let_go(state, at_ms)
 
 
 def _founded(state: State, record: Founded, at_ms: int) -> None:
@@ -104,6 +111,8 @@ def _claimed(state: State, record: Claimed, at_ms: int) -> None:
         job.lease = Lease(grant.token, worker_id, job.claims, at_ms, grant.lease_ms, claim_key)
         job.status = IN_PROGRESS
         enter(state, job, moved)
+        if job.spec.more is not None:
+            keep_key(state, job)
     state.counters.claimed += len(record.grants)
 
 
@@ -335,4 +344,7 @@ _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     LimitOverridden: _limit_overridden,
     Metered: _metered,
     OverridesEnded: _overrides_ended,
+    Replaced: replaced,
+    KeysAnswered: keys_answered,
+    UniqueKeysFreed: unique_keys_freed,
 }

@@ -14,6 +14,7 @@ from osqueue_service.state.model import JobSpec, Status
 from osqueue_service.state.named_limits import NamedLimit, Override
 from osqueue_service.state.records import By
 from osqueue_service.state.schedules import ScheduleSpec
+from osqueue_service.state.unique import Outcome
 
 
 class Command(Struct, gc=False):
@@ -29,10 +30,11 @@ class Submit(Command):
 
 
 class SubmitAnswer(Struct, frozen=True, gc=False):
-    """The number of the accepted job; `deduplicated` when an earlier submission is that job."""
+    """The accepted job; `deduplicated` when an earlier submission is that job. `outcome` of one with a unique key."""
 
     job_id: str
     deduplicated: bool = False
+    outcome: Outcome = Outcome.NONE
 
 
 class Claim(Command):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from osqueue_service.errors import InvalidRequest, OsqueueError, QueueFull, kept
+from osqueue_service.errors import InvalidRequest, OsqueueError, QueueFull, UniqueConflict, kept
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Cancel, PauseTypes, Purge, ResumeTypes, Retry
 from osqueue_service.state.model import Job, Status
@@ -17,6 +17,9 @@ from osqueue_service.state.records import (
     Retried,
 )
 from osqueue_service.state.state import State
+from osqueue_service.state.submission import public_id
+from osqueue_service.state.unique import Until
+from osqueue_service.state.uniques import name_of
 
 
 def decide_cancel(
@@ -55,13 +58,16 @@ def decide_retry(
 ) -> tuple[list[AnyRecord], list[OsqueueError | None]]:
     """Only a dead job can be retried; one that already waits again is left alone."""
     retried: dict[int, None] = {}
+    keys: dict[str, Job] = {}
     answers: list[OsqueueError | None] = []
     for job in _jobs(state, command.job_ids):
         if isinstance(job, OsqueueError):
             answers.append(job)
         elif job.status is Status.DEAD:
-            retried[job.number] = None
-            answers.append(None)
+            taken = _key_taken(state, job, keys, now_ms) if job.spec.more is not None else None
+            if taken is None:
+                retried[job.number] = None
+            answers.append(taken)
         else:
             answers.append(
                 InvalidRequest.field(
@@ -69,6 +75,25 @@ def decide_retry(
                 )
             )
     return [Retried(state.next_number, list(retried), command.by)] if retried else [], answers
+
+
+def _key_taken(state: State, job: Job, keys: dict[str, Job], now_ms: int) -> UniqueConflict | None:
+    """Why a dead job cannot have its unique key again. `keys` are those that the jobs before it take."""
+    unique = job.spec.unique
+    if unique is None or unique.until is Until.STARTED:
+        return None
+    name = name_of(job)
+    kept = state.uniques.keeper(name, now_ms)
+    holder = state.uniques.holders.get(name) or keys.setdefault(name, job)
+    number = holder.number if holder is not job or kept is None else kept.number
+    if number == job.number:
+        return None
+    job_id = public_id(state, number)
+    return UniqueConflict(
+        f"job {state.job_id(job)} lost its unique key {unique.key!r} when it died, and job {job_id} holds it now: wait "
+        "until that one has ended, or cancel it",
+        job_id=job_id,
+    )
 
 
 def decide_purge(

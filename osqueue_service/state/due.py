@@ -25,10 +25,12 @@ from osqueue_service.state.records import (
     AttemptsEnded,
     Cancelled,
     Evicted,
+    Fired,
     Forgotten,
     Metered,
     OverridesEnded,
     Promoted,
+    UniqueKeysFreed,
 )
 from osqueue_service.state.retrying import attempts_kept, next_step
 from osqueue_service.state.state import State
@@ -225,6 +227,11 @@ def _meters(sweep: Sweeping) -> AnyRecord | None:
     return Metered(meters) if meters else None
 
 
+def _unique_keys(sweep: Sweeping) -> AnyRecord | None:
+    names = sweep.state.uniques.expired(sweep.now_ms, sweep.let_go)
+    return UniqueKeysFreed(names) if names else None
+
+
 def _finished_over(state: State, limits: Limits) -> bool:
     return len(state.retention) > limits.finished_jobs or state.finished_bytes > limits.finished_bytes
 
@@ -271,6 +278,7 @@ ROWS = (
         lambda state, limits: len(state.settled) > limits.settled_tokens,
         forgets=True,
     ),
+    Row("unique keys", Urgency.A_WHILE, lambda state: state.uniques.next_expiry_ms(), _unique_keys),
 )
 
 
@@ -285,6 +293,8 @@ def decide_sweep(state: State, command: Sweep, now_ms: int, limits: Limits) -> t
             records += decided
         elif decided is not None:
             records.append(decided)
+    # First those that name numbers: where jobs end, others may be let go, and take numbers that nobody decided on.
+    records.sort(key=lambda record: not isinstance(record, Promoted | Fired))
     return records, None
 
 

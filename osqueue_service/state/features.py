@@ -38,6 +38,7 @@ from osqueue_service.state.records import (
     CancelRequested,
     Fired,
     FollowedUp,
+    KeysAnswered,
     LimitDeleted,
     LimitOverridden,
     LimitPut,
@@ -45,6 +46,7 @@ from osqueue_service.state.records import (
     OverridesEnded,
     Paused,
     Purged,
+    Replaced,
     Resumed,
     Retried,
     SchedulePut,
@@ -53,18 +55,21 @@ from osqueue_service.state.records import (
     SchedulesRemoved,
     SteppedDown,
     Submitted,
+    UniqueKeysFreed,
 )
 
 PRINCIPAL: Final = "principal"
 FOLLOW_UPS: Final = "follow-ups"
 SCHEDULES: Final = "schedules"
 LIMITS: Final = "limits"
+UNIQUE: Final = "unique"
 
 FEATURES: Final = {
     PRINCIPAL: "who asked for a change, in the records of management: `by`, and SteppedDown",
     LIMITS: "named limits: `limits` of a job, and the records and parts of an image that define and meter them",
     SCHEDULES: "the records of schedules, their part of an image, and `schedule` and `scheduled_for` of a job",
     FOLLOW_UPS: "jobs that follow another's end: FollowedUp, `on_dead` and `origin`, what a token was answered",
+    UNIQUE: "jobs with a unique key: `unique`, blocked jobs, Replaced, KeysAnswered, UniqueKeysFreed, marked numbers",
 }
 """What this release understands, and what each of them adds."""
 
@@ -75,7 +80,8 @@ _MANAGED = (Cancelled, CancelRequested, Retried, Purged, Paused, Resumed)
 _LIMITING = (PutLimit, DeleteLimit, SetLimitOverride, ResetLimitKey)
 _LIMITED = (LimitPut, LimitDeleted, LimitOverridden, Metered, OverridesEnded)
 _OF_SCHEDULES = (SchedulePut, SchedulesRemoved, SchedulesPaused, ScheduleResumed, Fired)
-_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES, Submitted, FollowedUp, *_LIMITED))
+_UNIQUE = (Replaced, KeysAnswered, UniqueKeysFreed)
+_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES, Submitted, FollowedUp, *_LIMITED, *_UNIQUE))
 """The records that may use a feature."""
 
 _ABOUT_SCHEDULES = (PutSchedule, DeleteSchedule, PauseSchedule, ResumeSchedule, TriggerSchedule, BackfillSchedule)
@@ -85,6 +91,7 @@ _WITH_SCHEDULES = frozenset({SCHEDULES})
 _WITH_PRINCIPAL = frozenset({PRINCIPAL})
 _WITH_FOLLOW_UPS = frozenset({FOLLOW_UPS})
 _WITH_LIMITS = frozenset({LIMITS})
+_WITH_UNIQUE = frozenset({UNIQUE})
 
 
 def of_command(command: Command) -> frozenset[str]:
@@ -108,7 +115,8 @@ def _of_jobs(specs: Iterable[JobSpec]) -> frozenset[str]:
     if not unusual:
         return _NONE
     used = _WITH_FOLLOW_UPS if any(more.origin or more.on_dead for more in unusual) else _NONE
-    return used | _WITH_LIMITS if any(more.limits for more in unusual) else used
+    used |= _WITH_LIMITS if any(more.limits for more in unusual) else _NONE
+    return used | _WITH_UNIQUE if any(more.unique for more in unusual) else used
 
 
 def of_record(record: AnyRecord) -> frozenset[str]:
@@ -119,6 +127,8 @@ def of_record(record: AnyRecord) -> frozenset[str]:
         return _WITH_SCHEDULES | _of_jobs([record.spec.job])
     if isinstance(record, _OF_SCHEDULES):
         return _WITH_SCHEDULES
+    if isinstance(record, _UNIQUE):
+        return _WITH_UNIQUE
     if isinstance(record, FollowedUp):
         return _WITH_FOLLOW_UPS
     if isinstance(record, Submitted):

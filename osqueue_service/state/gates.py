@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 
 class Reason(Enum):
-    """Why a gate is shut."""
+    """Why a gate is shut: those of lines, and those behind which jobs are blocked."""
 
     PAUSED = auto()
     LIMIT = auto()
+    UNIQUE_HELD = auto()
 
 
 class Gate(NamedTuple):

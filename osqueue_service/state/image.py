@@ -35,6 +35,7 @@ from osqueue_service.state.placement import enter
 from osqueue_service.state.schedules import Schedule, ScheduleTable, Tally
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Unreadable, decode
+from osqueue_service.state.uniques import KeptKey
 
 FORMAT = 2
 PART_BYTES = 1024 * 1024
@@ -42,6 +43,7 @@ PART_BYTES = 1024 * 1024
 whatever the jobs weigh. One job that is larger has a part to itself."""
 _JOBS_PER_PART = 256
 _LIMITS_PER_PART = 1_024
+_ENTRIES_PER_PART = 1_024
 
 # What an entry takes beside its payload, result, keys and messages, generously.
 _ENTRY_BYTES = 256
@@ -61,6 +63,7 @@ class Kind(IntEnum):
     FOLLOWED = 5
     LIMITS = 17
     METERS = 18
+    UNIQUE_KEYS = 25
     SCHEDULES = 40
 
 
@@ -145,6 +148,7 @@ class Snapshot:
             (Kind.REQUESTS, state.requests.slices()),
             (Kind.SETTLED, state.settled.slices()),
             (Kind.FOLLOWED, state.followed.slices()),
+            (Kind.UNIQUE_KEYS, _in_slices(state.uniques.keys_kept())),
         ]
         self._tally, self._schedules = state.schedules.tally, list(state.schedules.by_id.values())
         self._few: list[tuple[Kind, list[Any]]] = [
@@ -236,7 +240,12 @@ def _by_size(items: list[T], size_of: Callable[[T], int], most: int) -> Iterator
         yield some
 
 
-def _entry_size(item: tuple[str, KeyEntry | RequestEntry | SettledEntry | FollowedEntry]) -> int:
+def _in_slices(entries: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(entries), _ENTRIES_PER_PART):
+        yield entries[start : start + _ENTRIES_PER_PART]
+
+
+def _entry_size(item: tuple[str, KeyEntry | RequestEntry | SettledEntry | FollowedEntry | KeptKey]) -> int:
     key, entry = item
     return _ENTRY_BYTES + len(key) + (9 * len(entry.numbers) if isinstance(entry, RequestEntry | FollowedEntry) else 0)
 
@@ -270,11 +279,7 @@ class Loader:
             case Kind.HEAD:
                 _load_head(self._state, decode(_HEAD, raw))
             case Kind.JOBS:
-                for image in decode(_JOBS, raw):
-                    try:
-                        _load_job(self._state, image)
-                    except AssertionError as error:
-                        raise Unreadable(f"job number {image.number} does not fit beside the others: {error}") from None
+                _load_jobs(self._state, decode(_JOBS, raw))
             case Kind.LIMITS | Kind.METERS:
                 _load_few(self._state, kind, raw)
             case Kind.KEYS | Kind.REQUESTS | Kind.SETTLED | Kind.FOLLOWED:
@@ -285,6 +290,9 @@ class Loader:
                 self._state.schedules.tally = table.tally
                 for schedule in table.schedules:
                     schedule_changes.file(self._state, schedule)
+            case Kind.UNIQUE_KEYS:
+                for name, kept in decode(_UNIQUE_KEYS, raw):
+                    self._state.uniques.keep(name, kept)
 
 
 _RAW_PART = msgspec.msgpack.Decoder(tuple[Kind, msgspec.Raw])
@@ -300,6 +308,7 @@ _MEMORIES: dict[Kind, tuple[Callable[[State], Memory[Any]], msgspec.msgpack.Deco
     Kind.FOLLOWED: (lambda state: state.followed, msgspec.msgpack.Decoder(list[tuple[str, FollowedEntry]])),
 }
 _SCHEDULES = msgspec.msgpack.Decoder(ScheduleTable)
+_UNIQUE_KEYS = msgspec.msgpack.Decoder(list[tuple[str, KeptKey]])
 
 
 def _load_head(state: State, head: Head) -> None:
@@ -324,6 +333,14 @@ def _load_few(state: State, kind: Kind, raw: msgspec.Raw) -> None:
     else:
         for meter in decode(_METERS, raw):
             state.limits.set_meter(meter)
+
+
+def _load_jobs(state: State, images: list[JobImage]) -> None:
+    for image in images:
+        try:
+            _load_job(state, image)
+        except AssertionError as error:
+            raise Unreadable(f"job number {image.number} does not fit beside the others: {error}") from None
 
 
 def _load_job(state: State, image: JobImage) -> None:

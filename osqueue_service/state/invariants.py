@@ -6,14 +6,17 @@ from typing import Any
 
 from msgspec.structs import astuple
 
+from osqueue_service.state.blocking import block_of
 from osqueue_service.state.gates import LIMITED, Reason
 from osqueue_service.state.image import add_job, image_of, job_of
 from osqueue_service.state.limit_table import OPEN, LimitKey
 from osqueue_service.state.line import BoundLine
 from osqueue_service.state.model import Job, Lease, Status
+from osqueue_service.state.placement import held_when_dead
 from osqueue_service.state.schedule_changes import is_live
 from osqueue_service.state.schedules import Schedules, Tally
 from osqueue_service.state.state import State
+from osqueue_service.state.uniques import holds, name_of
 
 
 class InvariantBroken(AssertionError):
@@ -75,7 +78,7 @@ def _check_indexes(state: State) -> None:
     _check_limits(state)
     _check(len(state.scheduled) == state.count(Status.SCHEDULED), "scheduled jobs and their deadlines differ")
     finished = sum(state.count(status) for status in Status if status.finished)
-    kept = len(state.retention) + len(state.dead_retention) + len(state.promised_retention)
+    kept = len(state.retention) + len(state.dead_retention) + len(state.promised_retention) + state.held_dead
     _check(kept == finished, "finished jobs and their retention differ")
     held = Counter((lease.worker_id, lease.claim_key) for lease in _leases(state) if lease.claim_key)
     _check(
@@ -86,12 +89,31 @@ def _check_indexes(state: State) -> None:
     _check(state.finished_bytes == sizes["finished"], "finished bytes do not add up")
     _check(state.dead_bytes == sizes["dead"], "dead letters' bytes do not add up")
     _check(state.promised_bytes == sizes["promised"], "promised bytes do not add up")
+    _check((state.held_dead, state.held_dead_bytes) == (sizes["held"], sizes["held bytes"]), "held dead letters differ")
+    _check_gates(state)
     promised = sum(1 for job in state.jobs.values() if job.spec.retention_ms)
     _check(state.promised_jobs == promised, "promised jobs do not add up")
     reserved = sum(1 for job in state.jobs.values() if job.spec.on_dead is not None and not job.status.finished)
     _check(state.reserved_jobs == reserved, "reserved jobs do not add up")
     followed = list(state.followed.keys())
     _check(all(map(state.settled.__contains__, followed)), "follow-ups of a token that is forgotten")
+
+
+def _check_gates(state: State) -> None:
+    _check(not state.opened, "a gate has opened, and those behind it were not let go")
+    keys: dict[str, list[Job]] = {}
+    for job in state.jobs.values():
+        if holds(job):
+            keys.setdefault(name_of(job), []).append(job)
+    for name, jobs in keys.items():
+        jobs.sort(key=lambda job: job.number)
+        _check(state.uniques.holders.get(name) is jobs[0], f"the unique key {name!r} has another holder")
+        _check(len(jobs) <= 2, f"the unique key {name!r} has {len(jobs)} jobs")
+        _check(state.uniques.successors.get(name) is (jobs[1] if jobs[1:] else None), f"{name!r} has another successor")
+        _check(all(job.status is Status.BLOCKED for job in jobs[1:]), f"two live jobs hold the unique key {name!r}")
+    _check(len(state.uniques.holders) == len(keys), "unique keys are held that no job asks for")
+    for job in state.rosters[Status.BLOCKED]:
+        _check(block_of(state, job) is not None, f"job {job.number} is blocked, and nothing blocks it")
 
 
 def _check_lines(state: State) -> None:
@@ -236,9 +258,12 @@ def derived(state: State) -> dict[str, Any]:
             )
         ],
         "aliases": state.aliases,
+        "unique keys": {name: job.number for name, job in state.uniques.holders.items()},
+        "successors": {name: job.number for name, job in state.uniques.successors.items()},
         "sizes": (
             state.live_bytes, state.finished_bytes, state.dead_bytes, state.promised_bytes, state.promised_jobs,
             state.reserved_jobs,
+            state.held_dead, state.held_dead_bytes,
         ),
     }  # fmt: skip
 
@@ -251,6 +276,9 @@ def _count(sizes: Counter[str], job: Job) -> None:
     if not job.status.finished:
         sizes["live"] += job.spec.size
         sizes["history"] += job.history_bytes
+    elif job.status is Status.DEAD and held_when_dead(job.spec):
+        sizes["held"] += 1
+        sizes["held bytes"] += job.size
     elif job.spec.retention_ms:
         sizes["promised"] += job.size
     elif job.status is Status.DEAD:

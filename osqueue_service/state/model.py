@@ -15,6 +15,8 @@ from typing import Final, assert_never
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from osqueue_service.state.unique import Unique
+
 
 class Status(IntEnum):
     """Where a job is in its life. The numbers are the stored format and say nothing else: what a status means is asked
@@ -127,10 +129,12 @@ class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
     origin: Origin | None = None
     on_dead: "JobSpec | None" = None
     limits: tuple[LimitUse, ...] = ()
+    unique: Unique | None = None
 
 
 class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """What the producer asked for; it never changes. 0, "" or None means: not said, the default applies."""
+    """What the producer asked for. A job that is replaced or changed has another one from then on. 0, "" or None means:
+    not said, the default applies."""
 
     type: str
     payload: bytes
@@ -161,6 +165,11 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
         return self.more.limits if self.more is not None else ()
 
     @property
+    def unique(self) -> Unique | None:
+        """The key that no other job may have meanwhile."""
+        return self.more.unique if self.more is not None else None
+
+    @property
     def size(self) -> int:
         """Bytes that count against the queue's limit: what the producer sent, and what came with it from the job before
         it. What is submitted at its death has its room from the beginning."""
@@ -173,6 +182,8 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
             if self.more.on_dead is not None:
                 size += self.more.on_dead.size
             size += sum(len(use.limit) + len(use.key) for use in self.more.limits)
+            if self.more.unique is not None:
+                size += len(self.more.unique.key)
         return size
 
 
@@ -287,7 +298,9 @@ class Job(Struct, gc=False):
             since = run_at
         if self.history:
             last = self.history[-1]
-            since = max(since, last.ended_at, last.next_at)
+            # Whoever moved its time after an attempt had ended has the last word, not that attempt.
+            if run_at < last.ended_at or not run_at:
+                since = max(since, last.ended_at, last.next_at)
         return since
 
     @property

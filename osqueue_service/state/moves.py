@@ -29,6 +29,8 @@ class Cause(IntEnum):
     RETRIED = 11
     EVICTED = 12
     PURGED = 13
+    REPLACED = 25
+    UNBLOCKED = 26
 
 
 class Moves(Struct, gc=False):
@@ -61,7 +63,7 @@ def holders_doing(cause: Cause) -> bool:
             return True
         case Cause.EXPIRED | Cause.TIMED_OUT | Cause.CANCEL_REQUESTED | Cause.CANCELLED | Cause.PURGED:
             return False
-        case Cause.SUBMITTED | Cause.PROMOTED | Cause.RETRIED | Cause.EVICTED:
+        case Cause.SUBMITTED | Cause.PROMOTED | Cause.RETRIED | Cause.EVICTED | Cause.REPLACED | Cause.UNBLOCKED:
             return False  # never of a leased job
         case _:
             assert_never(cause)

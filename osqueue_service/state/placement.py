@@ -18,11 +18,14 @@ from osqueue_service.state.model import (
     SCHEDULED,
     UNCLAIMED,
     Job,
+    JobSpec,
     Lease,
+    MoreOfSpec,
     Status,
 )
 from osqueue_service.state.moves import Cause, Moves
 from osqueue_service.state.state import State
+from osqueue_service.state.unique import Until
 
 
 def moving(state: State, source: Status | None, target: Status | None, cause: Cause) -> list[Job]:
@@ -43,10 +46,24 @@ def changing(state: State, job: Job) -> None:
         state.before_change(job)
 
 
-def _retention(state: State, job: Job) -> Deadlines:
+def _retention(state: State, job: Job) -> Deadlines | None:
+    """Where it is listed when it may be let go; nowhere while others wait for what a dead job holds."""
+    if job.status is DEAD and held_when_dead(job.spec):
+        return None
     if job.spec.retention_ms:
         return state.promised_retention
     return state.dead_retention if job.status is DEAD else state.retention
+
+
+def held_when_dead(spec: JobSpec) -> bool:
+    """Whether a dead job goes on holding what others wait for: it ends by a retry or a purge only."""
+    return spec.more is not None and spec.more.unique is not None and spec.more.unique.until is Until.SUCCEEDED
+
+
+def _leave_gates(state: State, job: Job) -> None:
+    """The job holds nothing while it changes; those behind it may go on, unless it comes back."""
+    if job.spec.unique is not None and (successor := state.uniques.leave(job)) is not None:
+        state.opened.append(successor)
 
 
 def leave(state: State, job: Job) -> None:
@@ -63,19 +80,18 @@ def leave(state: State, job: Job) -> None:
     counts[status] -= 1
     if not counts[status] and not any(counts):
         del state.type_counts[job.spec.type]
+    if job.spec.more is not None:
+        _leave_gates(state, job)
     if status is UNCLAIMED:
         state.lines.remove(job)
     elif status is IN_PROGRESS:
         _forget_lease(state, job)
     elif status is COMPLETED or status is DEAD or status is CANCELLED:
-        _retention(state, job).remove(job.keep_until, job.number)
-        _count_finished(state, job, -1)
-        if status is DEAD:
-            _leave_dead_group(state, job)
+        _leave_finished(state, job)
     elif status is SCHEDULED:
         state.scheduled.remove(job.due_at, job.number)
     elif status is BLOCKED:
-        pass  # what it waits for knows it
+        pass  # it is in no line; the gates know it
     else:
         assert_never(status)
     if job.spec.more is not None and job.spec.more.limits and not status.finished:
@@ -93,8 +109,8 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
     if counts is None:
         counts = state.type_counts[job.spec.type] = [0] * len(Status)
     counts[status] += 1
-    if job.spec.more is not None and job.spec.more.limits and not status.finished:
-        _count_limits(state, job, 1)
+    if job.spec.more is not None:
+        _enter_keys(state, job, job.spec.more)
     if status is UNCLAIMED:
         state.lines.add(job)
     elif status is IN_PROGRESS:
@@ -105,16 +121,21 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
         if lease.claim_key:
             state.claims.setdefault((lease.worker_id, lease.claim_key), []).append(job.number)
     elif status is COMPLETED or status is DEAD or status is CANCELLED:
-        _retention(state, job).add(job.keep_until, job.number)
-        _count_finished(state, job, 1)
-        if status is DEAD:
-            _enter_dead_group(state, job)
+        _enter_finished(state, job)
     elif status is SCHEDULED:
         state.scheduled.add(job.due_at, job.number)
     elif status is BLOCKED:
         pass
     else:
         assert_never(status)
+
+
+def _enter_keys(state: State, job: Job, more: MoreOfSpec) -> None:
+    """The job counts against its limits, and holds its keys again or waits behind those that do."""
+    if more.limits and not job.status.finished:
+        _count_limits(state, job, 1)
+    if more.unique is not None:
+        state.uniques.enter(job)
 
 
 def _count_limits(state: State, job: Job, sign: int) -> None:
@@ -133,6 +154,24 @@ def _forget_lease(state: State, job: Job) -> None:
     if lease.claim_key:
         _unlist_claim(state, lease, job.number)
     state.shown_tokens.discard(lease.token)
+
+
+def _leave_finished(state: State, job: Job) -> None:
+    retention = _retention(state, job)
+    if retention is not None:
+        retention.remove(job.keep_until, job.number)
+    _count_finished(state, job, -1)
+    if job.status is DEAD:
+        _leave_dead_group(state, job)
+
+
+def _enter_finished(state: State, job: Job) -> None:
+    retention = _retention(state, job)
+    if retention is not None:
+        retention.add(job.keep_until, job.number)
+    _count_finished(state, job, 1)
+    if job.status is DEAD:
+        _enter_dead_group(state, job)
 
 
 def _unlist_claim(state: State, lease: Lease, number: int) -> None:
@@ -166,7 +205,10 @@ def _leave_dead_group(state: State, job: Job) -> None:
 
 def _count_finished(state: State, job: Job, sign: int) -> None:
     size = sign * job.size
-    if job.spec.retention_ms:
+    if job.status is DEAD and held_when_dead(job.spec):
+        state.held_dead += sign
+        state.held_dead_bytes += size
+    elif job.spec.retention_ms:
         state.promised_bytes += size
     elif job.status is DEAD:
         state.dead_bytes += size

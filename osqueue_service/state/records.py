@@ -302,6 +302,44 @@ class FollowedUp(Record, frozen=True, tag=30):
     key_ttl_ms: int = 0
 
 
+class Replacement(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """A job that waits, with another spec from now on: it is due at `due_at`, or waits (0). `anew`: at a new place."""
+
+    number: int
+    spec: JobSpec
+    due_at: int = 0
+    anew: bool = False
+
+
+class Replaced(Record, frozen=True, tag=25):
+    """Newcomers took the places of these jobs, which begin anew as what they ask for; those that move have places from
+    `first` on."""
+
+    first: int
+    items: list[Replacement]
+
+
+class KeyAnswered(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What an idempotency key stands for that came with no new job: a marked number, and the print of what was sent."""
+
+    key: str
+    number: int
+    fingerprint: bytes
+
+
+class KeysAnswered(Record, frozen=True, tag=26):
+    """These idempotency keys stand for jobs that were there; they hold for `ttl_ms`."""
+
+    items: list[KeyAnswered]
+    ttl_ms: int
+
+
+class UniqueKeysFreed(Record, frozen=True, tag=27):
+    """These unique keys, named as they are held, are no longer kept for jobs that ended."""
+
+    names: list[str]
+
+
 AnyRecord = (
     Founded
     | Submitted
@@ -330,4 +368,7 @@ AnyRecord = (
     | ScheduleResumed
     | Fired
     | FollowedUp
+    | Replaced
+    | KeysAnswered
+    | UniqueKeysFreed
 )

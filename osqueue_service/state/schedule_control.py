@@ -48,6 +48,10 @@ def decide_put(state: State, command: PutSchedule, now_ms: int, limits: Limits) 
     """What is due under the old spec fires first, in the same commit; a spec that is as it was changes nothing."""
     before = state.schedules.get(command.id)
     _check_revision(command, before)
+    if command.spec.job.unique is not None:
+        raise InvalidRequest.field(
+            "job.unique", "a schedule's jobs have no unique key: say with overlap what is to be done"
+        )
     if before is None:
         _check_room(state, command.spec, 0, limits)
         plan = _first_plan(command.id, command.spec, now_ms, 0)

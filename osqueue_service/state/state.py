@@ -14,6 +14,7 @@ from osqueue_service.state.memory import Memory
 from osqueue_service.state.model import LIVE, Counters, FollowedEntry, Job, KeyEntry, RequestEntry, SettledEntry, Status
 from osqueue_service.state.moves import Moves
 from osqueue_service.state.schedules import Schedules
+from osqueue_service.state.uniques import Uniques
 
 
 class State:
@@ -38,6 +39,7 @@ class State:
         self.dead_groups: dict[tuple[str, str], Index] = {}
         """Dead letters by type and error type of their last attempt."""
         self.claims: dict[tuple[str, str], list[int]] = {}
+        self.uniques = Uniques()
 
         self.scheduled = Deadlines()
         self.timeouts = Deadlines()
@@ -58,6 +60,9 @@ class State:
         """Of the errors of live jobs' attempts."""
         self.finished_bytes = 0
         self.dead_bytes = 0
+        self.held_dead = 0
+        """Dead jobs that are not let go before they are retried or purged, because others wait for them."""
+        self.held_dead_bytes = 0
         self.promised_bytes = 0
         self.promised_jobs = 0
         self.reserved_jobs = 0
@@ -65,6 +70,9 @@ class State:
 
         # Empty between two commits: jobs that died in this one, and have yet to be followed by what they asked for.
         self.died: list[int] = []
+
+        self.opened: list[Job] = []
+        """Blocked jobs whose gate has opened in the record that is being applied; empty after each."""
 
         # volatile: lease tokens that a caller has shown, so that they are required from then on.
         self.shown_tokens: set[str] = set()

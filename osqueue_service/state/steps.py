@@ -6,9 +6,11 @@ then. What does not fit the state is a broken log or a bug.
 
 from collections.abc import Iterable
 
-from osqueue_service.state import schedule_changes
+from osqueue_service.state import blocking, schedule_changes
 from osqueue_service.state.consistency import BrokenRecord
+from osqueue_service.state.key_changes import free_key, keep_key, outcome_of
 from osqueue_service.state.model import (
+    BLOCKED,
     SCHEDULED,
     UNCLAIMED,
     Attempt,
@@ -32,12 +34,14 @@ def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int
     status, moved = UNCLAIMED, moving(state, None, UNCLAIMED, Cause.SUBMITTED)
     for spec in specs:
         delayed = spec.run_at > at_ms
-        if delayed is not (status is SCHEDULED):
-            status = SCHEDULED if delayed else UNCLAIMED
-            moved = moving(state, None, status, Cause.SUBMITTED)
-        job = Job(one_type_string(spec), number, at_ms, number, status)
-        if delayed:
+        job = Job(one_type_string(spec), number, at_ms, number, SCHEDULED if delayed else UNCLAIMED)
+        if spec.more is not None and blocking.blocks(state, job):
+            job.status = BLOCKED
+        elif delayed:
             job.due_at = spec.run_at
+        if job.status is not status:
+            status = job.status
+            moved = moving(state, None, status, Cause.SUBMITTED)
         state.jobs[number] = job
         enter(state, job, moved)
         size += spec.size
@@ -46,7 +50,7 @@ def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int
         if spec.retention_ms:
             state.promised_jobs += 1
         if spec.idempotency_key:
-            entry = KeyEntry(number, fingerprint(spec), at_ms + key_ttl_ms)
+            entry = KeyEntry(outcome_of(job), fingerprint(spec), at_ms + key_ttl_ms)
             state.keys.remember(spec.idempotency_key, entry)
         number += 1
     state.next_number = number
@@ -103,6 +107,7 @@ def finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: int
         return
     count_live(state, spec, -1)
     schedule_changes.job_moved(state, job)
+    keep_key(state, job)
 
 
 def count_live(state: State, spec: JobSpec, sign: int) -> None:
@@ -132,3 +137,5 @@ def remove(state: State, job: Job, cause: Cause) -> None:
         state.promised_jobs -= 1
     if job.spec.more is not None:
         schedule_changes.job_moved(state, job)
+        if cause is Cause.PURGED:
+            free_key(state, job)

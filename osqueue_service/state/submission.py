@@ -9,8 +9,18 @@ from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Submit, SubmitAnswer
 from osqueue_service.state.limiting import Newest, with_limits
 from osqueue_service.state.model import JobSpec, fingerprint, fingerprint_of_call
-from osqueue_service.state.records import AnyRecord, Cancelled, Submitted
+from osqueue_service.state.records import (
+    AnyRecord,
+    Cancelled,
+    CancelRequested,
+    KeyAnswered,
+    KeysAnswered,
+    Replaced,
+    Submitted,
+)
+from osqueue_service.state.rivals import Rivals
 from osqueue_service.state.state import State
+from osqueue_service.state.unique import Outcome, Unique, marked, unmarked
 
 SubmitAnswers = list[SubmitAnswer | OsqueueError]
 
@@ -20,9 +30,9 @@ def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) ->
     earlier, call_print = _earlier(state, command, now_ms)
     admission = Admission(state, now_ms, limits)
     answers: SubmitAnswers = []
-    for spec, number in zip(command.jobs, earlier, strict=True):
-        if number != REFUSED:
-            answers.append(admission.repeat(number))
+    for spec, mark in zip(command.jobs, earlier, strict=True):
+        if mark != REFUSED:
+            answers.append(admission.repeat(spec, mark))
             continue
         try:
             answers.append(admission.admit(spec))
@@ -31,9 +41,17 @@ def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) ->
                 raise
             admission.numbers.append(REFUSED)
             answers.append(kept(error))
-    if not admission.new and not (command.request_id and admission.deduplicated):
-        return [], answers
-    record = Submitted(
+    records: list[AnyRecord] = []
+    if admission.new or (command.request_id and admission.met):
+        records.append(_submitted(state, command, admission, call_print, limits))
+    records += admission.records(limits)
+    return records, answers
+
+
+def _submitted(state: State, command: Submit, admission: "Admission", call_print: bytes, limits: Limits) -> Submitted:
+    """The new jobs, and what a repetition of the call will be answered."""
+    told = command.request_id and (admission.marked or len(admission.new) < len(command.jobs))
+    return Submitted(
         first=state.next_number,
         jobs=admission.new,
         key_ttl_ms=limits.idempotency_ttl_ms,
@@ -41,12 +59,8 @@ def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) ->
         request=command.request_id,
         request_ttl_ms=limits.request_ttl_ms if command.request_id else 0,
         fingerprint=call_print,
-        numbers=tuple(admission.numbers) if command.request_id and len(admission.new) < len(command.jobs) else (),
+        numbers=tuple(admission.numbers) if told else (),
     )
-    records: list[AnyRecord] = [record]
-    if admission.gone:
-        records.append(Cancelled(admission.gone, limits.default_retention_ms))
-    return records, answers
 
 
 REFUSED = 0
@@ -86,11 +100,16 @@ class Admission:
         self._id_of = state.ids.of
         self._keys: dict[str, tuple[int, bytes]] = {}
         self._waiting: dict[tuple[str, str], int] = {}
+        self._rivals: Rivals | None = None
         self.new: list[JobSpec] = []
         self.numbers: list[int] = []
         self.gone: list[int] = []
         self.deduplicated = 0
         self._newest = Newest(state, now_ms)
+        self.met = 0
+        """Items that came to a job that was there, found out by this execution of the call."""
+        self.marked = False
+        """Some of `numbers` say more than which job it was."""
 
     def take(self, spec: JobSpec) -> int:
         """The number of a new job that has no key; raises what refuses it."""
@@ -99,55 +118,116 @@ class Admission:
         self.new.append(spec)
         return number
 
-    def repeat(self, number: int) -> SubmitAnswer:
+    def repeat(self, spec: JobSpec, mark: int) -> SubmitAnswer:
         """An item that an earlier execution of the call accepted."""
-        self.numbers.append(number)
-        return SubmitAnswer(public_id(self._state, abs(number)), deduplicated=number < 0)
+        self.numbers.append(mark)
+        return self._answer(spec, abs(mark), deduplicated=mark < 0)
 
     def admit(self, spec: JobSpec) -> SubmitAnswer:
-        """A new job, or the one its key stands for; raises what refuses it."""
+        """A new job, or the one its keys stand for; raises what refuses it."""
+        content = b""
         if spec.idempotency_key:
-            known = self._known(spec)
+            content = fingerprint(spec)
+            known = self._known(spec.idempotency_key, content)
             if known is not None:
                 self.deduplicated += 1
+                self.met += 1
                 self.numbers.append(-known)
-                return SubmitAnswer(public_id(self._state, known), deduplicated=True)
+                return self._answer(spec, known, deduplicated=True)
+        unique = spec.more.unique if spec.more is not None else None
+        mark = self._accept(spec) if unique is None else self._accept_among_rivals(spec, unique)
+        self.numbers.append(mark)
+        # One that has to go at once stands for nothing: its key may be tried again.
+        if spec.idempotency_key and not (self.gone and self.gone[-1] == mark):
+            self._keys[spec.idempotency_key] = mark, content
+        return SubmitAnswer(self._id_of(mark)) if unique is None else self._answer(spec, mark)
+
+    def records(self, limits: Limits) -> list[AnyRecord]:
+        """What the call does beside its new jobs."""
+        records: list[AnyRecord] = []
+        if self.gone:
+            records.append(Cancelled(self.gone, limits.default_retention_ms))
+        rivals = self._rivals
+        if rivals is None:
+            return records
+        if rivals.replacements:
+            first = self._state.next_number + len(self.new)
+            records.insert(0, Replaced(first, list(rivals.replacements.values())))
+        if rivals.stopped:
+            records.append(CancelRequested(list(rivals.stopped)))
+        answered = [
+            KeyAnswered(key, mark, content)
+            for key, (mark, content) in self._keys.items()
+            if not self._follows_from_the_job(key, mark)
+        ]
+        if answered:
+            records.append(KeysAnswered(answered, limits.idempotency_ttl_ms))
+        return records
+
+    def _follows_from_the_job(self, key: str, mark: int) -> bool:
+        """Whether the new job itself says that this key of its submission stands for it, and how."""
+        number, outcome = unmarked(mark)
+        position = number - self._state.next_number
+        if position < 0 or self.new[position].idempotency_key != key:
+            return False
+        return outcome in (Outcome.NONE, Outcome.QUEUED_AFTER, Outcome.CANCELLING)
+
+    def _accept(self, spec: JobSpec, *, ready: bool = True) -> int:
+        """The number of a new job under its limits. `ready`: no other job holds it up."""
         if self._own:
             spec = self._state.limits.attach(spec)
         elif spec.more is not None or self._state.limits.families:
             spec = self._limited(spec)
-        self._check_room(spec)
-        number = self._state.next_number + len(self.new)
-        if not self._own and self._has_to_go(spec):
+        number = self.take(spec)
+        if ready and not self._own and self._has_to_go(spec):
             self.gone.append(number)
-            if spec.idempotency_key:  # it stands for nothing: the same key may be tried again
-                self._forget(spec)
-                spec = replace(spec, idempotency_key="")
-        self.new.append(spec)
-        self.numbers.append(number)
-        return SubmitAnswer(self._id_of(number))
+            if spec.idempotency_key:
+                self.new[-1] = replace(spec, idempotency_key="")
+        return number
 
-    def _known(self, spec: JobSpec) -> int | None:
-        """The number of the job that the key stands for already; a key seen first is noted."""
-        key = spec.idempotency_key
-        content = fingerprint(spec)
+    def _accept_among_rivals(self, spec: JobSpec, unique: Unique) -> int:
+        """As `_accept`, for a job that asks for a key that another may have; a marked number."""
+        if self._rivals is None:
+            self._rivals = Rivals(self._state, self._now_ms, self._limits, self.new)
+        verdict = self._rivals.judge(spec, unique)
+        number = verdict.number
+        if verdict.replaces:
+            spec = with_limits(self._state, spec, self._limits)
+            self._check_room(spec, self._rivals.spec_of(number))
+        elif not number:
+            number = self._accept(spec, ready=verdict.outcome is Outcome.CREATED)
+        self.met += bool(verdict.number)
+        self._rivals.accept(spec, unique, verdict, number)
+        self.marked = self.marked or verdict.outcome is not Outcome.CREATED
+        return marked(number, verdict.outcome)
+
+    def _answer(self, spec: JobSpec, mark: int, deduplicated: bool = False) -> SubmitAnswer:
+        if spec.more is None and mark < self._state.next_number + len(self.new):
+            return SubmitAnswer(public_id(self._state, mark), deduplicated)
+        number, outcome = unmarked(mark)
+        if outcome is Outcome.NONE and spec.unique is not None:
+            outcome = Outcome.CREATED
+        return SubmitAnswer(public_id(self._state, number), deduplicated, outcome)
+
+    def _known(self, key: str, content: bytes) -> int | None:
+        """The marked number of the job that the key stands for already."""
         entry = self._state.keys.get(key, self._now_ms)
         found = (entry.number, entry.fingerprint) if entry else self._keys.get(key)
         if found is not None:
-            number, known_content = found
+            mark, known_content = found
             if known_content != content:
+                job_id = public_id(self._state, unmarked(mark)[0])
                 raise IdempotencyConflict(
-                    f"idempotency_key {key!r} stands for job {public_id(self._state, number)}, which has another "
-                    "type or payload: use a new key, or send exactly the same job"
+                    f"idempotency_key {key!r} stands for job {job_id}, which was submitted with another type or "
+                    "payload: use a new key, or send exactly the same job"
                 )
-            return number
+            return mark
         if len(self._state.keys) + len(self._keys) >= self._limits.idempotency_keys:
             raise QueueFull(
                 f"{self._limits.idempotency_keys} idempotency keys are remembered, which is the limit "
                 "(idempotency_keys): submit without a key, or wait until the oldest are 24 hours old",
                 retry_after_ms=60_000,
             )
-        self._keys[key] = (self._state.next_number + len(self.new), content)
         return None
 
     def _has_to_go(self, spec: JobSpec) -> bool:
@@ -157,50 +237,46 @@ class Admission:
 
     def _limited(self, spec: JobSpec) -> JobSpec:
         """The job under its limits; refused where one of their keys has as many waiting as may."""
-        try:
-            spec = with_limits(self._state, spec, self._limits)
-            for use in spec.limits:
-                limit = self._state.limits.get(use.limit)
-                if limit is None or not limit.max_waiting:
-                    continue
-                known = self._state.limits.known(use.limit, use.key)
-                waiting = (known.waiting if known is not None else 0) + self._waiting.get((use.limit, use.key), 0)
-                if waiting >= limit.max_waiting:
-                    raise QueueFull(
-                        f"{waiting:,} jobs of the key {use.key!r} of the limit {use.limit!r} wait, which is as many as "
-                        "may (max_waiting_per_key): try again later",
-                        retry_after_ms=1_000,
-                    )
-        except OsqueueError:
-            self._forget(spec)
-            raise
+        spec = with_limits(self._state, spec, self._limits)
+        for use in spec.limits:
+            limit = self._state.limits.get(use.limit)
+            if limit is None or not limit.max_waiting:
+                continue
+            known = self._state.limits.known(use.limit, use.key)
+            waiting = (known.waiting if known is not None else 0) + self._waiting.get((use.limit, use.key), 0)
+            if waiting >= limit.max_waiting:
+                raise QueueFull(
+                    f"{waiting:,} jobs of the key {use.key!r} of the limit {use.limit!r} wait, which is as many as "
+                    "may (max_waiting_per_key): try again later",
+                    retry_after_ms=1_000,
+                )
         for use in spec.limits:
             self._waiting[use.limit, use.key] = self._waiting.get((use.limit, use.key), 0) + 1
         return spec
 
-    def _check_room(self, spec: JobSpec) -> None:
+    def _check_room(self, spec: JobSpec, instead: JobSpec | None = None) -> None:
+        """Whether there is room for it, `instead` of a job that it replaces, if any."""
         limits = self._limits
         # What it asks for in case of its death has a place from now on.
         takes = 1 if spec.more is None or spec.more.on_dead is None else 2
+        if instead is not None:
+            takes -= 1 if instead.on_dead is None else 2
         if takes > self._room:
-            self._forget(spec)
             raise QueueFull(
                 f"the queue holds {limits.jobs} live jobs, which is its limit (jobs): let workers catch up and try "
                 "again, or raise the limit",
                 retry_after_ms=1_000,
             )
-        size = spec.size
+        size = spec.size if instead is None else spec.size - instead.size
         if self._bytes + size > limits.bytes:
-            self._forget(spec)
             raise QueueFull(
                 f"the live jobs would take more than {limits.bytes} bytes, which is the limit (bytes): let workers "
                 "catch up and try again, or raise the limit",
                 retry_after_ms=1_000,
             )
-        if spec.retention_ms:
+        if spec.retention_ms and not (instead and instead.retention_ms):
             full = self._promised >= limits.promised_jobs or self._state.promised_bytes >= limits.promised_bytes
             if full:
-                self._forget(spec)
                 raise QueueFull(
                     f"{limits.promised_jobs} jobs or {limits.promised_bytes} bytes with an explicit retention_ms are "
                     "kept, which is the limit (promised_jobs, promised_bytes): submit without retention_ms, or wait",
@@ -209,10 +285,6 @@ class Admission:
             self._promised += 1
         self._room -= takes
         self._bytes += size
-
-    def _forget(self, spec: JobSpec) -> None:
-        """The job is refused after all: its key is free again."""
-        self._keys.pop(spec.idempotency_key, None)
 
 
 def public_id(state: State, number: int) -> str:

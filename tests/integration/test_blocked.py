@@ -5,17 +5,18 @@ import pytest
 from osqueue import OsqueueClient
 from osqueue_service.app import App
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
-from tests.calls import claim, submit
-from tests.core import block
+from tests.calls import claim, holder, submit
 
 
 @pytest.fixture
 async def job_id(app: App, queue) -> str:
     """Two jobs of one type, the second of which is blocked."""
-    await submit(queue, type="t")
-    held = await submit(queue, type="t")
-    block(app.broker.engine._state, held)
-    await submit(queue, type="other")  # a commit behind it, so that figures as of the last one know of it
+    unique = job_pb2.Unique(key="k", if_running=job_pb2.UNIQUE_IF_RUNNING_ENQUEUE_ONE_AFTER)
+    await submit(queue, type="t", unique=unique)
+    first = await claim(queue, types=["t"])
+    held = await submit(queue, type="t", unique=unique)
+    await queue.ReleaseJob(queue_pb2.ReleaseJobRequest(**holder(first)))
+    await submit(queue, type="other")
     return held
 
 
@@ -52,8 +53,12 @@ async def test_nobody_is_given_it(queue, job_id):
 
 async def test_it_is_explained(queue, job_id):
     why = await queue.ExplainJob(queue_pb2.ExplainJobRequest(job_id=job_id))
-    assert list(why.reasons) == [queue_pb2.EXPLAIN_REASON_BLOCKED]
-    assert (why.status, why.message) == ("blocked", "It is blocked until other jobs have ended.")
+    assert list(why.reasons) == [queue_pb2.EXPLAIN_REASON_UNIQUE_HELD, queue_pb2.EXPLAIN_REASON_BLOCKED]
+    first = (await queue.ListJobs(queue_pb2.ListJobsRequest())).jobs[0].id
+    assert (why.status, why.unique_key, list(why.blocked_by)) == ("blocked", "k", [first])
+    assert why.message == (
+        f"It is blocked: it takes over the unique key 'k' when its holder has ended, {first}, which is unclaimed."
+    )
 
 
 async def test_it_is_cancelled_at_once(queue, job_id):
@@ -66,4 +71,4 @@ async def test_the_sdk_knows_it(app: App, job_id):
         stats = await client.get_stats()
         assert (stats.total, stats.blocked, stats.counts.blocked) == (3, 1, 1)
         assert (await client.get_job(job_id)).status == "blocked"
-        assert (await client.explain_job(job_id)).reasons == ["blocked"]
+        assert (await client.explain_job(job_id)).reasons == ["unique_held", "blocked"]

@@ -8,6 +8,7 @@ Jobs have the names under which they were submitted. `a#2` is the second attempt
 alone stands for its latest attempt, or the first in an answer.
 
     submit a type=email priority=2 key=k delay=5s attempts=3 lease=10s timeout=1m retention=1h backoff=2s ondead=refund
+    submit a unique=k scope=queue until=started conflict=debounce running=cancel ttl=1h wait=1m -> a created
     claim w1 max=2 types=email,sms wait=10s claimkey=c lease=5s    -> a b#2
     complete a follow=b,c       -> ok b c       what follows it has these names
     complete a result=42        fail a delay=5s retryable=no error=Oops        release a
@@ -41,6 +42,7 @@ from osqueue_service.state import commands
 from osqueue_service.state.commands import FailAnswer, Granted
 from osqueue_service.state.model import Job, JobSpec, MoreOfSpec, RetryPolicy, Status
 from osqueue_service.state.state import State
+from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Unique, Until
 from tests.simulation.swarm import Swarm
 from tests.simulation.watched import patched
 from tests.simulation.world import SimBroker, World
@@ -138,14 +140,15 @@ class Scenario:
             options.pop("key", ""),
             RetryPolicy(_ms(options.pop("backoff")), jitter=0.0) if "backoff" in options else None,
             None,
-            MoreOfSpec(on_dead=JobSpec(options.pop("ondead"), b"{}")) if "ondead" in options else None,
+            _more(options),
         )
         request_id = options.pop("request", "")
         assert not options, f"unknown options of submit: {options}"
         (answer,) = await engine.execute(commands.Submit([spec], True, request_id))
-        known = self._name(answer.job_id)
         self.ids.setdefault(name, answer.job_id)
-        return f"{known} deduplicated" if answer.deduplicated else self._name(answer.job_id)
+        known = self._name(answer.job_id)
+        words = [known, "deduplicated" * answer.deduplicated, answer.outcome.name.lower() * bool(answer.outcome)]
+        return " ".join(word for word in words if word)
 
     async def _claim(self, worker: str, **options: str) -> str:
         command = commands.Claim(
@@ -307,6 +310,23 @@ class Scenario:
             return self.ids.get(name, name), "w", "no-token"
         worker, granted = next((lease for lease in leases if number and lease[1].attempt == int(number)), leases[-1])
         return granted.job_id, worker, granted.token
+
+
+def _more(options: dict[str, str]) -> MoreOfSpec | None:
+    """What few jobs ask for."""
+    on_dead = JobSpec(options.pop("ondead"), b"{}") if "ondead" in options else None
+    unique = None
+    if "unique" in options:
+        unique = Unique(
+            options.pop("unique"),
+            Scope[options.pop("scope", "type").upper()],
+            Until[options.pop("until", "finished").upper()],
+            OnConflict[options.pop("conflict", "keep").upper()],
+            IfRunning[options.pop("running", "keep").upper()],
+            _ms(options.pop("ttl", "0s")),
+            _ms(options.pop("wait", "0s")),
+        )
+    return MoreOfSpec(on_dead=on_dead, unique=unique) if on_dead or unique else None
 
 
 def _ms(text: str) -> int:

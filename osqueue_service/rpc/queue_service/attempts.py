@@ -82,6 +82,10 @@ class AttemptReader:
             specs.append(self._submissions.read(job, now_ms, wrong))
             if job.request_id:
                 wrong.add("request_id", "is set in a follow-up, which its job's lease names across retries")
+            if job.HasField("unique"):
+                wrong.add(
+                    "unique", "is set in a follow-up, which cannot be refused or put off; submit such a job by itself"
+                )
         wrong.part = outer
         return specs
 

@@ -45,6 +45,7 @@ def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobRe
         worker_id=found.worker_id,
         finished_at=found.finished_at,
         blocked_by=found.blocked_by,
+        unique_key=found.unique_key,
         position=view_position(engine),
     )
     for block in found.limits:

@@ -22,6 +22,7 @@ from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.limit_uses import read_uses
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.status import item_error
+from osqueue_service.rpc.uniqueness import OUTCOMES, read_unique
 from osqueue_service.state.commands import Submit, SubmitAnswer
 from osqueue_service.state.model import JobSpec, MoreOfSpec, RetryPolicy
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
@@ -46,7 +47,10 @@ class Submissions:
         wrong.check()
         (answer,) = await engine.execute(Submit([spec], True, request.request_id), _size_of([spec]))
         return queue_pb2.SubmitJobResponse(
-            job_id=answer.job_id, deduplicated=answer.deduplicated, commit=commit_position(engine)
+            job_id=answer.job_id,
+            deduplicated=answer.deduplicated,
+            commit=commit_position(engine),
+            outcome=OUTCOMES[answer.outcome],
         )
 
     async def SubmitJobs(self, request: queue_pb2.SubmitJobsRequest, context: Context) -> queue_pb2.SubmitJobsResponse:
@@ -134,9 +138,7 @@ class SubmissionReader:
         key = job.idempotency_key
         if key:
             check_name(key, "idempotency_key", limits.id_chars, wrong)
-        more = None
-        if job.limits or job.HasField("submit_on_dead"):
-            more = self._more(job, wrong)
+        unusual = job.limits or job.HasField("unique") or job.HasField("submit_on_dead")
         retention_ms = 0
         if job.HasField("retention_ms"):
             retention_ms = job.retention_ms
@@ -153,19 +155,23 @@ class SubmissionReader:
             key,
             self._retry(job.retry_policy, wrong) if job.HasField("retry_policy") else None,
             read_labels(job.metadata, "metadata", limits.metadata_bytes, wrong) if job.metadata else None,
-            more,
+            self._more(job, run_at, now_ms, wrong) if unusual else None,
         )
+
+    def _more(
+        self, job: "queue_pb2.SubmitJobRequest | _AsRequest", run_at: int, now_ms: int, wrong: Violations
+    ) -> MoreOfSpec:
+        """What few jobs ask for."""
+        on_dead = self._on_dead(job.submit_on_dead, wrong) if job.HasField("submit_on_dead") else None
+        unique = None
+        if job.HasField("unique"):
+            unique = read_unique(job.unique, max(0, run_at - now_ms), self._limits, wrong)
+        limits = read_uses(job.limits, self._limits, wrong) if job.limits else ()
+        return MoreOfSpec(on_dead=on_dead, limits=limits, unique=unique)
 
     def template(self, template: job_pb2.JobTemplate, wrong: Violations) -> JobSpec:
         """A job that the broker is to submit by itself: it is checked like one that is submitted now."""
         return self.read(_AsRequest(template), 0, wrong)
-
-    def _more(self, job: "queue_pb2.SubmitJobRequest | _AsRequest", wrong: Violations) -> MoreOfSpec:
-        """What few jobs ask for."""
-        return MoreOfSpec(
-            on_dead=self._on_dead(job.submit_on_dead, wrong) if job.HasField("submit_on_dead") else None,
-            limits=read_uses(job.limits, self._limits, wrong),
-        )
 
     def _on_dead(self, template: job_pb2.JobTemplate, wrong: Violations) -> JobSpec:
         outer, wrong.part = wrong.part, f"{wrong.part}submit_on_dead."
@@ -239,6 +245,8 @@ def _results(
             submitted.job_id = answer.job_id
             if answer.deduplicated:
                 submitted.deduplicated = True
+            if answer.outcome:
+                submitted.outcome = OUTCOMES[answer.outcome]
     return response
 
 

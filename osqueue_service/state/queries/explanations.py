@@ -7,6 +7,7 @@ from typing import assert_never
 
 from msgspec import Struct, field
 
+from osqueue_service.state.blocking import Block, block_of
 from osqueue_service.state.gates import Gate, Reason
 from osqueue_service.state.limit_table import FULL, OPEN
 from osqueue_service.state.model import Job, Status
@@ -32,6 +33,7 @@ class Why(Enum):
     BLOCKED = auto()
     CONCURRENCY_LIMIT = auto()
     RATE_LIMIT = auto()
+    UNIQUE_HELD = auto()
 
 
 class Serving(Struct, frozen=True):
@@ -56,6 +58,7 @@ class Explanation(Struct):
     finished_at: int = 0
     blocked_by: list[str] = field(default_factory=list)
     limits: "list[Blocking]" = field(default_factory=list)
+    unique_key: str = ""
 
 
 class Blocking(Struct, frozen=True):
@@ -84,8 +87,7 @@ def explain(state: State, job: Job, serving: Callable[[str], Serving], now_ms: i
         case Status.IN_PROGRESS:
             _running(job, answer)
         case Status.BLOCKED:
-            answer.reasons.append(Why.BLOCKED)
-            answer.message = "It is blocked until other jobs have ended."
+            _blocked(state, job, answer)
         case Status.DEAD:
             last = job.history[-1] if job.history else None
             why = f": {last.error_type or last.ending.name.lower()}" if last else ""
@@ -97,6 +99,20 @@ def explain(state: State, job: Job, serving: Callable[[str], Serving], now_ms: i
         case _:
             assert_never(job.status)
     return answer
+
+
+def _blocked(state: State, job: Job, answer: Explanation) -> None:
+    answer.reasons.append(Why.BLOCKED)
+    answer.message = "It is blocked until other jobs have ended."
+    block = block_of(state, job)
+    if block is None:
+        return
+    behind = state.job_id(block.behind)
+    answer.blocked_by.append(behind)
+    why, what = _shut(block)
+    answer.reasons.insert(0, why)
+    answer.unique_key = block.key
+    answer.message = f"It is blocked: {what}, {behind}, which is {block.behind.status.wire}."
 
 
 def _waiting(state: State, job: Job, serving: Serving, answer: Explanation, now_ms: int) -> None:
@@ -148,13 +164,15 @@ def _limited(state: State, job: Job, answer: Explanation, said: list[str], now_m
             said.append(f"{where} lets no more start for {opens - now_ms} ms")
 
 
-def _shut(gate: Gate) -> tuple[Why, str]:
+def _shut(gate: Gate | Block) -> tuple[Why, str]:
     """What a gate is called in the API, and in a sentence."""
     match gate.reason:
         case Reason.PAUSED:
             return Why.TYPE_PAUSED, f"its type {gate.key!r} is paused"
         case Reason.LIMIT:
             raise AssertionError("limits are asked themselves")
+        case Reason.UNIQUE_HELD:
+            return Why.UNIQUE_HELD, f"it takes over the unique key {gate.key!r} when its holder has ended"
         case _:
             assert_never(gate.reason)
 

@@ -22,11 +22,20 @@ class Filter(Struct, frozen=True):
     error_type: str = ""
     finished_from: int = 0
     finished_before: int = 0
+    unique_key: str = ""
 
     def candidates(self, state: State, after: int) -> Iterator[Job]:
         """The jobs in these statuses submitted after the job with this number, oldest first."""
+        if self.unique_key:
+            return self._by_unique_key(state, after)
         rosters = [state.roster(status).from_key(after + 1) for status in self.statuses]
         return rosters[0] if len(rosters) == 1 else merge(*rosters, key=attrgetter("number"))
+
+    def _by_unique_key(self, state: State, after: int) -> Iterator[Job]:
+        """Those that hold the key or follow one that does: a job that has let go of it has nothing to do with it."""
+        for job in state.uniques.named(self.unique_key, iter(self.types or state.type_counts)):
+            if job.number > after and job.status in self.statuses:
+                yield job
 
     def matches(self, job: Job) -> bool:
         """Whether a candidate is meant. The status is that of its roster."""

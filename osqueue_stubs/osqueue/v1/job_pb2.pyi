@@ -61,6 +61,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The caller may not do this, e.g. a remote caller of a broker without a token. PERMISSION_DENIED."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 13
     """A defect of the broker, logged under the id that the message shows. INTERNAL."""
+    ERROR_REASON_UNIQUE_CONFLICT: _ErrorReason.ValueType  # 16
+    """Another job holds the unique key, and the newcomer asked to be refused then; the metadata of ErrorInfo, or the item's
+    error, names it (job_id). ALREADY_EXISTS. Retry once that job has ended.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request, or one item of a batch, was refused. The same word, without its prefix, is the `reason` of the
@@ -95,6 +99,10 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 12
 """The caller may not do this, e.g. a remote caller of a broker without a token. PERMISSION_DENIED."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 13
 """A defect of the broker, logged under the id that the message shows. INTERNAL."""
+ERROR_REASON_UNIQUE_CONFLICT: ErrorReason.ValueType  # 16
+"""Another job holds the unique key, and the newcomer asked to be refused then; the metadata of ErrorInfo, or the item's
+error, names it (job_id). ALREADY_EXISTS. Retry once that job has ended.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _AttemptOutcome:
@@ -160,6 +168,116 @@ JOB_VIEW_BASIC: JobView.ValueType  # 1
 JOB_VIEW_FULL: JobView.ValueType  # 2
 """Everything."""
 Global___JobView: _TypeAlias = JobView  # noqa: Y015
+
+class _UniqueScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UniqueScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UniqueScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNIQUE_SCOPE_UNSPECIFIED: _UniqueScope.ValueType  # 0
+    """Among the jobs of its type."""
+    UNIQUE_SCOPE_QUEUE: _UniqueScope.ValueType  # 1
+    """Among all jobs of the queue."""
+
+class UniqueScope(_UniqueScope, metaclass=_UniqueScopeEnumTypeWrapper):
+    """Among which jobs a unique key is unique."""
+
+UNIQUE_SCOPE_UNSPECIFIED: UniqueScope.ValueType  # 0
+"""Among the jobs of its type."""
+UNIQUE_SCOPE_QUEUE: UniqueScope.ValueType  # 1
+"""Among all jobs of the queue."""
+Global___UniqueScope: _TypeAlias = UniqueScope  # noqa: Y015
+
+class _UniqueUntil:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UniqueUntilEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UniqueUntil.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNIQUE_UNTIL_UNSPECIFIED: _UniqueUntil.ValueType  # 0
+    """Until it is finished, however it ends."""
+    UNIQUE_UNTIL_STARTED: _UniqueUntil.ValueType  # 1
+    """Until its first claim. The key is never taken back, so that a retry cannot conflict with its successor."""
+    UNIQUE_UNTIL_SUCCEEDED: _UniqueUntil.ValueType  # 2
+    """Until it is completed, cancelled or purged: a dead letter keeps the key until its retry succeeds, and is kept as long."""
+
+class UniqueUntil(_UniqueUntil, metaclass=_UniqueUntilEnumTypeWrapper):
+    """Until when a job holds its unique key."""
+
+UNIQUE_UNTIL_UNSPECIFIED: UniqueUntil.ValueType  # 0
+"""Until it is finished, however it ends."""
+UNIQUE_UNTIL_STARTED: UniqueUntil.ValueType  # 1
+"""Until its first claim. The key is never taken back, so that a retry cannot conflict with its successor."""
+UNIQUE_UNTIL_SUCCEEDED: UniqueUntil.ValueType  # 2
+"""Until it is completed, cancelled or purged: a dead letter keeps the key until its retry succeeds, and is kept as long."""
+Global___UniqueUntil: _TypeAlias = UniqueUntil  # noqa: Y015
+
+class _UniqueOnConflict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UniqueOnConflictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UniqueOnConflict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNIQUE_ON_CONFLICT_UNSPECIFIED: _UniqueOnConflict.ValueType  # 0
+    """Nothing new: the answer names the holder."""
+    UNIQUE_ON_CONFLICT_REJECT: _UniqueOnConflict.ValueType  # 1
+    """It is refused with UNIQUE_CONFLICT."""
+    UNIQUE_ON_CONFLICT_REPLACE: _UniqueOnConflict.ValueType  # 2
+    """The holder becomes what the newcomer asks for, with its id and no attempts made. It keeps its place unless
+    its priority or its time changes. Type, `unique` but for on_conflict, if_running and max_wait_ms, and sequence must be
+    the same.
+    """
+    UNIQUE_ON_CONFLICT_REPLACE_KEEP_RUN_AT: _UniqueOnConflict.ValueType  # 3
+    """As REPLACE, but the holder runs when it would have."""
+    UNIQUE_ON_CONFLICT_DEBOUNCE: _UniqueOnConflict.ValueType  # 4
+    """As REPLACE, and the job runs delay_ms after the last such call, but at most max_wait_ms after it was first submitted."""
+
+class UniqueOnConflict(_UniqueOnConflict, metaclass=_UniqueOnConflictEnumTypeWrapper):
+    """What becomes of a newcomer whose unique key is held by a job that waits, is delayed, blocked, or backs off."""
+
+UNIQUE_ON_CONFLICT_UNSPECIFIED: UniqueOnConflict.ValueType  # 0
+"""Nothing new: the answer names the holder."""
+UNIQUE_ON_CONFLICT_REJECT: UniqueOnConflict.ValueType  # 1
+"""It is refused with UNIQUE_CONFLICT."""
+UNIQUE_ON_CONFLICT_REPLACE: UniqueOnConflict.ValueType  # 2
+"""The holder becomes what the newcomer asks for, with its id and no attempts made. It keeps its place unless
+its priority or its time changes. Type, `unique` but for on_conflict, if_running and max_wait_ms, and sequence must be
+the same.
+"""
+UNIQUE_ON_CONFLICT_REPLACE_KEEP_RUN_AT: UniqueOnConflict.ValueType  # 3
+"""As REPLACE, but the holder runs when it would have."""
+UNIQUE_ON_CONFLICT_DEBOUNCE: UniqueOnConflict.ValueType  # 4
+"""As REPLACE, and the job runs delay_ms after the last such call, but at most max_wait_ms after it was first submitted."""
+Global___UniqueOnConflict: _TypeAlias = UniqueOnConflict  # noqa: Y015
+
+class _UniqueIfRunning:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UniqueIfRunningEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UniqueIfRunning.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNIQUE_IF_RUNNING_UNSPECIFIED: _UniqueIfRunning.ValueType  # 0
+    """Nothing new: the answer names the holder."""
+    UNIQUE_IF_RUNNING_REJECT: _UniqueIfRunning.ValueType  # 1
+    """It is refused with UNIQUE_CONFLICT."""
+    UNIQUE_IF_RUNNING_ENQUEUE_ONE_AFTER: _UniqueIfRunning.ValueType  # 2
+    """It is blocked until the holder has ended, and has the key then. Further newcomers replace it: at most one waits."""
+    UNIQUE_IF_RUNNING_CANCEL: _UniqueIfRunning.ValueType  # 3
+    """As ENQUEUE_ONE_AFTER, and the holder is asked to stop."""
+
+class UniqueIfRunning(_UniqueIfRunning, metaclass=_UniqueIfRunningEnumTypeWrapper):
+    """What becomes of a newcomer whose unique key is held by a job that runs."""
+
+UNIQUE_IF_RUNNING_UNSPECIFIED: UniqueIfRunning.ValueType  # 0
+"""Nothing new: the answer names the holder."""
+UNIQUE_IF_RUNNING_REJECT: UniqueIfRunning.ValueType  # 1
+"""It is refused with UNIQUE_CONFLICT."""
+UNIQUE_IF_RUNNING_ENQUEUE_ONE_AFTER: UniqueIfRunning.ValueType  # 2
+"""It is blocked until the holder has ended, and has the key then. Further newcomers replace it: at most one waits."""
+UNIQUE_IF_RUNNING_CANCEL: UniqueIfRunning.ValueType  # 3
+"""As ENQUEUE_ONE_AFTER, and the holder is asked to stop."""
+Global___UniqueIfRunning: _TypeAlias = UniqueIfRunning  # noqa: Y015
 
 class _OriginKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -277,12 +395,15 @@ class ItemError(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     VIOLATIONS_FIELD_NUMBER: _builtins.int
     RETRY_AFTER_MS_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
     reason: Global___ErrorReason.ValueType
     """The reason, as it would have been that of a call with this item alone."""
     message: _builtins.str
     """One sentence for a person: what happened, to which job, what to do."""
     retry_after_ms: _builtins.int
     """How long to wait before a retry can help. 0: no advice."""
+    job_id: _builtins.str
+    """For UNIQUE_CONFLICT: the job that holds the key."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]:
         """The fields that were wrong, with paths relative to the item. Set for INVALID_REQUEST and PAYLOAD_TOO_LARGE."""
@@ -294,14 +415,65 @@ class ItemError(_message.Message):
         message: _builtins.str = ...,
         violations: _abc.Iterable[Global___FieldViolation] | None = ...,
         retry_after_ms: _builtins.int = ...,
+        job_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "retry_after_ms", b"retry_after_ms", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "message", b"message", "reason", b"reason", "retry_after_ms", b"retry_after_ms", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ItemError: _TypeAlias = ItemError  # noqa: Y015
+
+@_typing.final
+class Unique(_message.Message):
+    """A key that at most one live job holds. `scope`, `until` and `ttl_ms` are terms of the holder; the others say what
+    becomes of a newcomer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    ON_CONFLICT_FIELD_NUMBER: _builtins.int
+    IF_RUNNING_FIELD_NUMBER: _builtins.int
+    TTL_MS_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_MS_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The key: 1 to 128 printable characters."""
+    scope: Global___UniqueScope.ValueType
+    """Among which jobs. Default: those of its type."""
+    until: Global___UniqueUntil.ValueType
+    """Until when the job holds it. Default: until it is finished."""
+    on_conflict: Global___UniqueOnConflict.ValueType
+    """When the holder waits. Default: the answer names it."""
+    if_running: Global___UniqueIfRunning.ValueType
+    """When the holder runs. Default: the answer names it. Not together with until STARTED: such a holder does not run."""
+    ttl_ms: _builtins.int
+    """The key outlives a short job: nobody else has it until this long after the holder was submitted. Meanwhile REJECT
+    refuses, and everything else answers the holder's id. At most 365 days; 0: not.
+    """
+    max_wait_ms: _builtins.int
+    """For DEBOUNCE: how long after its submission the job may be put off; at least delay_ms. 0: ten times delay_ms."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        scope: Global___UniqueScope.ValueType = ...,
+        until: Global___UniqueUntil.ValueType = ...,
+        on_conflict: Global___UniqueOnConflict.ValueType = ...,
+        if_running: Global___UniqueIfRunning.ValueType = ...,
+        ttl_ms: _builtins.int = ...,
+        max_wait_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["if_running", b"if_running", "key", b"key", "max_wait_ms", b"max_wait_ms", "on_conflict", b"on_conflict", "scope", b"scope", "ttl_ms", b"ttl_ms", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unique: _TypeAlias = Unique  # noqa: Y015
 
 @_typing.final
 class JobError(_message.Message):
@@ -628,6 +800,7 @@ class JobInfo(_message.Message):
     FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     DEAD_FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     SUBMIT_ON_DEAD_FIELD_NUMBER: _builtins.int
+    UNIQUE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, chosen by the broker."""
     status: _builtins.str
@@ -721,6 +894,10 @@ class JobInfo(_message.Message):
     def submit_on_dead(self) -> Global___JobTemplate:
         """What is submitted whenever it dies; absent: nothing. Absent in the BASIC view."""
 
+    @_builtins.property
+    def unique(self) -> Global___Unique:
+        """The producer's unique key and its terms; absent when it asked for none."""
+
     def __init__(
         self,
         *,
@@ -759,10 +936,11 @@ class JobInfo(_message.Message):
         follow_ups: _abc.Iterable[_builtins.str] | None = ...,
         dead_follow_ups: _abc.Iterable[_builtins.str] | None = ...,
         submit_on_dead: Global___JobTemplate | None = ...,
+        unique: Global___Unique | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "came_from", b"came_from", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "came_from", b"came_from", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -908,6 +1086,7 @@ class JobFilter(_message.Message):
     ERROR_TYPE_FIELD_NUMBER: _builtins.int
     FINISHED_FROM_FIELD_NUMBER: _builtins.int
     FINISHED_BEFORE_FIELD_NUMBER: _builtins.int
+    UNIQUE_KEY_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Leased by this worker, or last leased by it."""
     created_from: _builtins.int
@@ -920,6 +1099,8 @@ class JobFilter(_message.Message):
     """Finished at or after this time: only finished jobs match, which an empty `statuses` then means. 0: no bound."""
     finished_before: _builtins.int
     """Finished before this time: only finished jobs match, which an empty `statuses` then means. 0: no bound."""
+    unique_key: _builtins.str
+    """It holds this unique key, or is blocked behind the job that does. Found by an index, however long the queue is."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these statuses. Empty: live jobs ("unclaimed", "scheduled", "in_progress", "blocked"). At most 7."""
@@ -944,10 +1125,11 @@ class JobFilter(_message.Message):
         error_type: _builtins.str = ...,
         finished_from: _builtins.int = ...,
         finished_before: _builtins.int = ...,
+        unique_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "statuses", b"statuses", "types", b"types", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,46 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _SubmitOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SubmitOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SubmitOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUBMIT_OUTCOME_UNSPECIFIED: _SubmitOutcome.ValueType  # 0
+    """The job asked for no unique key, or the broker does not know of such."""
+    SUBMIT_OUTCOME_CREATED: _SubmitOutcome.ValueType  # 1
+    """It is a new job, and holds the key."""
+    SUBMIT_OUTCOME_KEPT: _SubmitOutcome.ValueType  # 2
+    """Another job holds the key; the answer names it, and nothing was changed."""
+    SUBMIT_OUTCOME_REPLACED: _SubmitOutcome.ValueType  # 3
+    """The job that was there is from now on what this call asked for."""
+    SUBMIT_OUTCOME_DEBOUNCED: _SubmitOutcome.ValueType  # 4
+    """The same, and it was put off."""
+    SUBMIT_OUTCOME_QUEUED_AFTER: _SubmitOutcome.ValueType  # 5
+    """It is a new job, blocked until the one that runs has ended."""
+    SUBMIT_OUTCOME_CANCELLING: _SubmitOutcome.ValueType  # 6
+    """It is blocked until the one that runs, which was asked to stop, has ended."""
+
+class SubmitOutcome(_SubmitOutcome, metaclass=_SubmitOutcomeEnumTypeWrapper):
+    """What a submission with `unique` came to."""
+
+SUBMIT_OUTCOME_UNSPECIFIED: SubmitOutcome.ValueType  # 0
+"""The job asked for no unique key, or the broker does not know of such."""
+SUBMIT_OUTCOME_CREATED: SubmitOutcome.ValueType  # 1
+"""It is a new job, and holds the key."""
+SUBMIT_OUTCOME_KEPT: SubmitOutcome.ValueType  # 2
+"""Another job holds the key; the answer names it, and nothing was changed."""
+SUBMIT_OUTCOME_REPLACED: SubmitOutcome.ValueType  # 3
+"""The job that was there is from now on what this call asked for."""
+SUBMIT_OUTCOME_DEBOUNCED: SubmitOutcome.ValueType  # 4
+"""The same, and it was put off."""
+SUBMIT_OUTCOME_QUEUED_AFTER: SubmitOutcome.ValueType  # 5
+"""It is a new job, blocked until the one that runs has ended."""
+SUBMIT_OUTCOME_CANCELLING: SubmitOutcome.ValueType  # 6
+"""It is blocked until the one that runs, which was asked to stop, has ended."""
+Global___SubmitOutcome: _TypeAlias = SubmitOutcome  # noqa: Y015
+
 class _JobEventKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -69,6 +109,10 @@ class _JobEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobEvent
     """It was dead and made ready again."""
     JOB_EVENT_KIND_REMOVED: _JobEventKind.ValueType  # 14
     """It was removed: by hand, or at the end of its retention."""
+    JOB_EVENT_KIND_REPLACED: _JobEventKind.ValueType  # 15
+    """Another submission took its place: it is from now on what that one asked for."""
+    JOB_EVENT_KIND_UNBLOCKED: _JobEventKind.ValueType  # 16
+    """No other job holds it up any more."""
 
 class JobEventKind(_JobEventKind, metaclass=_JobEventKindEnumTypeWrapper):
     """What happened to a job."""
@@ -103,6 +147,10 @@ JOB_EVENT_KIND_RETRIED: JobEventKind.ValueType  # 13
 """It was dead and made ready again."""
 JOB_EVENT_KIND_REMOVED: JobEventKind.ValueType  # 14
 """It was removed: by hand, or at the end of its retention."""
+JOB_EVENT_KIND_REPLACED: JobEventKind.ValueType  # 15
+"""Another submission took its place: it is from now on what that one asked for."""
+JOB_EVENT_KIND_UNBLOCKED: JobEventKind.ValueType  # 16
+"""No other job holds it up any more."""
 Global___JobEventKind: _TypeAlias = JobEventKind  # noqa: Y015
 
 class _ResyncReason:
@@ -163,6 +211,8 @@ class _ExplainReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Explain
     """As many jobs of one of its limits' keys run as may; `limits` says which."""
     EXPLAIN_REASON_RATE_LIMIT: _ExplainReason.ValueType  # 13
     """One of its limits' keys has started as much as its rate allows; `limits` says which, and until when."""
+    EXPLAIN_REASON_UNIQUE_HELD: _ExplainReason.ValueType  # 15
+    """It is blocked until the job that holds its unique key has ended."""
 
 class ExplainReason(_ExplainReason, metaclass=_ExplainReasonEnumTypeWrapper):
     """One reason for a job's not running."""
@@ -195,6 +245,8 @@ EXPLAIN_REASON_CONCURRENCY_LIMIT: ExplainReason.ValueType  # 12
 """As many jobs of one of its limits' keys run as may; `limits` says which."""
 EXPLAIN_REASON_RATE_LIMIT: ExplainReason.ValueType  # 13
 """One of its limits' keys has started as much as its rate allows; `limits` says which, and until when."""
+EXPLAIN_REASON_UNIQUE_HELD: ExplainReason.ValueType  # 15
+"""It is blocked until the job that holds its unique key has ended."""
 Global___ExplainReason: _TypeAlias = ExplainReason  # noqa: Y015
 
 @_typing.final
@@ -238,6 +290,7 @@ class SubmitJobRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     SUBMIT_ON_DEAD_FIELD_NUMBER: _builtins.int
+    UNIQUE_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
     """The work, verbatim; required, at most 1 MiB. By convention JSON text."""
     max_attempts: _builtins.int
@@ -282,6 +335,10 @@ class SubmitJobRequest(_message.Message):
         Not when it is cancelled or purged. It has its place in the queue from the beginning, so it cannot be refused.
         """
 
+    @_builtins.property
+    def unique(self) -> _job_pb2.Unique:
+        """At most one live job with this key, and what becomes of others. An idempotency key is looked at first. Absent: none."""
+
     def __init__(
         self,
         *,
@@ -300,10 +357,11 @@ class SubmitJobRequest(_message.Message):
         request_id: _builtins.str = ...,
         limits: _abc.Iterable[_job_pb2.Limit] | None = ...,
         submit_on_dead: _job_pb2.JobTemplate | None = ...,
+        unique: _job_pb2.Unique | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -325,10 +383,13 @@ class SubmitJobResponse(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     DEDUPLICATED_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The new job, or the earlier one when deduplicated."""
     deduplicated: _builtins.bool
     """An earlier submission with the same idempotency key had made this job."""
+    outcome: Global___SubmitOutcome.ValueType
+    """With `unique`: what came of it. A repeated call is answered as the first one was."""
     @_builtins.property
     def commit(self) -> _job_pb2.CommitPosition:
         """Where the job is durable. Absent inside a batch, which has its own."""
@@ -339,10 +400,11 @@ class SubmitJobResponse(_message.Message):
         job_id: _builtins.str = ...,
         deduplicated: _builtins.bool = ...,
         commit: _job_pb2.CommitPosition | None = ...,
+        outcome: Global___SubmitOutcome.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "deduplicated", b"deduplicated", "job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "deduplicated", b"deduplicated", "job_id", b"job_id", "outcome", b"outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2309,6 +2371,7 @@ class ExplainJobResponse(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     BLOCKED_BY_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    UNIQUE_KEY_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """The job's status."""
     message: _builtins.str
@@ -2325,6 +2388,8 @@ class ExplainJobResponse(_message.Message):
     """For running: until when, unless renewed."""
     finished_at: _builtins.int
     """For finished: since when."""
+    unique_key: _builtins.str
+    """For unique_held: the key."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[Global___ExplainReason.ValueType]:
         """All reasons, the most important first."""
@@ -2361,10 +2426,11 @@ class ExplainJobResponse(_message.Message):
         position: _job_pb2.ReadPosition | None = ...,
         blocked_by: _abc.Iterable[_builtins.str] | None = ...,
         limits: _abc.Iterable[_job_pb2.LimitBlock] | None = ...,
+        unique_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "error", b"error", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "limits", b"limits", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "status", b"status", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "error", b"error", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "limits", b"limits", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "status", b"status", "unique_key", b"unique_key", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

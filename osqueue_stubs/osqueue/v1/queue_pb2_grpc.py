@@ -108,7 +108,8 @@ class QueueServiceServicer:
 
     def SubmitJob(self, request, context):
         """Puts one job into the queue; answers once it is durable.
-        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, QUEUE_FULL, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, UNIQUE_CONFLICT, QUEUE_FULL, OUTCOME_UNKNOWN,
+        STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,8 +117,8 @@ class QueueServiceServicer:
 
     def SubmitJobs(self, request, context):
         """Puts up to 1,000 jobs into the queue in one commit: all or none, or one answer per job.
-        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, QUEUE_FULL (these four per job unless atomic),
-        OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, UNIQUE_CONFLICT, QUEUE_FULL (these five per job unless
+        atomic), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,7 +257,7 @@ class QueueServiceServicer:
         """Makes dead jobs ready again, each with a new budget of attempts; numbers and history go on. By ids or by filter, at
         most 1,000 per call; answers per job, with a token to go on.
         Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not dead),
-        JOB_NOT_FOUND.
+        JOB_NOT_FOUND, UNIQUE_CONFLICT (another job holds its unique key).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

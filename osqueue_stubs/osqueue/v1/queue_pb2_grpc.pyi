@@ -29,12 +29,13 @@ class QueueServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     SubmitJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.SubmitJobRequest, _queue_pb2.SubmitJobResponse]
     """Puts one job into the queue; answers once it is durable.
-    Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, QUEUE_FULL, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+    Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, UNIQUE_CONFLICT, QUEUE_FULL, OUTCOME_UNKNOWN,
+    STORAGE_UNAVAILABLE.
     """
     SubmitJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.SubmitJobsRequest, _queue_pb2.SubmitJobsResponse]
     """Puts up to 1,000 jobs into the queue in one commit: all or none, or one answer per job.
-    Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, QUEUE_FULL (these four per job unless atomic),
-    OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+    Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, UNIQUE_CONFLICT, QUEUE_FULL (these five per job unless
+    atomic), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
     ClaimJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.ClaimJobRequest, _queue_pb2.ClaimJobResponse]
     """Leases the next ready job to a worker: highest priority first, first in first out within one. With wait_ms it waits
@@ -109,7 +110,7 @@ class QueueServiceStub:
     """Makes dead jobs ready again, each with a new budget of attempts; numbers and history go on. By ids or by filter, at
     most 1,000 per call; answers per job, with a token to go on.
     Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not dead),
-    JOB_NOT_FOUND.
+    JOB_NOT_FOUND, UNIQUE_CONFLICT (another job holds its unique key).
     """
     ExplainJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.ExplainJobRequest, _queue_pb2.ExplainJobResponse]
     """Why a job is not running, as data.
@@ -135,7 +136,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_queue_pb2.SubmitJobRequest, _abc.Awaitable[_queue_pb2.SubmitJobResponse]],
     ) -> _abc.Awaitable[_queue_pb2.SubmitJobResponse]:
         """Puts one job into the queue; answers once it is durable.
-        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, QUEUE_FULL, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, UNIQUE_CONFLICT, QUEUE_FULL, OUTCOME_UNKNOWN,
+        STORAGE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -145,8 +147,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_queue_pb2.SubmitJobsRequest, _abc.Awaitable[_queue_pb2.SubmitJobsResponse]],
     ) -> _abc.Awaitable[_queue_pb2.SubmitJobsResponse]:
         """Puts up to 1,000 jobs into the queue in one commit: all or none, or one answer per job.
-        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, QUEUE_FULL (these four per job unless atomic),
-        OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        Errors: INVALID_REQUEST, PAYLOAD_TOO_LARGE, IDEMPOTENCY_CONFLICT, UNIQUE_CONFLICT, QUEUE_FULL (these five per job unless
+        atomic), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -317,7 +319,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes dead jobs ready again, each with a new budget of attempts; numbers and history go on. By ids or by filter, at
         most 1,000 per call; answers per job, with a token to go on.
         Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not dead),
-        JOB_NOT_FOUND.
+        JOB_NOT_FOUND, UNIQUE_CONFLICT (another job holds its unique key).
         """
 
     @_abc_1.abstractmethod

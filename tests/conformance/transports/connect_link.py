@@ -70,12 +70,13 @@ class ConnectLink:
 
 
 def _error(found: dict[str, Any]) -> OsqueueError:
-    reason, violations = "", []
+    reason, job_id, violations = "", "", []
     for detail in found.get("details", []):
         value = base64.b64decode(detail["value"] + "==")
         if detail["type"] == "google.rpc.ErrorInfo":
-            reason = error_details_pb2.ErrorInfo.FromString(value).reason
+            info = error_details_pb2.ErrorInfo.FromString(value)
+            reason, job_id = info.reason, info.metadata.get("job_id", "")
         elif detail["type"] == "google.rpc.BadRequest":
             wrong = error_details_pb2.BadRequest.FromString(value).field_violations
             violations = [Violation(one.field, one.description) for one in wrong]
-    return from_reason(reason, found.get("message", ""), violations=violations)
+    return from_reason(reason, found.get("message", ""), violations=violations, job_id=job_id)

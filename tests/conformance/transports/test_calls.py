@@ -1,6 +1,7 @@
 """One table of cases for every transport: what they answer is alike, to the byte."""
 
 import asyncio
+from dataclasses import replace
 from importlib import metadata
 
 import pytest
@@ -20,6 +21,8 @@ from osqueue import (
     RetryPolicy,
     Stats,
     TransportConnectionError,
+    Unique,
+    UniqueConflictError,
     Worker,
     WorkerExecutionError,
     new_job,
@@ -273,6 +276,26 @@ async def test_many_wait_at_once_and_others_are_served(client):
     jobs = await client.claim_jobs("w1", max_jobs=100)
     await asyncio.gather(*(client.complete_job(job, job.value()) for job in jobs))
     assert await asyncio.gather(*results) == list(range(100))
+
+
+async def test_unique_jobs_say_what_came_of_them(client):
+    held = Unique("k", "queue", "succeeded", "replace", "enqueue_one_after", 5_000)
+    first = await client.submit_job("t", 1, unique=held)
+    second = await client.submit_job("t", 2, unique=held)
+    assert [(first.outcome, first.id), (second.outcome, second.id)] == [("created", first.id), ("replaced", first.id)]
+    assert (await first.job()).unique == held
+    await claimed(client)
+    after = await client.submit_job("t", 3, unique=held)
+    assert (after.outcome, await after.status()) == ("queued_after", "blocked")
+    why = await client.explain_job(after.id)
+    assert (why.reasons, why.blocked_by, why.unique_key) == (["unique_held", "blocked"], [first.id], "k")
+    assert [job.id async for job in client.list_jobs(unique_key="k")] == [first.id, after.id]
+    with pytest.raises(UniqueConflictError) as refused:
+        await client.submit_job("t", 4, unique=replace(held, if_running="reject"))
+    assert (refused.value.reason, refused.value.job_id) == ("UNIQUE_CONFLICT", first.id)
+    with pytest.raises(UniqueConflictError) as refused:
+        await client.submit_jobs([new_job("t", 4, unique=replace(held, if_running="reject"))])
+    assert refused.value.job_id == first.id
 
 
 async def test_jobs_are_cancelled_and_revived(client):

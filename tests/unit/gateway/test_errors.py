@@ -15,6 +15,7 @@ CONTRACT = {
     "JOB_NOT_FOUND": (404, "JobNotFoundError"),
     "LEASE_LOST": (409, "LeaseLostError"),
     "IDEMPOTENCY_CONFLICT": (409, "IdempotencyConflictError"),
+    "UNIQUE_CONFLICT": (409, "UniqueConflictError"),
     "QUEUE_FULL": (429, "QueueFullError"),
     "TOO_MANY_REQUESTS": (429, "QueueFullError"),
     "NOT_LEADER": (503, "BrokerLeadershipError"),

@@ -41,6 +41,7 @@ REASONS = {
     "JOB_NOT_FOUND": "JobNotFoundError",
     "LEASE_LOST": "LeaseLostError",
     "IDEMPOTENCY_CONFLICT": "IdempotencyConflictError",
+    "UNIQUE_CONFLICT": "UniqueConflictError",
     "QUEUE_FULL": "QueueFullError",
     "TOO_MANY_REQUESTS": "QueueFullError",
     "NOT_LEADER": "BrokerLeadershipError",

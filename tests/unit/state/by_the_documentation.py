@@ -16,6 +16,10 @@ import msgspec
 
 PAGE = Path(__file__).parents[3] / "docs" / "data-format.md"
 Fields = dict[str, Any]
+CHUNKS = {
+    0: "Head", 1: "[JobImage]", 2: "[[str, KeyEntry]]", 3: "[[str, RequestEntry]]", 4: "[[str, SettledEntry]]",
+    5: "[[str, FollowedEntry]]", 17: "[StoredLimit]", 18: "[Meter]", 25: "[[str, KeptKey]]", 40: "ScheduleTable",
+}  # fmt: skip
 
 
 @dataclass
@@ -66,11 +70,7 @@ class Format:
 
     def chunk(self, body: bytes) -> tuple[int, Any]:
         kind, content = msgspec.msgpack.decode(body)
-        types = {
-            0: "Head", 1: "[JobImage]", 2: "[[str, KeyEntry]]", 3: "[[str, RequestEntry]]", 4: "[[str, SettledEntry]]",
-            5: "[[str, FollowedEntry]]", 17: "[StoredLimit]", 18: "[Meter]", 40: "ScheduleTable",
-        }  # fmt: skip
-        return kind, self._value(types[kind], content)
+        return kind, self._value(CHUNKS[kind], content)
 
     def _fields(self, structure: Structure, values: list[Any]) -> Fields:
         assert len(values) <= len(structure.fields), f"a later release wrote this {structure.name}"
@@ -113,6 +113,16 @@ def _add(table: dict[str, Fields], name: str, entry: Fields) -> None:
     table[name] = entry
 
 
+def _unique(spec: Fields) -> Fields:
+    return (spec["more"] or {}).get("unique") or {}
+
+
+def _name(job: Fields) -> str:
+    """Under which the key of a job is held."""
+    unique = _unique(job["spec"])
+    return f"\n\n{unique['key']}" if unique["scope"] else f"{job['spec']['type']}\n{unique['key']}"
+
+
 def _text_of(job: bytes, name: str) -> bytes:
     """The text of a field of a JSON object as it stands there."""
     raw = msgspec.json.decode(job, type=dict[str, msgspec.Raw]).get(name)
@@ -138,6 +148,7 @@ class Queue:
         self.limits: dict[str, Fields] = {}
         self.overrides: dict[tuple[str, str], Fields] = {}
         self.meters: dict[tuple[str, str], Fields] = {}
+        self.kept: dict[str, Fields] = {}
 
     def load(self, chunk: bytes) -> None:
         """The next chunk of an image."""
@@ -157,7 +168,8 @@ class Queue:
             self.tally = content["tally"]
             self.schedules.update({schedule["id"]: schedule for schedule in content["schedules"]})
         else:
-            (self.keys, self.requests, self.settled, self.followed)[kind - 2].update(content)
+            tables = {2: self.keys, 3: self.requests, 4: self.settled, 5: self.followed, 25: self.kept}
+            tables[kind].update(content)
 
     def apply(self, body: bytes) -> None:
         """The records of the next commit."""
@@ -166,6 +178,7 @@ class Queue:
             self.head["stamp_ms"] = commit["at_ms"]
             does: Callable[[Fields, int], None] = getattr(self, "_" + record["record"].lower())
             does(record, commit["at_ms"])
+            self._let_go(commit["at_ms"])
 
     def adopt(self, jobs: list[bytes], completed_total: int) -> None:
         """A `queue.json` without a format: the text of each of its jobs, and `completedTotal`."""
@@ -207,6 +220,7 @@ class Queue:
             dict(sorted(self.schedules.items())),
             self.tally,
             limits,
+            dict(sorted(self.kept.items())),
             *tables,
         )
 
@@ -297,9 +311,13 @@ class Queue:
                 "finished_at": 0, "keep_until": 0, "lease": None, "result": None, "history": [],
                 "more": None,
             }  # fmt: skip
+            mark = number
+            if self._succeeds(self.jobs[number]):
+                self.jobs[number].update(status=6, due_at=0)
+                mark |= (6 if _unique(spec)["if_running"] == 3 else 5) << 56
             if spec["idempotency_key"]:
                 expires_at = at + key_ttl_ms
-                entry = {"number": number, "fingerprint": fingerprint(spec), "expires_at": expires_at}
+                entry = {"number": mark, "fingerprint": fingerprint(spec), "expires_at": expires_at}
                 _add(self.keys, spec["idempotency_key"], entry)
         self._count("submitted", len(numbers))
         return numbers
@@ -327,6 +345,7 @@ class Queue:
                 "token": grant["token"], "worker_id": record["worker_id"], "attempt": job["claims"], "started_at": at,
                 "lease_ms": grant["lease_ms"], "claim_key": record["claim_key"],
             }  # fmt: skip
+            self._keep_key(job, at)
         self._count("claimed", len(record["grants"]))
 
     def _end_attempt(self, job: Fields, kept: int, at: int, ending: int, became: int, **said: Any) -> None:
@@ -344,6 +363,55 @@ class Queue:
         schedule = self.schedules.get((job["spec"]["more"] or self._more())["schedule"])
         if schedule is not None and schedule["spec"]["pause_after_dead"] and status in (3, 4):
             schedule["deaths"] = schedule["deaths"] + 1 if status == 4 else 0
+        self._keep_key(job, at)
+
+    def _concerned(self, job: Fields) -> bool:
+        """Whether it has to do with its key."""
+        unique = _unique(job["spec"])
+        if not unique or job["status"] in (3, 5) or (job["status"] == 4 and unique["until"] != 2):
+            return False
+        return unique["until"] != 1 or not job["claims"]
+
+    def _of_key(self, job: Fields) -> list[int]:
+        """The jobs that have to do with the same key, in order."""
+        same = [other for other in self.jobs.values() if self._concerned(other) and _name(other) == _name(job)]
+        return sorted(other["number"] for other in same)
+
+    def _succeeds(self, job: Fields) -> bool:
+        return self._concerned(job) and self._of_key(job)[0] != job["number"]
+
+    def _keep_key(self, job: Fields, at: int) -> None:
+        unique = _unique(job["spec"])
+        expires_at = job["created_at"] + unique.get("ttl_ms", 0)
+        if unique and expires_at > at and not self._concerned(job) and not self._of_key(job):
+            self.kept[_name(job)] = {"number": job["number"], "expires_at": expires_at}
+
+    def _let_go(self, at: int) -> None:
+        for _, job in sorted(self.jobs.items()):
+            if job["status"] == 6 and not self._succeeds(job):
+                delayed = job["spec"]["run_at"] > at
+                job["due_at"] = job["spec"]["run_at"] if delayed else 0
+                job["spec"]["run_at"] = max(job["spec"]["run_at"], at)
+                job["status"], job["place"] = 1 if delayed else 0, self._next()
+
+    def _replaced(self, record: Fields, at: int) -> None:
+        assert record["first"] == self.head["next_number"]
+        for item in record["items"]:
+            job = self.jobs[item["number"]]
+            job.update(spec=item["spec"], attempts=0, due_at=item["due_at"])
+            if job["status"] != 6:
+                job["status"] = 1 if item["due_at"] else 0
+            if item["anew"]:
+                job["place"] = self._next()
+
+    def _keysanswered(self, record: Fields, at: int) -> None:
+        for item in record["items"]:
+            entry = {name: item[name] for name in ("number", "fingerprint")}
+            _add(self.keys, item["key"], entry | {"expires_at": at + record["ttl_ms"]})
+
+    def _uniquekeysfreed(self, record: Fields, at: int) -> None:
+        for name in record["names"]:
+            del self.kept[name]
 
     def _completed(self, record: Fields, at: int) -> None:
         for item in record["items"]:
@@ -421,7 +489,9 @@ class Queue:
         for number in record["numbers"]:
             job = self.jobs.pop(number)
             self._count("dead_purged", job["status"] == 4)
-            self._count("live_purged", job["status"] < 3)
+            self._count("live_purged", job["status"] in (0, 1, 2, 6))
+            if _unique(job["spec"]) and self.kept.get(_name(job), {}).get("number") == number:
+                del self.kept[_name(job)]
         self._count("purged", len(record["numbers"]))
 
     def _paused(self, record: Fields, at: int) -> None:

@@ -10,15 +10,14 @@ from osqueue_service.state.queries.explanations import Serving, Why, explain
 from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.seed_shape import seed_job
 from osqueue_service.state.state import State
-from tests.core import Core
+from tests.core import Core, submit_blocked
 
 
 @pytest.fixture
 def core() -> Core:
     """One job that waits, and one that is blocked."""
     core = Core()
-    core.submit("a")
-    core.block(core.submit("a"))
+    submit_blocked(core, "a")
     return core
 
 
@@ -70,9 +69,12 @@ def test_the_old_form_never_calls_it_unclaimed(core: Core) -> None:
 
 def test_it_says_why_it_does_not_run(core: Core) -> None:
     why = explain(core.state, core.job(blocked(core)), lambda name: Serving(1, False))
-    assert why.reasons == [Why.BLOCKED]
-    assert why.message == "It is blocked until other jobs have ended."
-    assert why.blocked_by == []
+    first = core.state.id_of_number(1)
+    assert why.reasons == [Why.UNIQUE_HELD, Why.BLOCKED]
+    assert why.message == (
+        f"It is blocked: it takes over the unique key 'one' when its holder has ended, {first}, which is unclaimed."
+    )
+    assert why.blocked_by == [first]
 
 
 def test_an_image_keeps_it(core: Core) -> None:

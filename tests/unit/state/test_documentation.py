@@ -14,6 +14,8 @@ from osqueue_service.state.image import Head, JobImage
 from osqueue_service.state.model import JobSpec, RetryPolicy
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
+from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Until
+from osqueue_service.state.uniques import KeptKey
 from osqueue_service.storage.memory import MemoryBucket
 from osqueue_service.timetable.timetable import Gap, Repeat
 from tests.unit.leadership.brokers import pass_ms
@@ -27,6 +29,7 @@ from tests.unit.state.test_image import populated
 NAMES: dict[Any, str] = {
     int: "int", float: "float", bool: "bool", str: "str", bytes: "bin", model.Status: "status", model.Ending: "ending",
     AnyRecord: "record", named_limits.AtLimit: "int",
+    Scope: "int", Until: "int", OnConflict: "int", IfRunning: "int",
 }  # fmt: skip
 NAMES |= dict.fromkeys((Gap, Repeat, schedules.Overlap, schedules.Missed, schedules.Outcome), "int")
 
@@ -49,7 +52,8 @@ def written(kind: Any) -> str:
 
 def stored() -> list[type[msgspec.Struct]]:
     """Every structure that is stored."""
-    found: dict[str, type[msgspec.Struct]] = {each.__name__: each for each in (Commit, Head, JobImage)}
+    of_images = (Commit, Head, JobImage, KeptKey)
+    found: dict[str, type[msgspec.Struct]] = {each.__name__: each for each in of_images}
     for module in (records, model, named_limits, schedules):
         for name, each in vars(module).items():
             if (
@@ -106,7 +110,7 @@ def test_replays_meet_every_record_and_every_chunk() -> None:
         met |= {record["record"] for body in core.log for record in queue.format.commit(body)["records"]}
     # What an adopted queue begins with, and what is logged only once there are principals.
     assert met | {"IdsRenewed", "SteppedDown"} == {record.__name__ for record in get_args(AnyRecord)}
-    assert kinds == {0, 1, 2, 3, 4, 5, 17, 18, 40}
+    assert kinds == {0, 1, 2, 3, 4, 5, 17, 18, 25, 40}
 
 
 def test_an_earlier_queue_is_adopted_by_the_page() -> None:

@@ -39,6 +39,8 @@ from osqueue_service.state.records import (
     Founded,
     Grant,
     IdsRenewed,
+    KeyAnswered,
+    KeysAnswered,
     LimitDeleted,
     LimitOverridden,
     LimitPut,
@@ -48,6 +50,8 @@ from osqueue_service.state.records import (
     Planned,
     Promoted,
     Purged,
+    Replaced,
+    Replacement,
     Resumed,
     Retried,
     SchedulePut,
@@ -56,10 +60,12 @@ from osqueue_service.state.records import (
     SchedulesRemoved,
     SteppedDown,
     Submitted,
+    UniqueKeysFreed,
 )
 from osqueue_service.state.schedules import Missed, Outcome, Overlap, Plan, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer, Unreadable
+from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Unique, Until
 from osqueue_service.timetable.timetable import Gap, Repeat
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -77,6 +83,9 @@ FULL_SCHEDULE = ScheduleSpec(
     Overlap.BUFFER_ALL, Missed.ALL, 3_600_000, 3,
 )  # fmt: skip
 FULL_PLAN = Plan(AT_MS, AT_MS + 1_000, AT_MS + 1_500, "2026a", "why not", AT_MS + 2_000)
+UNIQUE = Unique(
+    "key", Scope.QUEUE, Until.SUCCEEDED, OnConflict.DEBOUNCE, IfRunning.ENQUEUE_ONE_AFTER, 3_600_000, 60_000
+)
 
 RECORDS: dict[str, AnyRecord] = {
     "founded": Founded("s4lt00"),
@@ -147,6 +156,18 @@ RECORDS: dict[str, AnyRecord] = {
     "limit-override-taken-back": LimitOverridden("api", "a"),
     "metered": Metered([Meter("api", "a", AT_MS * 1_000_000 + 1), Meter("db", "", 0, AT_MS)]),
     "overrides-ended": OverridesEnded([("api", "a"), ("api", "b")]),
+    "submitted-unique": Submitted(
+        5, [JobSpec("t", b"1", more=MoreOfSpec(unique=UNIQUE))], 0, 0, "request", 600_000, bytes(16), (5 << 56 | 5,)
+    ),
+    "replaced": Replaced(
+        6,
+        [
+            Replacement(1, JobSpec("t", b"2", more=MoreOfSpec(unique=UNIQUE)), AT_MS + 5, False),
+            Replacement(2, FULL_SPEC),
+        ],
+    ),
+    "keys-answered": KeysAnswered([KeyAnswered("key", 3 << 56 | 1, bytes(16))], 86_400_000),
+    "unique-keys-freed": UniqueKeysFreed(["t\nkey", "\n\nkey"]),
 }
 
 

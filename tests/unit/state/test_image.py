@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 import pytest
 
+from osqueue_service.errors import UniqueConflict
 from osqueue_service.limits import DAY_MS, HOUR_MS
 from osqueue_service.state import image
 from osqueue_service.state.commands import DeleteSchedule, PauseSchedule, PutSchedule, ResumeSchedule, TriggerSchedule
@@ -15,7 +17,8 @@ from osqueue_service.state.named_limits import Rate
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer
-from tests.core import Core, spec, under
+from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Unique, Until
+from tests.core import Core, spec, submit_blocked, under
 
 
 def loaded(parts: list[bytes]) -> State:
@@ -34,11 +37,12 @@ def populated(seed: int = 0, jobs: int = 60) -> Core:
     """A queue with jobs in every status that records lead to, and something in every table."""
     core, draw = Core(), random.Random(seed)
     number = 0
-    reached = [status for status in Status if status is not Status.BLOCKED]  # no record leads there yet
-    while number < jobs or not all(core.state.count(status) for status in reached):
+    chance = [status for status in Status if status is not Status.BLOCKED]
+    while number < jobs or not all(core.state.count(status) for status in chance):
         busy(core, draw, number)
         limiting(core, draw, number)
         number += 1
+    submit_blocked(core, "d")
     return core
 
 
@@ -67,8 +71,11 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
         "timeout_ms": draw.choice([0, 60_000]),
         "retention_ms": draw.choice([0, 0, 2_000]),
         "idempotency_key": draw.choice(["", f"k{number}", f"k{number // 2}"]),
+        "more": MoreOfSpec(unique=unique_key(draw)) if draw.random() < 0.4 else None,
     }
     more = MoreOfSpec(on_dead=spec("b")) if number % 3 == 0 else None
+    if fields["more"]:
+        fields["priority"] = 9  # they run soon, so that others come upon them then
     core.submit_specs([spec(draw.choice("abc"), **fields), spec("a", more=more)], atomic=False, request_id=f"r{number}")
     follow_ups = [spec("c", idempotency_key=f"k{number // 2}"), spec("a")]
     for granted in core.claim(f"w{number % 3}", draw.choice([0, 1, 3]), claim_key=f"c{number % 4}"):
@@ -89,7 +96,8 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
         core.cancel(core.state.job_id(job))
     dead = next(iter(core.state.roster(Status.DEAD)), None)
     if dead is not None and draw.random() < 0.2:
-        core.retry(core.state.job_id(dead))
+        with suppress(UniqueConflict):
+            core.retry(core.state.job_id(dead))
     if draw.random() < 0.5:
         busy_schedule(core, draw, f"schedule {number % 3}")
     if draw.random() < 0.2:
@@ -120,6 +128,15 @@ def busy_schedule(core: Core, draw: random.Random, id: str) -> None:
     core.sweep()
 
 
+def unique_key(draw: random.Random) -> Unique:
+    """A unique key with any terms."""
+    until = draw.choice([*Until, Until.FINISHED, Until.FINISHED])
+    if_running = IfRunning.KEEP if until is Until.STARTED else draw.choice(list(IfRunning))
+    ttl_ms = draw.choice([0, 0, 3_000, 60_000])
+    scope = draw.choice([Scope.TYPE, Scope.TYPE, Scope.QUEUE])
+    return Unique(draw.choice("xyz"), scope, until, draw.choice(list(OnConflict)), if_running, ttl_ms, 20_000)
+
+
 def test_an_empty_state():
     assert canonical(image.encode(State())) == image.encode(State())
 
@@ -136,7 +153,7 @@ def test_a_loaded_state_goes_on_like_the_one_it_was_taken_from():
     core = populated()
     parts, commits = image.encode(core.state), len(core.log)
     draw = random.Random(9)
-    for number in range(100, 160):
+    for number in range(1_000, 1_060):
         busy(core, draw, number)
     assert image.encode(core.rebuilt(commits, parts)) == image.encode(core.state)
 

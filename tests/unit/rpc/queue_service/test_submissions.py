@@ -8,6 +8,7 @@ from osqueue_service.limits import DEFAULT_LIMITS, Limits
 from osqueue_service.rpc.fields import TypeNames, Violations
 from osqueue_service.rpc.queue_service.submissions import SubmissionReader
 from osqueue_service.state.model import JobSpec, RetryPolicy
+from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Unique, Until
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 NOW_MS = 1_700_000_000_000
@@ -174,3 +175,66 @@ def test_all_that_is_wrong_is_said_at_once():
 def test_limits_are_those_of_the_broker():
     _, wrong = read(Limits(payload_bytes=3), payload=b"1234")
     assert wrong.refusal().message == "payload: has 4 bytes; at most 3 are allowed (payload_bytes)"
+
+
+# --- unique keys ------------------------------------------------------------------------------------------------------
+
+
+def unique(**terms: object) -> job_pb2.Unique:
+    return job_pb2.Unique(**{"key": "k", **terms})
+
+
+def test_a_unique_key_has_every_term_that_is_said():
+    terms = unique(
+        scope="UNIQUE_SCOPE_QUEUE",
+        until="UNIQUE_UNTIL_SUCCEEDED",
+        on_conflict="UNIQUE_ON_CONFLICT_DEBOUNCE",
+        if_running="UNIQUE_IF_RUNNING_CANCEL",
+        ttl_ms=5,
+        max_wait_ms=9_000,
+    )
+    spec = accepted(unique=terms, delay_ms=100)
+    assert spec.unique == Unique("k", Scope.QUEUE, Until.SUCCEEDED, OnConflict.DEBOUNCE, IfRunning.CANCEL, 5, 9_000)
+    assert accepted(unique=unique()).unique == Unique("k")
+
+
+def test_without_a_word_a_job_is_put_off_ten_times_its_delay():
+    spec = accepted(unique=unique(on_conflict="UNIQUE_ON_CONFLICT_DEBOUNCE"), delay_ms=100)
+    assert spec.unique is not None and spec.unique.max_wait_ms == 1_000
+
+
+@pytest.mark.parametrize(
+    ("terms", "field", "says"),
+    [
+        ({"key": ""}, "key", "is required"),
+        ({"key": "k" * 129}, "key", "128"),
+        ({"key": "a\nb"}, "key", "U+000A"),
+        ({"scope": 7}, "scope", "does not know"),
+        ({"until": 7}, "until", "does not know"),
+        ({"on_conflict": 9}, "on_conflict", "does not know"),
+        ({"if_running": 9}, "if_running", "does not know"),
+        ({"ttl_ms": -1}, "ttl_ms", "from 0"),
+        ({"ttl_ms": YEAR_MS + 1}, "ttl_ms", "from 0"),
+        ({"max_wait_ms": -1}, "max_wait_ms", "from 0"),
+        ({"max_wait_ms": 5}, "max_wait_ms", "DEBOUNCE"),
+        ({"until": "UNIQUE_UNTIL_STARTED", "if_running": "UNIQUE_IF_RUNNING_REJECT"}, "if_running", "STARTED"),
+        ({"on_conflict": "UNIQUE_ON_CONFLICT_DEBOUNCE"}, "on_conflict", "needs delay_ms"),
+    ],
+)
+def test_what_is_wrong_with_a_unique_key_is_named(terms, field, says):
+    assert says in refused(unique=unique(**terms))[f"unique.{field}"]
+
+
+def test_a_job_is_put_off_at_least_as_long_as_its_delay():
+    terms = unique(on_conflict="UNIQUE_ON_CONFLICT_DEBOUNCE", max_wait_ms=99)
+    assert "at least delay_ms" in refused(unique=terms, delay_ms=100)["unique.max_wait_ms"]
+    terms.max_wait_ms = 100
+    accepted(unique=terms, delay_ms=100)
+
+
+def test_a_unique_key_and_its_time_may_be_as_long_as_the_limits_say():
+    accepted(unique=unique(key="k" * 128, ttl_ms=YEAR_MS))
+    terms = unique(on_conflict="UNIQUE_ON_CONFLICT_DEBOUNCE", max_wait_ms=10 * YEAR_MS)
+    accepted(unique=terms, delay_ms=100)
+    terms.max_wait_ms += 1
+    assert "unique.max_wait_ms" in refused(unique=terms, delay_ms=100)
