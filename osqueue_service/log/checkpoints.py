@@ -24,6 +24,7 @@ what vouches for the content is the root's SHA-256 over the bodies of all parts 
 Both grow with every chunk, so that no step takes longer than one chunk does.
 """
 
+import asyncio
 import hashlib
 import struct
 import zlib
@@ -46,6 +47,9 @@ CHUNK_BYTES_MAX = 256 * 1024 * 1024
 """The largest chunk accepted. About 1 MiB is a good size: compressing it takes two milliseconds."""
 PART_BYTES = 4 * 1024 * 1024
 """A part is closed when it has reached this size; cloud SDKs split larger uploads into several requests."""
+APART_BYTES = 64 * 1024
+"""A chunk of at least this size is compressed and summed up in a thread, while the event loop serves callers; for a
+smaller one the way there takes longer than the work."""
 READ_AHEAD_PARTS = 4
 
 _MAGIC = b"OSQC"
@@ -53,8 +57,6 @@ _FIELDS = struct.Struct(">4sB3sQQII26sH32s")
 _CRC = struct.Struct(">I")
 _CHUNK = struct.Struct(">II")
 _HEADER_BYTES = _FIELDS.size + _CRC.size
-
-_compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
 
 Image = bytes | Iterable[bytes] | AsyncIterable[bytes]
 """A state as chunks; plain bytes are one chunk."""
@@ -81,11 +83,18 @@ class CheckpointWriter:
         self._size = 0
         self._crc = 0
         self._digest = hashlib.sha256()
+        # One of its own: a compressor is not for two threads at once, and other brokers of this process have theirs.
+        self._compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL)
 
     async def write(self, image: Image, inline_room: int = INLINE_BYTES_MAX) -> Written:
         """Make the state durable. It stays inline when its base64 text fits in `inline_room` bytes."""
         async for chunk in _chunks_of(image):
-            self._add(chunk)
+            if len(chunk) > CHUNK_BYTES_MAX:
+                raise ValueError(f"a checkpoint chunk of {len(chunk)} bytes exceeds {CHUNK_BYTES_MAX}")
+            if len(chunk) < APART_BYTES:
+                self._add(chunk)
+            else:
+                await asyncio.get_running_loop().run_in_executor(None, self._add, chunk)
             if len(self._body) >= PART_BYTES:
                 await self._put_part()
             await self._settler.clock.sleep_ms(0)  # let commits and renewals run between chunks
@@ -96,9 +105,8 @@ class CheckpointWriter:
         return Written(self._ref("objects"), None)
 
     def _add(self, chunk: bytes) -> None:
-        if len(chunk) > CHUNK_BYTES_MAX:
-            raise ValueError(f"a checkpoint chunk of {len(chunk)} bytes exceeds {CHUNK_BYTES_MAX}")
-        packed = _compressor.compress(chunk)
+        """Compress and sum up one chunk. Nothing else of this writer happens meanwhile, so it may run in a thread."""
+        packed = self._compressor.compress(chunk)
         stored = _CHUNK.pack(len(packed), len(chunk)) + packed
         self._body += stored
         self._crc = zlib.crc32(stored, self._crc)

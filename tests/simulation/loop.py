@@ -262,6 +262,12 @@ class SimLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self.now_ms / 1_000
 
+    def run_in_executor(self, executor: None, work: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
+        """At once: threads would make one run differ from the next."""
+        done = self.create_future()
+        done.set_result(work(*args))
+        return done
+
     def create_future(self) -> "asyncio.Future[Any]":
         future = SimFuture(loop=self)
         future.node = NODE.get(None) or self.world

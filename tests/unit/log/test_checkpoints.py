@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 import pytest
+import zstandard
 
 from osqueue_service.errors import CorruptObject, StoreDenied
 from osqueue_service.log import CheckpointWriter, Position, Root, checkpoints
@@ -41,6 +44,44 @@ async def two_chunks() -> AsyncIterator[bytes]:
     yield b"first"
     await VirtualClock().sleep_ms(5)
     yield b"second"
+
+
+class SlowCompressor:
+    """Compresses nothing until it may."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.may = threading.Event()
+
+    def compress(self, chunk: bytes) -> bytes:
+        self.begun.set()
+        assert self.may.wait(30), "the event loop stood still meanwhile"
+        return zstandard.ZstdCompressor().compress(chunk)
+
+
+@pytest.mark.parametrize("size", [checkpoints.APART_BYTES, checkpoints.APART_BYTES + 1])
+def test_a_large_chunk_is_compressed_while_the_loop_goes_on(size: int) -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        writer = CheckpointWriter(settler_over(bucket), ME, AT)
+        writer._compressor = slow = SlowCompressor()  # type: ignore[assignment]
+        writing = asyncio.ensure_future(writer.write(os.urandom(size)))
+        while not slow.begun.is_set():
+            await asyncio.sleep(0)
+        slow.may.set()
+        assert (await writing).ref.form == "inline"
+
+    asyncio.run(scenario())
+
+
+def test_a_small_chunk_is_compressed_at_once() -> None:
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        with mock.patch.object(asyncio.get_running_loop(), "run_in_executor", side_effect=AssertionError("a thread")):
+            written = await write(bucket, os.urandom(checkpoints.APART_BYTES - 1))
+        assert written.ref.form == "inline"
+
+    run(scenario())
 
 
 def test_a_small_state_lies_in_the_root() -> None:
