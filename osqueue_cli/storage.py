@@ -63,7 +63,7 @@ async def opened(settings: Settings, *, read_only: bool = True) -> AsyncIterator
 
 async def read_queue(settler: Settler, rebuild: Rebuild) -> Reading:
     """Read the queue into `rebuild`. A `Failure` says why there is none to read; damage raises `CorruptObject`."""
-    reader = Reader(settler)
+    reader = Reader(settler, rebuild.understood)
     reading = await reader.read(rebuild)
     if reading is None or isinstance(reading, SeedQueue):
         raise nothing_to_read(settler, reading)

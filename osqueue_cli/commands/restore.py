@@ -88,7 +88,7 @@ async def _restore(settings: Settings, target: Settings, at_ms: int) -> tuple[St
 async def _compare(settler: Settler, state: State) -> None:
     """Read what was written as a broker would, and hold it against what was meant."""
     again = Rebuild()
-    report = await verify(settler, again)
+    report = await verify(settler, again, again.understood)
     wrong = "; ".join(f"{found.key}: {found.problem}" for found in report.findings)
     if not wrong:
         await read_queue(settler, again)

@@ -48,7 +48,7 @@ def verify(as_json: bool, overrides: Mapping[str, str]) -> None:
 
 async def _verify(settler: Settler) -> tuple[Report, State, str]:
     rebuild = Rebuild()
-    return await verify_log(settler, rebuild), rebuild.state, settler.store.description
+    return await verify_log(settler, rebuild, rebuild.understood), rebuild.state, settler.store.description
 
 
 def _contradiction(state: State) -> str:

@@ -44,7 +44,7 @@ async def read_past(settler: Settler, rebuild: Rebuild, at_ms: int) -> Past | Se
 
     `NotCovered` tells from when on that is possible. `CorruptObject` names what is damaged or missing on the way.
     """
-    reader = Reader(settler)
+    reader = Reader(settler, rebuild.understood)
     for _ in range(READ_TRIES_MAX):
         root = await reader.root()
         if not isinstance(root, Root):

@@ -19,7 +19,7 @@ class Rebuild:
 
     def __init__(self, understood: Set[str] = UNDERSTOOD) -> None:
         """`understood` are the features that the records may use."""
-        self._understood = understood
+        self.understood = understood
         self.state = State()
         self._loader = Loader(self.state)
 
@@ -48,7 +48,7 @@ class Rebuild:
     def apply(self, sequence: int, records: bytes, format: int) -> None:
         """The records of one commit."""
         try:
-            replay(self.state, records, format, self._understood)
+            replay(self.state, records, format, self.understood)
         except Newer as newer:
             raise WrittenByNewer(f"commit {sequence}", f"holds what cannot be read here ({newer})") from newer
         except (Unreadable, BrokenRecord) as error:

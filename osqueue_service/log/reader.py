@@ -1,5 +1,6 @@
 """Reading a queue without taking part: for tools that look while brokers work."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from osqueue_service.errors import CorruptObject, StorageUnavailable
@@ -33,13 +34,21 @@ class Reader:
     same checkpoint: otherwise a clean-up may have made holes in what was being read.
     """
 
-    def __init__(self, settler: Settler) -> None:
+    def __init__(self, settler: Settler, understood: Set[str] | None = None) -> None:
+        """`understood` are the features that the queue may need; None: any, for who looks at the root alone."""
         self._settler = settler
+        self._understood = understood
 
     async def root(self) -> Root | SeedQueue | None:
-        """The root as it is now, or None where there is no queue."""
+        """The root as it is now, or None where there is no queue. Raises `WrittenByNewer` for a queue that needs what
+        is not understood: what could be read of it would not be all there is."""
         found = await self._settler.read(ROOT)
-        return None if found is None else decode_root(found.body)
+        if found is None:
+            return None
+        root = decode_root(found.body)
+        if self._understood is not None and isinstance(root, Root):
+            root.require(self._understood)
+        return root
 
     async def read(self, replayer: Replayer) -> Reading | SeedQueue | None:
         """Rebuild the state in `replayer`; None where there is no queue.

@@ -1,5 +1,6 @@
 """Everything there is to say about a queue's objects: which are damaged, missing, superfluous or foreign."""
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -73,9 +74,12 @@ class Report:
             self.findings_dropped += 1
 
 
-async def verify(settler: Settler, replayer: Replayer) -> Report:
-    """Read all that the root vouches for into `replayer`, then look at every other object. Writes nothing."""
-    reader = Reader(settler)
+async def verify(settler: Settler, replayer: Replayer, understood: Set[str] | None = None) -> Report:
+    """Read all that the root vouches for into `replayer`, then look at every other object. Writes nothing.
+
+    Raises `WrittenByNewer` for a queue that needs a feature that is not `understood` (None: whatever it needs).
+    """
+    reader = Reader(settler, understood)
     for _ in range(READ_TRIES_MAX):
         report = await _verify_once(settler, reader, replayer)
         if report.sound or report.reading is None or not await reader.superseded(report.reading.root):

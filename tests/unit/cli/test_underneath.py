@@ -1,8 +1,11 @@
 """`osqueue inspect` and `osqueue verify`, on a queue in a directory, with and without a broker at work on it."""
 
+import msgspec
 import pytest
 
 from osqueue_cli.exits import Exit
+from osqueue_service.log.root import decode_root
+from osqueue_service.release import RELEASE
 from osqueue_service.testing.in_process import BrokerThread
 
 
@@ -96,6 +99,48 @@ def test_a_damaged_object_is_named(directory, anywhere):
     report = anywhere("verify", "--data-dir", directory, "--json").json
     assert report["sound"] is False
     assert report["findings"][0]["key"] == key
+
+
+NEWER = (
+    "queue.json: it was written by osqueue 9.9.9 and uses 'future', which osqueue {release} does not know: "
+    "start osqueue 9.9.9 again; nothing is damaged"
+)
+
+
+@pytest.fixture
+def newer(directory):
+    """The queue, once a later release has used something of its own."""
+    path = directory / "objects" / "queue.json"
+    root = decode_root(path.read_bytes())
+    path.write_bytes(msgspec.structs.replace(root, needs=("future",), release="9.9.9").encode())
+    return directory
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verify",),
+        ("inspect",),
+        ("inspect", "--jobs"),
+        ("inspect", "--jobs", "--salvage"),
+        ("inspect", "--at", "1s"),
+        ("export", "--to", "exported"),
+        ("broker", "--grpc-port", "0"),
+    ],
+    ids=" ".join,
+)
+def test_a_queue_of_a_later_release_is_called_that(command, newer, anywhere):
+    """It cannot be read to its end, so it is neither called sound nor shown in part."""
+    before = {path: path.read_bytes() for path in (newer / "objects").rglob("*") if path.is_file()}
+    told = anywhere(*command, "--data-dir", newer)
+    assert told.exit_code == Exit.CONFLICT
+    assert NEWER.format(release=RELEASE) in told.err
+    assert not told.out
+    assert {path: path.read_bytes() for path in (newer / "objects").rglob("*") if path.is_file()} == before
+
+
+def test_the_root_of_a_later_release_is_shown(newer, anywhere):
+    assert anywhere("inspect", "queue.json", "--data-dir", newer).json["root"]["needs"] == ["future"]
 
 
 @pytest.mark.parametrize("command", [["inspect"], ["verify"], ["inspect", "queue.json"]])
