@@ -216,7 +216,7 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
         job.finished_at = job.keep_until = 0
         job.cancel_requested = False
         count_live(state, job.spec, 1)
-        wait_again(state, job, moved)
+        wait_again(state, job, moved, at_ms)
         if job.spec.more is not None:
             schedule_changes.job_moved(state, job)
     state.counters.retried += len(record.numbers)

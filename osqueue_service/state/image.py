@@ -17,6 +17,7 @@ from osqueue_service.state import legacy, schedule_changes
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.memory import Expiring, Memory
 from osqueue_service.state.model import (
+    SCHEDULED,
     Attempt,
     Counters,
     FollowedEntry,
@@ -114,9 +115,10 @@ class JobImage(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fi
 
 
 def image_of(job: Job) -> JobImage:
-    """The job as it is now."""
+    """The job as it is now. Since when a retried one waits is not stored: every release reads this form."""
+    due_at = job.due_at if job.status is SCHEDULED else 0
     return JobImage(
-        job.spec, job.number, job.created_at, job.place, job.status, job.attempts, job.claims, job.due_at,
+        job.spec, job.number, job.created_at, job.place, job.status, job.attempts, job.claims, due_at,
         job.cancel_requested, job.finished_at, job.keep_until, job.lease, job.result, job.history,
         job.more,
     )  # fmt: skip

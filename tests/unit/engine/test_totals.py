@@ -29,3 +29,20 @@ def test_it_is_as_old_as_its_release_when_it_waits_alone():
     core.release(granted)
     core.advance(800)
     assert waited_ms(core) == 800
+
+
+def test_a_dead_job_that_is_retried_waits_since_then():
+    """It counted from the end of its last attempt, so that a retry after a week raised an alarm about the queue."""
+    core = Core()
+    job_id = core.submit("a", max_attempts=1)
+    (granted,) = core.claim()
+    core.fail(granted)
+    core.advance(3_600_000)
+    core.retry(job_id)
+    core.advance(800)
+    assert waited_ms(core) == 800
+    (granted,) = core.claim()
+    assert core.job(job_id).ready_since == core.now_ms - 800, "and so much it waited for its worker"
+    core.advance(100)
+    core.release(granted)
+    assert waited_ms(core) == 0
