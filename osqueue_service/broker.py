@@ -131,6 +131,7 @@ class Broker:
             depth=depth,
             follow=follow,
             retention_ms=retention_ms,
+            wall_ms=self.guarded_clock.wall_ms,
             counters=self.counters,
             on_candidacy=lambda begins: self._enter(Role.RECOVERING if begins else Role.STANDBY),
             on_loaded=self._on_loaded,

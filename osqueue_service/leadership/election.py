@@ -10,7 +10,7 @@ from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.leadership.takeover import Addresses, Takeover
 from osqueue_service.leadership.term import Term
 from osqueue_service.leadership.watch import Bar, Watch
-from osqueue_service.log import LogCounters, Replayer, Root, SeedQueue, Settler
+from osqueue_service.log import LogCounters, Replayer, RestorePoints, Root, SeedQueue, Settler
 from osqueue_service.storage.steady import Denials, SteadyStore
 from osqueue_service.storage.store import ObjectStore
 from osqueue_service.storage.throttled import undelayed
@@ -37,6 +37,7 @@ class Elector:
         depth: int = DEFAULT_DEPTH,
         follow: bool = True,
         retention_ms: int = 0,
+        wall_ms: Callable[[], int] | None = None,
         counters: LogCounters | None = None,
         on_candidacy: Callable[[bool], None] = lambda begins: None,
         on_loaded: Callable[[], None] = lambda: None,
@@ -45,7 +46,7 @@ class Elector:
         clock_fault: Callable[[], ClockAhead | None] = lambda: None,
     ) -> None:
         """`follow`: read the log while standing by, so that a takeover is quick however large the queue is.
-        `retention_ms`: how long a leader keeps superseded checkpoints and their log.
+        `retention_ms`: how long, by `wall_ms`, a leader keeps superseded checkpoints and their log.
 
         `on_candidacy` is told True when a candidacy begins, False when one is lost and standing by goes on.
         `on_loaded` is called whenever a checkpoint has been loaded while standing by. `understood` are the features
@@ -62,6 +63,7 @@ class Elector:
         self._depth = depth
         self._follow = follow
         self._retention_ms = retention_ms
+        self._wall_ms = wall_ms
         self._follower: Follower | None = None
         self._on_candidacy = on_candidacy
         self._on_loaded = on_loaded
@@ -141,7 +143,8 @@ class Elector:
                     continue
                 self.counters.takeovers += 1
                 self.counters.takeovers_followed += victory.recovered.followed > 0
-                term = Term(self._paced, victory, depth=self._depth, retention_ms=self._retention_ms)
+                points = RestorePoints(self._paced, self._retention_ms, self._wall_ms)
+                term = Term(self._paced, victory, depth=self._depth, points=points)
                 term.lost.listen(self._note_leader)
                 return term
         finally:

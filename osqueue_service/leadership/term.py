@@ -56,9 +56,9 @@ class Term:
     appender acknowledges nothing more. A term that is over stays over.
     """
 
-    def __init__(self, settler: Settler, victory: Victory, *, depth: int, retention_ms: int = 0) -> None:
+    def __init__(self, settler: Settler, victory: Victory, *, depth: int, points: RestorePoints | None = None) -> None:
         """`settler` is for what may have to wait: commits, checkpoints, clean-up, callers' reads; not for the seat.
-        `retention_ms` is how long superseded checkpoints and their log are kept, for a way back in time."""
+        `points` says what is kept for a way back in time; without it, nothing."""
         self.recovered: Recovered = victory.recovered
         self.appender = Appender(
             settler,
@@ -73,7 +73,7 @@ class Term:
         self._settler = settler
         self._seat = victory.seat
         self._renewal = victory.renewal
-        self._points = RestorePoints(settler, retention_ms)
+        self._points = points or RestorePoints(settler, 0)
         self._cleanup = Cleanup(settler, self.epoch, victory.recovered.fence.sequence + 1, self._points)
         self._publishing = asyncio.Lock()
         self._checkpointed_bytes = 0

@@ -6,6 +6,8 @@ behind that are kept as long as it is, and from there on the state of any later 
 Points are at least a thousandth of the retention apart: what lies between two is reached by the log.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from osqueue_service.errors import CorruptObject
@@ -45,10 +47,12 @@ async def read_restore_point(settler: Settler, point: RestorePoint) -> Root | No
 class RestorePoints:
     """The restore points of a queue, as its leader knows them: what a clean-up must leave."""
 
-    def __init__(self, settler: Settler, retention_ms: int) -> None:
-        """`retention_ms` is how far back in time there must be a way; 0: nothing is kept."""
+    def __init__(self, settler: Settler, retention_ms: int, wall_ms: Callable[[], int] | None = None) -> None:
+        """`retention_ms` is how far back in time there must be a way; 0: nothing is kept. `wall_ms` is the clock that
+        says so: one that is years ahead would let all of it lapse."""
         self._settler = settler
         self._retention_ms = retention_ms
+        self._wall_ms = wall_ms or settler.clock.wall_ms
         self._points: list[RestorePoint] | None = None
 
     async def keep(self, root: Root) -> None:
@@ -56,7 +60,7 @@ class RestorePoints:
         if not self._retention_ms:
             return
         points = await self._known()
-        now_ms = self._settler.clock.wall_ms()
+        now_ms = self._wall_ms()
         if points and 0 <= now_ms - points[-1].kept_at_ms < self._retention_ms // SPACING_PARTS:
             return
         point = RestorePoint(root.checkpoint.sequence, root.checkpoint.epoch, now_ms)
@@ -72,7 +76,7 @@ class RestorePoints:
         points = [point for point in await self._known() if point.sequence < before]
         if not self._retention_ms:
             return points
-        limit_ms = self._settler.clock.wall_ms() - self._retention_ms
+        limit_ms = self._wall_ms() - self._retention_ms
         old = [number for number, point in enumerate(points) if point.kept_at_ms <= limit_ms]
         return points[: old[-1]] if old else []
 

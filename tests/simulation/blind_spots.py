@@ -11,6 +11,7 @@ from osqueue_service.engine.due import Due
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.execution import Execution
 from osqueue_service.engine.pipeline import give
+from osqueue_service.leadership import GuardedClock
 from osqueue_service.log import RestorePoints
 from osqueue_service.state import commands
 from osqueue_service.state.image import Kind, Snapshot
@@ -103,6 +104,11 @@ def _log_not_kept(patch: Any) -> None:
 @bug("checkpoints of restore points deleted")
 def _checkpoints_not_kept(patch: Any) -> None:
     patch(RestorePoints, "holds", lambda self, sequence, epoch: False)
+
+
+@bug("a clock that is far ahead leads")
+def _clock_not_guarded(patch: Any) -> None:
+    patch(GuardedClock, "find_fault", lambda self: None)
 
 
 @bug("caps never swept")

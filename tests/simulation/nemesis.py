@@ -9,7 +9,8 @@ from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.storage.operations import Operation
 from osqueue_service.testing.faulty import FaultKind
 from tests.simulation.actors import Actor, Operator
-from tests.simulation.world import SimBroker, World
+from tests.simulation.swarm import WRONG_CLOCK
+from tests.simulation.world import AHEAD_MS_MAX, SimBroker, World
 
 
 def _ambush_rate(operation: Operation, key: str) -> float:
@@ -37,6 +38,7 @@ class Nemesis:
             "step down": self._step_down,
             "restart broker": self._restart_broker,
             "shift wall clock": self._shift_clock,
+            WRONG_CLOCK: self._wrong_clock,
             "store brownout": self._brownout,
             "store slow": self._slow,
             "store gone": self._gone,
@@ -98,6 +100,8 @@ class Nemesis:
         for broker in world.brokers:
             broker.store.cut_off = broker.store.broken = broker.store.denies = False
             broker.node.resume()
+            if broker.node.wall_shift_ms > AHEAD_MS_MAX:
+                broker.node.wall_shift_ms = 0.0
             if broker.understood != UNDERSTOOD:
                 broker.kill()  # the newest release is started in its place
             self.revive(broker)
@@ -171,6 +175,15 @@ class Nemesis:
     async def _shift_clock(self) -> None:
         node = self.a_broker().node
         node.wall_shift_ms += self.draw.choice([-3_600_000.0, -5_000.0, 2_000.0, 10_000.0])
+
+    async def _wrong_clock(self) -> None:
+        """Somebody sets a machine's clock far ahead, and corrects it later."""
+        node = self.a_broker().node
+        wrong_by = self.draw.choice([3_600_000.0, 86_400_000.0, 1e11])
+        node.wall_shift_ms += wrong_by
+        await self.wait(self.a_while_ms())
+        if node.wall_shift_ms >= wrong_by:
+            node.wall_shift_ms -= wrong_by
 
     async def _brownout(self) -> None:
         weather = self.world.weather

@@ -91,6 +91,7 @@ CHECKS = (
     "linearizable reads see all that was acknowledged; a walk shows every job once",
     "epochs rise; fences stay; nothing is deleted that a recovery needs; pointers only rise",
     "after the trouble every job comes to its end, and nobody fails unheard",
+    "no commit is stamped far ahead of the store's clock",
     "moments within the retention are built, and each as the log says",
 )
 

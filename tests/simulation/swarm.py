@@ -31,6 +31,9 @@ NEMESES = (
     "store denies",
 )
 
+WRONG_CLOCK = "wrong clock"
+"""Only where the store tells the time: nobody could know elsewhere."""
+
 # Those that make brokers believe what is no longer so.
 _SUBTLE = ("stop broker", "suspend broker", "ambush")
 
@@ -124,6 +127,8 @@ class Swarm:
     """Whether the store's client raises whatever it likes."""
     uneven_limits: bool = False
     """Whether each broker's life has limits of its own, never above those of the world."""
+    dated: bool = False
+    """Whether the store's answers tell the time."""
     retention_ms: int = 0
     """How far back in time there is a way."""
     behaviours: dict[str, float] = field(default_factory=dict)
@@ -137,6 +142,7 @@ class Swarm:
             f"store {self.latency_ms} ms, network {self.network_ms} ms; "
             f"{'throttled; ' if self.throttle else ''}{'versions are digests; ' if self.etags else ''}"
             f"{f'{self.retention_ms} ms of log kept; ' if self.retention_ms else ''}"
+            f"{'answers are dated; ' if self.dated else ''}"
             f"{'limits differ; ' if self.uneven_limits else ''}{'raw errors; ' if self.raw_errors else ''}"
             f"{'brokers of two releases; ' if self.old_releases else ''}"
             f"{'' if self.inherited_jobs is None else f'{self.inherited_jobs} jobs inherited; '}"
@@ -210,6 +216,9 @@ def draw(seed: int) -> Swarm:
     swarm.behaviours["large"] = choice([0.0, 0.05])
     swarm.old_releases = swarm.brokers > 1 and chance() < 0.25
     swarm.retention_ms = choice([0, 0, 5_000, 15_000, 3_600_000])
+    swarm.dated = chance() < 0.5
+    if swarm.dated and swarm.nemeses and chance() < 0.5:
+        swarm.nemeses += (WRONG_CLOCK,)
     return swarm
 
 

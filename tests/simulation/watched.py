@@ -15,6 +15,7 @@ from osqueue_service.engine import engine as engine_module
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.views import Views
 from osqueue_service.errors import FeatureUnavailable
+from osqueue_service.leadership import guarded_clock
 from osqueue_service.leadership import term as term_module
 from osqueue_service.log import checkpoints
 from osqueue_service.rpc.queue_service import work
@@ -23,7 +24,7 @@ from osqueue_service.state import image
 from osqueue_service.state.commands import Cancel, PauseTypes, Purge, ResumeTypes, Retry
 from osqueue_service.state.records import By
 from osqueue_service.state.state import State
-from tests.simulation.world import World
+from tests.simulation.world import AHEAD_MS_MAX, World
 
 
 class _SimEngine(Engine):
@@ -91,6 +92,7 @@ def patched(world: World) -> ExitStack:
         stack.enter_context(mock.patch.object(module, name, value))
 
     put(term_module, "INLINE_BYTES_MAX", swarm.inline_bytes)
+    put(guarded_clock, "CLOCK_AHEAD_LIMIT_MS", AHEAD_MS_MAX)
     put(term_module, "CHECKPOINT_FLOOR_BYTES", swarm.checkpoint_segments * 4_200)
     put(term_module, "TAIL_SEGMENTS_MAX", swarm.tail_segments)
     put(checkpointing, "TAIL_COMMITS_MAX", swarm.tail_segments)

@@ -29,7 +29,7 @@ from osqueue_service.storage.operations import Operation
 from osqueue_service.storage.throttled import Throttle, ThrottledStore
 from tests.checkers.history import Event, History
 from tests.followers import behind
-from tests.simulation.clock import SimClock, SimIds
+from tests.simulation.clock import WALL_START_MS, SimClock, SimIds
 from tests.simulation.inherited import OldBroker, adopted
 from tests.simulation.loop import Node, SimLoop
 from tests.simulation.network import Network
@@ -38,6 +38,10 @@ from tests.simulation.shadow import Shadow
 from tests.simulation.store import ROOT, Bucket, SimStore, Weather
 from tests.simulation.swarm import Swarm, limits_of_a_life
 
+AHEAD_MS_MAX = 15_000
+"""How far the clock of a broker that leads may be ahead of the store's."""
+STAMPED_LATE_MS = 2_000
+"""Clocks run at rates of their own."""
 SWEPT_LATE_MAX = 50
 """Finished jobs above a cap that wait for the sweep of a later commit."""
 
@@ -109,6 +113,7 @@ class SimBroker:
             depth=swarm.depth,
             sole_owner=swarm.sole_owner,
             retention_ms=swarm.retention_ms,
+            store_time=world.store_time_ms if swarm.dated else lambda: None,
             on_role=lambda role: world.entered(self, role),
             understood=self.understood,
         )
@@ -281,6 +286,8 @@ class World:
                 check_derived(state)
         except InvariantBroken as broken:
             self.failed(f"rule 12: after commit {commit.sequence}: {broken}")
+        if self.swarm.dated and state.stamp_ms > self.store_time_ms() + AHEAD_MS_MAX + STAMPED_LATE_MS:
+            self.failed(f"clock: commit {commit.sequence} is stamped {state.stamp_ms}, at {self.store_time_ms()}")
         for problem in behind(engine):
             self.failed(f"rule 12: after commit {commit.sequence}: {problem}")
         for name, size, cap in (
@@ -295,6 +302,10 @@ class World:
         ):
             if size > cap:
                 self.failed(f"rule 15: {name} has {size} entries, the limit is {cap}")
+
+    def store_time_ms(self) -> int:
+        """By the store's own clock, which is right."""
+        return WALL_START_MS + int(self.loop.now_ms)
 
     def ended(self, broker: SimBroker, reason: Exception) -> None:
         """A broker can do nothing more; an operator will start it again."""

@@ -196,6 +196,22 @@ def refuse_points(delete):  # type: ignore[no-untyped-def]
     return selective
 
 
+def test_the_clock_that_it_is_given_says_what_has_lapsed() -> None:
+    """A leader's own may be years ahead; the one that is given is held back by the store's."""
+
+    async def scenario() -> None:
+        bucket = MemoryBucket()
+        leader = await led(bucket, HOUR)
+        leader.points = RestorePoints(leader.settler, HOUR, wall_ms=lambda: 1_000)
+        leader.cleanup = Cleanup(leader.settler, 3, 8, leader.points)
+        await leader.checkpoint()
+        await leader.checkpoint(pause_ms=1_000 * HOUR)
+        assert bucket.keys_after(RESTORE_PREFIX, "", 9) == [RestorePoint(7, 3, 1_000).key]
+        assert bucket.get(segment_key(3, 8))
+
+    run(scenario())
+
+
 def test_points_beyond_the_checkpoint_are_not_touched() -> None:
     async def scenario() -> None:
         bucket = MemoryBucket()
