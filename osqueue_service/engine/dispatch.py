@@ -40,6 +40,15 @@ class Dispatcher:
         self._ids = ids
         self._release = release
         self._unheard: dict[tuple[str, str], _Unheard] = {}
+        self._named: dict[tuple[str, str], Answer] = {}
+        """Claims that wait, by worker and key."""
+
+    def repeated(self, claim: Claim) -> None:
+        """The claim has arrived. An earlier one of the same key waits no longer: its caller has given it up, and who is
+        between may not have noticed."""
+        earlier = self._named.pop((claim.worker_id, claim.claim_key), None)
+        if earlier is not None and not earlier.done():
+            earlier.set_result([])
 
     def stamp(self, claim: Claim, share: int | None = None) -> None:
         """Draw a token for every job that the claim may get, at most `share`."""
@@ -51,6 +60,9 @@ class Dispatcher:
     def wait(self, claim: Claim, answer: Answer, wait_ms: int) -> None:
         """The claim found no job: it waits, and is answered empty when its time is up."""
         waiting = self.waiting.add(claim, answer)
+        name = (claim.worker_id, claim.claim_key)
+        if claim.claim_key:
+            self._named[name] = answer
 
         def time_is_up() -> None:
             if not answer.done():
@@ -61,6 +73,8 @@ class Dispatcher:
         def over(_: object) -> None:
             timer.cancel()
             self.waiting.remove(waiting)
+            if self._named.get(name) is answer:
+                del self._named[name]
 
         answer.add_done_callback(over)
 

@@ -37,6 +37,8 @@ class Execution:
         """Decide and apply what a caller asked; its reply goes with this commit."""
         command = entry.command
         if isinstance(command, Claim):
+            if command.claim_key:
+                self._dispatcher.repeated(command)
             self._dispatcher.stamp(command)
             self._grant(command, entry.answer, batch, entry.wait_ms)
             return

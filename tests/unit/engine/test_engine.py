@@ -214,6 +214,20 @@ class TestGoneCallers:
 
         on_bench(test)
 
+    def test_a_claim_that_waits_gives_way_to_its_repetition(self):
+        """What is between may keep a call open whose caller is gone."""
+
+        async def test(bench: Bench) -> None:
+            first = bench.later(bench.claim(claim_key="k", wait_ms=10_000))
+            other = bench.later(bench.claim("other", claim_key="k", wait_ms=10_000))
+            await bench.pass_ms(10)
+            assert await bench.claim(claim_key="k") == []
+            assert await first == []
+            await bench.submit()
+            assert len(await other) == 1
+
+        on_bench(test)
+
     def test_a_waiting_claim_that_goes_takes_no_job(self):
         async def test(bench: Bench) -> None:
             gone = bench.later(bench.claim("gone", wait_ms=10_000))
