@@ -12,6 +12,7 @@ from osqueue.admin_messages import QueueRoot, WorkerInfo
 from osqueue.calls.steering import Changes
 from osqueue.client import ClientState, OsqueueClient
 from osqueue.context import JobContext
+from osqueue.current import JobLogFilter, current_job
 from osqueue.errors import (
     AuthError,
     BrokerLeadershipError,
@@ -59,9 +60,11 @@ from osqueue.job import (
 )
 from osqueue.limits import Limits
 from osqueue.messages import Completed, FollowUp, JobEvent, Resync, Settled, Stats
+from osqueue.middleware import Proceed
 from osqueue.registry import JobType, Registry
 from osqueue.submission import new_job
 from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncLimits, SyncTokens
+from osqueue.tasks import Task
 from osqueue.tokens import Tokens
 from osqueue.worker import Worker, WorkerState
 
@@ -90,6 +93,7 @@ __all__ = [
     "JobEvent",
     "JobFilter",
     "JobHandle",
+    "JobLogFilter",
     "JobNotFinishedError",
     "JobNotFoundError",
     "JobSpec",
@@ -105,6 +109,7 @@ __all__ = [
     "OsqueueClient",
     "OsqueueError",
     "Position",
+    "Proceed",
     "Progress",
     "QueueFullError",
     "QueueRoot",
@@ -123,6 +128,7 @@ __all__ = [
     "SyncJobHandle",
     "SyncLimits",
     "SyncTokens",
+    "Task",
     "Tokens",
     "TransportConfigError",
     "TransportConnectionError",
@@ -134,6 +140,7 @@ __all__ = [
     "WorkerExecutionError",
     "WorkerInfo",
     "WorkerState",
+    "current_job",
     "is_osqueue_error",
     "new_job",
 ]

@@ -4,11 +4,12 @@ import asyncio
 import enum
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from osqueue.apart import Apart
 from osqueue.context import JobContext
+from osqueue.current import enter_job
 from osqueue.dispatch import Dispatcher
 from osqueue.errors import (
     BrokerProtocolError,
@@ -24,6 +25,7 @@ from osqueue.hooks import Hooks
 from osqueue.job import ClaimedJob, JobError
 from osqueue.leases import LeaseKeeper
 from osqueue.messages import Completed
+from osqueue.middleware import Around
 from osqueue.runners.base import Runner
 from osqueue.runners.processes import ProcessFailure
 from osqueue.transports.protocol import Transport
@@ -63,6 +65,7 @@ class Surroundings(Protocol):
     hooks: Hooks
     tally: Tally
     apart: Apart
+    around: Around
     invalid_payload: Literal["retry", "reject"]
 
 
@@ -204,8 +207,12 @@ class Attempt:
     def _is_stopped(self) -> bool:
         return self.stop_reason is not None or self._ended
 
+    def _call(self, payload: Any) -> Awaitable[Any]:
+        return self._runner.run(self.handler, payload, self.context)
+
     async def _run(self, payload: Any) -> None:
         self.context.begin()
+        enter_job(self.context)
         if self.job.timeout_ms:
             loop = asyncio.get_running_loop()
             self._alarm = loop.call_later(self.job.timeout_ms / 1_000, self._stop, Stop.TIMED_OUT)
@@ -214,7 +221,10 @@ class Attempt:
         value: Any = None
         failure: BaseException | None = None
         try:
-            value = await self._runner.run(self.handler, payload, self.context)
+            if self._shared.around:
+                value = await self._shared.around.run(self.context, lambda: self._call(payload))
+            else:
+                value = await self._call(payload)
         except asyncio.CancelledError as error:
             failure = error
             if self.task is not None and self.task.cancelling():

@@ -95,6 +95,13 @@ class BackgroundClient(BackgroundCalls):
         self._loop = BackgroundLoop()
         self._closed = False
 
+    @classmethod
+    def beside(cls, client: "OsqueueClient") -> Self:
+        """One to the same broker, with the same options, over a connection of its own."""
+        made = cls.__new__(cls)
+        BackgroundClient.__init__(made, client._twin())
+        return made
+
     def __enter__(self) -> Self:
         return self
 

@@ -1,6 +1,7 @@
 """The asynchronous client of a queue."""
 
 import asyncio
+import copy
 import os
 import weakref
 from collections.abc import Sequence
@@ -122,6 +123,13 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
         transport = self._connector.another()
         self._beside.add(transport)
         return transport
+
+    def _twin(self) -> "OsqueueClient":
+        """Another one like this, not connected yet."""
+        twin = copy.copy(self)
+        twin.admin, twin.tokens, twin.limits = Admin(twin._open), Tokens(twin._open), Limits(twin._open)
+        twin._session, twin._beside, twin._closed = None, weakref.WeakSet(), False
+        return twin
 
     def _reached_by_others(self) -> dict[str, Any] | None:
         """How another process connects to the same broker, as a guard is told; None when it cannot."""

@@ -9,7 +9,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar
 
 from osqueue.apart import Apart
 from osqueue.attempts import Attempt, Tally
@@ -17,7 +17,8 @@ from osqueue.client import OsqueueClient, asynchronous
 from osqueue.dispatch import Dispatcher, HeldUp, dispatcher
 from osqueue.errors import ConfigError
 from osqueue.guard import SPARE_PLACES, START_AFTER_S, Guard
-from osqueue.handlers import ANY_TYPE, BoundHandler, Handler, HandlerDecorator, RunsIn, bind
+from osqueue.handlers import ANY_TYPE, BoundHandler, Handler
+from osqueue.handling import Handling
 from osqueue.hooks import Hooks, Outcome
 from osqueue.job import ClaimedJob, JobError
 from osqueue.lanes import Lane
@@ -62,7 +63,7 @@ class WorkerState:
     loop_blocked: int
 
 
-class Worker:
+class Worker(Handling):
     """Runs handlers for jobs.
 
         worker = Worker(client, concurrency=50)
@@ -108,6 +109,7 @@ class Worker:
         on_failed: Callable[[ClaimedJob, JobError, Settled], Outcome] | None = None,
         on_lost: Callable[[ClaimedJob], Outcome] | None = None,
     ) -> None:
+        super().__init__()
         if concurrency < 1:
             raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
         if process_max_jobs < 0 or process_max_mb < 0:
@@ -128,70 +130,13 @@ class Worker:
         self.keeper: LeaseKeeper
         self.apart: Apart
         self._only = None if types is None else {self._name(kind) for kind in types}
-        self._handlers: dict[str, BoundHandler] = {}
         self._runners: dict[str, Runner] = {}
         self._lanes: list[Lane] = []
         self._attempts: dict[asyncio.Task[None], Attempt] = {}
         self._stopping: asyncio.Event | None = None
         self._watchdog: LoopWatchdog | None = None
-        self._status = "idle"
         for job_type, handler in (handlers or {}).items():
             self.add(job_type, handler)
-
-    # --- handlers ----------------------------------------------------------------------------------------------------
-
-    def add(self, job_type: str | JobType[Any, Any], handler: Callable[..., Any] | Handler) -> None:
-        """Have jobs of this type ("*": of any) done by this handler. `ConfigError` says what is wrong with it."""
-        if self._status != "idle":
-            raise ConfigError("the worker runs already; add handlers before")
-        name = self._name(job_type)
-        if name in self._handlers:
-            raise ConfigError(f"job type {name!r} has a handler already")
-        registry = self.client.registry
-        bound = bind(registry.get(job_type if name == ANY_TYPE else registry.known(job_type)), handler)
-        if name == ANY_TYPE and bound.concurrency is not None:
-            raise ConfigError("a handler for any type has no slots of its own: set the worker's concurrency")
-        self._handlers[name] = bound
-
-    @overload
-    def handler(
-        self,
-        job_type: JobType[P, R],
-        *,
-        runs_in: RunsIn = ...,
-        concurrency: int | None = ...,
-        fatal: tuple[type[BaseException], ...] = ...,
-    ) -> HandlerDecorator[P, R]: ...
-    @overload
-    def handler(
-        self,
-        job_type: str,
-        *,
-        runs_in: RunsIn = ...,
-        concurrency: int | None = ...,
-        fatal: tuple[type[BaseException], ...] = ...,
-    ) -> HandlerDecorator[Any, Any]: ...
-    def handler(
-        self,
-        job_type: Any,
-        *,
-        runs_in: RunsIn = "auto",
-        concurrency: int | None = None,
-        fatal: tuple[type[BaseException], ...] = (),
-    ) -> Any:
-        """Decorate a function to be the handler of a job type; `Handler` explains the options."""
-        if not isinstance(job_type, str | JobType):
-            name = getattr(job_type, "__name__", repr(job_type))
-            raise ConfigError(
-                f'the handler {name} is for no job type: write @worker.handler("email"), with the name or the JobType '
-                "in parentheses"
-            )
-
-        def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.add(job_type, Handler(function, runs_in, concurrency, fatal))
-            return function
-
-        return register
 
     # --- running -----------------------------------------------------------------------------------------------------
 
@@ -389,7 +334,3 @@ class Worker:
             return "something in this process"
         name = getattr(attempt.handler.function, "__qualname__", "handler")
         return f"the handler {name} of job {attempt.job.job_id} ({attempt.job.type})"
-
-    @staticmethod
-    def _name(job_type: str | JobType[Any, Any]) -> str:
-        return job_type.name if isinstance(job_type, JobType) else job_type

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from osqueue.context import JobContext
+from osqueue.current import enter_job
 from osqueue.failures import Reject, Retry, describe
 from osqueue.job import Progress
 
@@ -35,6 +36,7 @@ def serve(connection: "Connection[Any, Any]") -> None:
         function, takes_context, payload, job = inbox.get()
         context = JobContext(job, lambda progress: _report(connection, progress))
         current[job.job_id] = context
+        enter_job(context)
         try:
             value = function(payload, context) if takes_context else function(payload)
             # A job type says how to read a result, and may not be one that can travel.

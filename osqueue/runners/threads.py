@@ -6,6 +6,7 @@ drained worker's process from ending.
 
 import asyncio
 import contextlib
+import contextvars
 import queue
 import threading
 from collections.abc import Callable
@@ -97,9 +98,10 @@ class ThreadRunner:
 
     async def run(self, handler: BoundHandler, payload: Any, context: JobContext) -> Any:
         function = handler.function
+        run = contextvars.copy_context().run
         if handler.takes_context:
-            return await self._pool.run(lambda: function(payload, context))
-        return await self._pool.run(lambda: function(payload))
+            return await self._pool.run(lambda: run(function, payload, context))
+        return await self._pool.run(lambda: run(function, payload))
 
     def ask_to_stop(self, context: JobContext) -> None:
         """It shares the context."""

@@ -86,6 +86,23 @@ USES = """
 
     @worker.handler(email)  # WRONG
     async def returns_another_result(payload: Email) -> int: ...
+
+    @worker.task(email)
+    async def as_task(payload: Email, context: JobContext) -> Receipt:
+        return Receipt(id=context.job_id)
+
+    @worker.task
+    def bare(payload: Email) -> Receipt:
+        return Receipt(id=payload.to)
+
+    async def use_tasks(context: JobContext) -> None:
+        reveal_type(await as_task.submit(Email(to="ada"), priority=1))
+        reveal_type(as_task.delay(Email(to="ada")))
+        reveal_type(await as_task(Email(to="ada"), context))
+        reveal_type(await bare.submit(Email(to="ada")))
+        reveal_type(bare(Email(to="ada")))
+        await as_task.submit("ada")  # WRONG
+        bare.delay(Email(to="ada"), colour="red")  # WRONG
 """
 
 REVEALED = [
@@ -105,6 +122,11 @@ REVEALED = [
     "osqueue.job.JobSpec[Any]",
     "def (uses.Email) -> typing.Coroutine[Any, Any, uses.Receipt]",
     "def (uses.Email, osqueue.context.JobContext) -> uses.Receipt",
+    "osqueue.handle.JobHandle[uses.Receipt]",
+    "osqueue.sync.handle.SyncJobHandle[uses.Receipt]",
+    "uses.Receipt",
+    "osqueue.handle.JobHandle[uses.Receipt]",
+    "uses.Receipt",
 ]
 
 

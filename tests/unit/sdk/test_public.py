@@ -27,6 +27,7 @@ PUBLIC = {
     "osqueue.contrib": "backends and clients for web frameworks",
     "osqueue.errors": "every error, with its reason",
     "osqueue.job": "what a job is",
+    "osqueue.middleware": "what runs around handlers",
     "osqueue.messages": "what a transport is asked and what it answers",
     "osqueue.submission": "jobs and filters from what a caller wrote",
     "osqueue.sync": "the synchronous client",
