@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from osqueue.job import Position
 from osqueue.messages import Question
 
 
@@ -85,6 +86,40 @@ class TokenPage(NamedTuple):
 class TokensRequest(Question[TokenPage]):
     """A page of tokens."""
 
+    page_size: int = 0
+    page_token: str = ""
+
+
+@dataclass(slots=True)
+class AuditEntry:
+    """Who changed the course of jobs: `action` is one of those of `client.tokens.audit`, `count` how many jobs,
+    types, schedules or limits it concerned, `names` the first 10 of them. `origin` is the peer in gRPC's notation;
+    behind a gateway that is the gateway."""
+
+    number: int
+    at: int
+    principal: str
+    origin: str = ""
+    action: str = ""
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+
+
+class AuditPage(NamedTuple):
+    """Changes, the newest first; an empty next_page_token ends the walk."""
+
+    entries: list[AuditEntry]
+    next_page_token: str = ""
+    position: Position | None = None
+
+
+@dataclass(slots=True)
+class AuditRequest(Question[AuditPage]):
+    """Which changes."""
+
+    principal: str = ""
+    action: str = ""
+    since: int = 0
     page_size: int = 0
     page_token: str = ""
 

@@ -5,6 +5,9 @@ from datetime import datetime
 from functools import partial
 
 from osqueue.access_messages import (
+    AuditEntry,
+    AuditPage,
+    AuditRequest,
     NewToken,
     NewTokenRequest,
     RevokeTokenRequest,
@@ -16,6 +19,7 @@ from osqueue.access_messages import (
     WhoAmI,
     WhoAmIRequest,
 )
+from osqueue.calls.reading import read
 from osqueue.session import Session
 from osqueue.submission import text, to_epoch_ms
 
@@ -69,11 +73,38 @@ class Tokens:
         request = RotateTokenRequest(text("token_id", token_id), revoke_old)
         return await session.transport.ask(request, timeout_ms=session.timeout_ms)
 
+    async def audit(
+        self, *, principal: str = "", action: str = "", since: datetime | int = 0
+    ) -> AsyncIterator[AuditEntry]:
+        """Who cancelled, retried, paused, resumed or purged, and who asked the leader to step down: the newest first,
+        as you iterate. Needs the scope `operate`.
+
+        `principal` "": anybody. `action` "": any of "cancel", "retry", "purge", "pause", "resume", "step_down",
+        "put_schedule", "delete_schedule", "pause_schedule", "resume_schedule", "put_limit", "delete_limit",
+        "override_limit", "reset_limit". `since`: a datetime, or milliseconds since the epoch. The last 10,000 are
+        kept. `BrokerProtocolError` for other actions.
+        """
+        session = self._open_session()
+        after = ""
+        start = to_epoch_ms("since", since)
+        while True:
+            request = AuditRequest(text("principal", principal), action, start, TOKENS_PER_PAGE, after)
+            page = await read(session, partial(_audit_page, session, request))
+            for entry in page.entries:
+                yield entry
+            after = page.next_page_token
+            if not after:
+                return
+
     async def revoke(self, token_id: str) -> None:
         """Let nobody in by this token; streams that it opened end. `BrokerProtocolError` when there is none."""
         session = self._open_session()
         request = RevokeTokenRequest(text("token_id", token_id))
         await session.transport.ask(request, timeout_ms=session.timeout_ms)
+
+
+async def _audit_page(session: Session, request: AuditRequest) -> AuditPage:
+    return await session.transport.ask(request, timeout_ms=session.timeout_ms)
 
 
 async def _page(session: Session, after: str) -> TokenPage:

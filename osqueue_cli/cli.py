@@ -34,6 +34,7 @@ SECTIONS = {
             "osqueue_cli.commands.purge:purge", "Remove finished jobs for good, with payload, result and history."
         ),
         "tokens": Entry("osqueue_cli.commands.tokens:tokens", "Tokens: create, list, rotate, revoke."),
+        "audit": Entry("osqueue_cli.commands.audit:audit", "List who changed jobs, schedules and limits."),
         "whoami": Entry("osqueue_cli.commands.tokens:whoami", "Say who you are to the broker, and what you may do."),
         "step-down": Entry(
             "osqueue_cli.commands.step_down:step_down", "Let the leader hand over to a standby, and say who leads then."

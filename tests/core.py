@@ -41,7 +41,7 @@ from osqueue_service.state.invariants import check, check_derived
 from osqueue_service.state.machine import decide, decide_effects
 from osqueue_service.state.model import Job, JobSpec, LimitUse, MoreOfSpec, Status
 from osqueue_service.state.named_limits import NamedLimit, Override, Rate
-from osqueue_service.state.records import Founded
+from osqueue_service.state.records import By, Founded
 from osqueue_service.state.state import State
 from osqueue_service.state.unique import IfRunning, Unique
 
@@ -134,8 +134,8 @@ class Core:
     def sweep(self, limit: int = 2_000) -> None:
         self.do(Sweep(limit=limit, forget=self.forget))
 
-    def cancel(self, job_id: str) -> Status:
-        status: Status = only(self.do(Cancel([job_id])))
+    def cancel(self, job_id: str, by: By | None = None) -> Status:
+        status: Status = only(self.do(Cancel([job_id], by)))
         return status
 
     def retry(self, job_id: str) -> None:

@@ -140,6 +140,7 @@ _DIFFERENT = (
     Pair(flow_messages.LimitChanged, flow_pb2.SetLimitOverrideResponse),
     Pair(flow_messages.LimitReset, flow_pb2.ResetLimitKeyResponse),
     Pair(flow_messages.LimitKeyPage, flow_pb2.ListLimitKeysResponse),
+    Pair(access_messages.AuditPage, access_pb2.GetAuditResponse),
 )
 """The pairs whose names are not enough to find one by the other, or whose fields differ."""
 

@@ -4,7 +4,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from osqueue.access_messages import NewToken, RotatedToken, TokenInfo, WhoAmI
+from osqueue.access_messages import AuditEntry, NewToken, RotatedToken, TokenInfo, WhoAmI
 from osqueue.background import BackgroundPart
 from osqueue.tokens import Tokens
 
@@ -41,6 +41,17 @@ class SyncTokens(BackgroundPart[Tokens]):
         one by one; with `revoke_old` it is refused at once. `BrokerProtocolError` when there is no such token.
         """
         return self._loop.run(self._part.rotate(token_id, revoke_old=revoke_old))
+
+    def audit(self, *, principal: str = "", action: str = "", since: datetime | int = 0) -> Iterator[AuditEntry]:
+        """Who cancelled, retried, paused, resumed or purged, and who asked the leader to step down: the newest first,
+        as you iterate. Needs the scope `operate`.
+
+        `principal` "": anybody. `action` "": any of "cancel", "retry", "purge", "pause", "resume", "step_down",
+        "put_schedule", "delete_schedule", "pause_schedule", "resume_schedule", "put_limit", "delete_limit",
+        "override_limit", "reset_limit". `since`: a datetime, or milliseconds since the epoch. The last 10,000 are
+        kept. `BrokerProtocolError` for other actions.
+        """
+        return self._loop.iterate(self._part.audit(principal=principal, action=action, since=since))
 
     def revoke(self, token_id: str) -> None:
         """Let nobody in by this token; streams that it opened end. `BrokerProtocolError` when there is none."""

@@ -5,9 +5,11 @@ from typing import Any
 from msgspec import Struct
 
 from osqueue_service.engine.engine import Engine
+from osqueue_service.rpc.access.signing import execute_signed
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, Violations, check_count, check_name
 from osqueue_service.rpc.filters import read_filter
+from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.page_tokens import Walk
 from osqueue_service.rpc.refusals import telling, told
 from osqueue_service.state.commands import Command
@@ -76,10 +78,10 @@ class Selector:
 
         return told(await engine.views.read(telling(view)))
 
-    async def change(self, engine: Engine, command: Command, dry_run: bool) -> Any:
+    async def change(self, engine: Engine, command: Command, dry_run: bool, context: Context) -> Any:
         """The command's answers; with `dry_run` what they would be now."""
         if not dry_run:
-            return await engine.execute(command)
+            return await execute_signed(engine, command, context)
         now_ms = engine.now_ms()
         return await engine.views.read(lambda state: decide(state, command, now_ms, self._limits)[1])
 

@@ -3,6 +3,7 @@
 from osqueue_service.clock import Clock
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.access.registry import Registry
+from osqueue_service.rpc.access_service.audit import Audits
 from osqueue_service.rpc.access_service.tokens import Tokens
 from osqueue_service.rpc.admin_service.dead_groups import DeadGroups
 from osqueue_service.rpc.admin_service.history import History
@@ -88,7 +89,7 @@ def add_services(
         ),
         strict=True,
     )
-    handlers.add(ACCESS, (Tokens(broker, registry, clock, asks=asks),), strict=True)
+    handlers.add(ACCESS, (Tokens(broker, registry, clock, asks=asks), Audits(broker)), strict=True)
     handlers.add(FLOW, (NamedLimits(broker, types), LimitKeys(broker)), strict=True)
     # Brokers of two releases attend each other: what one does not know yet, it passes over.
     handlers.add(STANDBY, (Attendance(broker, clock),))

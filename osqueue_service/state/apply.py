@@ -38,6 +38,7 @@ from osqueue_service.state.model import (
 from osqueue_service.state.moves import Cause
 from osqueue_service.state.placement import changing, enter, leave, moving
 from osqueue_service.state.records import (
+    MANAGED,
     AnyRecord,
     AttemptsEnded,
     Cancelled,
@@ -79,7 +80,10 @@ from osqueue_service.state.steps import add_jobs, count_live, end_attempt, finis
 def apply(state: State, record: AnyRecord, at_ms: int) -> None:
     """Make the change that the record says happened at `at_ms`."""
     state.stamp_ms = at_ms
-    _APPLY[type(record)](state, record, at_ms)
+    kind = type(record)
+    if kind in MANAGED:
+        state.audit.note(record, at_ms, state)
+    _APPLY[kind](state, record, at_ms)
     if state.opened:
         blocking.let_go(state, at_ms)
 

@@ -169,6 +169,12 @@ class Purge(Command):
     by: By | None = None
 
 
+class NoteStepDown(Command):
+    """The leader was asked to leave: only who asked is kept, if that is said. Answers None."""
+
+    by: By | None = None
+
+
 class PauseTypes(Command):
     """Hand out no jobs of these types. Answers all paused types."""
 

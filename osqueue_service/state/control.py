@@ -5,7 +5,7 @@ from typing import assert_never
 
 from osqueue_service.errors import InvalidRequest, OsqueueError, QueueFull, UniqueConflict, kept
 from osqueue_service.limits import Limits
-from osqueue_service.state.commands import Cancel, PauseTypes, Purge, ResumeTypes, Retry
+from osqueue_service.state.commands import Cancel, NoteStepDown, PauseTypes, Purge, ResumeTypes, Retry
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.records import (
     AnyRecord,
@@ -15,6 +15,7 @@ from osqueue_service.state.records import (
     Purged,
     Resumed,
     Retried,
+    SteppedDown,
 )
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import public_id
@@ -130,6 +131,13 @@ def decide_resume(state: State, command: ResumeTypes, now_ms: int, limits: Limit
     gone = [name for name in dict.fromkeys(command.types) if name in already]
     paused = sorted(already.difference(gone))
     return [Resumed(gone, command.by)] if gone else [], paused
+
+
+def decide_note_step_down(
+    state: State, command: NoteStepDown, now_ms: int, limits: Limits
+) -> tuple[list[AnyRecord], None]:
+    """A record only where somebody is named."""
+    return [SteppedDown(command.by)] if command.by is not None else [], None
 
 
 def _jobs(state: State, job_ids: Sequence[str]) -> list[Job | OsqueueError]:

@@ -18,6 +18,7 @@ from osqueue_service.state.commands import (
     Complete,
     DeleteLimit,
     DeleteSchedule,
+    NoteStepDown,
     PauseSchedule,
     PauseTypes,
     Purge,
@@ -65,7 +66,7 @@ LIMITS: Final = "limits"
 UNIQUE: Final = "unique"
 
 FEATURES: Final = {
-    PRINCIPAL: "who asked for a change, in the records of management: `by`, and SteppedDown",
+    PRINCIPAL: "who asked for a change, in the records of management: `by`, SteppedDown, and the audit of an image",
     LIMITS: "named limits: `limits` of a job, and the records and parts of an image that define and meter them",
     SCHEDULES: "the records of schedules, their part of an image, and `schedule` and `scheduled_for` of a job",
     FOLLOW_UPS: "jobs that follow another's end: FollowedUp, `on_dead` and `origin`, what a token was answered",
@@ -75,7 +76,7 @@ FEATURES: Final = {
 
 UNDERSTOOD: Final = frozenset(FEATURES)
 
-_ASKED = (Cancel, Retry, Purge, PauseTypes, ResumeTypes)
+_ASKED = (Cancel, Retry, Purge, PauseTypes, ResumeTypes, NoteStepDown)
 _MANAGED = (Cancelled, CancelRequested, Retried, Purged, Paused, Resumed)
 _LIMITING = (PutLimit, DeleteLimit, SetLimitOverride, ResetLimitKey)
 _LIMITED = (LimitPut, LimitDeleted, LimitOverridden, Metered, OverridesEnded)

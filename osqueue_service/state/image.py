@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from osqueue_service.state import legacy, schedule_changes
+from osqueue_service.state.audit import AuditEntry
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.memory import Expiring, Memory
 from osqueue_service.state.model import (
@@ -45,6 +46,7 @@ whatever the jobs weigh. One job that is larger has a part to itself."""
 _JOBS_PER_PART = 256
 _LIMITS_PER_PART = 1_024
 _ENTRIES_PER_PART = 1_024
+_ENTRIES_PER_PART = 2_000
 
 # What an entry takes beside its payload, result, keys and messages, generously.
 _ENTRY_BYTES = 256
@@ -66,6 +68,7 @@ class Kind(IntEnum):
     METERS = 18
     UNIQUE_KEYS = 25
     SCHEDULES = 40
+    AUDIT = 60
 
 
 class Head(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -157,6 +160,7 @@ class Snapshot:
             (Kind.LIMITS, state.limits.stored()),
             (Kind.METERS, state.limits.meters()),
         ]
+        self._audit = list(state.audit)
         self._end = state.next_number
         # Jobs up to here in this roster, and all in the rosters before it, have been written.
         self._status = Status.UNCLAIMED
@@ -189,6 +193,8 @@ class Snapshot:
                 yield encode([Kind.SCHEDULES, ScheduleTable(self._tally, schedules)])
             if not self._schedules and self._tally != Tally():
                 yield encode([Kind.SCHEDULES, ScheduleTable(self._tally, [])])
+            for audited in _by_size(self._audit, lambda entry: _ENTRY_BYTES, _ENTRIES_PER_PART):
+                yield encode([Kind.AUDIT, audited])
         finally:
             self.close()
 
@@ -295,6 +301,8 @@ class Loader:
             case Kind.UNIQUE_KEYS:
                 for name, kept in decode(_UNIQUE_KEYS, raw):
                     self._state.uniques.keep(name, kept)
+            case Kind.AUDIT:
+                self._state.audit.load(decode(_AUDIT, raw))
 
 
 _RAW_PART = msgspec.msgpack.Decoder(tuple[Kind, msgspec.Raw])
@@ -311,6 +319,7 @@ _MEMORIES: dict[Kind, tuple[Callable[[State], Memory[Any]], msgspec.msgpack.Deco
 }
 _SCHEDULES = msgspec.msgpack.Decoder(ScheduleTable)
 _UNIQUE_KEYS = msgspec.msgpack.Decoder(list[tuple[str, KeptKey]])
+_AUDIT = msgspec.msgpack.Decoder(list[AuditEntry])
 
 
 def _load_head(state: State, head: Head) -> None:

@@ -20,6 +20,7 @@ from osqueue_service.state.commands import (
     DeleteLimit,
     DeleteSchedule,
     Fail,
+    NoteStepDown,
     PauseSchedule,
     PauseTypes,
     Purge,
@@ -37,6 +38,7 @@ from osqueue_service.state.commands import (
 )
 from osqueue_service.state.control import (
     decide_cancel,
+    decide_note_step_down,
     decide_pause,
     decide_purge,
     decide_resume,
@@ -62,6 +64,7 @@ _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyR
     Purge: decide_purge,
     PauseTypes: decide_pause,
     ResumeTypes: decide_resume,
+    NoteStepDown: decide_note_step_down,
     PutSchedule: schedule_control.decide_put,
     DeleteSchedule: schedule_control.decide_delete,
     PauseSchedule: schedule_control.decide_pause,

@@ -6,6 +6,8 @@ next. Tags and field order are the stored format (docs/data-format.md); fields a
 ever added at the end, with a default, and written only behind a feature (`state/features.py`).
 """
 
+from typing import get_args
+
 from msgspec import Struct
 
 from osqueue_service.state.model import Ending, JobSpec, Status
@@ -372,3 +374,6 @@ AnyRecord = (
     | KeysAnswered
     | UniqueKeysFreed
 )
+
+MANAGED: frozenset[type[Record]] = frozenset(each for each in get_args(AnyRecord) if "by" in each.__struct_fields__)
+"""The records that may say who asked for them."""

@@ -7,6 +7,7 @@ from what is, with the exceptions named `volatile`.
 from collections.abc import Callable
 
 from osqueue_service.errors import JobNotFound
+from osqueue_service.state.audit import Audit
 from osqueue_service.state.index import Deadlines, Index
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.lines import Lines
@@ -54,6 +55,7 @@ class State:
         """Of settled tokens, those whose completion had follow-ups."""
 
         self.schedules = Schedules()
+        self.audit = Audit()
 
         self.live_bytes = 0
         self.history_bytes = 0

@@ -12,7 +12,15 @@ from osqueue_protocol.rpcs import CLIENT_RPCS, RPCS, Rpc
 from osqueue_service.app import App
 from osqueue_service.rpc.access.withholding import DATA, withhold
 from osqueue_service.testing.in_process import broker_in_process
-from osqueue_stubs.osqueue.v1 import access_pb2, access_pb2_grpc, job_pb2, queue_pb2, queue_pb2_grpc
+from osqueue_stubs.osqueue.v1 import (
+    access_pb2,
+    access_pb2_grpc,
+    admin_pb2,
+    admin_pb2_grpc,
+    job_pb2,
+    queue_pb2,
+    queue_pb2_grpc,
+)
 from tests.calls import refused
 from tests.filling import filled
 
@@ -298,3 +306,65 @@ class TestLifeOfAToken:
 
 def channel_to(app: App) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(app.address)
+
+
+class TestAudit:
+    """Who asked for a change is in the record that made it, and survives the broker."""
+
+    async def entries(self, door: Door, **wanted: Any) -> list[tuple[str, str, int]]:
+        answer = await door.access.GetAudit(access_pb2.GetAuditRequest(**wanted), metadata=BOOT)
+        return [(each.principal, each.action, each.count) for each in answer.entries]
+
+    async def test_every_change_is_on_record_with_who_asked_for_it(self, door):
+        operator = await door.token("operator", "submit", name="ada")
+        mine = (await door.access.WhoAmI(access_pb2.WhoAmIRequest(), metadata=operator)).principal
+        admin = admin_pb2_grpc.AdminServiceStub(door.channel)
+        jobs = [queue_pb2.SubmitJobRequest(type="a", payload=b"1") for _ in range(12)]
+        results = (await door.queue.SubmitJobs(queue_pb2.SubmitJobsRequest(jobs=jobs), metadata=operator)).results
+        ids = [each.submitted.job_id for each in results]
+        await door.queue.ClaimJob(queue_pb2.ClaimJobRequest(worker_id="w"), metadata=BOOT)
+        await door.queue.CancelJobs(queue_pb2.CancelJobsRequest(job_ids=ids), metadata=operator)
+        await admin.PauseTypes(admin_pb2.PauseTypesRequest(types=["a", "b"]), metadata=operator)
+        await admin.ResumeTypes(admin_pb2.ResumeTypesRequest(types=["b"]), metadata=BOOT)
+        await admin.Purge(admin_pb2.PurgeRequest(job_ids=ids[1:3]), metadata=BOOT)
+        assert await self.entries(door) == [
+            ("boot", "purge", 2),
+            ("boot", "resume", 1),
+            (mine, "pause", 2),
+            (mine, "cancel", 12),
+        ]
+        assert await self.entries(door, principal=mine, action="pause") == [(mine, "pause", 2)]
+        assert await self.entries(door, since=2**53) == []
+        newest = await door.access.GetAudit(access_pb2.GetAuditRequest(page_size=3), metadata=BOOT)
+        assert list(newest.entries[0].names) == ids[1:3]
+        assert newest.entries[0].origin.startswith("ipv")
+        rest = access_pb2.GetAuditRequest(page_token=newest.next_page_token)
+        (oldest,) = (await door.access.GetAudit(rest, metadata=BOOT)).entries
+        assert (oldest.action, len(oldest.names)) == ("cancel", 10)
+
+    async def test_it_survives_the_broker(self, tmp_path):
+        settings = {"OSQUEUE_TOKEN": "s3cret"}
+        for _ in range(2):
+            async with broker_in_process(data_dir=tmp_path, settings=settings) as app, channel_to(app) as channel:
+                admin = admin_pb2_grpc.AdminServiceStub(channel)
+                await admin.PauseTypes(admin_pb2.PauseTypesRequest(types=["a"]), metadata=BOOT)
+                await admin.ResumeTypes(admin_pb2.ResumeTypesRequest(types=["a"]), metadata=BOOT)
+                found = await self.entries(Door(app, channel))
+        assert [action for _, action, _ in found] == ["resume", "pause", "resume", "pause"]
+
+    async def test_who_shows_no_token_leaves_no_name(self, app):
+        async with channel_to(app) as channel:
+            admin = admin_pb2_grpc.AdminServiceStub(channel)
+            await admin.PauseTypes(admin_pb2.PauseTypesRequest(types=["a"]))
+            access = access_pb2_grpc.AccessServiceStub(channel)
+            assert not (await access.GetAudit(access_pb2.GetAuditRequest())).entries
+
+    @pytest.mark.parametrize(
+        ("wanted", "field"),
+        [({"action": "delete"}, "action"), ({"since": -1}, "since"), ({"page_size": 1_001}, "page_size"),
+         ({"page_token": "x"}, "page_token")],
+    )  # fmt: skip
+    async def test_what_cannot_be_asked_is_refused_by_field(self, door, wanted, field):
+        with refused("INVALID_REQUEST") as refusal:
+            await door.access.GetAudit(access_pb2.GetAuditRequest(**wanted), metadata=BOOT)
+        assert field in refusal.violations

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from osqueue_protocol.rights import EVERYTHING, SUBMIT, WORK
 from osqueue_service.errors import PermissionDenied
-from osqueue_service.rpc.access.principal import LOCAL, Principal, caller
+from osqueue_service.rpc.access.principal import Principal, caller
 from osqueue_service.rpc.fields import Violations
-from osqueue_service.rpc.handlers import Context
-from osqueue_service.state.records import By
 
 
 def check_submit(type_name: str, wrong: Violations) -> None:
@@ -34,12 +32,6 @@ def check_claim(types: Sequence[str]) -> None:
             raise PermissionDenied(
                 f"types: {name!r} is none of those that the token {principal.id} may work on: {allowed}"
             )
-
-
-def signed(context: Context) -> By | None:
-    """Who makes this call, and from where, for the record of what it does; None where nobody has to say."""
-    principal = caller()
-    return None if principal is LOCAL else By(principal.id, context.peer())
 
 
 def _patterns(principal: Principal, right: str) -> str:

@@ -1,6 +1,6 @@
 """PauseTypes, ResumeTypes."""
 
-from osqueue_service.rpc.access.checks import signed
+from osqueue_service.rpc.access.signing import execute_signed
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, Violations, check_name
 from osqueue_service.rpc.handlers import Context
@@ -19,14 +19,14 @@ class Pauses:
 
     async def PauseTypes(self, request: admin_pb2.PauseTypesRequest, context: Context) -> admin_pb2.PauseTypesResponse:
         engine = self._broker.engine
-        paused = await engine.execute(PauseTypes(self._read_types(request), signed(context)))
+        paused = await execute_signed(engine, PauseTypes(self._read_types(request)), context)
         return admin_pb2.PauseTypesResponse(paused_types=paused, commit=commit_position(engine))
 
     async def ResumeTypes(
         self, request: admin_pb2.ResumeTypesRequest, context: Context
     ) -> admin_pb2.ResumeTypesResponse:
         engine = self._broker.engine
-        paused = await engine.execute(ResumeTypes(self._read_types(request), signed(context)))
+        paused = await execute_signed(engine, ResumeTypes(self._read_types(request)), context)
         return admin_pb2.ResumeTypesResponse(paused_types=paused, commit=commit_position(engine))
 
     def _read_types(self, request: admin_pb2.PauseTypesRequest | admin_pb2.ResumeTypesRequest) -> list[str]:

@@ -1,7 +1,6 @@
 """Purge."""
 
 from osqueue_service.errors import InvalidRequest, OsqueueError
-from osqueue_service.rpc.access.checks import signed
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.handlers import Context
@@ -24,7 +23,7 @@ class Purges:
         engine = self._broker.engine
         selection = await self._selector.select(engine, request, "Purge", FINISHED)
         removable = [job.job_id for job in selection.jobs if job.status not in LIVE]
-        answers = iter(await self._selector.change(engine, Purge(removable, signed(context)), request.dry_run))
+        answers = iter(await self._selector.change(engine, Purge(removable), request.dry_run, context))
         response = admin_pb2.PurgeResponse(next_page_token=selection.next_page_token)
         purged = False
         for chosen in selection.jobs:

@@ -4,7 +4,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from heapq import nsmallest
 
 from osqueue_service.errors import InvalidRequest
-from osqueue_service.rpc.access.checks import signed
+from osqueue_service.rpc.access.signing import execute_signed
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, Violations, check_number
 from osqueue_service.rpc.flow_service.limit_settings import SettingsReader, check_limit_name, override_message
@@ -35,7 +35,7 @@ class LimitKeys:
         wrong = self._checked(request.name, request.key)
         override = self._reader.override(request.override, wrong) if request.HasField("override") else None
         wrong.check()
-        await engine.execute(SetLimitOverride(request.name, request.key, override, signed(context)))
+        await execute_signed(engine, SetLimitOverride(request.name, request.key, override), context)
         return flow_pb2.SetLimitOverrideResponse(commit=commit_position(engine))
 
     async def ResetLimitKey(
@@ -43,7 +43,7 @@ class LimitKeys:
     ) -> flow_pb2.ResetLimitKeyResponse:
         engine = self._broker.engine
         self._checked(request.name, request.key).check()
-        await engine.execute(ResetLimitKey(request.name, request.key, signed(context)))
+        await execute_signed(engine, ResetLimitKey(request.name, request.key), context)
         return flow_pb2.ResetLimitKeyResponse(commit=commit_position(engine))
 
     async def ListLimitKeys(

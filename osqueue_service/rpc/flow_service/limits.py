@@ -1,7 +1,7 @@
 """PutLimit, GetLimit, ListLimits, DeleteLimit."""
 
 from osqueue_service.errors import InvalidRequest
-from osqueue_service.rpc.access.checks import signed
+from osqueue_service.rpc.access.signing import execute_signed
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, Violations
 from osqueue_service.rpc.flow_service.limit_settings import SettingsReader, check_limit_name, settings_message
@@ -26,7 +26,7 @@ class NamedLimits:
         wrong = Violations()
         limit = self._reader.read(request.limit, wrong)
         wrong.check()
-        created = await engine.execute(PutLimit(limit, signed(context)))
+        created = await execute_signed(engine, PutLimit(limit), context)
         return flow_pb2.PutLimitResponse(created=created, commit=commit_position(engine))
 
     async def GetLimit(self, request: flow_pb2.GetLimitRequest, context: Context) -> flow_pb2.GetLimitResponse:
@@ -57,7 +57,7 @@ class NamedLimits:
         wrong = Violations()
         check_limit_name(request.name, "name", wrong)
         wrong.check()
-        done = await engine.execute(DeleteLimit(request.name, request.detach, signed(context)))
+        done = await execute_signed(engine, DeleteLimit(request.name, request.detach), context)
         return flow_pb2.DeleteLimitResponse(deleted=done.deleted, detached=done.named, commit=commit_position(engine))
 
 

@@ -1,7 +1,7 @@
 """CancelJob, CancelJobs."""
 
 from osqueue_service.errors import OsqueueError
-from osqueue_service.rpc.access.checks import signed
+from osqueue_service.rpc.access.signing import execute_signed
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, Violations, check_name
 from osqueue_service.rpc.handlers import Context
@@ -28,7 +28,7 @@ class Cancellations:
         check_name(request.job_id, "job_id", self._limits.id_chars, wrong, required=True)
         check_name(request.request_id, "request_id", self._limits.id_chars, wrong)
         wrong.check()
-        status: Status = told(*await engine.execute(Cancel([request.job_id], signed(context))))
+        status: Status = told(*await execute_signed(engine, Cancel([request.job_id]), context))
         response = queue_pb2.CancelJobResponse()
         _fill_cancelled(response, status)
         response.commit.CopyFrom(commit_position(engine))
@@ -37,7 +37,7 @@ class Cancellations:
     async def CancelJobs(self, request: queue_pb2.CancelJobsRequest, context: Context) -> queue_pb2.CancelJobsResponse:
         engine = self._broker.engine
         selection = await self._selector.select(engine, request, "CancelJobs", LIVE)
-        answers = await self._selector.change(engine, Cancel(selection.job_ids, signed(context)), request.dry_run)
+        answers = await self._selector.change(engine, Cancel(selection.job_ids), request.dry_run, context)
         response = queue_pb2.CancelJobsResponse(next_page_token=selection.next_page_token)
         for chosen, answer in zip(selection.jobs, answers, strict=True):
             result = response.results.add(job_id=chosen.job_id)

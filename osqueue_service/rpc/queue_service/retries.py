@@ -1,6 +1,5 @@
 """RetryJobs."""
 
-from osqueue_service.rpc.access.checks import signed
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.handlers import Context
@@ -22,7 +21,7 @@ class Retries:
     async def RetryJobs(self, request: queue_pb2.RetryJobsRequest, context: Context) -> queue_pb2.RetryJobsResponse:
         engine = self._broker.engine
         selection = await self._selector.select(engine, request, "RetryJobs", (Status.DEAD,))
-        answers = await self._selector.change(engine, Retry(selection.job_ids, signed(context)), request.dry_run)
+        answers = await self._selector.change(engine, Retry(selection.job_ids), request.dry_run, context)
         response = queue_pb2.RetryJobsResponse(next_page_token=selection.next_page_token)
         for chosen, answer in zip(selection.jobs, answers, strict=True):
             result = response.results.add(job_id=chosen.job_id)

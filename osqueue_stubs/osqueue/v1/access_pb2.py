@@ -13,10 +13,11 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from osqueue_stubs.osqueue.v1 import job_pb2 as osqueue_dot_v1_dot_job__pb2
 from osqueue_stubs.osqueue.v1 import options_pb2 as osqueue_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17osqueue/v1/access.proto\x12\nosqueue.v1\x1a\x18osqueue/v1/options.proto\"\x0f\n\rWhoAmIRequest\"y\n\x0eWhoAmIResponse\x12\x1c\n\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n\nexpires_at\x18\x04 \x01(\x03R\texpiresAt\"_\n\x12\x43reateTokenRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06scopes\x18\x02 \x03(\tR\x06scopes\x12\x1d\n\nexpires_at\x18\x03 \x01(\x03R\texpiresAt\"V\n\x13\x43reateTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12)\n\x04info\x18\x02 \x01(\x0b\x32\x15.osqueue.v1.TokenInfoR\x04info\"O\n\x11ListTokensRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"k\n\x12ListTokensResponse\x12-\n\x06tokens\x18\x01 \x03(\x0b\x32\x15.osqueue.v1.TokenInfoR\x06tokens\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"N\n\x12RotateTokenRequest\x12\x19\n\x08token_id\x18\x01 \x01(\tR\x07tokenId\x12\x1d\n\nrevoke_old\x18\x02 \x01(\x08R\trevokeOld\"V\n\x13RotateTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12)\n\x04info\x18\x02 \x01(\x0b\x32\x15.osqueue.v1.TokenInfoR\x04info\"/\n\x12RevokeTokenRequest\x12\x19\n\x08token_id\x18\x01 \x01(\tR\x07tokenId\"\x15\n\x13RevokeTokenResponse\"\xdd\x01\n\tTokenInfo\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n\ncreated_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1d\n\nexpires_at\x18\x05 \x01(\x03R\texpiresAt\x12 \n\x0clast_used_at\x18\x06 \x01(\x03R\nlastUsedAt\x12\x18\n\x07secrets\x18\x07 \x01(\x05R\x07secrets\x12\x1a\n\x08\x64\x65\x63lared\x18\x08 \x01(\x08R\x08\x64\x65\x63lared2\xb2\x04\n\rAccessService\x12Z\n\x06WhoAmI\x12\x19.osqueue.v1.WhoAmIRequest\x1a\x1a.osqueue.v1.WhoAmIResponse\"\x19\x90\x02\x01\xca\xa1\x19\x12\x08\x07\x12\x0eGET /v1/whoami\x12g\n\x0b\x43reateToken\x12\x1e.osqueue.v1.CreateTokenRequest\x1a\x1f.osqueue.v1.CreateTokenResponse\"\x17\xca\xa1\x19\x13\x08\x06\x12\x0fPOST /v1/tokens\x12\x66\n\nListTokens\x12\x1d.osqueue.v1.ListTokensRequest\x1a\x1e.osqueue.v1.ListTokensResponse\"\x19\x90\x02\x01\xca\xa1\x19\x12\x08\x06\x12\x0eGET /v1/tokens\x12y\n\x0bRotateToken\x12\x1e.osqueue.v1.RotateTokenRequest\x1a\x1f.osqueue.v1.RotateTokenResponse\")\xca\xa1\x19%\x08\x06\x12!POST /v1/tokens/{token_id}/rotate\x12y\n\x0bRevokeToken\x12\x1e.osqueue.v1.RevokeTokenRequest\x1a\x1f.osqueue.v1.RevokeTokenResponse\")\xca\xa1\x19%\x08\x06\x12!POST /v1/tokens/{token_id}/revokeBt\n\rio.osqueue.v1P\x01Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\xa2\x02\x03OSQ\xaa\x02\nOsqueue.V1\xca\x02\nOsqueue\\V1\xea\x02\x0bOsqueue::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17osqueue/v1/access.proto\x12\nosqueue.v1\x1a\x14osqueue/v1/job.proto\x1a\x18osqueue/v1/options.proto\"\x0f\n\rWhoAmIRequest\"y\n\x0eWhoAmIResponse\x12\x1c\n\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n\nexpires_at\x18\x04 \x01(\x03R\texpiresAt\"_\n\x12\x43reateTokenRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06scopes\x18\x02 \x03(\tR\x06scopes\x12\x1d\n\nexpires_at\x18\x03 \x01(\x03R\texpiresAt\"V\n\x13\x43reateTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12)\n\x04info\x18\x02 \x01(\x0b\x32\x15.osqueue.v1.TokenInfoR\x04info\"O\n\x11ListTokensRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"k\n\x12ListTokensResponse\x12-\n\x06tokens\x18\x01 \x03(\x0b\x32\x15.osqueue.v1.TokenInfoR\x06tokens\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"N\n\x12RotateTokenRequest\x12\x19\n\x08token_id\x18\x01 \x01(\tR\x07tokenId\x12\x1d\n\nrevoke_old\x18\x02 \x01(\x08R\trevokeOld\"V\n\x13RotateTokenResponse\x12\x14\n\x05token\x18\x01 \x01(\tR\x05token\x12)\n\x04info\x18\x02 \x01(\x0b\x32\x15.osqueue.v1.TokenInfoR\x04info\"\x99\x01\n\x0fGetAuditRequest\x12\x1c\n\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x16\n\x06\x61\x63tion\x18\x02 \x01(\tR\x06\x61\x63tion\x12\x14\n\x05since\x18\x03 \x01(\x03R\x05since\x12\x1b\n\tpage_size\x18\x04 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x05 \x01(\tR\tpageToken\"\xa2\x01\n\x10GetAuditResponse\x12\x30\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.osqueue.v1.AuditEntryR\x07\x65ntries\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x34\n\x08position\x18\x03 \x01(\x0b\x32\x18.osqueue.v1.ReadPositionR\x08position\"\xae\x01\n\nAuditEntry\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12\x0e\n\x02\x61t\x18\x02 \x01(\x03R\x02\x61t\x12\x1c\n\tprincipal\x18\x03 \x01(\tR\tprincipal\x12\x16\n\x06origin\x18\x04 \x01(\tR\x06origin\x12\x16\n\x06\x61\x63tion\x18\x05 \x01(\tR\x06\x61\x63tion\x12\x14\n\x05\x63ount\x18\x06 \x01(\x03R\x05\x63ount\x12\x14\n\x05names\x18\x07 \x03(\tR\x05names\"/\n\x12RevokeTokenRequest\x12\x19\n\x08token_id\x18\x01 \x01(\tR\x07tokenId\"\x15\n\x13RevokeTokenResponse\"\xdd\x01\n\tTokenInfo\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06scopes\x18\x03 \x03(\tR\x06scopes\x12\x1d\n\ncreated_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1d\n\nexpires_at\x18\x05 \x01(\x03R\texpiresAt\x12 \n\x0clast_used_at\x18\x06 \x01(\x03R\nlastUsedAt\x12\x18\n\x07secrets\x18\x07 \x01(\x05R\x07secrets\x12\x1a\n\x08\x64\x65\x63lared\x18\x08 \x01(\x08R\x08\x64\x65\x63lared2\x93\x05\n\rAccessService\x12Z\n\x06WhoAmI\x12\x19.osqueue.v1.WhoAmIRequest\x1a\x1a.osqueue.v1.WhoAmIResponse\"\x19\x90\x02\x01\xca\xa1\x19\x12\x08\x07\x12\x0eGET /v1/whoami\x12g\n\x0b\x43reateToken\x12\x1e.osqueue.v1.CreateTokenRequest\x1a\x1f.osqueue.v1.CreateTokenResponse\"\x17\xca\xa1\x19\x13\x08\x06\x12\x0fPOST /v1/tokens\x12\x66\n\nListTokens\x12\x1d.osqueue.v1.ListTokensRequest\x1a\x1e.osqueue.v1.ListTokensResponse\"\x19\x90\x02\x01\xca\xa1\x19\x12\x08\x06\x12\x0eGET /v1/tokens\x12y\n\x0bRotateToken\x12\x1e.osqueue.v1.RotateTokenRequest\x1a\x1f.osqueue.v1.RotateTokenResponse\")\xca\xa1\x19%\x08\x06\x12!POST /v1/tokens/{token_id}/rotate\x12_\n\x08GetAudit\x12\x1b.osqueue.v1.GetAuditRequest\x1a\x1c.osqueue.v1.GetAuditResponse\"\x18\x90\x02\x01\xca\xa1\x19\x11\x08\x05\x12\rGET /v1/audit\x12y\n\x0bRevokeToken\x12\x1e.osqueue.v1.RevokeTokenRequest\x1a\x1f.osqueue.v1.RevokeTokenResponse\")\xca\xa1\x19%\x08\x06\x12!POST /v1/tokens/{token_id}/revokeBt\n\rio.osqueue.v1P\x01Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\xa2\x02\x03OSQ\xaa\x02\nOsqueue.V1\xca\x02\nOsqueue\\V1\xea\x02\x0bOsqueue::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,30 +33,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCESSSERVICE'].methods_by_name['ListTokens']._serialized_options = b'\220\002\001\312\241\031\022\010\006\022\016GET /v1/tokens'
   _globals['_ACCESSSERVICE'].methods_by_name['RotateToken']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['RotateToken']._serialized_options = b'\312\241\031%\010\006\022!POST /v1/tokens/{token_id}/rotate'
+  _globals['_ACCESSSERVICE'].methods_by_name['GetAudit']._loaded_options = None
+  _globals['_ACCESSSERVICE'].methods_by_name['GetAudit']._serialized_options = b'\220\002\001\312\241\031\021\010\005\022\rGET /v1/audit'
   _globals['_ACCESSSERVICE'].methods_by_name['RevokeToken']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['RevokeToken']._serialized_options = b'\312\241\031%\010\006\022!POST /v1/tokens/{token_id}/revoke'
-  _globals['_WHOAMIREQUEST']._serialized_start=65
-  _globals['_WHOAMIREQUEST']._serialized_end=80
-  _globals['_WHOAMIRESPONSE']._serialized_start=82
-  _globals['_WHOAMIRESPONSE']._serialized_end=203
-  _globals['_CREATETOKENREQUEST']._serialized_start=205
-  _globals['_CREATETOKENREQUEST']._serialized_end=300
-  _globals['_CREATETOKENRESPONSE']._serialized_start=302
-  _globals['_CREATETOKENRESPONSE']._serialized_end=388
-  _globals['_LISTTOKENSREQUEST']._serialized_start=390
-  _globals['_LISTTOKENSREQUEST']._serialized_end=469
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=471
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=578
-  _globals['_ROTATETOKENREQUEST']._serialized_start=580
-  _globals['_ROTATETOKENREQUEST']._serialized_end=658
-  _globals['_ROTATETOKENRESPONSE']._serialized_start=660
-  _globals['_ROTATETOKENRESPONSE']._serialized_end=746
-  _globals['_REVOKETOKENREQUEST']._serialized_start=748
-  _globals['_REVOKETOKENREQUEST']._serialized_end=795
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=797
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=818
-  _globals['_TOKENINFO']._serialized_start=821
-  _globals['_TOKENINFO']._serialized_end=1042
-  _globals['_ACCESSSERVICE']._serialized_start=1045
-  _globals['_ACCESSSERVICE']._serialized_end=1607
+  _globals['_WHOAMIREQUEST']._serialized_start=87
+  _globals['_WHOAMIREQUEST']._serialized_end=102
+  _globals['_WHOAMIRESPONSE']._serialized_start=104
+  _globals['_WHOAMIRESPONSE']._serialized_end=225
+  _globals['_CREATETOKENREQUEST']._serialized_start=227
+  _globals['_CREATETOKENREQUEST']._serialized_end=322
+  _globals['_CREATETOKENRESPONSE']._serialized_start=324
+  _globals['_CREATETOKENRESPONSE']._serialized_end=410
+  _globals['_LISTTOKENSREQUEST']._serialized_start=412
+  _globals['_LISTTOKENSREQUEST']._serialized_end=491
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=493
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=600
+  _globals['_ROTATETOKENREQUEST']._serialized_start=602
+  _globals['_ROTATETOKENREQUEST']._serialized_end=680
+  _globals['_ROTATETOKENRESPONSE']._serialized_start=682
+  _globals['_ROTATETOKENRESPONSE']._serialized_end=768
+  _globals['_GETAUDITREQUEST']._serialized_start=771
+  _globals['_GETAUDITREQUEST']._serialized_end=924
+  _globals['_GETAUDITRESPONSE']._serialized_start=927
+  _globals['_GETAUDITRESPONSE']._serialized_end=1089
+  _globals['_AUDITENTRY']._serialized_start=1092
+  _globals['_AUDITENTRY']._serialized_end=1266
+  _globals['_REVOKETOKENREQUEST']._serialized_start=1268
+  _globals['_REVOKETOKENREQUEST']._serialized_end=1315
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=1317
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=1338
+  _globals['_TOKENINFO']._serialized_start=1341
+  _globals['_TOKENINFO']._serialized_end=1562
+  _globals['_ACCESSSERVICE']._serialized_start=1565
+  _globals['_ACCESSSERVICE']._serialized_end=2224
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,10 @@ class AccessServiceStub:
                 '/osqueue.v1.AccessService/RotateToken',
                 request_serializer=osqueue_dot_v1_dot_access__pb2.RotateTokenRequest.SerializeToString,
                 response_deserializer=osqueue_dot_v1_dot_access__pb2.RotateTokenResponse.FromString)
+        self.GetAudit = channel.unary_unary(
+                '/osqueue.v1.AccessService/GetAudit',
+                request_serializer=osqueue_dot_v1_dot_access__pb2.GetAuditRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_access__pb2.GetAuditResponse.FromString)
         self.RevokeToken = channel.unary_unary(
                 '/osqueue.v1.AccessService/RevokeToken',
                 request_serializer=osqueue_dot_v1_dot_access__pb2.RevokeTokenRequest.SerializeToString,
@@ -75,6 +79,15 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAudit(self, request, context):
+        """Who changed the course of jobs, the newest first: cancelled, retried, paused, resumed, purged, changed schedules and
+        limits, asked the leader to step down. What nobody signed, because no token was asked for, is not there. The last 10,000 are kept.
+        Errors: INVALID_REQUEST, STORAGE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeToken(self, request, context):
         """Ends a token: calls that show it are refused from now on, and streams that it opened end.
         Errors: INVALID_REQUEST (no such token, or one that a file declares), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
@@ -105,6 +118,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.RotateToken,
                     request_deserializer=osqueue_dot_v1_dot_access__pb2.RotateTokenRequest.FromString,
                     response_serializer=osqueue_dot_v1_dot_access__pb2.RotateTokenResponse.SerializeToString,
+            ),
+            'GetAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAudit,
+                    request_deserializer=osqueue_dot_v1_dot_access__pb2.GetAuditRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_access__pb2.GetAuditResponse.SerializeToString,
             ),
             'RevokeToken': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeToken,
@@ -217,6 +235,32 @@ class AccessService:
             '/osqueue.v1.AccessService/RotateToken',
             osqueue_dot_v1_dot_access__pb2.RotateTokenRequest.SerializeToString,
             osqueue_dot_v1_dot_access__pb2.RotateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def GetAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.AccessService/GetAudit',
+            osqueue_dot_v1_dot_access__pb2.GetAuditRequest.SerializeToString,
+            osqueue_dot_v1_dot_access__pb2.GetAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

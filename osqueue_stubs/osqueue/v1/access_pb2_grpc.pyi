@@ -36,6 +36,11 @@ class AccessServiceStub:
     over one by one; with revoke_old it is refused at once.
     Errors: INVALID_REQUEST (no such token, or one that a file declares), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
     """
+    GetAudit: _aio.UnaryUnaryMultiCallable[_access_pb2.GetAuditRequest, _access_pb2.GetAuditResponse]
+    """Who changed the course of jobs, the newest first: cancelled, retried, paused, resumed, purged, changed schedules and
+    limits, asked the leader to step down. What nobody signed, because no token was asked for, is not there. The last 10,000 are kept.
+    Errors: INVALID_REQUEST, STORAGE_UNAVAILABLE.
+    """
     RevokeToken: _aio.UnaryUnaryMultiCallable[_access_pb2.RevokeTokenRequest, _access_pb2.RevokeTokenResponse]
     """Ends a token: calls that show it are refused from now on, and streams that it opened end.
     Errors: INVALID_REQUEST (no such token, or one that a file declares), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
@@ -83,6 +88,17 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives a token another secret. The one before goes on being let in until the next rotation, so that callers can change
         over one by one; with revoke_old it is refused at once.
         Errors: INVALID_REQUEST (no such token, or one that a file declares), OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAudit(
+        self,
+        request: _access_pb2.GetAuditRequest,
+        context: _aio.ServicerContext[_access_pb2.GetAuditRequest, _abc.Awaitable[_access_pb2.GetAuditResponse]],
+    ) -> _abc.Awaitable[_access_pb2.GetAuditResponse]:
+        """Who changed the course of jobs, the newest first: cancelled, retried, paused, resumed, purged, changed schedules and
+        limits, asked the leader to step down. What nobody signed, because no token was asked for, is not there. The last 10,000 are kept.
+        Errors: INVALID_REQUEST, STORAGE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

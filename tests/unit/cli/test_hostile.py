@@ -116,6 +116,7 @@ CALLS = {
     "submit --wait": ["submit", "nobody", "1", "--wait", "--wait-limit", "1ms"],
     "doctor": ["doctor", "--no-write", "--data-dir", "/nonexistent/\x1b[2J"],
     "whoami": ["whoami"],
+    "audit": ["audit", "--who", EVIL],
     "tokens list": ["tokens", "list"],
     "tokens create": ["tokens", "create", EVIL, "--scope", EVIL],
     "tokens rotate": ["tokens", "rotate", EVIL],

@@ -79,6 +79,7 @@ READING = {
     "workers": ["workers"],
     "history": ["history", "--since", "1h", "--step", "1h"],
     "whoami": ["whoami"],
+    "audit": ["audit", "--since", "1h"],
     "tokens list": ["tokens", "list"],
     "limits list": ["limits", "list"],
     "limits show": ["limits", "show", "reading"],

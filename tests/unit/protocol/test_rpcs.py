@@ -50,7 +50,7 @@ SCOPES = {
         "SetLimitOverride",
         "ResetLimitKey",
     },
-    "operate": {"GetStorageStats", "StepDown"},
+    "operate": {"GetAudit", "GetStorageStats", "StepDown"},
     "admin": {"Purge", "Attend", "CreateToken", "ListTokens", "RotateToken", "RevokeToken"},
     "any": {"WhoAmI"},
 }

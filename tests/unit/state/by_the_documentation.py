@@ -19,6 +19,7 @@ Fields = dict[str, Any]
 CHUNKS = {
     0: "Head", 1: "[JobImage]", 2: "[[str, KeyEntry]]", 3: "[[str, RequestEntry]]", 4: "[[str, SettledEntry]]",
     5: "[[str, FollowedEntry]]", 17: "[StoredLimit]", 18: "[Meter]", 25: "[[str, KeptKey]]", 40: "ScheduleTable",
+    60: "[AuditEntry]",
 }  # fmt: skip
 
 
@@ -149,6 +150,7 @@ class Queue:
         self.overrides: dict[tuple[str, str], Fields] = {}
         self.meters: dict[tuple[str, str], Fields] = {}
         self.kept: dict[str, Fields] = {}
+        self.audit: list[Fields] = []
 
     def load(self, chunk: bytes) -> None:
         """The next chunk of an image."""
@@ -164,6 +166,8 @@ class Queue:
                 self.overrides |= {(name, one["key"]): one["override"] for one in stored["overrides"]}
         elif kind == 18:
             self.meters |= {(meter["limit"], meter["key"]): meter for meter in content}
+        elif kind == 60:
+            self.audit += content
         elif kind == 40:
             self.tally = content["tally"]
             self.schedules.update({schedule["id"]: schedule for schedule in content["schedules"]})
@@ -177,6 +181,8 @@ class Queue:
         for record in commit["records"]:
             self.head["stamp_ms"] = commit["at_ms"]
             does: Callable[[Fields, int], None] = getattr(self, "_" + record["record"].lower())
+            if record.get("by") is not None:
+                self._audited(record, commit["at_ms"])
             does(record, commit["at_ms"])
             self._let_go(commit["at_ms"])
 
@@ -219,6 +225,7 @@ class Queue:
             dict(sorted(self.jobs.items())),
             dict(sorted(self.schedules.items())),
             self.tally,
+            self.audit,
             limits,
             dict(sorted(self.kept.items())),
             *tables,
@@ -227,7 +234,10 @@ class Queue:
     def public_id(self, job: Fields) -> str:
         if job["spec"]["more"] and job["spec"]["more"]["id"]:
             return str(job["spec"]["more"]["id"])
-        salt, number = self.head["salt"], job["number"]
+        return self._id_of(job["number"])
+
+    def _id_of(self, number: int) -> str:
+        salt = self.head["salt"]
         if not 0 < self.head["ids_from"] <= number:
             return f"{salt}{number:010x}"
         key = blake2b(salt.encode(), digest_size=10).digest()
@@ -246,6 +256,36 @@ class Queue:
     def _next(self) -> int:
         self.head["next_number"] += 1
         return int(self.head["next_number"]) - 1
+
+    def _audited(self, record: Fields, at: int) -> None:
+        actions = {
+            "Cancelled": "cancel", "CancelRequested": "cancel", "Retried": "retry", "Purged": "purge",
+            "Paused": "pause", "Resumed": "resume", "SteppedDown": "step_down", "SchedulePut": "put_schedule",
+            "SchedulesRemoved": "delete_schedule", "SchedulesPaused": "pause_schedule",
+            "ScheduleResumed": "resume_schedule", "LimitPut": "put_limit", "LimitDeleted": "delete_limit",
+            "LimitOverridden": "override_limit", "Metered": "reset_limit",
+        }  # fmt: skip
+        kind = record["record"]
+        if kind.startswith("Schedule"):
+            numbers = record.get("numbers", [record["number"]] if kind == "ScheduleResumed" else [])
+            concerned = [record["id"]] if kind == "SchedulePut" else [self._numbered(each)["id"] for each in numbers]
+        elif kind == "Metered":
+            concerned = [meter["limit"] for meter in record["meters"]]
+        elif kind.startswith("Limit"):
+            concerned = [record["limit"]["name"] if kind == "LimitPut" else record["limit"]]
+        else:
+            numbered = [self._id_of(number) for number in record.get("numbers", [])]
+            concerned = record.get("types", numbered)
+        self._note(at, record["by"], actions[kind], concerned)
+
+    def _note(self, at: int, by: Fields, action: str, concerned: list[str]) -> None:
+        last = self.audit[-1] if self.audit else {"number": 0, "at": -1}
+        if (last["at"], last.get("principal"), last.get("action")) == (at, by["principal"], action):
+            names = (last["names"] + concerned[:10])[:10]
+            self.audit[-1] = last | {"count": last["count"] + len(concerned), "names": names}
+            return
+        entry = {"number": last["number"] + 1, "at": at, **by, "action": action, "count": len(concerned)}
+        self.audit = [*self.audit, entry | {"names": concerned[:10]}][-10_000:]
 
     def _founded(self, record: Fields, at: int) -> None:
         self.head["salt"], self.head["ids_from"] = record["salt"], record["ids_from"]

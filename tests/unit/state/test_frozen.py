@@ -16,11 +16,13 @@ import pytest
 from osqueue_service.engine.codec import decode_commit, encode_commit, replay
 from osqueue_service.state import image, legacy
 from osqueue_service.state.apply import apply
+from osqueue_service.state.audit import ACTIONS
 from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.invariants import check
 from osqueue_service.state.model import Ending, JobSpec, LimitUse, MoreOfSpec, Origin, RetryPolicy, Status
 from osqueue_service.state.named_limits import AtLimit, Meter, NamedLimit, Override, Rate
 from osqueue_service.state.records import (
+    MANAGED,
     AnyRecord,
     AttemptEnd,
     AttemptsEnded,
@@ -244,6 +246,32 @@ def test_released_schedules_are_read_and_written_as_they_were() -> None:
     check(loaded)
     assert image.encode(loaded) == parts
     assert {firing.outcome for each in loaded.schedules.by_id.values() for firing in each.recent} == set(Outcome)
+
+
+def test_every_record_that_says_who_asked_for_it_has_an_action() -> None:
+    assert ACTIONS.keys() == MANAGED
+
+
+def test_a_released_audit_is_read_and_written_as_it_was() -> None:
+    ann, boot = By("osq_ann", "10.0.0.7"), By("boot")
+    changes: list[AnyRecord] = [
+        Founded("s4lt00"),
+        Submitted(1, [JobSpec("a", b"1"), JobSpec("a", b"2")]),
+        Paused(["a"], ann),
+        Resumed(["a"], boot),
+        Cancelled([1], 3_600_000, ann),
+        Purged([1], boot),
+        SteppedDown(ann),
+    ]
+    state = State()
+    for seconds, record in enumerate(changes):
+        apply(state, record, AT_MS + 1_000 * seconds)
+    parts = frozen("image-audit.hex")
+    assert image.encode(state) == parts
+    loaded = State()
+    image.load(loaded, parts)
+    assert image.encode(loaded) == parts
+    assert [entry.action for entry in loaded.audit.newest()] == ["step_down", "purge", "cancel", "resume", "pause"]
 
 
 # --- the first format, which is read once -----------------------------------------------------------------------------

@@ -10,10 +10,19 @@ import pytest
 from osqueue_service.errors import UniqueConflict
 from osqueue_service.limits import DAY_MS, HOUR_MS
 from osqueue_service.state import image
-from osqueue_service.state.commands import DeleteSchedule, PauseSchedule, PutSchedule, ResumeSchedule, TriggerSchedule
+from osqueue_service.state.commands import (
+    DeleteSchedule,
+    PauseSchedule,
+    PauseTypes,
+    PutSchedule,
+    ResumeSchedule,
+    ResumeTypes,
+    TriggerSchedule,
+)
 from osqueue_service.state.invariants import check
 from osqueue_service.state.model import MoreOfSpec, RequestEntry, Status
 from osqueue_service.state.named_limits import Rate
+from osqueue_service.state.records import By
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer
@@ -93,7 +102,7 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
         )(granted)
     job = draw.choice(list(core.state.jobs.values()) or [None])
     if job is not None and draw.random() < 0.3:
-        core.cancel(core.state.job_id(job))
+        core.cancel(core.state.job_id(job), draw.choice([None, By("ada", "ipv4:10.0.0.7:1")]))
     dead = next(iter(core.state.roster(Status.DEAD)), None)
     if dead is not None and draw.random() < 0.2:
         with suppress(UniqueConflict):
@@ -102,6 +111,8 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
         busy_schedule(core, draw, f"schedule {number % 3}")
     if draw.random() < 0.2:
         (core.resume if core.state.lines.gates.paused else core.pause)(draw.choice("abc"))
+        core.do(PauseTypes(["d", "e"] if core.state.lines.gates.paused else ["d"], By("boot")))
+        core.do(ResumeTypes(["d", "e"], By("boot")))
 
 
 def busy_schedule(core: Core, draw: random.Random, id: str) -> None:
