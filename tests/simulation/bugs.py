@@ -259,12 +259,12 @@ def _keys_forgotten(patch: Any) -> None:
 
 @bug("receipts before they are durable")
 def _early_receipts(patch: Any) -> None:
-    async def settle(self: WorkSession, command: Any, items: Any, size: int) -> None:
+    async def settle(self: WorkSession, changing: Any, items: Any) -> None:
         for item in items:
             self._message.receipts.add(job_id=item.job_id, lease_token=item.token, status="completed")
         self._message.commit.CopyFrom(commit_position(self._engine))
         self._arrived.set()
-        asyncio.get_running_loop().create_task(self._engine.execute(command, size)).add_done_callback(_ignored)
+        asyncio.get_running_loop().create_task(changing).add_done_callback(_ignored)
 
     patch(WorkSession, "_settle", settle)
 
@@ -346,7 +346,7 @@ def _token_ignored(patch: Any) -> None:
 
 @bug("dead letter dropped")
 def _dead_dropped(patch: Any) -> None:
-    finish = apply._finish
+    finish = apply.finish
 
     def drop(state: Any, job: Any, status: Status, *rest: Any) -> None:
         if status is not Status.DEAD:
@@ -357,4 +357,4 @@ def _dead_dropped(patch: Any) -> None:
         if job.spec.retention_ms:
             state.promised_jobs -= 1
 
-    patch(apply, "_finish", drop)
+    patch(apply, "finish", drop)

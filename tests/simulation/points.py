@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from osqueue_service.clock import SystemClock
 from osqueue_service.engine.codec import replay
+from osqueue_service.errors import CorruptObject
 from osqueue_service.ids import SystemIds
 from osqueue_service.log import LogCounters, Root, Settler
 from osqueue_service.log.checkpoints import read_checkpoint
@@ -40,7 +41,11 @@ def checkpoints_equal_the_log(bucket: Bucket, begin: Callable[[], State]) -> Ite
                 lane = entry.epoch
             else:
                 replay(state, entry.records)
-        loaded = _load(bucket, roots[wanted])
+        try:
+            loaded = _load(bucket, roots[wanted])
+        except CorruptObject as corrupt:
+            yield f"rule 15: the checkpoint of commit {wanted} was vouched for, and cannot be read: {corrupt}"
+            return
         if contents(loaded) != contents(state):
             yield f"rule 11: the checkpoint of commit {wanted} holds another state than the log up to there"
         loaded.take_apart()
