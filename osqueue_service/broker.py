@@ -308,7 +308,7 @@ class Broker:
     async def _hand_over(self) -> None:
         if self._handing_over is None or self._handing_over.done():
             self._handing_over = asyncio.get_running_loop().create_task(self._leave(), name="hand-over")
-        # Shielded, because half a hand-over would be a leader that renews its seat and serves nobody.
+        # Shielded, because half a hand-over would be a leader that renews the root and serves nobody.
         await asyncio.shield(self._handing_over)
 
     async def _leave(self) -> None:

@@ -2,7 +2,7 @@
 
 from osqueue_service.leadership.election import DEFAULT_DEPTH, Elector
 from osqueue_service.leadership.guarded_clock import GuardedClock
-from osqueue_service.leadership.seat import Heartbeat
+from osqueue_service.leadership.held_root import Heartbeat
 from osqueue_service.leadership.standbys import Standby, Standbys
 from osqueue_service.leadership.takeover import Addresses, Recovered
 from osqueue_service.leadership.term import Term

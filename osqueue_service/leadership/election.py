@@ -6,7 +6,7 @@ from osqueue_service.clock import Clock
 from osqueue_service.errors import ClockAhead, Deposed, WrittenByNewer
 from osqueue_service.ids import IdSource
 from osqueue_service.leadership.following import Follower
-from osqueue_service.leadership.seat import Heartbeat
+from osqueue_service.leadership.held_root import Heartbeat
 from osqueue_service.leadership.takeover import Addresses, Takeover
 from osqueue_service.leadership.term import Term
 from osqueue_service.leadership.watch import Bar, Watch

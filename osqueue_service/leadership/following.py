@@ -35,17 +35,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from osqueue_service.errors import CorruptObject, StoreError, WrittenByNewer
+from osqueue_service.leadership.held_root import Heartbeat
 from osqueue_service.leadership.pause import Pause
-from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.log import (
     CheckpointRef,
+    PassedPlaces,
     Position,
     Replay,
     Replayer,
     Root,
     SeedQueue,
     Settler,
-    Trail,
     Window,
     apply_segment,
     load_state,
@@ -102,7 +102,7 @@ class Follower:
         self._probe_ms_max = heartbeat.poll_ms * PROBE_POLLS_MAX
         self._root: Root | None = None
         self._task: asyncio.Task[None] | None = None
-        self._trail: Trail | None = None
+        self._passed: PassedPlaces | None = None
         self._replay: Replay | None = None
         self._load_not_before_ms = 0.0
         self._failed_at: CheckpointRef | None = None
@@ -110,7 +110,7 @@ class Follower:
     @property
     def sequence(self) -> int:
         """How far the log has been followed; 0: nothing is ready."""
-        return self._trail.end.sequence if self._trail is not None else 0
+        return self._passed.end.sequence if self._passed is not None else 0
 
     @property
     def is_behind(self) -> bool:
@@ -124,7 +124,7 @@ class Follower:
 
     def heard(self, sequence: int) -> None:
         """The leader is at `sequence`: after a time without commits, look for them sooner than planned."""
-        if self._trail is not None and sequence >= self.sequence + PROBE_COMMITS:
+        if self._passed is not None and sequence >= self.sequence + PROBE_COMMITS:
             self._pause.wake()
 
     def hasten(self, sequence: int, limit_ms: float) -> None:
@@ -167,14 +167,14 @@ class Follower:
 
         Either way the replayer is the takeover's now. The position counts the log's bytes from the checkpoint on.
         """
-        trail, self._trail = self._trail, None
-        place = trail.at(root.checkpoint) if trail is not None else None
-        if trail is None or place is None:
+        passed, self._passed = self._passed, None
+        place = passed.at(root.checkpoint) if passed is not None else None
+        if passed is None or place is None:
             return None
-        end = trail.end
+        end = passed.end
         if end.lane >= root.epoch:
             return None  # the root was set back; a replay from the checkpoint finds out, and says so
-        if end.sequence > place.sequence and not await _lies_there(settler, trail):
+        if end.sequence > place.sequence and not await _lies_there(settler, passed):
             return None
         return replace(end, log_bytes=end.log_bytes - place.log_bytes)
 
@@ -207,8 +207,8 @@ class Follower:
 
     async def _catch_up(self, root: Root) -> None:
         """Read on to the first slot that is absent; from the checkpoint, if what was read does not lead past it."""
-        if self._trail is not None and self._trail.at(root.checkpoint) is not None:
-            self._trail.begin_at(root.checkpoint)
+        if self._passed is not None and self._passed.at(root.checkpoint) is not None:
+            self._passed.begin_at(root.checkpoint)
         else:
             self._forget()
             if self._close_until_ms <= self._settler.clock.monotonic_ms() < self._load_not_before_ms:
@@ -231,8 +231,8 @@ class Follower:
         finally:
             now_ms = clock.monotonic_ms()
             self._load_not_before_ms = now_ms + LOAD_REST * (now_ms - began_ms)
-        self._trail = Trail(root.checkpoint, start)
-        self._replay = Replay(self._settler, start, passed=self._trail.passed, window=WINDOW)
+        self._passed = PassedPlaces(root.checkpoint, start)
+        self._replay = Replay(self._settler, start, passed=self._passed.add, window=WINDOW)
         self._on_loaded()
 
     def _give_up(self, root: Root, trouble: CorruptObject | StoreError) -> None:
@@ -248,16 +248,16 @@ class Follower:
         if self._replay is not None:
             self._replay.close()
             self._replayer.begin()
-        self._trail = self._replay = self._reached_ms = None
+        self._passed = self._replay = self._reached_ms = None
 
 
-async def _lies_there(settler: Settler, trail: Trail) -> bool:
+async def _lies_there(settler: Settler, passed: PassedPlaces) -> bool:
     """Whether the last object on the way is still what it was."""
-    assert trail.end_key is not None
-    found = await settler.read(trail.end_key)
+    assert passed.end_key is not None
+    found = await settler.read(passed.end_key)
     if found is None:
         return False
     try:
-        return decode(trail.end_key, found.body).hash == trail.end.hash
+        return decode(passed.end_key, found.body).hash == passed.end.hash
     except CorruptObject:
         return False  # a replay from the checkpoint comes by it too, and refuses it with its name

@@ -2,22 +2,22 @@
 
 import asyncio
 
-from osqueue_service.leadership.seat import Heartbeat, Seat
+from osqueue_service.leadership.held_root import Heartbeat, HeldRoot
 from osqueue_service.log import Ending, Settler
 
 
 class Renewal:
-    """Renews a seat every interval; `lost` resolves with the reason when that is no longer possible.
+    """Renews the root every interval; `lost` resolves with the reason when that is no longer possible.
 
     A candidate renews too, while it loads and replays: other standbys would otherwise
     depose it, and one another, for ever.
     """
 
-    def __init__(self, settler: Settler, heartbeat: Heartbeat, seat: Seat) -> None:
+    def __init__(self, settler: Settler, heartbeat: Heartbeat, held: HeldRoot) -> None:
         self.lost = Ending()
         self._clock = settler.clock
         self._interval_ms = heartbeat.interval_ms
-        self._seat = seat
+        self._held = held
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def stop(self) -> None:
@@ -31,7 +31,7 @@ class Renewal:
                 # From start to start, so that slow puts do not stretch the interval; missed ones are not made up for.
                 due_ms = max(due_ms + self._interval_ms, self._clock.monotonic_ms())
                 await self._clock.sleep_ms(due_ms - self._clock.monotonic_ms())
-                await self._seat.swap(lambda root: root)
+                await self._held.swap(lambda root: root)
         except Exception as reason:  # noqa: BLE001
-            # Deposed, refused by the store for good, or a bug: the owner of the seat decides, and is told why.
+            # Deposed, refused by the store for good, or a bug: whose term it is decides, and is told why.
             self.lost.set(reason)

@@ -14,8 +14,8 @@ from osqueue_service.errors import (
     WrittenByNewer,
 )
 from osqueue_service.leadership.following import Follower
+from osqueue_service.leadership.held_root import Heartbeat, HeldRoot
 from osqueue_service.leadership.renewal import Renewal
-from osqueue_service.leadership.seat import Heartbeat, Seat
 from osqueue_service.leadership.watch import Vacancy
 from osqueue_service.log import (
     CheckpointRef,
@@ -65,7 +65,7 @@ class Recovered:
 class Victory:
     """A candidacy that may serve: the root is mine, renewed, and the log before the fence is in the replayer."""
 
-    seat: Seat
+    held: HeldRoot
     renewal: Renewal
     recovered: Recovered
 
@@ -94,16 +94,16 @@ class Takeover:
         """Take the root, rebuild the state, fence the log. Raises `Deposed` when another was faster."""
         if isinstance(vacancy.root, SeedQueue):
             self._try_adoption(vacancy.root)
-        seat = await self._take_root(vacancy)
-        renewal = Renewal(self._settler, self._heartbeat, seat)
-        rebuilding = asyncio.get_running_loop().create_task(self._rebuild(seat))
+        held = await self._take_root(vacancy)
+        renewal = Renewal(self._settler, self._heartbeat, held)
+        rebuilding = asyncio.get_running_loop().create_task(self._rebuild(held))
         # A candidate that is deposed, or may no longer renew, need not finish loading.
         renewal.lost.listen(lambda _: rebuilding.cancel())
         try:
             await asyncio.wait({rebuilding})
             if rebuilding.cancelled():
                 raise renewal.lost.result()
-            return Victory(seat, renewal, rebuilding.result())
+            return Victory(held, renewal, rebuilding.result())
         except BaseException:
             rebuilding.cancel()
             renewal.stop()
@@ -114,7 +114,7 @@ class Takeover:
         self._replayer.begin()
         self._replayer.load_seed([bytes(job) for job in seed.jobs], seed.completed_total)
 
-    async def _take_root(self, vacancy: Vacancy) -> Seat:
+    async def _take_root(self, vacancy: Vacancy) -> HeldRoot:
         """Swap the root from the version seen to the next epoch: the same bytes until it is mine or has moved."""
         settler = self._settler
         wanted = self._candidate_root(vacancy)
@@ -134,11 +134,11 @@ class Takeover:
             except (StoreRefused, StoreUnknown):
                 settler.counters.root_swaps_unsettled += 1
             else:
-                return Seat(settler, self._heartbeat, wanted, version, sent_ms)
+                return HeldRoot(settler, self._heartbeat, wanted, version, sent_ms)
             found = await settler.read(ROOT)
             if found is not None and found.version != vacancy.version:
                 if found.body == body:
-                    return Seat(settler, self._heartbeat, wanted, found.version, sent_ms)
+                    return HeldRoot(settler, self._heartbeat, wanted, found.version, sent_ms)
                 root = decode_root(found.body)
                 epoch = root.epoch if isinstance(root, Root) else 0
                 raise Deposed(f"epoch {epoch} took the root first", epoch=epoch, leader=root.leader)
@@ -173,26 +173,26 @@ class Takeover:
             completed_total=0 if before is None else before.completed_total,
         )
 
-    async def _rebuild(self, seat: Seat) -> Recovered:
-        written_by = seat.root.release if self._before is None else self._before
+    async def _rebuild(self, held: HeldRoot) -> Recovered:
+        written_by = held.root.release if self._before is None else self._before
         try:
-            recovered = await self._replay_and_fence(seat)
+            recovered = await self._replay_and_fence(held)
         except WrittenByNewer as newer:
-            await seat.swap(lambda root: msgspec.structs.replace(root, broker=None, grpc_address=None))
+            await held.swap(lambda root: msgspec.structs.replace(root, broker=None, grpc_address=None))
             raise newer.by(written_by) from None
         except (CorruptObject, Deposed) as trouble:
             # A leader after us may have cleaned up what we were reading. Only if there is none is something wrong.
-            await seat.confirm()
+            await held.confirm()
             if isinstance(trouble, CorruptObject):
                 raise
             raise CorruptObject(
-                ROOT, f"it was set back to epoch {seat.root.epoch}, but {trouble}: restore the newest version of it"
+                ROOT, f"it was set back to epoch {held.root.epoch}, but {trouble}: restore the newest version of it"
             ) from None
-        await seat.confirm()  # a read sent after the fence is known to be ours
+        await held.confirm()  # a read sent after the fence is known to be ours
         return recovered
 
-    async def _replay_and_fence(self, seat: Seat) -> Recovered:
-        settler, root = self._settler, seat.root
+    async def _replay_and_fence(self, held: HeldRoot) -> Recovered:
+        settler, root = self._settler, held.root
         followed = await self._follower.give(root, settler)
         start = followed or await load_state(settler, root, self._replayer)
         replay = Replay(settler, start, candidate=root.epoch)

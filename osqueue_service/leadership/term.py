@@ -57,13 +57,13 @@ class Term:
     """
 
     def __init__(self, settler: Settler, victory: Victory, *, depth: int, points: RestorePoints | None = None) -> None:
-        """`settler` is for what may have to wait: commits, checkpoints, clean-up, callers' reads; not for the seat.
+        """`settler` is for what may have to wait: commits, checkpoints, clean-up, callers' reads; not for the root.
         `points` says what is kept for a way back in time; without it, nothing."""
         self.recovered: Recovered = victory.recovered
         self.appender = Appender(
             settler,
-            epoch=victory.seat.root.epoch,
-            incarnation=victory.seat.root.incarnation,
+            epoch=victory.held.root.epoch,
+            incarnation=victory.held.root.incarnation,
             fence=victory.recovered.fence,
             depth=depth,
         )
@@ -71,13 +71,13 @@ class Term:
         self.standbys: Standbys | None = None
         """Who attends this leader, once it serves."""
         self._settler = settler
-        self._seat = victory.seat
+        self._held = victory.held
         self._renewal = victory.renewal
         self._points = points or RestorePoints(settler, 0)
         self._cleanup = Cleanup(settler, self.epoch, victory.recovered.fence.sequence + 1, self._points)
         self._publishing = asyncio.Lock()
         self._checkpointed_bytes = 0
-        self._attempted = victory.seat.root.checkpoint.sequence
+        self._attempted = victory.held.root.checkpoint.sequence
         self._cleaning: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._queued: asyncio.Task[None] | None = None
@@ -86,16 +86,16 @@ class Term:
 
     @property
     def epoch(self) -> int:
-        return self._seat.root.epoch
+        return self._held.root.epoch
 
     @property
     def incarnation(self) -> str:
-        return self._seat.root.incarnation
+        return self._held.root.incarnation
 
     @property
     def root(self) -> Root:
         """The root as last known to be mine."""
-        return self._seat.root
+        return self._held.root
 
     @property
     def log_bytes(self) -> int:
@@ -111,12 +111,12 @@ class Term:
 
     def lease_left_ms(self) -> float:
         """For how long that holds without another renewal; 0 or less when it does not."""
-        return 0.0 if self.lost.over else self._seat.lease_until_ms - self._settler.clock.monotonic_ms()
+        return 0.0 if self.lost.over else self._held.lease_until_ms - self._settler.clock.monotonic_ms()
 
     @property
     def lapses(self) -> int:
         """How often this term was not live for a while and is again."""
-        return self._seat.lapses
+        return self._held.lapses
 
     async def confirm(self) -> None:
         """Return once a root read that began after this call has shown this term; callers share reads.
@@ -136,9 +136,9 @@ class Term:
 
         Every segment weighs `SEGMENT_WEIGHT_BYTES` more than its bytes, because reading it is a request.
         """
-        segments = self.appender.released.sequence - self._seat.root.checkpoint.sequence
+        segments = self.appender.released.sequence - self._held.root.checkpoint.sequence
         weight = self.log_bytes + segments * SEGMENT_WEIGHT_BYTES
-        return weight >= max(self._seat.root.checkpoint.size, CHECKPOINT_FLOOR_BYTES) or segments >= TAIL_SEGMENTS_MAX
+        return weight >= max(self._held.root.checkpoint.size, CHECKPOINT_FLOOR_BYTES) or segments >= TAIL_SEGMENTS_MAX
 
     async def publish_checkpoint(self, sequence: int, image: Image, completed_total: int) -> None:
         """Write the state after `sequence` as a checkpoint, have the root vouch for it, and clean up in the background.
@@ -157,7 +157,7 @@ class Term:
         self._attempted = sequence  # tried or done: the name of a checkpoint is never written again
         try:
             async with self._publishing:
-                superseded = self._seat.root.checkpoint
+                superseded = self._held.root.checkpoint
                 await self._publish(position, image, completed_total)
         except (Deposed, CorruptObject, StoreFailed, NotLeader) as reason:
             self.end(reason)
@@ -167,7 +167,7 @@ class Term:
             raise
         self._checkpointed_bytes = position.log_bytes
         self._settler.counters.checkpoints += 1
-        self._settler.counters.checkpoint_bytes += self._seat.root.checkpoint.size
+        self._settler.counters.checkpoint_bytes += self._held.root.checkpoint.size
         self._cleaning = asyncio.get_running_loop().create_task(self._clean(self._cleaning, sequence, superseded))
 
     async def switch_on(self, features: Set[str]) -> None:
@@ -176,7 +176,7 @@ class Term:
         `FeatureUnavailable` names a broker that attends and does not understand one of them; nothing was changed then.
         Standbys that do not attend find the feature in the root, and keep their hands off the queue.
         """
-        missing = set(features).difference(self._seat.root.needs)
+        missing = set(features).difference(self._held.root.needs)
         if not missing:
             return
         if self.lost.over:
@@ -190,7 +190,7 @@ class Term:
                     f"{release} and does not know it: upgrade or stop that broker, and call again"
                 )
         try:
-            await self._seat.swap(
+            await self._held.swap(
                 lambda root: msgspec.structs.replace(root, needs=tuple(sorted(missing.union(root.needs))))
             )
         except (Deposed, CorruptObject, StoreFailed) as reason:
@@ -208,7 +208,7 @@ class Term:
             return
         self.end(NotLeader("this broker is handing over"))
         try:
-            await self._seat.swap(lambda root: msgspec.structs.replace(root, broker=None, grpc_address=None))
+            await self._held.swap(lambda root: msgspec.structs.replace(root, broker=None, grpc_address=None))
         except Deposed:
             return  # somebody else leads already, which is all that was wanted
 
@@ -236,9 +236,9 @@ class Term:
             )
 
         await self.appender.until_released(position.sequence)
-        await self._points.keep(self._seat.root)
-        await self._seat.swap(vouch)
-        confirmed = await self._seat.confirm()
+        await self._points.keep(self._held.root)
+        await self._held.swap(vouch)
+        confirmed = await self._held.confirm()
         if self.lost.over:
             raise self._not_leader()
         if confirmed.checkpoint != written.ref:
@@ -272,7 +272,7 @@ class Term:
             await asyncio.wait({before})
         self._reading, self._queued = self._queued, None  # who calls from here on waits for the next read
         try:
-            self._seat.mine(await self._settler.store.read(ROOT))
+            self._held.mine(await self._settler.store.read(ROOT))
         except (StoreUnknown, StoreUnavailable) as trouble:
             raise StorageUnavailable(f"leadership could not be confirmed: {trouble}", retry_after_ms=1_000) from None
         except Exception as reason:  # noqa: BLE001

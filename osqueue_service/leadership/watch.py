@@ -4,8 +4,8 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from osqueue_service.errors import BrokerLeadershipError, ClockAhead, CorruptObject, WrittenByNewer
+from osqueue_service.leadership.held_root import Heartbeat
 from osqueue_service.leadership.pause import Pause
-from osqueue_service.leadership.seat import Heartbeat
 from osqueue_service.log import Root, SeedQueue, Settler, decode_root
 from osqueue_service.log.paths import CHECKPOINTS_PREFIX, LOG_PREFIX, ROOT
 from osqueue_service.storage.store import StoredObject

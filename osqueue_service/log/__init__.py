@@ -5,6 +5,7 @@ from osqueue_service.log.checkpoints import CheckpointWriter, Image
 from osqueue_service.log.cleanup import Cleanup
 from osqueue_service.log.counters import LogCounters
 from osqueue_service.log.ending import Ending
+from osqueue_service.log.passed import PassedPlaces
 from osqueue_service.log.position import GENESIS, Position
 from osqueue_service.log.read_ahead import Window
 from osqueue_service.log.reader import Reader, Reading
@@ -14,7 +15,6 @@ from osqueue_service.log.restore_points import RestorePoints
 from osqueue_service.log.root import CheckpointRef, Root, SeedQueue, decode_root
 from osqueue_service.log.segment import Fence, Segment
 from osqueue_service.log.settle import Settler
-from osqueue_service.log.trail import Trail
 from osqueue_service.log.verification import Finding, Report, verify
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Finding",
     "Image",
     "LogCounters",
+    "PassedPlaces",
     "Position",
     "Reader",
     "Reading",
@@ -40,7 +41,6 @@ __all__ = [
     "SeedQueue",
     "Segment",
     "Settler",
-    "Trail",
     "Window",
     "apply_segment",
     "decode_root",

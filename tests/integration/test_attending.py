@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from osqueue_service.app import App
+from osqueue_service.rpc.standby_service.attendance import FEATURES_MAX
 from osqueue_stubs.osqueue.v1 import queue_pb2, standby_pb2, standby_pb2_grpc
 from tests.calls import Queue, refused
 
@@ -18,8 +19,8 @@ async def call(channel: grpc.aio.Channel) -> Any:
     return standby_pb2_grpc.StandbyServiceStub(channel).Attend()  # type: ignore[no-untyped-call]
 
 
-def at(followed: int, address: str = ADDRESS) -> standby_pb2.AttendRequest:
-    return standby_pb2.AttendRequest(address=address, followed=followed)
+def at(followed: int, address: str = ADDRESS, **fields: Any) -> standby_pb2.AttendRequest:
+    return standby_pb2.AttendRequest(address=address, followed=followed, **fields)
 
 
 async def commits(queue: Queue, count: int) -> None:
@@ -70,7 +71,15 @@ async def test_one_that_hangs_up_is_forgotten(app: App, queue: Queue, call: Any)
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
-    [(at(1, ""), "address: is required"), (at(-1), "followed: is -1"), (at(1, "a\nb"), "address: contains U+000A")],
+    [
+        (at(1, ""), "address: is required"),
+        (at(-1), "followed: is -1"),
+        (at(1, "a\nb"), "address: contains U+000A"),
+        (at(1, release="9" * 129), "release: has 129 characters; at most 128 are allowed (id_chars)"),
+        (at(1, features=["f"] * 1_001), "features: has 1,001 elements; at most 1,000 are allowed (FEATURES_MAX)"),
+        (at(1, features=["limits", "f" * 129]), "features[1]: has 129 characters; at most 128 are allowed (id_chars)"),
+        (at(1, features=[""]), "features[0]: is required"),
+    ],
 )
 async def test_positions_are_checked(app: App, call: Any, wrong: standby_pb2.AttendRequest, says: str) -> None:
     await call.write(wrong)
@@ -93,3 +102,12 @@ async def test_a_broker_that_does_not_lead_is_not_attended(app: App, call: Any) 
     await call.write(at(1))
     with refused("NOT_LEADER"):
         await call.read()
+
+
+async def test_as_much_as_a_standby_may_say_of_itself_is_taken(app: App, call: Any) -> None:
+    assert FEATURES_MAX == 1_000
+    features = [f"{number:0128}" for number in range(FEATURES_MAX)]
+    await call.write(at(1, release="9" * 128, features=features))
+    await call.read()
+    (standby,) = app.broker.standbys.attending
+    assert standby.features == frozenset(features)

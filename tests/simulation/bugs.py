@@ -225,7 +225,7 @@ def _clean_first(patch: Any) -> None:
     publish = Term._publish
 
     async def early(self: Any, position: Any, *rest: Any) -> None:
-        await self._cleanup.run(position.sequence, self._seat.root.checkpoint)
+        await self._cleanup.run(position.sequence, self._held.root.checkpoint)
         await publish(self, position, *rest)
 
     patch(Term, "_publish", early)

@@ -1,6 +1,7 @@
 """Sizes that keep the product readable: no module above 400 lines, no function above 60."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +54,19 @@ def test_no_function_is_longer_than_60_lines():
         if lines > FUNCTION_LINES_MAX
     }
     assert long == {}
+
+
+def test_the_architecture_names_only_modules_that_there_are():
+    """The tree in docs/architecture.md: a line's folder is the last one above it that stands less far to the right."""
+    tree = (ROOT / "docs" / "architecture.md").read_text().split("```\nosqueue_service/\n", 1)[1].split("```", 1)[0]
+    folders = {0: ROOT / "osqueue_service"}
+    missing = []
+    for line in tree.split("\nosqueue_server/", 1)[0].splitlines():
+        indent = len(line) - len(line.lstrip())
+        names = re.match(r"(?:[a-z_0-9]+(?:\.py|/) *)*", line.strip())[0].split()
+        folder = folders[max(depth for depth in folders if depth < max(indent, 1))]
+        missing += [f"{folder.name}/{name}" for name in names if not (folder / name).exists()]
+        if len(names) == 1 and names[0].endswith("/"):
+            folders = {depth: path for depth, path in folders.items() if depth < indent} | {indent: folder / names[0]}
+    assert missing == []
+    assert len(folders) == 2, "the tree was not understood"

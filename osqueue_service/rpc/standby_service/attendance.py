@@ -8,12 +8,15 @@ from typing import Any
 from osqueue_service.clock import Clock
 from osqueue_service.leadership import Standby, Standbys
 from osqueue_service.rpc.broker import Broker
-from osqueue_service.rpc.fields import Violations, check_name
+from osqueue_service.rpc.fields import Violations, check_count, check_name
 from osqueue_service.rpc.handlers import Context
 from osqueue_stubs.osqueue.v1 import standby_pb2
 
 TELL_MS = 250
 """How often the leader says how far it is, where that has changed."""
+
+FEATURES_MAX = 1_000
+"""Features that a standby may say it understands: a release knows a few dozen at most."""
 
 Positions = AsyncIterator[standby_pb2.AttendRequest]
 
@@ -66,6 +69,10 @@ class Attendance:
     def _check(self, position: standby_pb2.AttendRequest) -> None:
         wrong = Violations()
         check_name(position.address, "address", self._broker.limits.id_chars, wrong, required=True)
+        check_name(position.release, "release", self._broker.limits.id_chars, wrong)
+        check_count(len(position.features), "features", FEATURES_MAX, "FEATURES_MAX", wrong)
+        for index, feature in enumerate(position.features[:FEATURES_MAX]):
+            check_name(feature, f"features[{index}]", self._broker.limits.id_chars, wrong, required=True)
         if position.followed < 0:
             wrong.add("followed", f"is {position.followed}; a commit's number is 0 or above")
         wrong.check()

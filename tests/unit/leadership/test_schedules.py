@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from osqueue_service.errors import Deposed, NotLeader, StoreRefused
-from osqueue_service.leadership import following, renewal, seat, takeover, term
+from osqueue_service.leadership import following, held_root, renewal, takeover, term
 from osqueue_service.log import Position, Root, appender, checkpoints, cleanup, recovery, settle
 from osqueue_service.log.paths import CHECKPOINTS_PREFIX, ROOT, parse_segment_key
 from osqueue_service.log.root import decode_root
@@ -146,15 +146,15 @@ def tell_the_deposed_refused(patch: pytest.MonkeyPatch) -> None:
 
 
 def renew_blindly(patch: pytest.MonkeyPatch) -> None:
-    swap = seat.Seat.swap
+    swap = held_root.HeldRoot.swap
 
-    async def blind(self: seat.Seat, change: Any) -> None:
+    async def blind(self: held_root.HeldRoot, change: Any) -> None:
         found = await self._settler.read(ROOT)
         assert found is not None
         self._version = found.version
         await swap(self, change)
 
-    patch.setattr(seat.Seat, "swap", blind)
+    patch.setattr(held_root.HeldRoot, "swap", blind)
 
 
 def point_before_the_object(patch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def clean_before_the_swap(patch: pytest.MonkeyPatch) -> None:
 
     async def hasty(self: term.Term, position: Any, *rest: Any) -> None:
         await self.appender.until_released(position.sequence)
-        await self._cleanup.run(position.sequence, self._seat.root.checkpoint)
+        await self._cleanup.run(position.sequence, self._held.root.checkpoint)
         await publish(self, position, *rest)
 
     patch.setattr(term.Term, "_publish", hasty)
@@ -216,7 +216,7 @@ def trust_the_fence_alone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recovery.Replay, "lost_at_gap", unsuspecting)
     never_renew(patch)
 
-    async def trusting(self: takeover.Takeover, held: seat.Seat) -> Any:
+    async def trusting(self: takeover.Takeover, held: held_root.HeldRoot) -> Any:
         try:
             return await self._replay_and_fence(held)
         except Exception:
@@ -264,17 +264,17 @@ def one_name_for_all(patch: pytest.MonkeyPatch) -> None:
             epoch = vacancy.root.epoch + 1 if vacancy.root else 1
             if not isinstance(root, Root) or not root.is_of(epoch, self._incarnation):
                 raise
-            return seat.Seat(self._settler, self._heartbeat, root, found.version, sent_ms)
+            return held_root.HeldRoot(self._settler, self._heartbeat, root, found.version, sent_ms)
 
     patch.setattr(SeededIds, "incarnation", lambda self: "A" * 26)
     patch.setattr(takeover.Takeover, "_take_root", by_name)
-    patch.setattr(seat, "_digest", lambda body: b"ours")
+    patch.setattr(held_root, "_digest", lambda body: b"ours")
 
 
 def trust_what_was_followed(patch: pytest.MonkeyPatch) -> None:
     async def trusting(self: following.Follower, root: Any, settler: Any) -> Position | None:
-        trail, self._trail = self._trail, None
-        return None if trail is None else trail.end
+        passed, self._passed = self._passed, None
+        return None if passed is None else passed.end
 
     patch.setattr(following.Follower, "give", trusting)
 

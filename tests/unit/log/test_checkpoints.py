@@ -84,6 +84,22 @@ def test_a_small_chunk_is_compressed_at_once() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize(("short_by", "parts"), [(0, 2), (1, 1)])
+def test_an_object_is_closed_by_the_chunk_that_reaches_its_size(
+    monkeypatch: pytest.MonkeyPatch, short_by: int, parts: int
+) -> None:
+    assert checkpoints.PART_BYTES == 4 * 1024 * 1024
+    chunk = os.urandom(1_000)
+
+    async def scenario() -> None:
+        alone = await write(MemoryBucket(), chunk)
+        monkeypatch.setattr(checkpoints, "PART_BYTES", alone.ref.size + short_by)
+        written = await write(MemoryBucket(), [chunk, b"x"], room=0)
+        assert written.ref.parts == parts
+
+    run(scenario())
+
+
 def test_a_small_state_lies_in_the_root() -> None:
     async def scenario() -> None:
         bucket = MemoryBucket()

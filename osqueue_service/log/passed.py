@@ -3,11 +3,11 @@
 from osqueue_service.log.position import Position
 from osqueue_service.log.root import CheckpointRef
 
-TRAIL_MAX = 16_384
+PASSED_MAX = 16_384
 """Places remembered, 300 bytes each. A leader writes a checkpoint after half as many, however small the log is."""
 
 
-class Trail:
+class PassedPlaces:
     """The way from a checkpoint along the log. `end` is where it has come to, `end_key` the object that lies there."""
 
     def __init__(self, checkpoint: CheckpointRef, start: Position) -> None:
@@ -16,20 +16,20 @@ class Trail:
         """None while nothing was passed."""
         self._checkpoint = checkpoint
         self._start = start
-        self._passed: dict[int, Position] = {}
+        self._places: dict[int, Position] = {}
 
-    def passed(self, key: str, position: Position) -> None:
+    def add(self, key: str, position: Position) -> None:
         """The replay accepted the object at `key`; it is the last one of `position`."""
         self.end, self.end_key = position, key
-        self._passed[position.sequence] = position
-        if len(self._passed) > TRAIL_MAX:
-            del self._passed[next(iter(self._passed))]
+        self._places[position.sequence] = position
+        if len(self._places) > PASSED_MAX:
+            del self._places[next(iter(self._places))]
 
     def at(self, checkpoint: CheckpointRef) -> Position | None:
         """The place of `checkpoint`, if it is on this way: the way had come there by the very object it names."""
         if checkpoint.sequence == self._start.sequence:
             return self._start if checkpoint == self._checkpoint else None
-        place = self._passed.get(checkpoint.sequence)
+        place = self._places.get(checkpoint.sequence)
         if place is None or place.lane != checkpoint.epoch or place.hash.hex() != checkpoint.hash:
             return None
         return place
@@ -39,4 +39,4 @@ class Trail:
         start = self.at(checkpoint)
         assert start is not None, "a checkpoint beside the way"
         self._checkpoint, self._start = checkpoint, start
-        self._passed = {sequence: place for sequence, place in self._passed.items() if sequence > start.sequence}
+        self._places = {sequence: place for sequence, place in self._places.items() if sequence > start.sequence}

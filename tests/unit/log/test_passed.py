@@ -1,8 +1,8 @@
-"""A trail knows which checkpoints lie on the way that was come."""
+"""Which checkpoints lie on the way that a replay has come."""
 
 import pytest
 
-from osqueue_service.log import CheckpointRef, Position, Trail, trail
+from osqueue_service.log import CheckpointRef, PassedPlaces, Position, passed
 from osqueue_service.log.paths import segment_key
 
 
@@ -16,10 +16,10 @@ def checkpoint_at(position: Position) -> CheckpointRef:
     )
 
 
-def walked(first: int, last: int) -> Trail:
-    way = Trail(checkpoint_at(place(first)), place(first))
+def walked(first: int, last: int) -> PassedPlaces:
+    way = PassedPlaces(checkpoint_at(place(first)), place(first))
     for sequence in range(first + 1, last + 1):
-        way.passed(segment_key(3, sequence), place(sequence))
+        way.add(segment_key(3, sequence), place(sequence))
     return way
 
 
@@ -48,8 +48,8 @@ def test_the_checkpoint_it_began_with_counts_with_its_content() -> None:
     genesis = Position(0, 0, bytes(32))
     empty = CheckpointRef(sequence=0, epoch=0, hash="00" * 32, form="empty")
     seed = CheckpointRef(sequence=0, epoch=0, hash="00" * 32, form="seed")
-    assert Trail(empty, genesis).at(empty) == genesis
-    assert Trail(empty, genesis).at(seed) is None
+    assert PassedPlaces(empty, genesis).at(empty) == genesis
+    assert PassedPlaces(empty, genesis).at(seed) is None
 
 
 def test_the_way_before_a_checkpoint_is_forgotten() -> None:
@@ -64,7 +64,7 @@ def test_the_way_before_a_checkpoint_is_forgotten() -> None:
 
 
 def test_only_so_many_places_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trail, "TRAIL_MAX", 5)
+    monkeypatch.setattr(passed, "PASSED_MAX", 5)
     way = walked(7, 20)
     assert way.at(checkpoint_at(place(15))) is None, "forgotten: whoever asks begins with the checkpoint"
     assert way.at(checkpoint_at(place(16))) == place(16)

@@ -1,4 +1,4 @@
-"""The leader's seat: the root as this incarnation holds it."""
+"""The root as its leader holds it."""
 
 import asyncio
 import hashlib
@@ -40,7 +40,7 @@ class Heartbeat:
         return self.timeout_ms * 0.9
 
 
-class Seat:
+class HeldRoot:
     """The root since this incarnation took it.
 
     Every write is a swap on the version last read as mine, one at a time. A swap that is
