@@ -27,6 +27,8 @@ from osqueue.errors import (
     LeaseLostError,
     OsqueueError,
     QueueFullError,
+    RevisionConflictError,
+    ScheduleNotFoundError,
     StorageBackendError,
     TransportConfigError,
     TransportConnectionError,
@@ -62,8 +64,10 @@ from osqueue.limits import Limits
 from osqueue.messages import Completed, FollowUp, JobEvent, Resync, Settled, Stats
 from osqueue.middleware import Proceed
 from osqueue.registry import JobType, Registry
+from osqueue.schedule_messages import Firing, Schedule, ScheduledTime, ScheduleInfo
+from osqueue.schedules import ScheduleOptions, Schedules
 from osqueue.submission import new_job
-from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncLimits, SyncTokens
+from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncLimits, SyncSchedules, SyncTokens
 from osqueue.tasks import Task
 from osqueue.tokens import Tokens
 from osqueue.worker import Worker, WorkerState
@@ -84,6 +88,7 @@ __all__ = [
     "EngineStateError",
     "Failed",
     "FilterOptions",
+    "Firing",
     "FollowUp",
     "Handler",
     "IdempotencyConflictError",
@@ -119,6 +124,13 @@ __all__ = [
     "Resync",
     "Retry",
     "RetryPolicy",
+    "RevisionConflictError",
+    "Schedule",
+    "ScheduleInfo",
+    "ScheduleNotFoundError",
+    "ScheduleOptions",
+    "ScheduledTime",
+    "Schedules",
     "Settled",
     "Stats",
     "StorageBackendError",
@@ -127,6 +139,7 @@ __all__ = [
     "SyncClient",
     "SyncJobHandle",
     "SyncLimits",
+    "SyncSchedules",
     "SyncTokens",
     "Task",
     "Tokens",

@@ -20,6 +20,7 @@ from osqueue.errors import ConfigError, TransportConfigError, TransportConnectio
 from osqueue.limits import Limits
 from osqueue.registry import Registry
 from osqueue.retrying import RetryOptions
+from osqueue.schedules import Schedules
 from osqueue.session import Session
 from osqueue.tokens import Tokens
 from osqueue.transports.protocol import Transport
@@ -53,7 +54,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
     or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
     `registry` holds the job types that it knows, `admin` an operator's calls, `limits` what jobs are under,
-    `tokens` who may call.
+    `tokens` who may call, `schedules` jobs with a timetable.
 
     It connects with its first call, and then belongs to that process and event loop. Concurrent `submit_job`,
     `complete_job` and `heartbeat` calls travel together in batches, unless `coalesce` is off. What may pass is retried,
@@ -80,6 +81,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
         self.admin = Admin(self._open)
         self.tokens = Tokens(self._open)
         self.limits = Limits(self._open)
+        self.schedules = Schedules(self._open)
         self._connector = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
         self._coalesce = coalesce
         self._session: Session | None = None

@@ -58,6 +58,18 @@ class JobNotFoundError(OsqueueError):
     tag = "JobNotFoundError"
 
 
+class ScheduleNotFoundError(OsqueueError):
+    """No schedule has this id: it was never put, or it was deleted."""
+
+    tag = "ScheduleNotFoundError"
+
+
+class RevisionConflictError(OsqueueError):
+    """The schedule has another revision than was expected: somebody else changed it. Nothing was changed."""
+
+    tag = "RevisionConflictError"
+
+
 class LeaseLostError(OsqueueError):
     """The caller does not hold the job's lease, or no longer does. Nothing was changed."""
 
@@ -195,6 +207,8 @@ _BY_REASON: dict[str, type[OsqueueError]] = {
     PAYLOAD_TOO_LARGE: BrokerProtocolError,
     "UNIMPLEMENTED": BrokerProtocolError,
     "JOB_NOT_FOUND": JobNotFoundError,
+    "SCHEDULE_NOT_FOUND": ScheduleNotFoundError,
+    "REVISION_CONFLICT": RevisionConflictError,
     "LEASE_LOST": LeaseLostError,
     "IDEMPOTENCY_CONFLICT": IdempotencyConflictError,
     "UNIQUE_CONFLICT": UniqueConflictError,
@@ -223,6 +237,8 @@ _BY_TAG: dict[str, type[OsqueueError]] = {
         JobNotFoundError,
         LeaseLostError,
         QueueFullError,
+        RevisionConflictError,
+        ScheduleNotFoundError,
         StorageBackendError,
         TransportConfigError,
         TransportConnectionError,

@@ -158,6 +158,8 @@ class ClaimedJob:
     cancel_requested: bool = False
     came_from: Origin | None = None
     """The job whose end submitted this one; None when a producer did."""
+    schedule_id: str = ""
+    scheduled_for: int = 0
 
     @overload
     def value(self) -> Any: ...
@@ -212,6 +214,8 @@ class Job:
     """What is submitted whenever it dies."""
     limits: list[Limit] = field(default_factory=list)
     unique: Unique | None = None
+    schedule_id: str = ""
+    scheduled_for: int = 0
 
     @property
     def max_attempts_set(self) -> bool:
@@ -324,6 +328,7 @@ class JobFilter:
     finished_from: int = 0
     finished_before: int = 0
     unique_key: str = ""
+    schedule_id: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -354,3 +359,5 @@ class FilterOptions(TypedDict, total=False):
     """Finished before this time. Without statuses: all finished jobs."""
     unique_key: str
     """Holds this unique key, or is blocked behind the job that does."""
+    schedule_id: str
+    """Made by the schedule of this id."""

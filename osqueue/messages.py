@@ -259,6 +259,22 @@ class TypeStats:
 
 
 @dataclass(slots=True)
+class ScheduleStats:
+    """The schedules of a queue, and what became of the times of all that it ever had. `late_ms`: how long ago the first
+    time was due that has yet to be decided."""
+
+    count: int = 0
+    paused: int = 0
+    fired_total: int = 0
+    skipped_total: int = 0
+    missed_total: int = 0
+    dropped_total: int = 0
+    delayed_total: int = 0
+    by_hand_total: int = 0
+    late_ms: int = 0
+
+
+@dataclass(slots=True)
 class Stats:
     """How many jobs there are, how old the oldest ready one is, how fast they flow."""
 
@@ -270,6 +286,7 @@ class Stats:
     bytes: int = 0
     position: Position | None = None
     commit_lag_ms: int = 0
+    schedules: ScheduleStats | None = None
 
     @property
     def total(self) -> int:

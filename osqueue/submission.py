@@ -7,7 +7,7 @@ surface in the batch that carries it together with others.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, TypeVar, Unpack, get_args, get_origin, get_type_hints, overload
+from typing import Any, Literal, TypeVar, Unpack, get_args, get_origin, get_type_hints, overload
 
 from osqueue.encoding import invalid, to_bytes
 from osqueue.job import FilterOptions, JobFilter, JobSpec, Limit, RetryPolicy, SubmitOptions, Unique
@@ -59,10 +59,14 @@ Check = Callable[[str, Any], Any]
 
 @cache
 def _checks(kinds: Any) -> dict[str, Check]:
-    from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
+    from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2, schedules_pb2
 
-    message: Any = queue_pb2.SubmitJobRequest if kinds is SubmitOptions else job_pb2.JobFilter
-    fields = message.DESCRIPTOR.fields_by_name
+    carried_by: dict[str, Any] = {
+        "SubmitOptions": queue_pb2.SubmitJobRequest,
+        "FilterOptions": job_pb2.JobFilter,
+        "ScheduleOptions": schedules_pb2.Schedule,
+    }
+    fields = carried_by[kinds.__name__].DESCRIPTOR.fields_by_name
     by_kind: dict[Any, Check] = {
         str: text,
         bool: _flag,
@@ -80,6 +84,8 @@ def _checks(kinds: Any) -> dict[str, Check]:
             checks[name] = partial(integer, largest=largest)
         elif datetime in get_args(hint):
             checks[name] = to_epoch_ms
+        elif get_origin(hint) is Literal:
+            checks[name] = partial(_word, words=get_args(hint))
         else:
             checks[name] = by_kind[get_origin(hint) or hint]
     return checks
@@ -120,6 +126,12 @@ def names(field: str, values: Iterable[str | JobType[Any, Any]]) -> tuple[str, .
     if isinstance(values, str):  # a string is iterable too, but nobody means its characters
         values = (values,)
     return tuple(text(field, value.name if isinstance(value, JobType) else value) for value in values)
+
+
+def _word(field: str, value: object, words: tuple[str, ...]) -> str:
+    if value not in words:
+        raise invalid(field, f"is {value!r}; it must be one of {', '.join(map(repr, words))}")
+    return str(value)
 
 
 def _flag(field: str, value: object) -> bool:

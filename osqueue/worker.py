@@ -18,7 +18,6 @@ from osqueue.dispatch import Dispatcher, HeldUp, dispatcher
 from osqueue.errors import ConfigError
 from osqueue.guard import SPARE_PLACES, START_AFTER_S, Guard
 from osqueue.handlers import ANY_TYPE, BoundHandler, Handler
-from osqueue.handling import Handling
 from osqueue.hooks import Hooks, Outcome
 from osqueue.job import ClaimedJob, JobError
 from osqueue.lanes import Lane
@@ -27,6 +26,7 @@ from osqueue.messages import Settled
 from osqueue.registry import JobType
 from osqueue.runners.base import Runner
 from osqueue.runners.choosing import runners
+from osqueue.timetable import Timetable
 from osqueue.watchdog import LoopWatchdog
 
 log = logging.getLogger("osqueue.worker")
@@ -63,7 +63,7 @@ class WorkerState:
     loop_blocked: int
 
 
-class Worker(Handling):
+class Worker(Timetable):
     """Runs handlers for jobs.
 
         worker = Worker(client, concurrency=50)
@@ -152,6 +152,7 @@ class Worker(Handling):
         """
         if self._status != "idle":
             raise ConfigError("the worker runs already")
+        await self.put_schedules()
         self._prepare(until_idle)
         self.keeper.start()
         assert self._stopping is not None

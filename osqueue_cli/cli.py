@@ -24,6 +24,9 @@ SECTIONS = {
             "osqueue_cli.commands.history:history", "Show the leader's figures of the last hour, a line for each step."
         ),
         "workers": Entry("osqueue_cli.commands.workers:workers", "List the workers seen lately, with what they hold."),
+        "schedules": Entry(
+            "osqueue_cli.commands.schedules:schedules", "Jobs with a timetable: put, list, show, preview, trigger."
+        ),
         "dead": Entry("osqueue_cli.commands.dead:dead", "Dead letters: list, retry."),
         "limits": Entry(
             "osqueue_cli.commands.limits:limits", "Limits: how many of a key run, and how fast they start."

@@ -40,6 +40,8 @@ class Exit(IntEnum):
 _OF_TAG = {
     "BrokerProtocolError": Exit.USAGE,
     "JobNotFoundError": Exit.NOT_FOUND,
+    "ScheduleNotFoundError": Exit.NOT_FOUND,
+    "RevisionConflictError": Exit.CONFLICT,
     "LeaseLostError": Exit.CONFLICT,
     "IdempotencyConflictError": Exit.CONFLICT,
     "CASConflictError": Exit.CONFLICT,

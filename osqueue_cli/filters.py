@@ -36,6 +36,7 @@ _OPTIONS = (
     click.option("--before", "created_before", type=PAST, default=0, help="Submitted before."),
     click.option("--ended-since", "finished_from", type=PAST, default=0, help="Finished since: 1h, 2025-01-31T09:00."),
     click.option("--ended-before", "finished_before", type=PAST, default=0, help="Finished before."),
+    click.option("--schedule", "schedule_id", default="", metavar="ID", help="Only those that this schedule made."),
 )  # fmt: skip
 
 

@@ -4,10 +4,12 @@ from dataclasses import fields
 
 from osqueue_service.broker import Broker, Role
 from osqueue_service.engine.engine import Engine
+from osqueue_service.engine.totals import ScheduleTotals
 from osqueue_service.leadership import Standbys
 from osqueue_service.log import LogCounters
 from osqueue_service.metrics import Family, counter, gauge
 from osqueue_service.state.model import Status
+from osqueue_service.state.schedules import Tally
 
 
 def broker_families(broker: Broker) -> list[Family]:
@@ -47,6 +49,17 @@ def _log_families(counters: LogCounters) -> list[Family]:
     ]
 
 
+def _schedule_families(schedules: ScheduleTotals | None) -> list[Family]:
+    count = gauge("osqueue_schedules", "Schedules, by whether they are paused.")
+    times = counter("osqueue_schedule_times_total", "What became of times of schedules since the queue was created.")
+    paused = schedules.paused if schedules is not None else 0
+    count.add((schedules.count if schedules is not None else 0) - paused, paused="false").add(paused, paused="true")
+    tally = schedules.tally if schedules is not None else Tally()
+    for name in tally.__struct_fields__:
+        times.add(getattr(tally, name), outcome=name)
+    return [count, times]
+
+
 def _queue_families(engine: Engine, standbys: Standbys) -> list[Family]:
     totals = engine.views.totals
     jobs = gauge("osqueue_jobs", "Jobs in the queue, by status.")
@@ -59,6 +72,7 @@ def _queue_families(engine: Engine, standbys: Standbys) -> list[Family]:
     return [
         jobs,
         events,
+        *_schedule_families(totals.schedules),
         gauge("osqueue_live_bytes", "Bytes of live jobs, as counted against the limit.").add(totals.bytes),
         gauge("osqueue_sequence", "The last durable commit.").add(engine.sequence),
         gauge("osqueue_commit_lag_seconds", "Age of the oldest change that is not durable yet.").add(

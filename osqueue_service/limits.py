@@ -45,6 +45,7 @@ class Limits:
     unique_wait_ms_max: int = 3_650 * DAY_MS
 
     # One schedule. Beyond: INVALID_REQUEST naming the field.
+    cron_chars: int = 256
     every_ms_min: int = 1 * SECOND_MS
     every_ms_max: int = 365 * DAY_MS
     jitter_ms_max: int = 1 * HOUR_MS

@@ -20,6 +20,7 @@ PRINTABLE: Constraint = {"pattern": r"^(?: |[^\p{C}\p{Z}])*$"}
 NAME: Constraint = {**PRINTABLE, "maxLength": 128}
 REQUIRED_NAME: Constraint = {**NAME, "minLength": 1}
 TYPE: Constraint = {"pattern": "^[A-Za-z0-9._:/-]{0,128}$"}
+SCHEDULE_ID: Constraint = {"pattern": "^[A-Za-z][A-Za-z0-9._-]{0,127}$"}
 MOMENT: Constraint = {"minimum": 0}
 MOMENTS = ("_at", "_from", "_before")
 """How the names of points in time end."""
@@ -48,6 +49,7 @@ BY_NAME: dict[str, Constraint] = {
     "lease_token": NAME,
     "page_size": PAGE,
     "request_id": NAME,
+    "schedule_id": SCHEDULE_ID,
     "types": _TYPES,
     "wait_ms": {"minimum": 0},
     "worker_version": NAME,
@@ -97,6 +99,22 @@ BY_FIELD: dict[str, Constraint] = {
     "ResumeTypesRequest.types": _many(128, least=1, items=TYPE),
     "ListWorkersRequest.page_token": NAME,
     "GroupDeadRequest.max_groups": PAGE,
+    "JobFilter.schedule_id": NAME,
+    "Schedule.id": SCHEDULE_ID,
+    "Schedule.cron": {"maxLength": 256},
+    "Schedule.every_ms": {"oneOf": [{"const": 0}, {"minimum": SECOND_MS, "maximum": 365 * DAY_MS}]},
+    "Schedule.jitter_ms": {"minimum": 0, "maximum": 3_600 * SECOND_MS},
+    "Schedule.max_fires": {"minimum": 0, "maximum": 1_000_000_000},
+    "Schedule.catchup_window_ms": {"oneOf": [{"const": 0}, {"minimum": 60 * SECOND_MS, "maximum": 365 * DAY_MS}]},
+    "Schedule.pause_after_dead": {"minimum": 0, "maximum": 1_000},
+    "ListSchedulesRequest.prefix": NAME,
+    "ListSchedulesRequest.page_token": NAME,
+    "PauseScheduleRequest.reason": PRINTABLE,
+    "BackfillScheduleRequest.first_at": MOMENT,
+    "BackfillScheduleRequest.end_at": {"minimum": 1},
+    "PreviewScheduleRequest.schedule_id": {"pattern": "^([A-Za-z][A-Za-z0-9._-]{0,127})?$"},
+    "PreviewScheduleRequest.after": MOMENT,
+    "PreviewScheduleRequest.count": {"minimum": 0, "maximum": 100},
 }
 """Constraints of single fields; they win over those by name."""
 
@@ -112,6 +130,8 @@ REQUIRED: dict[str, set[str]] = {
     "ReleaseJobRequest": {"job_id", "worker_id"},
     "PauseTypesRequest": {"types"},
     "ResumeTypesRequest": {"types"},
+    "PutScheduleRequest": {"schedule"},
+    "BackfillScheduleRequest": {"end_at"},
 }
 """Fields that a call cannot do without."""
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from osqueue import access_messages, admin_messages, flow_messages, job, messages
+from osqueue import access_messages, admin_messages, flow_messages, job, messages, schedule_messages
 from osqueue.api import descriptors
 from osqueue.job import ClaimedJob, Job, JobSpec, Lease, Position
-from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, job_pb2, queue_pb2
+from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, job_pb2, queue_pb2, schedules_pb2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +141,16 @@ _DIFFERENT = (
     Pair(flow_messages.LimitReset, flow_pb2.ResetLimitKeyResponse),
     Pair(flow_messages.LimitKeyPage, flow_pb2.ListLimitKeysResponse),
     Pair(access_messages.AuditPage, access_pb2.GetAuditResponse),
+    # Schedules.
+    Pair(schedule_messages.ScheduleAnswer, schedules_pb2.PutScheduleResponse, own=frozenset({"position"})),
+    Pair(schedule_messages.ScheduleAnswer, schedules_pb2.GetScheduleResponse, own=frozenset({"commit"})),
+    Pair(schedule_messages.ScheduleAnswer, schedules_pb2.PauseScheduleResponse, own=frozenset({"position"})),
+    Pair(schedule_messages.ScheduleAnswer, schedules_pb2.ResumeScheduleResponse, own=frozenset({"position"})),
+    Pair(schedule_messages.SchedulePage, schedules_pb2.ListSchedulesResponse),
+    Pair(schedule_messages.Deleted, schedules_pb2.DeleteScheduleResponse),
+    Pair(schedule_messages.Triggered, schedules_pb2.TriggerScheduleResponse),
+    Pair(schedule_messages.Backfilled, schedules_pb2.BackfillScheduleResponse),
+    Pair(schedule_messages.PreviewedTimes, schedules_pb2.PreviewScheduleResponse),
 )
 """The pairs whose names are not enough to find one by the other, or whose fields differ."""
 
@@ -150,7 +160,7 @@ def _alike() -> Iterator[Pair]:
     InfoRequest of GetInfoRequest."""
     known = {pair.sdk for pair in _DIFFERENT}
     found = {descriptor.name: descriptor for descriptor in descriptors.messages()}
-    for module in (job, messages, admin_messages, access_messages, flow_messages):
+    for module in (job, messages, admin_messages, access_messages, flow_messages, schedule_messages):
         for name, sdk in vars(module).items():
             if isinstance(sdk, type) and sdk.__module__ == module.__name__ and sdk not in known:
                 asked = name if name.endswith("Request") else f"{name}Response"
@@ -188,6 +198,10 @@ WORDS = {
     "osqueue.v1.UniqueUntil": Words(unspecified="finished"),
     "osqueue.v1.UniqueOnConflict": Words(unspecified="keep"),
     "osqueue.v1.UniqueIfRunning": Words(unspecified="keep"),
+    "osqueue.v1.DstGap": Words(unspecified=""),
+    "osqueue.v1.DstRepeat": Words(unspecified=""),
+    "osqueue.v1.Overlap": Words(unspecified=""),
+    "osqueue.v1.Missed": Words(unspecified=""),
 }
 """The enums with words of their own; the others go by `Words()`."""
 

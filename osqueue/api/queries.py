@@ -102,7 +102,8 @@ def query_of(message: Message) -> Iterator[tuple[str, str]]:
         elif is_map(field):
             yield from ((key, f"{name}={label}") for name, label in value.items())
         elif field.enum_type is not None:
-            yield key, short_names(field.enum_type)[value]
+            numbers = value if is_repeated(field) else (value,)
+            yield from ((key, short_names(field.enum_type)[number]) for number in numbers)
         elif is_repeated(field):
             yield from ((key, str(item)) for item in value)
         else:

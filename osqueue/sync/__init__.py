@@ -15,6 +15,7 @@ from osqueue.sync.admin import SyncAdmin
 from osqueue.sync.client import SyncClient
 from osqueue.sync.handle import SyncJobHandle
 from osqueue.sync.limits import SyncLimits
+from osqueue.sync.schedules import SyncSchedules
 from osqueue.sync.tokens import SyncTokens
 
-__all__ = ["SyncAdmin", "SyncClient", "SyncJobHandle", "SyncLimits", "SyncTokens"]
+__all__ = ["SyncAdmin", "SyncClient", "SyncJobHandle", "SyncLimits", "SyncSchedules", "SyncTokens"]

@@ -11,6 +11,7 @@ from osqueue.sync.admin import SyncAdmin
 from osqueue.sync.leasing import SyncLeaseCalls
 from osqueue.sync.limits import SyncLimits
 from osqueue.sync.reading import SyncReadCalls
+from osqueue.sync.schedules import SyncSchedules
 from osqueue.sync.steering import SyncSteerCalls
 from osqueue.sync.submitting import SyncSubmitCalls
 from osqueue.sync.tokens import SyncTokens
@@ -30,7 +31,7 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
     "grpc", "rest", "ws" or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
     `registry` holds the job types that it knows, `admin` an operator's calls, `limits` what jobs are under, `tokens`
-    who may call.
+    who may call, `schedules` jobs with a timetable.
 
     It runs in an event loop of its own, in a background thread, which its first call starts, and may be used from
     any number of threads of that process. Concurrent `submit_job`, `complete_job` and `heartbeat` calls travel
@@ -71,6 +72,7 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
         self.admin = SyncAdmin(self._client.admin, self._loop)
         self.tokens = SyncTokens(self._client.tokens, self._loop)
         self.limits = SyncLimits(self._client.limits, self._loop)
+        self.schedules = SyncSchedules(self._client.schedules, self._loop)
 
     def state(self) -> ClientState:
         """What the client is doing."""

@@ -90,17 +90,7 @@ def submit(
     With --key, a bulk submission that was interrupted is simply run again: lines that
     were submitted before are recognised (for 24 hours) and not submitted twice.
     """
-    if backoff is not None:
-        options["retry_policy"] = _doubling(backoff)
-    terms = {name: options.pop(option) for name, option in _TERMS.items()}
-    unique = options.pop("unique")
-    options = {name: value for name, value in options.items() if value}
-    if "submit_on_dead" in options:
-        options["submit_on_dead"] = _on_dead(*options["submit_on_dead"])
-    if unique or any(terms.values()):
-        options["unique"] = _unique(unique, terms)
-    if meta:
-        options["metadata"] = labels(meta)
+    options = asked(backoff, meta, options)
     given = [source for source in (payload, file, lines) if source is not None]
     if len(given) != 1:
         raise click.UsageError("give the payload as an argument, with --file, or many with --lines: one of the three")
@@ -111,7 +101,7 @@ def submit(
         connection.run(lambda client: bulk.submit(client, lines))
         bulk.finish()
         return
-    data = _payload(payload, file)
+    data = payload_of(payload, file)
     if key:
         options["idempotency_key"] = key
     connection.run(lambda client: _one(client, job_type, data, options, wait, wait_limit, as_json))
@@ -124,6 +114,22 @@ _OUTCOMES = {
     "queued_after": "this job waits until the one that runs under its unique key has ended",
     "cancelling": "this job waits until the one that runs under its unique key, which was asked to stop, has ended",
 }
+
+
+def asked(backoff: int | None, meta: tuple[tuple[str, str], ...], options: dict[str, Any]) -> dict[str, Any]:
+    """What the options ask for, as `new_job` takes it."""
+    if backoff is not None:
+        options["retry_policy"] = _doubling(backoff)
+    terms = {name: options.pop(option, None) for name, option in _TERMS.items()}
+    unique = options.pop("unique", "")
+    options = {name: value for name, value in options.items() if value}
+    if "submit_on_dead" in options:
+        options["submit_on_dead"] = _on_dead(*options["submit_on_dead"])
+    if unique or any(terms.values()):
+        options["unique"] = _unique(unique, terms)
+    if meta:
+        options["metadata"] = labels(meta)
+    return options
 
 
 def _doubling(initial_ms: int) -> "RetryPolicy":
@@ -153,7 +159,8 @@ def _unique(key: str, terms: dict[str, Any]) -> "Unique":
     return Unique(key, **{name: value for name, value in terms.items() if value})
 
 
-def _payload(argument: str | None, file: BinaryIO | None) -> bytes:
+def payload_of(argument: str | None, file: BinaryIO | None) -> bytes:
+    """What is submitted: the argument, or what the file holds."""
     if argument is not None and argument != "-":
         return argument.encode(errors="surrogateescape")
     file = file or sys.stdin.buffer

@@ -7,7 +7,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from osqueue_service.state.model import LIVE, Counters, Status
+from osqueue_service.state.schedules import Schedules, Tally
 from osqueue_service.state.state import State
+
+
+class ScheduleTotals(Struct, frozen=True, gc=False):
+    """Schedules there are, what became of the times of all there ever were, and when the next one is due (0: none)."""
+
+    count: int
+    paused: int
+    due_at: int
+    tally: Tally
 
 
 class Totals(Struct, frozen=True, gc=False):
@@ -23,6 +33,8 @@ class Totals(Struct, frozen=True, gc=False):
     blocked: int
     bytes: int
     counters: Counters
+    schedules: ScheduleTotals | None = None
+    """None where there never was one."""
 
     @property
     def live(self) -> int:
@@ -42,7 +54,12 @@ def totals_of(state: State) -> Totals:
         blocked=blocked,
         bytes=state.live_bytes,
         counters=replace(state.counters),
+        schedules=_schedules(state.schedules) if state.schedules.known else None,
     )
+
+
+def _schedules(schedules: Schedules) -> ScheduleTotals:
+    return ScheduleTotals(len(schedules), schedules.paused, schedules.due.next_ms() or 0, schedules.tally)
 
 
 def live_count(counts: Sequence[int]) -> int:

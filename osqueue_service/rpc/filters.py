@@ -48,6 +48,7 @@ def read_filter(
         for position, name in enumerate(filter.types[: limits.claim_types])
     )
     check_name(filter.worker_id, "filter.worker_id", limits.id_chars, wrong)
+    check_name(filter.schedule_id, "filter.schedule_id", limits.id_chars, wrong)
     moments = {name: getattr(filter, name) for name in _MOMENTS}
     for name, moment in moments.items():
         if moment < 0:
@@ -64,4 +65,5 @@ def read_filter(
         labels=read_labels(filter.metadata, "filter.metadata", limits.metadata_bytes, wrong),
         error_type=filter.error_type,
         unique_key=filter.unique_key,
+        schedule_id=filter.schedule_id,
     )

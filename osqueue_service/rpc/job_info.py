@@ -16,6 +16,7 @@ from osqueue_service.state.model import (
     Job,
     JobSpec,
     Lease,
+    MoreOfSpec,
     Origin,
     RetryPolicy,
 )
@@ -36,12 +37,15 @@ _KINDS = {
     ON_DEAD: job_pb2.ORIGIN_KIND_ON_DEAD,
 }
 
+_NO_MORE = MoreOfSpec()
+
 _OUTCOMES = {ending: job_pb2.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{ending.name}") for ending in Ending}
 
 
 def job_info(engine: Engine, state: State, job: Job, view: View) -> job_pb2.JobInfo:
     """The job as it is now, with as much of it as the view asks for."""
     spec, lease = job.spec, job.lease
+    more = spec.more or _NO_MORE
     info = job_pb2.JobInfo(
         id=state.job_id(job),
         status=job.status.wire,
@@ -62,6 +66,8 @@ def job_info(engine: Engine, state: State, job: Job, view: View) -> job_pb2.JobI
         result_bytes=len(job.result or b""),
         effective_max_attempts=spec.max_attempts or engine.limits.default_max_attempts,
         limits=[job_pb2.Limit(limit=use.limit, key=use.key, cost=use.cost) for use in spec.limits],
+        schedule_id=more.schedule,
+        scheduled_for=more.scheduled_for,
     )
     if view != job_pb2.JOB_VIEW_BASIC:
         info.payload = spec.payload
@@ -212,6 +218,8 @@ def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.Claimed
             job.timeout_ms = spec.timeout_ms
         if spec.metadata:
             job.metadata.update(spec.metadata)
+        if spec.more is not None and spec.more.schedule:
+            job.schedule_id, job.scheduled_for = spec.more.schedule, spec.more.scheduled_for
         if grant.cancel_requested:
             job.cancel_requested = True
         if spec.more is not None and spec.more.origin is not None:

@@ -32,14 +32,17 @@ from osqueue_service.rpc.queue_service.stats import Stats
 from osqueue_service.rpc.queue_service.submissions import Submissions
 from osqueue_service.rpc.queue_service.watches import Watches
 from osqueue_service.rpc.queue_service.work import Work
+from osqueue_service.rpc.schedule_service.control import ScheduleControl
+from osqueue_service.rpc.schedule_service.schedules import Schedules
 from osqueue_service.rpc.standby_service.attendance import Attendance
 from osqueue_service.storage.factory import OpenedStore
-from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, queue_pb2, standby_pb2
+from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, queue_pb2, schedules_pb2, standby_pb2
 
 QUEUE = queue_pb2.DESCRIPTOR.services_by_name["QueueService"]
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
 ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"]
 FLOW = flow_pb2.DESCRIPTOR.services_by_name["FlowService"]
+SCHEDULES = schedules_pb2.DESCRIPTOR.services_by_name["ScheduleService"]
 STANDBY = standby_pb2.DESCRIPTOR.services_by_name["StandbyService"]
 
 
@@ -91,5 +94,6 @@ def add_services(
     )
     handlers.add(ACCESS, (Tokens(broker, registry, clock, asks=asks), Audits(broker)), strict=True)
     handlers.add(FLOW, (NamedLimits(broker, types), LimitKeys(broker)), strict=True)
+    handlers.add(SCHEDULES, (Schedules(broker, types, clock), ScheduleControl(broker)), strict=True)
     # Brokers of two releases attend each other: what one does not know yet, it passes over.
     handlers.add(STANDBY, (Attendance(broker, clock),))

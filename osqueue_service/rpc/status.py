@@ -29,6 +29,8 @@ CODES = {
     "STORAGE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
     "UNAUTHENTICATED": grpc.StatusCode.UNAUTHENTICATED,
     "PERMISSION_DENIED": grpc.StatusCode.PERMISSION_DENIED,
+    "SCHEDULE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "REVISION_CONFLICT": grpc.StatusCode.ABORTED,
     "INTERNAL": grpc.StatusCode.INTERNAL,
 }
 _REASONS = {reason: job_pb2.ErrorReason.Value(f"ERROR_REASON_{reason}") for reason in CODES}

@@ -201,7 +201,7 @@ class PutSchedule(Command):
 
 
 class DeleteSchedule(Command):
-    """This schedule shall go. Its jobs stay. Answers None."""
+    """This schedule shall go. Its jobs stay. Answers whether there was one."""
 
     id: str
     by: By | None = None

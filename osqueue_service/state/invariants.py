@@ -200,6 +200,7 @@ def _check_schedules(state: State) -> None:
         tally = Tally(*map(add, astuple(tally), astuple(told)))
     _check(list(fresh.due) == list(state.schedules.due), "schedules and what is due for them differ")
     _check(fresh.next_ms() == state.schedules.next_ms(), "schedules and when they are next due differ")
+    _check(fresh.paused == state.schedules.paused, "paused schedules do not add up")
     _check(fresh.bytes == state.schedules.bytes, "the templates' bytes do not add up")
     less = zip(astuple(tally), astuple(state.schedules.tally), strict=True)
     _check(all(one <= all_ for one, all_ in less), "a schedule did more than all of them")

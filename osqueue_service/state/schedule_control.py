@@ -19,6 +19,7 @@ from osqueue_service.state.commands import (
     TriggerSchedule,
 )
 from osqueue_service.state.firing import Round, following, plan_after
+from osqueue_service.state.limiting import with_limits
 from osqueue_service.state.records import (
     AnyRecord,
     Decision,
@@ -47,18 +48,19 @@ def existing(state: State, schedule_id: str) -> Schedule:
 def decide_put(state: State, command: PutSchedule, now_ms: int, limits: Limits) -> Answered:
     """What is due under the old spec fires first, in the same commit; a spec that is as it was changes nothing."""
     before = state.schedules.get(command.id)
+    if before is not None and before.spec == command.spec:
+        return [], before
     _check_revision(command, before)
     if command.spec.job.unique is not None:
         raise InvalidRequest.field(
-            "job.unique", "a schedule's jobs have no unique key: say with overlap what is to be done"
+            "schedule.job.unique", "a schedule's jobs have no unique key: say with overlap what is to be done"
         )
+    with_limits(state, command.spec.job, limits)  # refuses those that are not there
     if before is None:
         _check_room(state, command.spec, 0, limits)
         plan = _first_plan(command.id, command.spec, now_ms, 0)
         record = SchedulePut(state.next_number, command.id, command.spec, plan, command.by)
         return [record], as_put(None, record, now_ms)
-    if before.spec == command.spec:
-        return [], before
     _check_room(state, command.spec, before.spec.job.size, limits)
     round = Round(state, _due_up_to(now_ms, command.wall_ms), limits, first=state.next_number, ended=frozenset())
     plan = before.plan if before.paused else round.decide(before)
@@ -68,10 +70,10 @@ def decide_put(state: State, command: PutSchedule, now_ms: int, limits: Limits) 
     return [*round.records(), record], as_put(before, record, now_ms)
 
 
-def decide_delete(state: State, command: DeleteSchedule, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], None]:
+def decide_delete(state: State, command: DeleteSchedule, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], bool]:
     """What it made stays."""
-    schedule = existing(state, command.id)
-    return [SchedulesRemoved([schedule.number], command.by)], None
+    schedule = state.schedules.get(command.id)
+    return [SchedulesRemoved([schedule.number], command.by)] if schedule else [], schedule is not None
 
 
 def decide_pause(state: State, command: PauseSchedule, now_ms: int, limits: Limits) -> Answered:
@@ -148,7 +150,8 @@ def _by_hand(
         return [], [(public_id(state, number), at) for number, at in zip(numbers, again, strict=True)]
     admission = Admission(state, now_ms, limits)
     decisions = [
-        Decision(schedule.number, nominal, outcome, admission.take(job_of(schedule, nominal))) for nominal in times
+        Decision(schedule.number, nominal, outcome, admission.take(job_of(state, schedule, nominal)))
+        for nominal in times
     ]
     if not decisions:
         return [], []

@@ -158,6 +158,9 @@ class Tally(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_field
                 return self  # it is counted when it fires or is dropped
 
 
+_NOTHING = Tally()
+
+
 class Schedule(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One schedule as it stands now. `number` is drawn from the numbers of jobs and never changes; `revision` grows
     with each change of the spec. `last_job` is the number of the last job that it made, `buffer` holds the times
@@ -215,11 +218,18 @@ class Schedules:
         self.due = Deadlines()
         self.tally = Tally()
         """Over all schedules since the queue began, the deleted ones included."""
+        self.paused = 0
+        """How many are paused."""
         self.bytes = 0
         """What the templates of all schedules take."""
         self._ids: dict[int, str] = {}
         self._moments: dict[int, int] = {}
         self._zones: dict[str, dict[int, None]] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether there is one, or was one that did something."""
+        return bool(self.by_id) or self.tally != _NOTHING
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -240,6 +250,7 @@ class Schedules:
         number = schedule.number
         self._ids[number] = schedule.id
         self.bytes += schedule.spec.job.size
+        self.paused += schedule.paused
         moment = schedule.moment(waits=waits)
         if moment is not None:
             self.due.add(moment, number)
@@ -271,6 +282,7 @@ class Schedules:
     def _unlist(self, schedule: Schedule) -> None:
         number, zones = schedule.number, schedule.plan.zones
         self.bytes -= schedule.spec.job.size
+        self.paused -= schedule.paused
         moment = self._moments.pop(number, None)
         if moment is not None:
             self.due.remove(moment, number)

@@ -17,6 +17,7 @@ from osqueue_service.clock import SystemClock
 from osqueue_service.errors import OsqueueError
 from osqueue_service.ids import SystemIds
 from osqueue_service.rpc.services import add_services
+from osqueue_stubs.osqueue.v1 import schedules_pb2
 from tests.filling import fill
 
 _HEARD = "the broker says itself when it heard of progress"
@@ -118,6 +119,11 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
         }
     ],
 }
+_FILLED = schedules_pb2.Schedule()
+fill(_FILLED)
+_CRON = schedules_pb2.Schedule(cron="@daily", time_zone="UTC")
+FURTHER["PutSchedule"] = [{"schedule": _CRON}]
+FURTHER["PreviewSchedule"] = [{"schedule": _FILLED}, {"schedule": _CRON}]
 for name in ("CancelJobs", "RetryJobs", "Purge"):
     FURTHER[name] = [{"filter": {}, "page_token": "x"}, {"job_ids": ["nope"], "dry_run": True}]
 

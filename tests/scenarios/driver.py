@@ -15,6 +15,9 @@ alone stands for its latest attempt, or the first in an answer.
     claim w1    -> a.dead1      what the first death of a submitted
     heartbeat a                 every one of these: by=w1 without a token, or with the token of a#1
     cancel a    retry a    purge a    pause email    resume email
+    schedule s every=1m overlap=buffer_one missed=all       put it; its times are s+60s, s+120s, … from here on
+    times s     -> s+60s:fired s+120s:skipped       what became of the last ones
+    trigger s   -> s.now1       stop s        go s        forget s
     job a       -> completed attempts=1 result=42
     history a   -> 1 failed by w1, 2 completed by w2
     stats       -> unclaimed=1 dead=0
@@ -41,6 +44,8 @@ from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.state import commands
 from osqueue_service.state.commands import FailAnswer, Granted
 from osqueue_service.state.model import Job, JobSpec, MoreOfSpec, RetryPolicy, Status
+from osqueue_service.state.schedule_control import existing
+from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Unique, Until
 from tests.simulation.swarm import Swarm
@@ -86,6 +91,7 @@ class Scenario:
         self.ids: dict[str, str] = {}
         self.leases: dict[str, list[tuple[str, Granted]]] = {}
         self.begun: dict[str, asyncio.Task[str]] = {}
+        self.anchors: dict[str, int] = {}
         self.counted = 0
 
     async def play(self, lines: list[str]) -> None:
@@ -161,6 +167,7 @@ class Scenario:
         granted = await self.broker.engine.claim(command, _ms(options.get("wait", "0s")))
         for one in granted:
             self._name_after_a_death(one)
+            self._name_after_a_time(one)
             leases = self.leases.setdefault(self._name(one.job_id), [])
             if all(lease.token != one.token for _, lease in leases):
                 leases.append((worker, one))
@@ -173,6 +180,15 @@ class Scenario:
             dead = self._name(granted.came_from)
             number = sum(name.startswith(f"{dead}.dead") for name in self.ids) + 1
             self.ids[f"{dead}.dead{number}"] = granted.job_id
+
+    def _name_after_a_time(self, granted: Granted) -> None:
+        """What a schedule submitted is called after it and its time."""
+        more = granted.spec.more
+        if granted.job_id not in self.ids.values() and more is not None and more.schedule:
+            self.ids[self._time(more.schedule, more.scheduled_for)] = granted.job_id
+
+    def _time(self, schedule: str, nominal: int) -> str:
+        return f"{schedule}+{(nominal - self.anchors[schedule]) // 1_000}s"
 
     async def _complete(self, attempt: str, result: str = "", by: str = "", follow: str = "") -> str:
         names = [name for name in follow.split(",") if name]
@@ -211,6 +227,50 @@ class Scenario:
 
     async def _purge(self, name: str) -> str:
         return _only(await self.broker.engine.execute(commands.Purge([self.ids[name]])))
+
+    async def _schedule(self, name: str, **options: str) -> str:
+        engine = self.broker.engine
+        begin = self.anchors.setdefault(name, engine.now_ms())
+        template = JobSpec(options.pop("type", ""), b"{}", max_attempts=int(options.pop("attempts", 0)))
+        spec = ScheduleSpec(
+            template,
+            every_ms=_ms(options.pop("every")),
+            anchor_at=begin,
+            overlap=Overlap[options.pop("overlap", "skip").upper()],
+            missed=Missed[options.pop("missed", "latest").upper()],
+            max_fires=int(options.pop("fires", 0)),
+            pause_after_dead=int(options.pop("deaths", 0)),
+        )
+        assert not options, f"unknown options of schedule: {options}"
+        schedule = await engine.execute(commands.PutSchedule(name, spec))
+        return f"revision={schedule.revision}"
+
+    async def _times(self, name: str) -> str:
+        def view(state: State) -> str:
+            told = existing(state, name).recent
+            words = [f"{self._time(name, firing.nominal)}:{firing.outcome.name.lower()}" for firing in told]
+            return " ".join(
+                f"{word}*{firing.count}" if firing.count > 1 else word for word, firing in zip(words, told, strict=True)
+            )
+
+        return await self.broker.engine.views.read(view) or "none"
+
+    async def _trigger(self, name: str) -> str:
+        ((job_id, _),) = await self.broker.engine.execute(commands.TriggerSchedule(name))
+        number = sum(known.startswith(f"{name}.now") for known in self.ids) + 1
+        self.ids[f"{name}.now{number}"] = job_id
+        return f"{name}.now{number}"
+
+    async def _stop(self, name: str) -> str:
+        await self.broker.engine.execute(commands.PauseSchedule(name))
+        return "ok"
+
+    async def _go(self, name: str) -> str:
+        await self.broker.engine.execute(commands.ResumeSchedule(name))
+        return "ok"
+
+    async def _forget(self, name: str) -> str:
+        return "ok" if await self.broker.engine.execute(commands.DeleteSchedule(name)) else "nothing"
 
     async def _pause(self, *types: str) -> str:
         return " ".join(await self.broker.engine.execute(commands.PauseTypes(types)))

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from osqueue import (
+    ConfigError,
     JobContext,
     JobNotFinishedError,
     JobNotFoundError,
@@ -19,6 +20,7 @@ from osqueue import (
     RetryPolicy,
     SyncClient,
     Worker,
+    new_job,
 )
 from osqueue_testing import InProcessQueue, Ran
 
@@ -353,3 +355,48 @@ class TestLife:
             if thread.name in ("broker", "osqueue-client"):
                 thread.join(10)
         assert threading.active_count() <= before
+
+
+class TestSchedules:
+    def test_a_schedule_fires_as_time_is_moved_on(self, queue: InProcessQueue, client: SyncClient) -> None:
+        client.schedules.put("nightly", new_job("report", {"of": "sales"}), cron="0 2 * * *", time_zone="Europe/Berlin")
+        queue.advance(hours=12)
+        queue.assert_not_enqueued("report")
+        queue.advance(hours=2)
+        (job,) = queue.enqueued("report", matching={"of": "sales"})
+        assert datetime.fromtimestamp(job.scheduled_for / 1_000, UTC) == datetime(2030, 1, 2, 1, tzinfo=UTC)
+        queue.advance(days=3)
+        info = client.schedules.get("nightly")
+        assert (info.tally.fired, info.tally.skipped) == (1, 3)
+        assert job.id in info.message
+
+    async def test_a_decorated_handler_runs_at_its_times(self, queue: InProcessQueue) -> None:
+        ran: list[int] = []
+        async with queue.client() as client:
+            worker = Worker(client)
+
+            @worker.schedule("0 9 * * MON-FRI", tz="Europe/Berlin", payload={"to": "all"})
+            async def remind(payload: dict[str, str], context: JobContext) -> None:
+                assert payload == {"to": "all"}
+                ran.append(context.job.scheduled_for)
+
+            await worker.run(until_idle=True, handle_signals=False)
+            assert ran == []
+            await client.schedules.get("remind")
+            queue.advance(days=1)
+            await worker.run(until_idle=True, handle_signals=False)
+        assert [datetime.fromtimestamp(at / 1_000, UTC).hour for at in ran] == [8]
+        assert await_revision(queue) == 1, "a worker that starts again leaves the schedule as it is"
+
+    def test_a_name_that_is_there_already_is_refused(self, queue: InProcessQueue) -> None:
+        worker = Worker(queue.client())
+        worker.schedule(every_ms=1_000, name="twice")(print)
+        with pytest.raises(ConfigError, match="twice"):
+            worker.schedule(every_ms=1_000, name="twice")(print)
+        with pytest.raises(ConfigError, match="not as both"):
+            worker.schedule("@daily", tz="UTC", time_zone="UTC", name="zones")(print)
+
+
+def await_revision(queue: InProcessQueue) -> int:
+    with queue.sync_client() as client:
+        return client.schedules.get("remind").revision

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, options_pb2, queue_pb2, standby_pb2
+from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, options_pb2, queue_pb2, schedules_pb2, standby_pb2
 from tests import wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,7 +115,9 @@ def test_methods_keep_their_names():
         assert descriptor.output_type.full_name == f"osqueue.v1.{method}Response"
 
 
-@pytest.mark.parametrize("module", [queue_pb2, admin_pb2], ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    "module", [queue_pb2, admin_pb2, schedules_pb2], ids=lambda module: module.__name__.rpartition(".")[2]
+)
 def test_every_request_keeps_a_number_for_a_queue(module):
     """Kept by a comment and by this test: a reserved number could never be used without breaking the released API."""
     file = FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
@@ -127,7 +129,9 @@ def test_every_request_keeps_a_number_for_a_queue(module):
 
 
 @pytest.mark.parametrize(
-    "module", [queue_pb2, admin_pb2, job_pb2, options_pb2, standby_pb2], ids=lambda module: module.DESCRIPTOR.name
+    "module",
+    [queue_pb2, admin_pb2, job_pb2, options_pb2, schedules_pb2, standby_pb2],
+    ids=lambda module: module.DESCRIPTOR.name,
 )
 def test_every_file_says_where_other_languages_put_it(module):
     options = module.DESCRIPTOR.GetOptions()
@@ -138,7 +142,7 @@ def test_every_file_says_where_other_languages_put_it(module):
 
 
 def test_enums_start_unspecified():
-    for module in (job_pb2, queue_pb2, admin_pb2):
+    for module in (job_pb2, queue_pb2, admin_pb2, schedules_pb2):
         for enum in module.DESCRIPTOR.enum_types_by_name.values():
             assert enum.values_by_number[0].name.endswith("_UNSPECIFIED"), enum.name
 

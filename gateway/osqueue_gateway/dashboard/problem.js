@@ -29,6 +29,8 @@ const HINTS = {
   OUTCOME_UNKNOWN: "It may or may not have happened. Look at the job before you repeat it.",
   TOO_MANY_REQUESTS: "The broker is at a limit. Wait a moment.",
   QUEUE_FULL: "The queue is at a limit. Let workers catch up, or purge finished jobs.",
+  SCHEDULE_NOT_FOUND: "It was never put, or it was deleted.",
+  REVISION_CONFLICT: "Somebody else changed it. Look at what it is now, and change that.",
   JOB_NOT_FOUND: "It never existed, was purged, or its retention has passed.",
   UNIMPLEMENTED: "The broker is older than this dashboard. Upgrade it.",
 };

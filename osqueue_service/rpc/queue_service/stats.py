@@ -90,6 +90,25 @@ def stats_of(
         rates=_rates(engine.views.figures.rates(now_ms)),
         bytes=totals.bytes,
         position=position,
+        schedules=_schedules(engine, totals, now_ms),
+    )
+
+
+def _schedules(engine: Engine, totals: Totals, now_ms: int) -> queue_pb2.ScheduleStats | None:
+    """None where there never was a schedule."""
+    told = totals.schedules
+    if told is None:
+        return None
+    return queue_pb2.ScheduleStats(
+        count=told.count,
+        paused=told.paused,
+        fired_total=told.tally.fired,
+        skipped_total=told.tally.skipped,
+        missed_total=told.tally.missed,
+        dropped_total=told.tally.dropped,
+        delayed_total=told.tally.delayed,
+        by_hand_total=told.tally.by_hand,
+        late_ms=max(0, now_ms - told.due_at) if told.due_at else 0,
     )
 
 

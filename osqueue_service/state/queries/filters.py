@@ -7,6 +7,7 @@ from operator import attrgetter
 from msgspec import Struct
 
 from osqueue_service.state.model import Job, Status
+from osqueue_service.state.schedules import made_by_schedule
 from osqueue_service.state.state import State
 
 
@@ -23,6 +24,7 @@ class Filter(Struct, frozen=True):
     finished_from: int = 0
     finished_before: int = 0
     unique_key: str = ""
+    schedule_id: str = ""
 
     def candidates(self, state: State, after: int) -> Iterator[Job]:
         """The jobs in these statuses submitted after the job with this number, oldest first."""
@@ -52,6 +54,8 @@ class Filter(Struct, frozen=True):
         if self.worker_id and _worker(job) != self.worker_id:
             return False
         if self.error_type and _last_error(job) != self.error_type:
+            return False
+        if self.schedule_id and made_by_schedule(job) != self.schedule_id:
             return False
         if self.labels:
             labels = job.spec.metadata or {}

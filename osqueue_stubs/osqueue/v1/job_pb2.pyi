@@ -65,6 +65,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Another job holds the unique key, and the newcomer asked to be refused then; the metadata of ErrorInfo, or the item's
     error, names it (job_id). ALREADY_EXISTS. Retry once that job has ended.
     """
+    ERROR_REASON_SCHEDULE_NOT_FOUND: _ErrorReason.ValueType  # 21
+    """No schedule has this id: it was never put, or it was deleted. NOT_FOUND."""
+    ERROR_REASON_REVISION_CONFLICT: _ErrorReason.ValueType  # 22
+    """The schedule has another revision than the caller expected; nothing was changed. ABORTED. Read it, then put again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request, or one item of a batch, was refused. The same word, without its prefix, is the `reason` of the
@@ -103,6 +107,10 @@ ERROR_REASON_UNIQUE_CONFLICT: ErrorReason.ValueType  # 16
 """Another job holds the unique key, and the newcomer asked to be refused then; the metadata of ErrorInfo, or the item's
 error, names it (job_id). ALREADY_EXISTS. Retry once that job has ended.
 """
+ERROR_REASON_SCHEDULE_NOT_FOUND: ErrorReason.ValueType  # 21
+"""No schedule has this id: it was never put, or it was deleted. NOT_FOUND."""
+ERROR_REASON_REVISION_CONFLICT: ErrorReason.ValueType  # 22
+"""The schedule has another revision than the caller expected; nothing was changed. ABORTED. Read it, then put again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _AttemptOutcome:
@@ -801,6 +809,8 @@ class JobInfo(_message.Message):
     DEAD_FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     SUBMIT_ON_DEAD_FIELD_NUMBER: _builtins.int
     UNIQUE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FOR_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, chosen by the broker."""
     status: _builtins.str
@@ -854,6 +864,10 @@ class JobInfo(_message.Message):
     """When the current attempt was claimed; 0 without one."""
     effective_max_attempts: _builtins.int
     """The limit of attempts in force (default 3)."""
+    schedule_id: _builtins.str
+    """The schedule that made the job; empty when none did."""
+    scheduled_for: _builtins.int
+    """The time of that schedule that the job was made for."""
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
         """How it backs off after a failure; absent: it does not."""
@@ -937,10 +951,12 @@ class JobInfo(_message.Message):
         dead_follow_ups: _abc.Iterable[_builtins.str] | None = ...,
         submit_on_dead: Global___JobTemplate | None = ...,
         unique: Global___Unique | None = ...,
+        schedule_id: _builtins.str = ...,
+        scheduled_for: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "came_from", b"came_from", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -993,6 +1009,8 @@ class ClaimedJob(_message.Message):
     LEASE_MS_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     CAME_FROM_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FOR_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     payload: _builtins.bytes
@@ -1017,6 +1035,10 @@ class ClaimedJob(_message.Message):
     """The length of the lease as granted; renew well within it."""
     cancel_requested: _builtins.bool
     """Cancellation was asked for already (only when a lease is handed out again by its claim_key)."""
+    schedule_id: _builtins.str
+    """The schedule that made the job; empty when none did."""
+    scheduled_for: _builtins.int
+    """The time of that schedule that the job was made for."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The producer's labels; trace context travels here too."""
@@ -1042,10 +1064,12 @@ class ClaimedJob(_message.Message):
         lease_ms: _builtins.int = ...,
         cancel_requested: _builtins.bool = ...,
         came_from: Global___Origin | None = ...,
+        schedule_id: _builtins.str = ...,
+        scheduled_for: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["came_from", b"came_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "created_at", b"created_at", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "created_at", b"created_at", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1087,6 +1111,7 @@ class JobFilter(_message.Message):
     FINISHED_FROM_FIELD_NUMBER: _builtins.int
     FINISHED_BEFORE_FIELD_NUMBER: _builtins.int
     UNIQUE_KEY_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Leased by this worker, or last leased by it."""
     created_from: _builtins.int
@@ -1101,6 +1126,8 @@ class JobFilter(_message.Message):
     """Finished before this time: only finished jobs match, which an empty `statuses` then means. 0: no bound."""
     unique_key: _builtins.str
     """It holds this unique key, or is blocked behind the job that does. Found by an index, however long the queue is."""
+    schedule_id: _builtins.str
+    """Made by the schedule of this id."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these statuses. Empty: live jobs ("unclaimed", "scheduled", "in_progress", "blocked"). At most 7."""
@@ -1126,10 +1153,11 @@ class JobFilter(_message.Message):
         finished_from: _builtins.int = ...,
         finished_before: _builtins.int = ...,
         unique_key: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "schedule_id", b"schedule_id", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

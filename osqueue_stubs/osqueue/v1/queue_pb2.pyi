@@ -2481,6 +2481,7 @@ class GetStatsResponse(_message.Message):
     BYTES_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     BLOCKED_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
     total: _builtins.int
     """Live jobs. This and the next two stop at 2,147,483,647; `counts` does not."""
     unclaimed: _builtins.int
@@ -2519,6 +2520,10 @@ class GetStatsResponse(_message.Message):
     def position(self) -> _job_pb2.ReadPosition:
         """The durable state that this shows."""
 
+    @_builtins.property
+    def schedules(self) -> Global___ScheduleStats:
+        """Schedules, and what became of their times. Absent in a queue that never had one."""
+
     def __init__(
         self,
         *,
@@ -2537,14 +2542,69 @@ class GetStatsResponse(_message.Message):
         bytes: _builtins.int = ...,
         position: _job_pb2.ReadPosition | None = ...,
         blocked: _builtins.int = ...,
+        schedules: Global___ScheduleStats | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "position", b"position", "rates", b"rates"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "position", b"position", "rates", b"rates", "schedules", b"schedules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "broker_address", b"broker_address", "bytes", b"bytes", "cancelled", b"cancelled", "completed_total", b"completed_total", "counts", b"counts", "dead", b"dead", "in_progress", b"in_progress", "oldest_ready_age_ms", b"oldest_ready_age_ms", "position", b"position", "rates", b"rates", "scheduled", b"scheduled", "total", b"total", "types", b"types", "unclaimed", b"unclaimed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "broker_address", b"broker_address", "bytes", b"bytes", "cancelled", b"cancelled", "completed_total", b"completed_total", "counts", b"counts", "dead", b"dead", "in_progress", b"in_progress", "oldest_ready_age_ms", b"oldest_ready_age_ms", "position", b"position", "rates", b"rates", "scheduled", b"scheduled", "schedules", b"schedules", "total", b"total", "types", b"types", "unclaimed", b"unclaimed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
+
+@_typing.final
+class ScheduleStats(_message.Message):
+    """The schedules of a queue, and what became of the times of all that it ever had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    FIRED_TOTAL_FIELD_NUMBER: _builtins.int
+    SKIPPED_TOTAL_FIELD_NUMBER: _builtins.int
+    MISSED_TOTAL_FIELD_NUMBER: _builtins.int
+    DROPPED_TOTAL_FIELD_NUMBER: _builtins.int
+    DELAYED_TOTAL_FIELD_NUMBER: _builtins.int
+    BY_HAND_TOTAL_FIELD_NUMBER: _builtins.int
+    LATE_MS_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """How many there are."""
+    paused: _builtins.int
+    """How many of them are paused."""
+    fired_total: _builtins.int
+    """Times that made a job."""
+    skipped_total: _builtins.int
+    """Times that were skipped because the last job had not ended."""
+    missed_total: _builtins.int
+    """Times that were due together with later ones, or too long ago."""
+    dropped_total: _builtins.int
+    """Times that were dropped because too many were held."""
+    delayed_total: _builtins.int
+    """How often a time was put off because the queue was full."""
+    by_hand_total: _builtins.int
+    """Jobs that were triggered or backfilled."""
+    late_ms: _builtins.int
+    """How long ago the first time was due that has yet to be decided; 0: none is due."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        paused: _builtins.int = ...,
+        fired_total: _builtins.int = ...,
+        skipped_total: _builtins.int = ...,
+        missed_total: _builtins.int = ...,
+        dropped_total: _builtins.int = ...,
+        delayed_total: _builtins.int = ...,
+        by_hand_total: _builtins.int = ...,
+        late_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_hand_total", b"by_hand_total", "count", b"count", "delayed_total", b"delayed_total", "dropped_total", b"dropped_total", "fired_total", b"fired_total", "late_ms", b"late_ms", "missed_total", b"missed_total", "paused", b"paused", "skipped_total", b"skipped_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScheduleStats: _TypeAlias = ScheduleStats  # noqa: Y015
 
 @_typing.final
 class GetInfoRequest(_message.Message):

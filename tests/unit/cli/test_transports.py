@@ -9,6 +9,7 @@ import pytest
 
 from osqueue import JobError, OsqueueClient
 from osqueue_cli.cli import cli
+from osqueue_cli.commands.schedules import schedules
 from osqueue_cli.exits import Exit
 from osqueue_gateway.app import Gateway
 from osqueue_gateway.config import GatewayConfig
@@ -150,6 +151,21 @@ def test_the_queue_is_steered(site, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+def test_schedules_are_put_and_steered(site, scheme):
+    name = f"hourly-{scheme}"
+    call = lambda *arguments: site.call(scheme, "schedules", *arguments, "--json")  # noqa: E731
+    assert call("put", name, name, "1", "--cron", "@hourly").json["revision"] == 1
+    assert [each["schedule"]["id"] for each in call("list", name).json_lines] == [name]
+    assert len(call("preview", name, "-n", "3").json_lines) == 3
+    assert call("pause", name).json["state"] == "PAUSED"
+    assert call("resume", name).json["state"] == "ACTIVE"
+    job_id = call("trigger", name).json["jobId"]
+    assert len(call("backfill", name, "--from", "2026-01-01T00:00Z", "--to", "2026-01-01T02:00Z").json_lines) == 2
+    assert call("show", name).json["firings"][-1]["jobId"] == job_id
+    assert call("delete", name).json == {"deleted": True}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_leader_hands_over(site, scheme):
     before = site.call(scheme, "stats", "--json").json["position"]["epoch"]
     answer = site.call(scheme, "step-down", "--reason", "new disks", "--yes")
@@ -176,6 +192,7 @@ def test_every_command_that_takes_a_broker_is_here():
     """A new one finds its place above, so that it is tried over every transport."""
     tried = {" ".join(part for part in arguments[:2] if part.isalpha()) for arguments in READING.values()}
     tried |= {f"limits {name}" for name in ("put", "override", "reset", "delete")}
+    tried |= {"schedules " + name for name in schedules.commands}
     tried |= {"pause", "resume", "job cancel", "job retry", "dead retry", "purge", "submit", "step-down", "doctor"}
     tried |= {"tokens create", "tokens rotate", "tokens revoke"}  # by a broker that asks for a token: test_tokens.py
     assert {name for name, command in commands(cli) if takes_broker(command)} - set(WITHOUT) <= tried

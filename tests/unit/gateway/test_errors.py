@@ -13,6 +13,8 @@ CONTRACT = {
     "INVALID_REQUEST": (400, "BrokerProtocolError"),
     "PAYLOAD_TOO_LARGE": (413, "BrokerProtocolError"),
     "JOB_NOT_FOUND": (404, "JobNotFoundError"),
+    "SCHEDULE_NOT_FOUND": (404, "ScheduleNotFoundError"),
+    "REVISION_CONFLICT": (409, "RevisionConflictError"),
     "LEASE_LOST": (409, "LeaseLostError"),
     "IDEMPOTENCY_CONFLICT": (409, "IdempotencyConflictError"),
     "UNIQUE_CONFLICT": (409, "UniqueConflictError"),

@@ -5,7 +5,7 @@ from google.protobuf import descriptor_pool
 
 from osqueue_gateway.routes import CONNECT_PATHS, MANNERS, ROUTES, WS_METHODS
 from osqueue_protocol.rpcs import CLIENT_RPCS, RPCS, Repeat, Rpc, message_class
-from osqueue_service.rpc.services import ACCESS, ADMIN, FLOW, QUEUE, STANDBY
+from osqueue_service.rpc.services import ACCESS, ADMIN, FLOW, QUEUE, SCHEDULES, STANDBY
 from osqueue_stubs.osqueue.v1 import options_pb2, queue_pb2
 from tests.protos import files_of
 
@@ -38,6 +38,9 @@ SCOPES = {
         "GetLimit",
         "ListLimits",
         "ListLimitKeys",
+        "GetSchedule",
+        "ListSchedules",
+        "PreviewSchedule",
     },
     "manage": {
         "CancelJob",
@@ -49,6 +52,12 @@ SCOPES = {
         "DeleteLimit",
         "SetLimitOverride",
         "ResetLimitKey",
+        "PutSchedule",
+        "DeleteSchedule",
+        "PauseSchedule",
+        "ResumeSchedule",
+        "TriggerSchedule",
+        "BackfillSchedule",
     },
     "operate": {"GetAudit", "GetStorageStats", "StepDown"},
     "admin": {"Purge", "Attend", "CreateToken", "ListTokens", "RotateToken", "RevokeToken"},
@@ -62,7 +71,8 @@ every_rpc = pytest.mark.parametrize("rpc", RPCS.values(), ids=RPCS.keys())
 def test_every_method_of_the_proto_has_one_row_and_every_row_a_method():
     methods = [method for file in files_of("osqueue.v1") for service in file.service for method in service.method]
     assert sorted(method.name for method in methods) == sorted(RPCS)
-    assert {each.full_name for each in (QUEUE, ADMIN, ACCESS, FLOW, STANDBY)} == {rpc.service for rpc in RPCS.values()}
+    services = {each.full_name for each in (QUEUE, ADMIN, ACCESS, FLOW, SCHEDULES, STANDBY)}
+    assert services == {rpc.service for rpc in RPCS.values()}
 
 
 def test_every_rpc_needs_the_right_it_was_given():

@@ -39,6 +39,8 @@ REASONS = {
     "INVALID_REQUEST": "BrokerProtocolError",
     "PAYLOAD_TOO_LARGE": "BrokerProtocolError",
     "JOB_NOT_FOUND": "JobNotFoundError",
+    "SCHEDULE_NOT_FOUND": "ScheduleNotFoundError",
+    "REVISION_CONFLICT": "RevisionConflictError",
     "LEASE_LOST": "LeaseLostError",
     "IDEMPOTENCY_CONFLICT": "IdempotencyConflictError",
     "UNIQUE_CONFLICT": "UniqueConflictError",

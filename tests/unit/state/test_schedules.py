@@ -385,6 +385,7 @@ class TestPut:
             with pytest.raises(RevisionConflict, match="has revision 1"):
                 put(core, minutely(every_ms=1_000), revision=revision)
         assert put(core, minutely(every_ms=1_000), revision=1).revision == 2
+        assert put(core, minutely(every_ms=1_000), revision=1).revision == 2, "a repetition finds what it wanted"
         with pytest.raises(RevisionConflict, match="there is no schedule"):
             put(core, minutely(), "other", revision=1)
         assert put(core, minutely(), "other", revision=0).revision == 1
@@ -430,7 +431,8 @@ class TestControl:
     def test_deleting_leaves_its_jobs(self):
         core = core_with()
         pass_time(core, MINUTE_MS)
-        core.do(DeleteSchedule("s"))
+        assert core.do(DeleteSchedule("s"))
+        assert not core.do(DeleteSchedule("s")), "it is not there, as was asked for"
         pass_time(core, HOUR_MS)
         assert fired(core) == minutes(1)
         finish(core)
@@ -440,7 +442,6 @@ class TestControl:
     @pytest.mark.parametrize(
         "command",
         [
-            lambda: DeleteSchedule("x"),
             lambda: PauseSchedule("x"),
             lambda: ResumeSchedule("x"),
             lambda: TriggerSchedule("x"),
