@@ -128,7 +128,7 @@ class Round:
     def _submit(self, schedule: Schedule, nominal: int) -> int:
         """The number of a new job; 0 when the queue is full."""
         try:
-            offset = self._admission.take(job_of(self._state, schedule, nominal)) - self._state.next_number
+            offset = self._admission.take(job_of(schedule, nominal)) - self._state.next_number
         except QueueFull:
             return 0
         return self._first + offset

@@ -25,11 +25,11 @@ def is_live(state: State, number: int) -> bool:
     return job is not None and not job.status.finished
 
 
-def job_of(state: State, schedule: Schedule, nominal: int) -> JobSpec:
-    """The job that a schedule makes for one of its times, under the limits that go with its type by then."""
+def job_of(schedule: Schedule, nominal: int) -> JobSpec:
+    """The job that a schedule makes for one of its times."""
     template = schedule.spec.job
     more = replace(template.more or MoreOfSpec(), schedule=schedule.id, scheduled_for=nominal)
-    return state.limits.attach(replace(template, more=more))
+    return replace(template, more=more)
 
 
 def file(state: State, schedule: Schedule) -> None:
@@ -83,7 +83,7 @@ def jobs_of(state: State, record: Fired) -> list[JobSpec]:
     made = [decision for decision in record.decisions if decision.outcome.submits]
     numbers = range(record.first, record.first + len(made))
     require([decision.job for decision in made] == list(numbers), "the jobs of schedules are numbered out of order")
-    return [job_of(state, _schedule(state, decision.schedule), decision.nominal) for decision in made]
+    return [job_of(_schedule(state, decision.schedule), decision.nominal) for decision in made]
 
 
 def fired(state: State, record: Fired, at_ms: int) -> None:

@@ -7,11 +7,13 @@ in one linear pass.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from osqueue_service.engine.codec import decode_commit
 from osqueue_service.log.paths import segment_key
 from osqueue_service.log.segment import Fence, decode
 from osqueue_service.state.job_ids import JobIds
-from osqueue_service.state.model import Ending, JobSpec, Status
+from osqueue_service.state.model import Ending, JobSpec, MoreOfSpec, Status
 from osqueue_service.state.records import (
     AnyRecord,
     AttemptsEnded,
@@ -20,6 +22,7 @@ from osqueue_service.state.records import (
     Claimed,
     Completed,
     Evicted,
+    Fired,
     Founded,
     IdsRenewed,
     Paused,
@@ -27,6 +30,7 @@ from osqueue_service.state.records import (
     Purged,
     Resumed,
     Retried,
+    SchedulePut,
     Submitted,
 )
 from osqueue_service.state.state import State
@@ -105,6 +109,7 @@ class Logbook:
         self.epochs: dict[int, tuple[int, int]] = {}
         """First and last sequence of each epoch's segments."""
         self._numbers: dict[int, JobEntry] = {}
+        self._templates: dict[int, JobSpec] = {}
         self._ids = JobIds()
         self._default_max_attempts = default_max_attempts
 
@@ -189,6 +194,8 @@ class Logbook:
         elif isinstance(record, Evicted | Promoted | CancelRequested | Cancelled | Retried | Purged):
             for number in record.numbers:
                 self._change(self._numbers[number], record, index, at_ms)
+        else:
+            self._schedule(record, index, at_ms)
 
     def _submit(self, record: Submitted, index: int, at_ms: int) -> None:
         for number, spec in enumerate(record.jobs, record.first):
@@ -196,6 +203,20 @@ class Logbook:
             job.status = Status.SCHEDULED if spec.run_at > at_ms else Status.UNCLAIMED
             self.jobs[job.job_id] = job
             self._numbers[number] = job
+
+    def _schedule(self, record: AnyRecord, index: int, at_ms: int) -> None:
+        """Jobs of schedules are like others: only their template is elsewhere."""
+        if isinstance(record, SchedulePut):
+            self._templates[record.number] = record.spec.job
+        elif isinstance(record, Fired):
+            for decision in record.decisions:
+                if decision.outcome.submits:
+                    spec = self._templates[decision.schedule]
+                    more = MoreOfSpec(schedule=str(decision.schedule), scheduled_for=decision.nominal)
+                    # A payload names one submission; all jobs of a schedule have the same.
+                    payload = spec.payload + b"/%d" % decision.job
+                    job = replace(spec, payload=payload, more=more)
+                    self._submit(Submitted(decision.job, [job]), index, at_ms)
 
     def _change(self, job: JobEntry, record: AnyRecord, index: int, at_ms: int) -> None:
         """What a record that is nothing but a list of jobs says of one of them."""

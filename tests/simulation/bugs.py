@@ -28,9 +28,9 @@ from osqueue_service.log.settle import Settled, Settler
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service import watches
 from osqueue_service.rpc.queue_service.work_session import WorkSession
-from osqueue_service.state import apply, features, settling
+from osqueue_service.state import apply, features, firing, settling
 from osqueue_service.state import due as state_due
-from osqueue_service.state.image import Kind, Snapshot
+from osqueue_service.state.image import Kind, Loader, Snapshot
 from osqueue_service.state.model import Status
 from osqueue_service.state.moves import Cause, Moves
 from osqueue_service.storage.operations import Operation
@@ -337,6 +337,35 @@ def _row_without_effect(patch: Any) -> None:
 
 
 # --- the core --------------------------------------------------------------------------------------------------------
+
+
+@bug("a time fires twice")
+def _time_twice(patch: Any) -> None:
+    """The cursor of a schedule stays where it is, now and then."""
+    plan_after = firing.plan_after
+
+    def stay(schedule_id: str, spec: Any, at_ms: int, fired: int) -> Any:
+        plan = plan_after(schedule_id, spec, at_ms, fired)
+        return replace(plan, next_at=at_ms, due_at=at_ms + 200) if fired % 3 == 2 else plan
+
+    patch(firing, "plan_after", stay)
+
+
+@bug("a time is lost at a takeover")
+def _time_lost(patch: Any) -> None:
+    """A new leader plans from now on, as one does that keeps the cursor in its memory."""
+    load = Loader.load
+
+    def forget(self: Loader, part: bytes) -> None:
+        load(self, part)
+        schedules = self._state.schedules
+        for schedule in list(schedules.by_id.values()):
+            plan = schedule.plan
+            if plan.next_at and schedule.spec.every_ms:
+                late = replace(plan, next_at=plan.next_at + schedule.spec.every_ms, due_at=0)
+                schedules.file(replace(schedule, plan=replace(late, due_at=late.next_at)), waits=True)
+
+    patch(Loader, "load", forget)
 
 
 @bug("token ignored")

@@ -19,12 +19,14 @@ from tests.checkers.checks import Windows, check_against_log, check_history
 from tests.checkers.history import OK, UNKNOWN, History
 from tests.checkers.logbook import Logbook
 from tests.checkers.operators import acknowledged_changes_are_in_the_log, acknowledged_pauses_are_in_the_log
+from tests.checkers.schedules import outcomes, times_are_decided_once
 from tests.simulation.actors import Actor, Operator, Producer, Worker
 from tests.simulation.inherited import InheritedWorker
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.past import kept_moments_equal_the_log
 from tests.simulation.points import checkpoints_equal_the_log
 from tests.simulation.pushed import PushedWorker
+from tests.simulation.scheduler import Scheduler
 from tests.simulation.store import REQUEST_TIMEOUT_MS
 from tests.simulation.swarm import WRONG_CLOCK, Swarm
 from tests.simulation.watched import patched
@@ -143,6 +145,7 @@ def _people(world: World) -> list[Actor]:
     if swarm.inherited_jobs:
         people.append(InheritedWorker(world, 0))
     people += [Operator(world, number) for number in range(swarm.operators)]
+    people += [Scheduler(world, number) for number in range(swarm.schedulers)]
     return people
 
 
@@ -231,6 +234,7 @@ def _judge(world: World, problems_max: int) -> list[str]:
         *check_against_log(world.history, book, windows),
         *acknowledged_changes_are_in_the_log(world.history, book),
         *acknowledged_pauses_are_in_the_log(world.history, book),
+        *times_are_decided_once(book),
         *checkpoints_equal_the_log(world.bucket, world.inherited),
         *kept_moments_equal_the_log(
             world.bucket,
@@ -249,6 +253,8 @@ def _count_rare(world: World, book: Logbook) -> None:
     """What must happen now and then, or a run proves nothing."""
     _count_events(world, book)
     _count_jobs(world, book)
+    for outcome, count in outcomes(book).items():
+        world.counts[f"times {outcome.name.lower()}"] += count
     _count_requests(world)
 
 

@@ -92,6 +92,7 @@ class Swarm:
     """Workers with a Work stream, beside those that claim."""
     producers: int = 2
     operators: int = 1
+    schedulers: int = 0
     depth: int = 4
     spacing_ms: int = 0
     heartbeat_ms: tuple[float, float, float] = (600, 2_000, 250)
@@ -219,6 +220,7 @@ def draw(seed: int) -> Swarm:
     swarm.dated = chance() < 0.5
     if swarm.dated and swarm.nemeses and chance() < 0.5:
         swarm.nemeses += (WRONG_CLOCK,)
+    swarm.schedulers = choice([0, 0, 1])
     return swarm
 
 

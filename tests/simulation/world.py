@@ -22,6 +22,8 @@ from osqueue_service.rpc.queue_service.explanations import Explanations
 from osqueue_service.rpc.queue_service.retries import Retries
 from osqueue_service.rpc.queue_service.watches import Watches
 from osqueue_service.rpc.queue_service.work import Work
+from osqueue_service.rpc.schedule_service.control import ScheduleControl
+from osqueue_service.rpc.schedule_service.schedules import Schedules
 from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.state.invariants import InvariantBroken, check, check_conservation, check_derived
 from osqueue_service.state.state import State
@@ -127,6 +129,8 @@ class SimBroker:
             StepDown(broker),
             Watches(broker, types, SimClock(self.node)),
             Explanations(broker),
+            Schedules(broker, types, SimClock(self.node)),
+            ScheduleControl(broker),
         )
         await broker.start()
         if swarm.old_releases:
