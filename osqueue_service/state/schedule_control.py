@@ -150,8 +150,7 @@ def _by_hand(
         return [], [(public_id(state, number), at) for number, at in zip(numbers, again, strict=True)]
     admission = Admission(state, now_ms, limits)
     decisions = [
-        Decision(schedule.number, nominal, outcome, admission.take(job_of(schedule, nominal)))
-        for nominal in times
+        Decision(schedule.number, nominal, outcome, admission.take(job_of(schedule, nominal))) for nominal in times
     ]
     if not decisions:
         return [], []
