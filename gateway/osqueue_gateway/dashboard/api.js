@@ -163,6 +163,49 @@ export function setPaused(type, paused) {
   return post(paused ? "/v1/admin/pause" : "/v1/admin/resume", { types: [type] });
 }
 
+/**
+ * @param {string} pageToken
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{schedules: T.ScheduleInfo[], nextPageToken: string}>}
+ */
+export function listSchedules(pageToken, signal) {
+  return get("/v1/schedules", { pageToken, pageSize: 200 }, signal);
+}
+
+/**
+ * @param {string} id
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<string>} The answer's JSON text: the template's payload stays as it is.
+ */
+export function getScheduleText(id, signal) {
+  return getText(`/v1/schedules/${id}`, {}, signal);
+}
+
+/**
+ * @param {string} body JSON text: of the template's payload nothing is rounded.
+ * @returns {Promise<unknown>}
+ */
+export async function putSchedule(body) {
+  return JSON.parse(await send("POST", "/v1/schedules", body, CHANGE_MS));
+}
+
+/**
+ * @param {object} schedule Without its job.
+ * @returns {Promise<{times: T.ScheduledTime[]}>}
+ */
+export function previewSchedule(schedule) {
+  return post("/v1/schedules/preview", { schedule });
+}
+
+/**
+ * @param {string} id
+ * @param {"pause" | "resume" | "trigger" | "delete"} action
+ * @returns {Promise<any>}
+ */
+export function steerSchedule(id, action) {
+  return post(`/v1/schedules/${id}/${action}`, {});
+}
+
 /** @typedef {"retry" | "cancel" | "purge"} BulkAction */
 
 /**

@@ -10,6 +10,8 @@ import { JobPage } from "./pages/job.js";
 import { JobsPage } from "./pages/jobs.js";
 import { Overview } from "./pages/overview.js";
 import { ProducerPage } from "./pages/producer.js";
+import { SchedulePage } from "./pages/schedule.js";
+import { SchedulesPage } from "./pages/schedules.js";
 import { TypesPage } from "./pages/types.js";
 import { WorkerPage } from "./pages/worker.js";
 import { WorkersPage } from "./pages/workers.js";
@@ -23,6 +25,7 @@ const PAGES = {
   "/jobs": { title: "Jobs", page: JobsPage },
   "/dead": { title: "Dead letters", page: DeadPage },
   "/types": { title: "Types", page: TypesPage },
+  "/schedules": { title: "Schedules", page: SchedulesPage },
   "/workers": { title: "Workers", page: WorkersPage },
   "/producer": { title: "Producer", page: ProducerPage },
   "/worker": { title: "Worker", page: WorkerPage },
@@ -33,17 +36,20 @@ function App() {
   const path = address.pathname;
   const id = /^\/jobs\/([\w-]+)$/.exec(path)?.[1];
   const found = PAGES[path];
-  const title = id ? `Job ${id}` : (found?.title ?? "Not found");
+  const schedule = /^\/schedules\/([A-Za-z][\w.-]*)$/.exec(path)?.[1];
+  const title = id ? `Job ${id}` : schedule ? `Schedule ${schedule}` : (found?.title ?? "Not found");
   useEffect(() => void (document.title = `${title} · osqueue`), [title]);
   return html`<${Shell} path=${path}>
     ${
       id
         ? html`<${JobPage} key=${id} id=${id} />`
-        : found
-          ? html`<${found.page} key=${path} address=${address} />`
-          : html`<${Empty} title="There is no such page"
-              ><p><a href="/">Go to the overview</a></p><//
-            >`
+        : schedule
+          ? html`<${SchedulePage} key=${schedule} id=${schedule} />`
+          : found
+            ? html`<${found.page} key=${path} address=${address} />`
+            : html`<${Empty} title="There is no such page"
+                ><p><a href="/">Go to the overview</a></p><//
+              >`
     }
   <//>`;
 }

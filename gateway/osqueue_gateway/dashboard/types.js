@@ -207,4 +207,45 @@
  * @property {ItemError} [error]
  */
 
+/**
+ * @typedef {object} ScheduledTime
+ * @property {number} at
+ * @property {string} local As clocks in the schedule's zone show it.
+ */
+
+/**
+ * @typedef {object} Firing
+ * @property {number} scheduledFor
+ * @property {number} at
+ * @property {string} outcome
+ * @property {string} jobId
+ * @property {string} jobStatus
+ * @property {number} count
+ */
+
+/**
+ * @typedef {object} Schedule
+ * @property {string} id
+ * @property {{type: string}} job
+ * @property {string} cron
+ * @property {string} timeZone
+ * @property {number} everyMs
+ * @property {string} overlap
+ * @property {string} missed
+ */
+
+/**
+ * @typedef {object} ScheduleInfo
+ * @property {Schedule} schedule
+ * @property {number} revision
+ * @property {string} state
+ * @property {string} message
+ * @property {ScheduledTime[]} next
+ * @property {string} lastJobId
+ * @property {boolean} lastJobLive
+ * @property {number[]} held
+ * @property {Record<string, number>} tally
+ * @property {Firing[]} firings
+ */
+
 export {};

@@ -19,6 +19,7 @@ const PAGES = [
   { href: "/jobs", name: "Jobs", key: "j" },
   { href: "/dead", name: "Dead letters", key: "d" },
   { href: "/types", name: "Types", key: "t" },
+  { href: "/schedules", name: "Schedules", key: "s" },
   { href: "/workers", name: "Workers", key: "w" },
 ];
 const TOOLS = [
