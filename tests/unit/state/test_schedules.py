@@ -1,5 +1,7 @@
 """Schedules in the core: what fires when, what does not and why, and that a replay of the log knows the same."""
 
+import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,6 +16,7 @@ from osqueue_service.errors import (
     ScheduleNotFound,
 )
 from osqueue_service.limits import DEFAULT_LIMITS, HOUR_MS, MINUTE_MS, Limits
+from osqueue_service.state import image
 from osqueue_service.state.commands import (
     BackfillSchedule,
     DeleteSchedule,
@@ -560,3 +563,41 @@ def gone(expression: str, time_zone: str, *rules: Any) -> Any:
 
 def replace_job(schedule: ScheduleSpec, payload: bytes) -> ScheduleSpec:
     return ScheduleSpec(job=spec("report", payload), every_ms=schedule.every_ms)
+
+
+def test_each_time_fires_once_across_many_takeovers():
+    """A leader dies again and again, with schedules due, half done and held; its successor knows the log alone, or an
+    image and what came after it."""
+    core = Core(now_ms=START)
+    draw = random.Random(17)
+    for number in range(12):
+        every_ms = draw.choice([2_000, 7_000, 20_000])
+        overlap = draw.choice([Overlap.ALLOW_ALL, Overlap.BUFFER_ALL])
+        put(core, minutely(every_ms=every_ms, overlap=overlap, missed=Missed.ALL), id=f"s{number}")
+    begin, parts, after = core.now_ms, [], 0
+    seen: dict[tuple[str, int], int] = Counter()
+    for _ in range(60):
+        core.advance(draw.choice([300, 1_000, 2_500]))
+        core.do(Sweep(limit=draw.choice([5, 50, 500])))
+        for granted in core.claim(max_jobs=draw.choice([0, 5, 20])):
+            more = granted.spec.more
+            assert more is not None
+            seen[more.schedule, more.scheduled_for] += 1
+            core.complete(granted)
+        if draw.random() < 0.3:
+            parts, after = image.encode(core.state), len(core.log)
+        core.state.take_apart()
+        core.state = core.rebuilt(after, parts)
+    while core.state.schedules.next_ms() is not None and (core.state.schedules.next_ms() or 0) <= core.now_ms:
+        core.sweep()
+    for granted in core.claim(max_jobs=10_000):
+        more = granted.spec.more
+        assert more is not None
+        seen[more.schedule, more.scheduled_for] += 1
+    assert set(seen.values()) == {1}
+    for schedule in core.state.schedules.by_id.values():
+        every_ms = schedule.spec.every_ms
+        first = begin - begin % every_ms + every_ms
+        wanted = set(range(first, core.now_ms + 1, every_ms))
+        done = {at for name, at in seen if name == schedule.id}
+        assert wanted == done | set(schedule.buffer), schedule.id
