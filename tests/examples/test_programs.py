@@ -40,6 +40,11 @@ SAYS = {
     "batch_with_progress": ["10 of 40 pages", "40 of 40 pages", "78000 words"],
     "concurrent_workers": ["60 done, each once"],
     "mixed_handlers": ["60 done; the first three: ['FETCH 0', 6, '"],
+    "nightly_report": [
+        "next: 02:00 in Europe/Berlin",
+        "sales until 2026-03-28 02:00",
+        "sales until 2026-03-29 03:00",
+    ],
     "retries": [
         "flaky, attempt 2: ConnectionError → unclaimed",
         "flaky after 3 attempts",
