@@ -17,7 +17,7 @@ KINDS = ("kill", "freeze")
 
 
 def scenario() -> Swarm:
-    """Submissions, claims, a Work stream, failures, checkpoints and clean-up, in a second and a half."""
+    """Submissions, schedules, claims, a Work stream, failures, checkpoints and clean-up, in a second and a half."""
     return Swarm(
         seed=7,
         brokers=2,
@@ -25,6 +25,7 @@ def scenario() -> Swarm:
         pushed_workers=1,
         producers=1,
         operators=0,
+        schedulers=1,
         latency_ms=(2.0, 20.0),
         checkpoint_segments=12,
         inline_bytes=0,
