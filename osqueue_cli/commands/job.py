@@ -140,6 +140,8 @@ def print_job(found: "Job") -> None:
             "attempt limit": output.duration(found.timeout_ms) if found.timeout_ms else "",
             "backoff": f"{output.duration(policy.initial_ms)} × {policy.multiplier:g}" if policy else "",
             "key": found.idempotency_key,
+            "schedule": found.schedule_id,
+            "scheduled for": output.timestamp(found.scheduled_for),
             "came from": _origin(found.came_from) if found.came_from else "",
             "followed by": " ".join(found.follow_ups),
             "submits on its death": found.submit_on_dead.type or "(a job without a type)"

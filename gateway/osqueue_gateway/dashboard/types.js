@@ -50,6 +50,8 @@
  * @property {number} payloadBytes
  * @property {number} resultBytes
  * @property {number} claimedAt
+ * @property {string} [scheduleId]
+ * @property {number} [scheduledFor]
  * @property {Origin} [cameFrom]
  * @property {string[]} followUps
  * @property {string[]} deadFollowUps
