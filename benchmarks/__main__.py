@@ -6,7 +6,19 @@ import sys
 from benchmarks.report import Report
 
 # In the order of the promises they measure; each is a module with `run(report)`.
-NAMES = ("serving", "dispatch", "gateway", "sdk", "scaling", "memory", "checkpoints", "failover", "schedules", "field")
+NAMES = (
+    "serving",
+    "dispatch",
+    "limits",
+    "gateway",
+    "sdk",
+    "scaling",
+    "memory",
+    "checkpoints",
+    "failover",
+    "schedules",
+    "field",
+)
 
 
 def main(names: list[str]) -> int:

@@ -38,7 +38,7 @@ from osqueue.errors import (
     WorkerExecutionError,
     is_osqueue_error,
 )
-from osqueue.failures import Failed, Reject, Retry
+from osqueue.failures import Failed, RateLimited, Reject, Retry
 from osqueue.flow_messages import LimitInfo, LimitKeyInfo, Rate
 from osqueue.handle import JobHandle
 from osqueue.handlers import Handler
@@ -119,6 +119,7 @@ __all__ = [
     "QueueFullError",
     "QueueRoot",
     "Rate",
+    "RateLimited",
     "Registry",
     "Reject",
     "Resync",

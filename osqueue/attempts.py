@@ -4,7 +4,7 @@ import asyncio
 import enum
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from osqueue.apart import Apart
@@ -19,7 +19,7 @@ from osqueue.errors import (
     QueueFullError,
     WorkerExecutionError,
 )
-from osqueue.failures import Reject, Retry, describe
+from osqueue.failures import RateLimited, Reject, Retry, describe
 from osqueue.handlers import BoundHandler
 from osqueue.hooks import Hooks
 from osqueue.job import ClaimedJob, JobError
@@ -255,7 +255,9 @@ class Attempt:
         if reason is Stop.LOST:
             await self._lost(f"its handler was stopped: {Stop.LOST.value}")
         elif reason is Stop.DRAINED:
-            await self._release()
+            await self._release(Stop.DRAINED.value)
+        elif isinstance(failure, RateLimited):
+            await self._release(str(failure), {failure.limit: failure.retry_after_ms})
         elif reason is Stop.TIMED_OUT and isinstance(failure, asyncio.CancelledError):
             await self._fail(JobError("TimedOut", f"the attempt took longer than {self.job.timeout_ms} ms"))
         elif reason is Stop.CANCELLED and isinstance(failure, asyncio.CancelledError):
@@ -280,7 +282,7 @@ class Attempt:
 
     async def _complete(self, result: bytes | None) -> None:
         try:
-            done = await self._shared.dispatcher.complete(self.job, result, self.context.follow_ups)
+            done = await self._shared.dispatcher.complete(self.job, result, self.context.follow_ups, self.context.usage)
         except (LeaseLostError, JobNotFoundError) as error:
             await self._lost(f"it was done, but too late: {error}")
         except BrokerProtocolError as error:
@@ -308,7 +310,7 @@ class Attempt:
     async def _fail(self, error: JobError, retryable: bool = True, retry_delay_ms: int | None = None) -> None:
         try:
             settled = await self._shared.dispatcher.fail(
-                self.job, error, retryable=retryable, retry_delay_ms=retry_delay_ms
+                self.job, error, retryable=retryable, retry_delay_ms=retry_delay_ms, usage=self.context.usage
             )
         except (LeaseLostError, JobNotFoundError) as refused:
             await self._lost(f"it failed ({error.type}), but too late: {refused}")
@@ -321,16 +323,16 @@ class Attempt:
             if self._shared.hooks.on_failed is not None:
                 await self._shared.hooks.failed(self.job, error, settled)
 
-    async def _release(self) -> None:
+    async def _release(self, why: str, limit_backoff: Mapping[str, int] | None = None) -> None:
         try:
-            await self._shared.dispatcher.release(self.job)
+            await self._shared.dispatcher.release(self.job, limit_backoff)
         except (LeaseLostError, JobNotFoundError) as refused:
             await self._lost(f"it could not be given back: {refused}")
         except (OsqueueError, asyncio.CancelledError) as refused:
             self._unsettled("not done", refused)
         else:
             self._shared.tally.released += 1
-            log.info("job %s (%s) is given back: %s", self.job.job_id, self.job.type, Stop.DRAINED.value)
+            log.info("job %s (%s) is given back: %s", self.job.job_id, self.job.type, why)
 
     async def _lost(self, how: str) -> None:
         self._shared.tally.lost += 1

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, Unpack, overload
 from osqueue.encoding import invalid
 from osqueue.job import ClaimedJob, JobSpec, Progress, SubmitOptions
 from osqueue.registry import JobType
-from osqueue.submission import new_job
+from osqueue.submission import integer, new_job, text
 
 P = TypeVar("P")
 
@@ -22,7 +22,17 @@ logger = logging.getLogger("osqueue.job")
 class JobContext:
     """One attempt, from the inside. Every member may be used from any thread."""
 
-    __slots__ = ("_event", "_logger", "_report", "_started", "cancel_requested", "follow_ups", "job", "lease_lost")
+    __slots__ = (
+        "_event",
+        "_logger",
+        "_report",
+        "_started",
+        "cancel_requested",
+        "follow_ups",
+        "job",
+        "lease_lost",
+        "usage",
+    )
 
     def __init__(self, job: ClaimedJob, report: Callable[[Progress], None]) -> None:
         self.job = job
@@ -32,6 +42,8 @@ class JobContext:
         """The broker gave the job to somebody else, or the attempt's time is over: nothing that follows will count."""
         self.follow_ups: list[JobSpec] = []
         """What `follow_up` has collected."""
+        self.usage: dict[str, int] = {}
+        """What `report_usage` has said."""
         self._report = report
         self._started = time.monotonic()
         self._event: threading.Event | None = None
@@ -96,6 +108,11 @@ class JobContext:
         if len(self.follow_ups) >= FOLLOW_UPS_MAX:
             raise invalid("follow_ups", f"has {FOLLOW_UPS_MAX} jobs, which is the limit; let one of them submit more")
         self.follow_ups.append(new_job(job_type, payload, **options))
+
+    def report_usage(self, limit: str, used: int) -> None:
+        """Say how much of a limit's rate the attempt really used, instead of the job's cost, such as the tokens that a
+        model counted. It travels with the attempt's end; the last one said counts. Not from a process of its own."""
+        self.usage[text("limit", limit)] = integer("used", used)
 
     def begin(self) -> None:
         """For the worker: the handler starts now, and with it the attempt's time."""

@@ -3,7 +3,7 @@ pushed (`osqueue.pushing`)."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from osqueue.errors import INTERNAL, TOO_MANY_REQUESTS, OsqueueError, TransportRequestError
@@ -69,17 +69,25 @@ class Dispatcher(Protocol):
         """The event loop is blocked: what it has not heard of yet, to be given back. In the keeper's thread."""
         ...
 
-    def complete(self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec]) -> Awaitable[Completed]:
+    def complete(
+        self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec], usage: Mapping[str, int]
+    ) -> Awaitable[Completed]:
         """Returns when the completion is durable."""
         ...
 
     def fail(
-        self, job: ClaimedJob, error: JobError, *, retryable: bool, retry_delay_ms: int | None
+        self,
+        job: ClaimedJob,
+        error: JobError,
+        *,
+        retryable: bool,
+        retry_delay_ms: int | None,
+        usage: Mapping[str, int],
     ) -> Awaitable[Settled]:
         """Returns when the failure is durable."""
         ...
 
-    def release(self, job: ClaimedJob) -> Awaitable[Settled]:
+    def release(self, job: ClaimedJob, limit_backoff: Mapping[str, int] | None = None) -> Awaitable[Settled]:
         """Returns when the job is given back."""
         ...
 

@@ -21,6 +21,16 @@ class Reject(Exception):
     """Raise it in a handler: trying again cannot help; the job becomes a dead letter."""
 
 
+class RateLimited(Exception):
+    """Raise it in a handler: the other side said that it was too much, as by HTTP's status 429. The job goes
+    back, which does not count as an attempt, and nothing of its key of the `limit` starts for `retry_after_ms`."""
+
+    def __init__(self, message: str = "", *, limit: str, retry_after_ms: int) -> None:
+        super().__init__(message or f"{limit} is exceeded for {retry_after_ms} ms")
+        self.limit = limit
+        self.retry_after_ms = retry_after_ms
+
+
 class Failed(Exception):
     """Raise it in a handler: the attempt failed as `error` says, for code that runs others' code and knows more of its
     failure than a class's name and a text."""

@@ -106,6 +106,20 @@ class Limit(NamedTuple):
     cost: int = 1
 
 
+class LimitUsage(NamedTuple):
+    """How much of a limit's rate an attempt really used, instead of the job's cost."""
+
+    limit: str
+    used: int
+
+
+class LimitBackoff(NamedTuple):
+    """Nothing of the job's key of a limit shall start for `ms`."""
+
+    limit: str
+    ms: int
+
+
 class Lease(NamedTuple):
     """The right to one attempt, and its proof. An empty token is matched by worker_id."""
 

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from osqueue.errors import OsqueueError
-from osqueue.job import ClaimedJob, Job, JobError, JobFilter, JobSpec, JobStatus, Position, Progress
+from osqueue.job import (
+    ClaimedJob,
+    Job,
+    JobError,
+    JobFilter,
+    JobSpec,
+    JobStatus,
+    LimitBackoff,
+    LimitUsage,
+    Position,
+    Progress,
+)
 
 A = TypeVar("A", covariant=True)
 
@@ -81,6 +92,8 @@ class Completion(NamedTuple):
     lease_token: str = ""
     result: bytes | None = None
     follow_ups: Sequence[JobSpec] = ()
+    usage: Sequence[LimitUsage] = ()
+    limit_backoff: Sequence[LimitBackoff] = ()
 
 
 class FollowUp(NamedTuple):
@@ -110,6 +123,8 @@ class Failure:
     retryable: bool = True
     retry_delay_ms: int | None = None
     request_id: str = ""
+    usage: Sequence[LimitUsage] = ()
+    limit_backoff: Sequence[LimitBackoff] = ()
 
 
 @dataclass(slots=True)
@@ -120,6 +135,8 @@ class Release:
     worker_id: str
     lease_token: str = ""
     request_id: str = ""
+    usage: Sequence[LimitUsage] = ()
+    limit_backoff: Sequence[LimitBackoff] = ()
 
 
 class Settled(NamedTuple):

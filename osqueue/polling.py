@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -119,19 +119,30 @@ class PollingDispatcher:
     def held_up(self) -> Iterable[UnheardClaim]:
         return [claim for claim in list(self._unheard) if claim.ask()]
 
-    async def complete(self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec]) -> Completed:
+    async def complete(
+        self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec], usage: Mapping[str, int]
+    ) -> Completed:
         return await self._patience.persist(
-            lambda: self._client.complete_job(job, result, follow_ups=follow_ups), f"complete job {job.job_id}"
+            lambda: self._client.complete_job(job, result, follow_ups=follow_ups, usage=usage),
+            f"complete job {job.job_id}",
         )
 
-    async def fail(self, job: ClaimedJob, error: JobError, *, retryable: bool, retry_delay_ms: int | None) -> Settled:
+    async def fail(
+        self,
+        job: ClaimedJob,
+        error: JobError,
+        *,
+        retryable: bool,
+        retry_delay_ms: int | None,
+        usage: Mapping[str, int],
+    ) -> Settled:
         return await self._patience.persist(
-            lambda: self._client.fail_job(job, error, retryable=retryable, retry_delay_ms=retry_delay_ms),
+            lambda: self._client.fail_job(job, error, retryable=retryable, retry_delay_ms=retry_delay_ms, usage=usage),
             f"fail job {job.job_id}",
         )
 
-    async def release(self, job: ClaimedJob) -> Settled:
-        return await self._client.release_job(job)
+    async def release(self, job: ClaimedJob, limit_backoff: Mapping[str, int] | None = None) -> Settled:
+        return await self._client.release_job(job, limit_backoff=limit_backoff)
 
     async def close(self) -> None:
         """Each of its calls is over when it is answered."""

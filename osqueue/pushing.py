@@ -6,7 +6,7 @@ the event loop is blocked is given back from there, and the broker told that the
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from osqueue.dispatch import HeldUp, Patience, Taker
@@ -94,23 +94,33 @@ class PushingDispatcher:
             fed.hold_off()
         return ()
 
-    def complete(self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec]) -> Awaitable[Completed]:
+    def complete(
+        self, job: ClaimedJob, result: bytes | None, follow_ups: Sequence[JobSpec], usage: Mapping[str, int]
+    ) -> Awaitable[Completed]:
         fed = self._fed.get(job.lease_token)
         if fed is None:
-            return self._single.complete(job, result, follow_ups)
-        return fed.settle("completions", job, (result, follow_ups))
+            return self._single.complete(job, result, follow_ups, usage)
+        return fed.settle("completions", job, (result, follow_ups, usage))
 
     def fail(
-        self, job: ClaimedJob, error: JobError, *, retryable: bool, retry_delay_ms: int | None
+        self,
+        job: ClaimedJob,
+        error: JobError,
+        *,
+        retryable: bool,
+        retry_delay_ms: int | None,
+        usage: Mapping[str, int],
     ) -> Awaitable[Settled]:
         fed = self._fed.get(job.lease_token)
         if fed is None:
-            return self._single.fail(job, error, retryable=retryable, retry_delay_ms=retry_delay_ms)
-        return fed.settle("failures", job, (describe(error), retryable, retry_delay_ms))
+            return self._single.fail(job, error, retryable=retryable, retry_delay_ms=retry_delay_ms, usage=usage)
+        return fed.settle("failures", job, (describe(error), retryable, retry_delay_ms, usage))
 
-    def release(self, job: ClaimedJob) -> Awaitable[Settled]:
+    def release(self, job: ClaimedJob, limit_backoff: Mapping[str, int] | None = None) -> Awaitable[Settled]:
         fed = self._fed.get(job.lease_token)
-        return self._single.release(job) if fed is None else fed.settle("releases", job, None)
+        if fed is None:
+            return self._single.release(job, limit_backoff)
+        return fed.settle("releases", job, limit_backoff)
 
     async def _give_back(self, job: ClaimedJob, transport: Transport) -> None:
         """In the keeper's thread. On the stream, whose slot it takes."""

@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from osqueue.api.item_errors import from_item_error
@@ -358,7 +358,7 @@ _METHODS = {"completions": "CompleteJob", "failures": "FailJob", "releases": "Re
 def _size(outcome: Outcome) -> int:
     """About how much of a frame it takes; one with follow-ups takes all of it."""
     if outcome.kind == "completions":
-        result, follow_ups = outcome.content
+        result, follow_ups, _ = outcome.content
         return FRAME_BYTES if follow_ups else _ITEM_BYTES + len(result or b"")
     return _ITEM_BYTES if outcome.kind == "releases" else _ITEM_BYTES + 3 * len(outcome.content[0].message)
 
@@ -367,16 +367,25 @@ def _write(outcome: Outcome, frame: Any) -> None:
     job = outcome.job
     if outcome.kind == "completions":
         done = frame.completions.add(job_id=job.job_id, lease_token=job.lease_token)
-        result, follow_ups = outcome.content
+        result, follow_ups, usage = outcome.content
+        _write_usage(usage, done)
         if result is not None:
             done.result = result
         for spec in follow_ups:
             _write_job(spec, done.follow_ups.add())
     elif outcome.kind == "failures":
-        error, retryable, retry_delay_ms = outcome.content
+        error, retryable, retry_delay_ms, usage = outcome.content
         failed = frame.failures.add(job_id=job.job_id, lease_token=job.lease_token, retryable=retryable)
         failed.error.type, failed.error.message = error
+        _write_usage(usage, failed)
         if retry_delay_ms is not None:
             failed.retry_delay_ms = retry_delay_ms
     else:
-        frame.releases.add(job_id=job.job_id, lease_token=job.lease_token)
+        released = frame.releases.add(job_id=job.job_id, lease_token=job.lease_token)
+        for limit, ms in (outcome.content or {}).items():
+            released.limit_backoff.add(limit=limit, ms=ms)
+
+
+def _write_usage(usage: Mapping[str, int], settled: Any) -> None:
+    for limit, used in usage.items():
+        settled.usage.add(limit=limit, used=used)

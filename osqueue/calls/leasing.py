@@ -1,13 +1,13 @@
 """A worker's calls. `osqueue.worker.Worker` makes them for you."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from osqueue.calls.base import Calls, lease_of, names_of
 from osqueue.encoding import to_bytes
 from osqueue.failures import describe
-from osqueue.job import ClaimedJob, HoldsLease, JobError, JobSpec, Progress
+from osqueue.job import ClaimedJob, HoldsLease, JobError, JobSpec, LimitBackoff, LimitUsage, Progress
 from osqueue.messages import ClaimRequest, Completed, Completion, Failure, Heartbeat, Release, Renewal, Settled
 from osqueue.registry import JobType
 from osqueue.submission import integer, text
@@ -80,15 +80,24 @@ class LeaseCalls(Calls):
         return await self._open().heartbeats.call(heartbeat, ITEM_BYTES + 3 * len(message))
 
     async def complete_job(
-        self, job: HoldsLease, result: object = None, *, follow_ups: Sequence[JobSpec] = ()
+        self,
+        job: HoldsLease,
+        result: object = None,
+        *,
+        follow_ups: Sequence[JobSpec] = (),
+        usage: Mapping[str, int] | None = None,
+        limit_backoff: Mapping[str, int] | None = None,
     ) -> Completed:
         """End the job in success, with what came of it: bytes, or anything JSON can hold; None: without a result.
 
         `follow_ups` are jobs, made with `new_job`, that are submitted in the very commit of the completion: either both
-        are durable or neither is. At most 100. None is submitted when cancellation of the job was requested.
+        are durable or neither is. At most 100. None is submitted when cancellation of the job was requested. `usage`
+        says by the names of its limits what the attempt used of their rates, instead of the job's cost, `limit_backoff`
+        for how long (ms) nothing of its key of a limit shall start.
         """
         data = None if result is None else to_bytes(result, "result")
-        completion = Completion(*lease_of(job), result=data, follow_ups=follow_ups)
+        used, held = _usage(usage), _backoff(limit_backoff)
+        completion = Completion(*lease_of(job), data, follow_ups, used, held)
         if follow_ups:
             return await self._open().complete_alone(completion)
         return await self._open().completions.call(completion, ITEM_BYTES if data is None else ITEM_BYTES + len(data))
@@ -100,17 +109,37 @@ class LeaseCalls(Calls):
         *,
         retryable: bool = True,
         retry_delay_ms: int | None = None,
+        usage: Mapping[str, int] | None = None,
+        limit_backoff: Mapping[str, int] | None = None,
     ) -> Settled:
-        """End the attempt in failure; the answer says what the job is now: "unclaimed", "scheduled" or "dead"."""
+        """End the attempt in failure; the answer says what the job is now: "unclaimed", "scheduled" or "dead". `usage`
+        and `limit_backoff` are as in `complete_job`."""
         session = self._open()
         failure = Failure(
             *lease_of(job), error=describe(error), retryable=retryable, retry_delay_ms=retry_delay_ms,
-            request_id=session.request_id(),
+            request_id=session.request_id(), usage=_usage(usage), limit_backoff=_backoff(limit_backoff),
         )  # fmt: skip
         return await session.change(lambda: session.transport.fail_job(failure, timeout_ms=self.options.timeout_ms))
 
-    async def release_job(self, job: HoldsLease) -> Settled:
-        """Give the job back unfinished: it is ready at once, and the attempt does not count."""
+    async def release_job(
+        self,
+        job: HoldsLease,
+        *,
+        usage: Mapping[str, int] | None = None,
+        limit_backoff: Mapping[str, int] | None = None,
+    ) -> Settled:
+        """Give the job back unfinished: it is ready at once, and the attempt does not count. What its start took of
+        rates is given back, unless `limit_backoff` holds the key: see `complete_job`."""
         session = self._open()
-        release = Release(*lease_of(job), request_id=session.request_id())
+        request_id = session.request_id()
+        release = Release(*lease_of(job), request_id, _usage(usage), _backoff(limit_backoff))
         return await session.change(lambda: session.transport.release_job(release, timeout_ms=self.options.timeout_ms))
+
+
+def _usage(usage: Mapping[str, int] | None) -> tuple[LimitUsage, ...]:
+    return tuple(LimitUsage(text("usage", limit), integer("usage", used)) for limit, used in (usage or {}).items())
+
+
+def _backoff(backoff: Mapping[str, int] | None) -> tuple[LimitBackoff, ...]:
+    said = (backoff or {}).items()
+    return tuple(LimitBackoff(text("limit_backoff", limit), integer("limit_backoff", ms)) for limit, ms in said)

@@ -22,7 +22,7 @@ from typing import Any
 
 from osqueue.context import JobContext
 from osqueue.current import enter_job
-from osqueue.failures import Reject, Retry, describe
+from osqueue.failures import RateLimited, Reject, Retry, describe
 from osqueue.job import Progress
 
 
@@ -129,6 +129,10 @@ def _send(connection: "Connection[Any, Any]", message: tuple[Any, ...]) -> None:
 
 def _failure(error: BaseException) -> tuple[Any, ...]:
     delay_ms = error.delay_ms if isinstance(error, Retry) else None
+    if isinstance(error, RateLimited):
+        delay_ms = error.retry_after_ms
     classes = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
     kind, message = describe(error)
+    if isinstance(error, RateLimited):
+        kind = error.limit
     return "failed", classes, kind, message, delay_ms, isinstance(error, Reject)

@@ -14,7 +14,7 @@ from typing import Any
 
 from osqueue.context import JobContext
 from osqueue.errors import WorkerExecutionError
-from osqueue.failures import Reject, Retry
+from osqueue.failures import RateLimited, Reject, Retry
 from osqueue.handlers import BoundHandler
 from osqueue.runners.child import serve
 from osqueue.runners.threads import ThreadPool
@@ -178,6 +178,8 @@ def _failure(classes: list[str], kind: str, message: str, delay_ms: int | None, 
         return Reject(message)
     if "osqueue.failures.Retry" in classes:
         return Retry(message, delay_ms=delay_ms)
+    if "osqueue.failures.RateLimited" in classes:
+        return RateLimited(message, limit=kind, retry_after_ms=delay_ms or 0)
     failure = ProcessFailure(message)
     failure.error_type = kind
     failure.classes = frozenset(classes)

@@ -69,6 +69,14 @@ class Granted(Struct, frozen=True, gc=False):
     came_from: str = ""
 
 
+class LimitReport(Struct, frozen=True, gc=False):
+    """What a worker says of its job's limits, each by name: how much of the rate the attempt used, and for how long
+    (ms) nothing of the job's key shall start."""
+
+    usage: tuple[tuple[str, int], ...] = ()
+    backoff: tuple[tuple[str, int], ...] = ()
+
+
 class CompleteItem(Struct, frozen=True, gc=False):
     """One attempt that succeeded. Without a token the worker id must be that of the lease."""
 
@@ -77,6 +85,7 @@ class CompleteItem(Struct, frozen=True, gc=False):
     token: str = ""
     result: bytes | None = None
     follow_ups: Sequence[JobSpec] = ()
+    report: LimitReport | None = None
 
 
 class Complete(Command):
@@ -105,6 +114,7 @@ class FailItem(Struct, frozen=True, gc=False):
     retryable: bool = True
     retry_delay_ms: int = -1
     jitter: float = 0.5
+    report: LimitReport | None = None
 
 
 class Fail(Command):
@@ -126,6 +136,7 @@ class ReleaseItem(Struct, frozen=True, gc=False):
     job_id: str
     worker_id: str
     token: str = ""
+    report: LimitReport | None = None
 
 
 class Release(Command):

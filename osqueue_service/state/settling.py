@@ -18,6 +18,7 @@ from osqueue_service.state.commands import (
     ReleaseItem,
 )
 from osqueue_service.state.following import FollowUps, followed_before
+from osqueue_service.state.metering import Corrections
 from osqueue_service.state.model import Attempt, Ending, Job, SettledEntry, Status
 from osqueue_service.state.records import AnyRecord, AttemptEnd, AttemptsEnded, Completed, Completion
 from osqueue_service.state.retrying import attempts_kept, message_kept, next_step
@@ -34,6 +35,7 @@ def decide_complete(
     seen: dict[int, Followed | None] = {}
     answers: list[Followed | OsqueueError | None] = []
     following: FollowUps | None = None
+    corrections = Corrections(state, now_ms)
     done = Ending.COMPLETED
     for item in command.items:
         try:
@@ -42,6 +44,9 @@ def decide_complete(
                 answers.append(followed_before(state, job, state.find(item.job_id), now_ms))
                 continue
             if job.number not in seen:
+                if item.report is not None:
+                    corrections.check(job, item.report)
+                    corrections.add(job, item.report)
                 followed = None
                 if item.follow_ups:
                     following = following or FollowUps(state, now_ms, limits)
@@ -51,7 +56,7 @@ def decide_complete(
             answers.append(seen[job.number])
         except OsqueueError as error:
             answers.append(kept(error))
-    records = _completed(completions, limits)
+    records = _completed(completions, limits) + corrections.records()
     # What follows comes first: whoever counts what is left must never see none in between.
     return records if following is None else [following.record(), *records], answers
 
@@ -60,6 +65,7 @@ def decide_fail(
     state: State, command: Fail, now_ms: int, limits: Limits
 ) -> tuple[list[AnyRecord], list[FailAnswer | OsqueueError]]:
     """A failed attempt waits for its next one, or was the last: then the job is dead in the same commit."""
+    corrections = Corrections(state, now_ms)
     ends: dict[int, AttemptEnd] = {}
     answers: list[FailAnswer | OsqueueError] = []
     for item in command.items:
@@ -70,6 +76,9 @@ def decide_fail(
                 continue
             end = ends.get(job.number)
             if end is None:
+                if item.report is not None:
+                    corrections.check(job, item.report)
+                    corrections.add(job, item.report)
                 status, next_at = next_step(job, now_ms, limits, item.jitter, item.retryable, item.retry_delay_ms)
                 message = message_kept(state, limits, item.error_message, status)
                 end = AttemptEnd(job.number, Ending.FAILED, status, next_at, item.error_type, message)
@@ -77,19 +86,24 @@ def decide_fail(
             answers.append(FailAnswer(end.status, end.next_at))
         except OsqueueError as error:
             answers.append(kept(error))
-    return _attempts_ended(state, list(ends.values()), limits), answers
+    return _attempts_ended(state, list(ends.values()), limits) + corrections.records(), answers
 
 
 def decide_release(
     state: State, command: Release, now_ms: int, limits: Limits
 ) -> tuple[list[AnyRecord], list[Status | OsqueueError]]:
     """The job waits at its old place, unless it was to be cancelled."""
+    corrections = Corrections(state, now_ms)
     ends: dict[int, AttemptEnd] = {}
     answers: list[Status | OsqueueError] = []
     for item in command.items:
         try:
             job = _current(state, item, Ending.RELEASED, now_ms, limits)
             if isinstance(job, Job):
+                if job.spec.limits or item.report is not None:
+                    corrections.check(job, item.report)
+                    if job.number not in ends:
+                        corrections.add(job, item.report, released=True)
                 status = Status.CANCELLED if job.cancel_requested else Status.UNCLAIMED
                 ends[job.number] = AttemptEnd(job.number, Ending.RELEASED, status)
                 answers.append(status)
@@ -97,7 +111,7 @@ def decide_release(
                 answers.append(job.became)
         except OsqueueError as error:
             answers.append(kept(error))
-    return _attempts_ended(state, list(ends.values()), limits), answers
+    return _attempts_ended(state, list(ends.values()), limits) + corrections.records(), answers
 
 
 def holder(state: State, job_id: str, worker_id: str, token: str) -> Job:

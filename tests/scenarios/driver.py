@@ -13,6 +13,9 @@ alone stands for its latest attempt, or the first in an answer.
     complete a follow=b,c       -> ok b c       what follows it has these names
     complete a result=42        fail a delay=5s retryable=no error=Oops        release a
     claim w1    -> a.dead1      what the first death of a submitted
+    limit api max=2 rate=10/1m+5 keyed=yes newest=yes waiting=3    submit a limits=api:acme*2,db    unlimit api
+    override api acme max=3 for=1h                  override api acme    takes that back
+    complete a used=api*30      fail and release likewise; release a hold=api*30s    resetkey api acme
     heartbeat a                 every one of these: by=w1 without a token, or with the token of a#1
     cancel a    retry a    purge a    pause email    resume email
     schedule s every=1m overlap=buffer_one missed=all       put it; its times are s+60s, s+120s, … from here on
@@ -43,7 +46,8 @@ from osqueue_service.leadership.term import Term
 from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.state import commands
 from osqueue_service.state.commands import FailAnswer, Granted
-from osqueue_service.state.model import Job, JobSpec, MoreOfSpec, RetryPolicy, Status
+from osqueue_service.state.model import Job, JobSpec, LimitUse, MoreOfSpec, RetryPolicy, Status
+from osqueue_service.state.named_limits import AtLimit, NamedLimit, Override, Rate
 from osqueue_service.state.schedule_control import existing
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
@@ -190,10 +194,12 @@ class Scenario:
     def _time(self, schedule: str, nominal: int) -> str:
         return f"{schedule}+{(nominal - self.anchors[schedule]) // 1_000}s"
 
-    async def _complete(self, attempt: str, result: str = "", by: str = "", follow: str = "") -> str:
+    async def _complete(self, attempt: str, result: str = "", by: str = "", follow: str = "", used: str = "") -> str:
         names = [name for name in follow.split(",") if name]
         follow_ups = [JobSpec("", b"{}") for _ in names]
-        item = commands.CompleteItem(*self._proof(attempt, by), result.encode() if result else None, follow_ups)
+        item = commands.CompleteItem(
+            *self._proof(attempt, by), result.encode() if result else None, follow_ups, _report(used)
+        )
         (answer,) = await self.broker.engine.execute(commands.Complete([item]))
         if not isinstance(answer, commands.Followed):
             return _only([answer])
@@ -207,12 +213,44 @@ class Scenario:
         delay_ms = _ms(options["delay"]) if "delay" in options else -1
         retryable = options.get("retryable", "yes") == "yes"
         item = commands.FailItem(
-            *self._proof(attempt, options.get("by", "")), options.get("error", ""), "", retryable, delay_ms
+            *self._proof(attempt, options.get("by", "")),
+            options.get("error", ""),
+            "",
+            retryable,
+            delay_ms,
+            report=_report(options.get("used", "")),
         )
         return _only(await self.broker.engine.execute(commands.Fail([item])))
 
-    async def _release(self, attempt: str, by: str = "") -> str:
-        item = commands.ReleaseItem(*self._proof(attempt, by))
+    async def _limit(self, name: str, **options: str) -> str:
+        limit = NamedLimit(
+            name,
+            int(options.get("max", -1)),
+            _rate(options.get("rate", "")),
+            options.get("keyed", "no") == "yes",
+            AtLimit.CANCEL_NEWEST if options.get("newest", "no") == "yes" else AtLimit.WAIT,
+            int(options.get("waiting", 0)),
+        )
+        return "new" if await self.broker.engine.execute(commands.PutLimit(limit)) else "changed"
+
+    async def _unlimit(self, name: str, detach: str = "no") -> str:
+        done = await self.broker.engine.execute(commands.DeleteLimit(name, detach == "yes"))
+        return f"named by {done.named}" if done.deleted else "nothing"
+
+    async def _override(self, name: str, key: str, **options: str) -> str:
+        engine, until = self.broker.engine, 0
+        if "for" in options:
+            until = engine.now_ms() + _ms(options["for"])
+        override = Override(int(options.get("max", -1)), _rate(options.get("rate", "")), until) if options else None
+        await engine.execute(commands.SetLimitOverride(name, key, override))
+        return "ok"
+
+    async def _resetkey(self, name: str, key: str = "") -> str:
+        await self.broker.engine.execute(commands.ResetLimitKey(name, key))
+        return "ok"
+
+    async def _release(self, attempt: str, by: str = "", used: str = "", hold: str = "") -> str:
+        item = commands.ReleaseItem(*self._proof(attempt, by), _report(used, hold))
         return _only(await self.broker.engine.execute(commands.Release([item])))
 
     async def _heartbeat(self, attempt: str, by: str = "") -> str:
@@ -386,7 +424,8 @@ def _more(options: dict[str, str]) -> MoreOfSpec | None:
             _ms(options.pop("ttl", "0s")),
             _ms(options.pop("wait", "0s")),
         )
-    return MoreOfSpec(on_dead=on_dead, unique=unique) if on_dead or unique else None
+    limits = tuple(_use(text) for text in options.pop("limits", "").split(",") if text)
+    return MoreOfSpec(on_dead=on_dead, unique=unique, limits=limits) if on_dead or unique or limits else None
 
 
 def _ms(text: str) -> int:
@@ -421,3 +460,26 @@ def _agrees(expected: str, answer: str) -> bool:
         return True
     wanted, given = expected.split(), answer.split()
     return "=" in answer and all(word in given for word in wanted)
+
+
+def _use(text: str) -> LimitUse:
+    """name:key*cost."""
+    named, _, cost = text.partition("*")
+    name, _, key = named.partition(":")
+    return LimitUse(name, key, int(cost or 1))
+
+
+def _rate(text: str) -> Rate | None:
+    """limit/period+burst."""
+    if not text:
+        return None
+    limit, _, rest = text.partition("/")
+    period, _, burst = rest.partition("+")
+    return Rate(int(limit), _ms(period), int(burst or limit))
+
+
+def _report(used: str, hold: str = "") -> commands.LimitReport | None:
+    """name*used and name*time, several with commas."""
+    usage = tuple((name, int(count)) for name, _, count in (each.partition("*") for each in used.split(",") if each))
+    backoff = tuple((name, _ms(time)) for name, _, time in (each.partition("*") for each in hold.split(",") if each))
+    return commands.LimitReport(usage, backoff) if usage or backoff else None

@@ -18,6 +18,7 @@ from osqueue_service.rpc.fields import (
     check_printable,
     check_text,
 )
+from osqueue_service.rpc.limit_uses import read_report
 from osqueue_service.rpc.queue_service.submissions import SubmissionReader
 from osqueue_service.state.commands import CompleteItem, FailItem, ReleaseItem
 from osqueue_service.state.model import JobSpec
@@ -71,7 +72,8 @@ class AttemptReader:
             result = request.result
             check_bytes(len(result), "result", self._limits.result_bytes, "result_bytes", wrong)
         follow_ups = self._follow_ups(request, now_ms, wrong) if request.follow_ups else ()
-        return CompleteItem(request.job_id, request.worker_id, request.lease_token, result, follow_ups)
+        report = read_report(request, self._limits, wrong) if request.usage or request.limit_backoff else None
+        return CompleteItem(request.job_id, request.worker_id, request.lease_token, result, follow_ups, report)
 
     def _follow_ups(self, request: queue_pb2.CompleteJobRequest, now_ms: int, wrong: Violations) -> list[JobSpec]:
         """The jobs that are to follow a completion."""
@@ -115,12 +117,14 @@ class AttemptReader:
             request.retryable if request.HasField("retryable") else True,
             retry_delay_ms,
             jitter,
+            read_report(request, limits, wrong) if request.usage or request.limit_backoff else None,
         )
 
     def release(self, request: queue_pb2.ReleaseJobRequest, wrong: Violations) -> ReleaseItem:
         """A job given back."""
         self._holder(request, wrong)
-        return ReleaseItem(request.job_id, request.worker_id, request.lease_token)
+        report = read_report(request, self._limits, wrong) if request.usage or request.limit_backoff else None
+        return ReleaseItem(request.job_id, request.worker_id, request.lease_token, report)
 
     def _holder(self, request: _Holder, wrong: Violations) -> None:
         """Who speaks of which job. Inlined, because completions and heartbeats come by the hundred."""

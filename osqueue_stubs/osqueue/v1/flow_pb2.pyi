@@ -126,7 +126,7 @@ class LimitSettings(_message.Message):
     """
     max_debt_ms: _builtins.int
     """How far ahead of now the use of a rate may be corrected when a job reports what it really used. At most 24 hours;
-    0: 10 minutes.
+    0: 10 minutes; as much as the burst in any case.
     """
     @_builtins.property
     def rate(self) -> Global___Rate:

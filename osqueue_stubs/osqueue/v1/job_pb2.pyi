@@ -1198,6 +1198,60 @@ class Limit(_message.Message):
 Global___Limit: _TypeAlias = Limit  # noqa: Y015
 
 @_typing.final
+class LimitUsage(_message.Message):
+    """How much of a limit's rate an attempt really used, instead of the job's cost: what was not used is given back, what was
+    used beyond it counts, up to the limit's max_debt_ms ahead.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """The name of a limit that the job is under."""
+    used: _builtins.int
+    """What it used; 0 to 1,000,000,000."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        used: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitUsage: _TypeAlias = LimitUsage  # noqa: Y015
+
+@_typing.final
+class LimitBackoff(_message.Message):
+    """Nothing of the job's key of a limit shall start for a while: the other side said that it was too much."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    MS_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """The name of a limit that the job is under."""
+    ms: _builtins.int
+    """For how long; 1 ms to 24 hours."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "ms", b"ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitBackoff: _TypeAlias = LimitBackoff  # noqa: Y015
+
+@_typing.final
 class LimitBlock(_message.Message):
     """A limit's key that has no room for a job, as ExplainJob tells it."""
 

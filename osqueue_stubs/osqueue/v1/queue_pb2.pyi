@@ -914,6 +914,8 @@ class CompleteJobRequest(_message.Message):
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    LIMIT_BACKOFF_FIELD_NUMBER: _builtins.int
     FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
@@ -927,6 +929,14 @@ class CompleteJobRequest(_message.Message):
     """Set by SDKs. Not remembered: a completion repeated with its token is answered as before.
     At most 128 characters. Empty inside a batch.
     """
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitUsage]:
+        """What the attempt used of its limits' rates."""
+
+    @_builtins.property
+    def limit_backoff(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitBackoff]:
+        """Limits whose keys are to be held."""
+
     @_builtins.property
     def follow_ups(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitJobRequest]:
         """Jobs to submit in the very commit of the completion: either both are durable or neither is. At most 100, and 1,000 in
@@ -942,11 +952,13 @@ class CompleteJobRequest(_message.Message):
         lease_token: _builtins.str = ...,
         result: _builtins.bytes | None = ...,
         request_id: _builtins.str = ...,
+        usage: _abc.Iterable[_job_pb2.LimitUsage] | None = ...,
+        limit_backoff: _abc.Iterable[_job_pb2.LimitBackoff] | None = ...,
         follow_ups: _abc.Iterable[Global___SubmitJobRequest] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "follow_ups", b"follow_ups", "job_id", b"job_id", "lease_token", b"lease_token", "request_id", b"request_id", "result", b"result", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "follow_ups", b"follow_ups", "job_id", b"job_id", "lease_token", b"lease_token", "limit_backoff", b"limit_backoff", "request_id", b"request_id", "result", b"result", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -1127,6 +1139,8 @@ class FailJobRequest(_message.Message):
     RETRYABLE_FIELD_NUMBER: _builtins.int
     RETRY_DELAY_MS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    LIMIT_BACKOFF_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     worker_id: _builtins.str
@@ -1145,6 +1159,14 @@ class FailJobRequest(_message.Message):
     def error(self) -> _job_pb2.JobError:
         """What went wrong."""
 
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitUsage]:
+        """What the attempt used of its limits' rates."""
+
+    @_builtins.property
+    def limit_backoff(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitBackoff]:
+        """Limits whose keys are to be held."""
+
     def __init__(
         self,
         *,
@@ -1155,10 +1177,12 @@ class FailJobRequest(_message.Message):
         retryable: _builtins.bool | None = ...,
         retry_delay_ms: _builtins.int | None = ...,
         request_id: _builtins.str = ...,
+        usage: _abc.Iterable[_job_pb2.LimitUsage] | None = ...,
+        limit_backoff: _abc.Iterable[_job_pb2.LimitBackoff] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_ms", b"_retry_delay_ms", "_retryable", b"_retryable", "error", b"error", "retry_delay_ms", b"retry_delay_ms", "retryable", b"retryable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_ms", b"_retry_delay_ms", "_retryable", b"_retryable", "error", b"error", "job_id", b"job_id", "lease_token", b"lease_token", "request_id", b"request_id", "retry_delay_ms", b"retry_delay_ms", "retryable", b"retryable", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_ms", b"_retry_delay_ms", "_retryable", b"_retryable", "error", b"error", "job_id", b"job_id", "lease_token", b"lease_token", "limit_backoff", b"limit_backoff", "request_id", b"request_id", "retry_delay_ms", b"retry_delay_ms", "retryable", b"retryable", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retry_delay_ms: _TypeAlias = _typing.Literal["retry_delay_ms"]  # noqa: Y015
     _WhichOneofArgType__retry_delay_ms: _TypeAlias = _typing.Literal["_retry_delay_ms", b"_retry_delay_ms"]  # noqa: Y015
@@ -1213,6 +1237,8 @@ class ReleaseJobRequest(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    LIMIT_BACKOFF_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     worker_id: _builtins.str
@@ -1223,6 +1249,14 @@ class ReleaseJobRequest(_message.Message):
     """Set by SDKs. Not remembered: a release repeated with its token is answered as before.
     At most 128 characters. Empty in a Work stream.
     """
+    @_builtins.property
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitUsage]:
+        """What the attempt used of its limits' rates."""
+
+    @_builtins.property
+    def limit_backoff(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitBackoff]:
+        """Limits whose keys are to be held."""
+
     def __init__(
         self,
         *,
@@ -1230,10 +1264,12 @@ class ReleaseJobRequest(_message.Message):
         worker_id: _builtins.str = ...,
         lease_token: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        usage: _abc.Iterable[_job_pb2.LimitUsage] | None = ...,
+        limit_backoff: _abc.Iterable[_job_pb2.LimitBackoff] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_token", b"lease_token", "request_id", b"request_id", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_token", b"lease_token", "limit_backoff", b"limit_backoff", "request_id", b"request_id", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

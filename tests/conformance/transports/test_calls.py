@@ -18,6 +18,7 @@ from osqueue import (
     Limit,
     OsqueueClient,
     Rate,
+    RateLimited,
     RetryPolicy,
     Stats,
     TransportConnectionError,
@@ -507,3 +508,46 @@ async def test_limits_are_put_and_seen_over_every_transport(client):
     assert await client.limits.delete("api", detach=True)
     assert not await client.limits.delete("api")
     assert [job.job_id for job in await client.claim_jobs("w", types=["t"], max_jobs=2)] == [second.id]
+
+
+async def test_what_an_attempt_used_is_told_over_every_transport(client):
+    await client.limits.put("tokens", rate=Rate(1_000, 3_600_000), per_key=True)
+    for _ in range(4):
+        await client.submit_job("t", {}, limits=[Limit("tokens", "a", 100)])
+    first, second, third, fourth = await client.claim_jobs("w", types=["t"], max_jobs=4)
+    await client.complete_job(first, usage={"tokens": 500})
+    assert (await only_key(client)).tokens == 200
+    await client.fail_job(second, "no", usage={"tokens": 0})
+    assert (await only_key(client)).tokens == 300
+    await client.release_job(third)
+    assert (await only_key(client)).tokens == 400
+    with pytest.raises(BrokerProtocolError, match="is not under the limit"):
+        await client.release_job(fourth, limit_backoff={"other": 1_000})
+    await client.release_job(fourth, limit_backoff={"tokens": 60_000})
+    key = await only_key(client)
+    assert (key.tokens, key.at_limit) == (0, True) and key.next_start_at > 0
+
+
+async def only_key(client):
+    (key,) = [key async for key in client.limits.keys("tokens")]
+    return key
+
+
+async def test_a_handler_says_what_it_used_and_that_it_was_too_much(client):
+    await client.limits.put("tokens", rate=Rate(1_000, 3_600_000), per_key=True)
+    first = await client.submit_job("ask", 300, limits=[Limit("tokens", "a", 100)])
+    attempts = []
+
+    async def ask(used, context):
+        attempts.append(context.attempt)
+        if len(attempts) == 1:
+            raise RateLimited(limit="tokens", retry_after_ms=20)
+        context.report_usage("tokens", used)
+
+    worker = Worker(client, {"ask": ask})
+    running = asyncio.ensure_future(worker.run(handle_signals=False))
+    await first.result(timeout_ms=20_000)
+    worker.stop()
+    await running
+    assert attempts == [1, 2] and (await client.get_job(first.id)).attempts == 1
+    assert (await only_key(client)).tokens == 600, "the start that was refused took its 100"

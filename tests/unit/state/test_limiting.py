@@ -7,6 +7,16 @@ import pytest
 from osqueue_service.errors import InvalidRequest, QueueFull
 from osqueue_service.limits import Limits
 from osqueue_service.state import image
+from osqueue_service.state.commands import (
+    Complete,
+    CompleteItem,
+    Fail,
+    FailItem,
+    Granted,
+    LimitReport,
+    Release,
+    ReleaseItem,
+)
 from osqueue_service.state.invariants import check, check_derived
 from osqueue_service.state.model import Status
 from osqueue_service.state.named_limits import AtLimit, Rate
@@ -465,3 +475,79 @@ def test_a_delayed_one_has_to_go_when_it_is_due_and_a_retry_never():
     core.sweep()
     assert core.status(delayed) is Status.CANCELLED
     assert core.status(other) is core.status(running.job_id) is Status.UNCLAIMED
+
+
+# --- what attempts say of their limits -------------------------------------------------------------------------------
+
+
+def tokens_of(core: Core, key: str = "a") -> int:
+    known = core.state.limits.known("api", key)
+    return 100 if known is None else known.tokens(core.now_ms)
+
+
+def metered_job(cost: int = 10, **fields) -> tuple[Core, Granted]:
+    core = core_with(rate=Rate(100, MINUTE, 100), **fields)
+    core.submit(**limited(("api", "a", cost)))
+    return core, core.claim_one()
+
+
+@pytest.mark.parametrize("used, left", [(10, 90), (4, 96), (0, 100), (60, 40), (100, 0), (150, 0)])
+def test_what_was_really_used_counts_instead_of_the_cost(used, left):
+    core, granted = metered_job()
+    assert tokens_of(core) == 90
+    report = LimitReport((("api", used),))
+    core.do(Complete([CompleteItem(granted.job_id, "w", granted.token, report=report)]))
+    assert tokens_of(core) == left
+
+
+def test_a_correction_goes_no_further_ahead_than_the_limit_says():
+    core, granted = metered_job(max_debt_ms=90_000)
+    report = LimitReport((("api", 10_000),))
+    core.do(Fail([FailItem(granted.job_id, "w", granted.token, report=report)]))
+    assert core.claim() == []
+    core.advance(30_000 + 5_999)
+    assert core.claim() == [], "it costs 10, and 90 s ahead are 150"
+    core.advance(1)
+    core.claim_one()
+
+
+def test_what_is_given_back_gets_its_cost_back_and_an_expired_lease_does_not():
+    core, granted = metered_job()
+    core.release(granted)
+    assert tokens_of(core) == 100
+    core.expire(core.claim_one())
+    assert tokens_of(core) == 90
+
+
+def test_a_refusal_of_the_other_side_holds_the_whole_key_and_counts_as_no_attempt():
+    core, granted = metered_job()
+    core.submit(**limited(("api", "a")))
+    core.submit(**limited(("api", "b")))
+    report = LimitReport(backoff=(("api", 30_000),))
+    core.do(Release([ReleaseItem(granted.job_id, "w", granted.token, report)]))
+    assert core.job(granted.job_id).attempts == 0
+    assert [one.spec.limits[0].key for one in core.claim(max_jobs=5)] == ["b"]
+    assert core.state.lines.parking.next_ms() == core.now_ms + 30_000
+    core.state = core.rebuilt()
+    core.advance(29_999)
+    assert core.claim() == []
+    core.advance(1)
+    assert len(core.claim(max_jobs=5)) == 2
+
+
+def test_an_attempt_speaks_of_its_own_limits_only():
+    core, granted = metered_job()
+    before = image.encode(core.state)
+    for report in (LimitReport((("other", 1),)), LimitReport(backoff=(("other", 1),))):
+        (answer,) = core.do(Complete([CompleteItem(granted.job_id, "w", granted.token, report=report)]))
+        assert isinstance(answer, InvalidRequest) and "is not under the limit 'other'" in answer.message
+    assert image.encode(core.state) == before
+    core.complete(granted)
+
+
+def test_a_report_that_is_repeated_counts_once():
+    core, granted = metered_job()
+    item = CompleteItem(granted.job_id, "w", granted.token, report=LimitReport((("api", 30),)))
+    core.do(Complete([item, item]))
+    core.do(Complete([item]))
+    assert tokens_of(core) == 70
