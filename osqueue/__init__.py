@@ -40,6 +40,7 @@ from osqueue.errors import (
 )
 from osqueue.failures import Failed, RateLimited, Reject, Retry
 from osqueue.flow_messages import LimitInfo, LimitKeyInfo, Rate
+from osqueue.flows import Node, WorkflowBuilder, WorkflowHandle
 from osqueue.handle import JobHandle
 from osqueue.handlers import Handler
 from osqueue.job import (
@@ -49,6 +50,7 @@ from osqueue.job import (
     Job,
     JobError,
     JobFilter,
+    JobInput,
     JobSpec,
     JobStatus,
     Lease,
@@ -71,6 +73,7 @@ from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncLimits, SyncS
 from osqueue.tasks import Task
 from osqueue.tokens import Tokens
 from osqueue.worker import Worker, WorkerState
+from osqueue.workflow_messages import NodeInfo, NodeNeed, Workflow, WorkflowInfo, WorkflowNode
 
 __all__ = [
     "Admin",
@@ -98,6 +101,7 @@ __all__ = [
     "JobEvent",
     "JobFilter",
     "JobHandle",
+    "JobInput",
     "JobLogFilter",
     "JobNotFinishedError",
     "JobNotFoundError",
@@ -110,6 +114,9 @@ __all__ = [
     "LimitInfo",
     "LimitKeyInfo",
     "Limits",
+    "Node",
+    "NodeInfo",
+    "NodeNeed",
     "Origin",
     "OsqueueClient",
     "OsqueueError",
@@ -154,6 +161,11 @@ __all__ = [
     "WorkerExecutionError",
     "WorkerInfo",
     "WorkerState",
+    "Workflow",
+    "WorkflowBuilder",
+    "WorkflowHandle",
+    "WorkflowInfo",
+    "WorkflowNode",
     "current_job",
     "is_osqueue_error",
     "new_job",

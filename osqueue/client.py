@@ -14,6 +14,7 @@ from osqueue.calls.leasing import LeaseCalls
 from osqueue.calls.reading import ReadCalls
 from osqueue.calls.steering import SteerCalls
 from osqueue.calls.submitting import SubmitCalls
+from osqueue.calls.workflows import WorkflowCalls
 from osqueue.connecting import connect
 from osqueue.discovery import RootReader
 from osqueue.errors import ConfigError, TransportConfigError, TransportConnectionError
@@ -41,7 +42,7 @@ class ClientState:
     last_error: str = ""
 
 
-class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls):
+class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCalls):
     """Submits, claims, settles and observes jobs.
 
         async with OsqueueClient("grpc://localhost:8081") as client:

@@ -7,7 +7,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar, Unpack, overload
 
 from osqueue.encoding import invalid
-from osqueue.job import ClaimedJob, JobSpec, Progress, SubmitOptions
+from osqueue.job import ClaimedJob, JobInput, JobSpec, Progress, SubmitOptions
 from osqueue.registry import JobType
 from osqueue.submission import integer, new_job, text
 
@@ -63,6 +63,11 @@ class JobContext:
     def is_last_attempt(self) -> bool:
         """As far as this worker can know: a released attempt has a number but does not count against the limit."""
         return 0 < self.job.max_attempts <= self.job.attempt
+
+    @property
+    def inputs(self) -> "list[JobInput]":
+        """How the jobs of the workflow ended that this one needed, with their results: `inputs[0].value(TYPE)`."""
+        return self.job.inputs
 
     @property
     def remaining_ms(self) -> int | None:

@@ -209,6 +209,7 @@ _BY_REASON: dict[str, type[OsqueueError]] = {
     "JOB_NOT_FOUND": JobNotFoundError,
     "SCHEDULE_NOT_FOUND": ScheduleNotFoundError,
     "REVISION_CONFLICT": RevisionConflictError,
+    "WORKFLOW_NOT_FOUND": JobNotFoundError,
     "LEASE_LOST": LeaseLostError,
     "IDEMPOTENCY_CONFLICT": IdempotencyConflictError,
     "UNIQUE_CONFLICT": UniqueConflictError,

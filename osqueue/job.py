@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar, overload
 
 from osqueue.encoding import from_bytes
+from osqueue.job_inputs import JobInput as JobInput
 from osqueue.registry import JobType
 
 T = TypeVar("T")
@@ -174,6 +175,9 @@ class ClaimedJob:
     """The job whose end submitted this one; None when a producer did."""
     schedule_id: str = ""
     scheduled_for: int = 0
+    inputs: "list[JobInput]" = field(default_factory=list)
+    """How the jobs ended that it needed, and their results."""
+    workflow_id: str = ""
 
     @overload
     def value(self) -> Any: ...
@@ -230,6 +234,9 @@ class Job:
     unique: Unique | None = None
     schedule_id: str = ""
     scheduled_for: int = 0
+    workflow_id: str = ""
+    node: str = ""
+    """Its name in the workflow."""
 
     @property
     def max_attempts_set(self) -> bool:

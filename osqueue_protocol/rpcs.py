@@ -22,6 +22,7 @@ from osqueue_stubs.osqueue.v1 import (
     queue_pb2,
     schedules_pb2,
     standby_pb2,
+    workflows_pb2,
 )
 
 _FIELD = re.compile(r"\{([a-z_]+)\}")
@@ -118,7 +119,16 @@ def _route(method: MethodDescriptor, text: str) -> Route:
     return Route(verb, _FIELD.sub("{id}", path), fields[0] if fields else "")
 
 
-MODULES: tuple[Any, ...] = (queue_pb2, job_pb2, admin_pb2, access_pb2, flow_pb2, schedules_pb2, standby_pb2)
+MODULES: tuple[Any, ...] = (
+    queue_pb2,
+    job_pb2,
+    admin_pb2,
+    access_pb2,
+    flow_pb2,
+    schedules_pb2,
+    workflows_pb2,
+    standby_pb2,
+)
 """The stubs of everything that can be called; the last are for brokers among themselves."""
 
 SERVICES = tuple(service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values())

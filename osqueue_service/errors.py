@@ -100,6 +100,12 @@ class RevisionConflict(OsqueueError):
     reason = "REVISION_CONFLICT"
 
 
+class WorkflowNotFound(OsqueueError):
+    """No workflow has this id: it never existed, or it ended and none of its jobs is kept."""
+
+    reason = "WORKFLOW_NOT_FOUND"
+
+
 class LeaseLost(OsqueueError):
     """The caller does not hold the current lease of the job. Nothing was changed."""
 

@@ -63,6 +63,9 @@ class Limits:
     # One call. Beyond: INVALID_REQUEST, except wait_ms, which is cut to the cap and answers empty.
     batch_items: int = 1_000
     follow_ups: int = 100
+    workflow_nodes: int = 1_000
+    workflow_needs: int = 10_000
+    inputs_bytes: int = 1 * MIB
     claim_types: int = 128
     filter_labels: int = 8
     reason_bytes: int = 1 * KIB
@@ -81,6 +84,8 @@ class Limits:
     # The queue. Beyond: QUEUE_FULL.
     jobs: int = 2_000_000
     bytes: int = 4 * GIB
+    workflows: int = 100_000
+    pinned_bytes: int = 256 * MIB
     reserve_jobs: int = 100_000
     reserve_bytes: int = 256 * MIB
     idempotency_keys: int = 1_000_000

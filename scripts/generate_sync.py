@@ -45,6 +45,7 @@ TWINS = (
     Twin("osqueue/calls/leasing.py", "LeaseCalls", "leasing", "SyncLeaseCalls", "BackgroundCalls"),
     Twin("osqueue/calls/reading.py", "ReadCalls", "reading", "SyncReadCalls", "BackgroundCalls"),
     Twin("osqueue/calls/steering.py", "SteerCalls", "steering", "SyncSteerCalls", "BackgroundCalls"),
+    Twin("osqueue/calls/workflows.py", "WorkflowCalls", "workflows", "SyncWorkflowCalls", "BackgroundCalls"),
     Twin("osqueue/admin.py", "Admin", "admin", "SyncAdmin", "BackgroundPart[Admin]", "_part"),
     Twin("osqueue/tokens.py", "Tokens", "tokens", "SyncTokens", "BackgroundPart[Tokens]", "_part"),
     Twin("osqueue/limits.py", "Limits", "limits", "SyncLimits", "BackgroundPart[Limits]", "_part"),

@@ -38,7 +38,7 @@ from osqueue_service.state.commands import (
     Sweep,
 )
 from osqueue_service.state.invariants import check, check_derived
-from osqueue_service.state.machine import decide, decide_effects
+from osqueue_service.state.machine import decide, decide_effects, effects_of
 from osqueue_service.state.model import Job, JobSpec, LimitUse, MoreOfSpec, Status
 from osqueue_service.state.named_limits import NamedLimit, Override, Rate
 from osqueue_service.state.records import By, Founded
@@ -79,14 +79,17 @@ class Core:
     def do(self, command: Command) -> Any:
         """Execute one command as a commit of its own; its answer, or the error that refuses it."""
         records, answer = decide(self.state, command, self.now_ms, self.limits)
-        step = records
+        step, effects = records or decide_effects(self.state, self.limits, self.limits.sweep_jobs), 0
+        if not records:
+            records, effects = list(step), effects_of(step)
         while step:
             for record in step:
                 apply(self.state, record, self.now_ms)
                 if len(self.state.jobs) <= _SMALL:
                     check(self.state)
                     check_derived(self.state)
-            step = decide_effects(self.state, self.now_ms, self.limits)
+            step = decide_effects(self.state, self.limits, self.limits.sweep_jobs - effects)
+            effects += effects_of(step)
             records += step
         if len(self.state.jobs) > _SMALL:
             check(self.state)

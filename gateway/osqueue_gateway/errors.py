@@ -45,6 +45,7 @@ FAULTS = {
     "JOB_NOT_FOUND": Fault(404, "JobNotFoundError", "not_found"),
     "SCHEDULE_NOT_FOUND": Fault(404, "ScheduleNotFoundError", "not_found"),
     "REVISION_CONFLICT": Fault(409, "RevisionConflictError", "aborted"),
+    "WORKFLOW_NOT_FOUND": Fault(404, "JobNotFoundError", "not_found"),
     "LEASE_LOST": Fault(409, "LeaseLostError", "failed_precondition"),
     "IDEMPOTENCY_CONFLICT": Fault(409, "IdempotencyConflictError", "already_exists"),
     "UNIQUE_CONFLICT": Fault(409, "UniqueConflictError", "already_exists"),

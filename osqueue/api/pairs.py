@@ -9,10 +9,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from osqueue import access_messages, admin_messages, flow_messages, job, messages, schedule_messages
+from osqueue import (
+    access_messages,
+    admin_messages,
+    flow_messages,
+    job,
+    job_inputs,
+    messages,
+    schedule_messages,
+    workflow_messages,
+)
 from osqueue.api import descriptors
 from osqueue.job import ClaimedJob, Job, JobSpec, Lease, Position
-from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, job_pb2, queue_pb2, schedules_pb2
+from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, job_pb2, queue_pb2, schedules_pb2, workflows_pb2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +111,12 @@ _DIFFERENT = (
     ),
     Pair(messages.ChangePage, queue_pb2.CancelJobsResponse, paths={"changes": "results"}),
     Pair(messages.ChangePage, queue_pb2.RetryJobsResponse, paths={"changes": "results"}),
+    # Workflows.
+    Pair(workflow_messages.SubmittedWorkflow, workflows_pb2.SubmitWorkflowResponse),
+    Pair(workflow_messages.SubmittedWorkflow, workflows_pb2.AddToWorkflowResponse),
+    Pair(workflow_messages.WorkflowPage, workflows_pb2.ListWorkflowsResponse),
+    Pair(workflow_messages.WorkflowsRequest, workflows_pb2.ListWorkflowsRequest),
+    Pair(workflow_messages.CancelledWorkflow, workflows_pb2.CancelWorkflowResponse),
     # Operating.
     Pair(
         messages.Change,
@@ -160,7 +175,16 @@ def _alike() -> Iterator[Pair]:
     InfoRequest of GetInfoRequest."""
     known = {pair.sdk for pair in _DIFFERENT}
     found = {descriptor.name: descriptor for descriptor in descriptors.messages()}
-    for module in (job, messages, admin_messages, access_messages, flow_messages, schedule_messages):
+    for module in (
+        job,
+        job_inputs,
+        messages,
+        admin_messages,
+        access_messages,
+        flow_messages,
+        schedule_messages,
+        workflow_messages,
+    ):
         for name, sdk in vars(module).items():
             if isinstance(sdk, type) and sdk.__module__ == module.__name__ and sdk not in known:
                 asked = name if name.endswith("Request") else f"{name}Response"
@@ -202,6 +226,7 @@ WORDS = {
     "osqueue.v1.DstRepeat": Words(unspecified=""),
     "osqueue.v1.Overlap": Words(unspecified=""),
     "osqueue.v1.Missed": Words(unspecified=""),
+    "osqueue.v1.EndPolicy": Words(unspecified=""),
 }
 """The enums with words of their own; the others go by `Words()`."""
 

@@ -15,10 +15,11 @@ from osqueue.sync.schedules import SyncSchedules
 from osqueue.sync.steering import SyncSteerCalls
 from osqueue.sync.submitting import SyncSubmitCalls
 from osqueue.sync.tokens import SyncTokens
+from osqueue.sync.workflows import SyncWorkflowCalls
 from osqueue.transports.protocol import Transport
 
 
-class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls, BackgroundClient):
+class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls, SyncWorkflowCalls, BackgroundClient):
     """Submits, claims, settles and observes jobs.
 
         with SyncClient("grpc://localhost:8081") as client:

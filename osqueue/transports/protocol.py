@@ -39,6 +39,12 @@ from osqueue.messages import (
     WatchFrame,
     WatchRequest,
 )
+from osqueue.workflow_messages import (
+    AddToWorkflowRequest,
+    CancelledWorkflow,
+    SubmittedWorkflow,
+    SubmitWorkflowRequest,
+)
 
 A = TypeVar("A")
 
@@ -132,6 +138,23 @@ class Transport(Protocol):
 
     def watch_jobs(self, request: WatchRequest) -> AsyncIterator[WatchFrame]:
         """Events as they become durable. Ends with an error when the connection breaks; the client watches again."""
+        ...
+
+
+@runtime_checkable
+class WorkflowTransport(Protocol):
+    """What calls about workflows need beside `Transport`."""
+
+    async def submit_workflow(self, request: SubmitWorkflowRequest, *, timeout_ms: int) -> SubmittedWorkflow:
+        """Put jobs that need each other into the queue, all or none."""
+        ...
+
+    async def add_to_workflow(self, request: AddToWorkflowRequest, *, timeout_ms: int) -> SubmittedWorkflow:
+        """Put more jobs into the workflow of a running one."""
+        ...
+
+    async def cancel_workflow(self, workflow_id: str, *, timeout_ms: int) -> CancelledWorkflow:
+        """Cancel what waits of a workflow, and ask the workers of what runs to stop."""
         ...
 
 

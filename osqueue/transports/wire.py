@@ -30,6 +30,7 @@ from osqueue.messages import (
     WatchRequest,
 )
 from osqueue.transports.wire_admin import WireAdmin
+from osqueue.transports.wire_workflows import WireWorkflows
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
 A = TypeVar("A")
@@ -60,7 +61,7 @@ class Link(Protocol):
         ...
 
 
-class WireTransport(WireAdmin):
+class WireTransport(WireAdmin, WireWorkflows):
     """The SDK's protocol over a link."""
 
     def __init__(self, name: str, link: Link) -> None:

@@ -33,6 +33,7 @@ class EventKind(IntEnum):
     REMOVED = 14
     REPLACED = 15
     UNBLOCKED = 16
+    BLOCKED = 18
 
 
 class JobEvent(Struct, frozen=True, gc=False):
@@ -183,6 +184,8 @@ KINDS = {
     Cause.PURGED: EventKind.REMOVED,
     Cause.REPLACED: EventKind.REPLACED,
     Cause.UNBLOCKED: EventKind.UNBLOCKED,
+    Cause.CUT_OFF: EventKind.CANCELLED,
+    Cause.REVIVED: EventKind.BLOCKED,
 }
 """What watchers are told of each cause."""
 

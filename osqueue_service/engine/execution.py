@@ -11,7 +11,8 @@ from osqueue_service.engine.pipeline import Batch, Reply
 from osqueue_service.errors import OsqueueError, TooManyRequests, kept
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Command
-from osqueue_service.state.machine import decide, decide_effects
+from osqueue_service.state.machine import decide, decide_effects, effects_of
+from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
 
 
@@ -56,12 +57,17 @@ class Execution:
     def change(self, command: Command, batch: Batch) -> Any:
         """Decide and apply; returns the answer, or raises the refusal, which changed nothing."""
         records, answer = decide(self._state, command, batch.at_ms, self._limits)
-        while records:
-            for record in records:
-                self._followers.apply(record, batch)
-            batch.records += records
-            records = decide_effects(self._state, batch.at_ms, self._limits)
+        if records:
+            self._apply(records, batch)
+        while effects := decide_effects(self._state, self._limits, self._limits.sweep_jobs - batch.effects):
+            self._apply(effects, batch)
+            batch.effects += effects_of(effects)
         return answer
+
+    def _apply(self, records: list[AnyRecord], batch: Batch) -> None:
+        for record in records:
+            self._followers.apply(record, batch)
+        batch.records += records
 
     def check_waiting(self) -> None:
         """Raise TOO_MANY_REQUESTS when no more claims may wait."""

@@ -30,12 +30,14 @@ class Reply(Struct):
 class Batch:
     """The commit that is being put together, all of it at one stamped time."""
 
-    __slots__ = ("at_ms", "events", "finished", "monotonic", "notices", "records", "replies")
+    __slots__ = ("at_ms", "effects", "events", "finished", "monotonic", "notices", "records", "replies")
 
     def __init__(self, now: Moment) -> None:
         self.at_ms = now.queue_ms
         self.monotonic = now.monotonic
         self.records: list[AnyRecord] = []
+        self.effects = 0
+        """Jobs that were changed by what follows from others' ends: a commit takes a bounded number of them."""
         self.replies: list[Reply] = []
         self.events: list[JobEvent] = []
         self.finished: list[int] = []

@@ -6,7 +6,7 @@ from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.leases import Progress
 from osqueue_service.limits import Limits
 from osqueue_service.rpc.uniqueness import fill_unique
-from osqueue_service.state.commands import Granted
+from osqueue_service.state.commands import Granted, Input
 from osqueue_service.state.model import (
     FOLLOW_UP,
     ON_DEAD,
@@ -108,6 +108,9 @@ def _relatives(state: State, job: Job, info: job_pb2.JobInfo, view: View) -> Non
     more = job.spec.more
     if more is not None and more.origin is not None:
         info.came_from.CopyFrom(origin(public_id(state, more.origin.number), more.origin))
+    if more is not None and more.member is not None:
+        info.workflow_id = state.id_of_number(more.member.workflow)
+        info.node = more.member.node
     if view == job_pb2.JOB_VIEW_BASIC:
         return
     if more is not None and more.on_dead is not None:
@@ -224,8 +227,23 @@ def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.Claimed
             job.cancel_requested = True
         if spec.more is not None and spec.more.origin is not None:
             job.came_from.CopyFrom(origin(grant.came_from, spec.more.origin))
+        if grant.workflow_id:
+            job.workflow_id = grant.workflow_id
+            job.inputs.extend(map(_input, grant.inputs))
         jobs.append(job)
     return jobs
+
+
+def _input(given: Input) -> job_pb2.JobInput:
+    said = job_pb2.JobInput(
+        node=given.node,
+        job_id=given.job_id,
+        status=given.status.wire if given.status is not None else "purged",
+        omitted=given.omitted,
+    )
+    if given.result is not None:
+        said.result = given.result
+    return said
 
 
 def _attempt(end: Attempt) -> job_pb2.Attempt:

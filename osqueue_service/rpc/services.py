@@ -35,14 +35,26 @@ from osqueue_service.rpc.queue_service.work import Work
 from osqueue_service.rpc.schedule_service.control import ScheduleControl
 from osqueue_service.rpc.schedule_service.schedules import Schedules
 from osqueue_service.rpc.standby_service.attendance import Attendance
+from osqueue_service.rpc.workflow_service.cancellations import WorkflowCancellations
+from osqueue_service.rpc.workflow_service.reading import WorkflowReading
+from osqueue_service.rpc.workflow_service.submissions import WorkflowSubmissions
 from osqueue_service.storage.factory import OpenedStore
-from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, queue_pb2, schedules_pb2, standby_pb2
+from osqueue_stubs.osqueue.v1 import (
+    access_pb2,
+    admin_pb2,
+    flow_pb2,
+    queue_pb2,
+    schedules_pb2,
+    standby_pb2,
+    workflows_pb2,
+)
 
 QUEUE = queue_pb2.DESCRIPTOR.services_by_name["QueueService"]
 ADMIN = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
 ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"]
 FLOW = flow_pb2.DESCRIPTOR.services_by_name["FlowService"]
 SCHEDULES = schedules_pb2.DESCRIPTOR.services_by_name["ScheduleService"]
+WORKFLOWS = workflows_pb2.DESCRIPTOR.services_by_name["WorkflowService"]
 STANDBY = standby_pb2.DESCRIPTOR.services_by_name["StandbyService"]
 
 
@@ -95,5 +107,10 @@ def add_services(
     handlers.add(ACCESS, (Tokens(broker, registry, clock, asks=asks), Audits(broker)), strict=True)
     handlers.add(FLOW, (NamedLimits(broker, types), LimitKeys(broker)), strict=True)
     handlers.add(SCHEDULES, (Schedules(broker, types, clock), ScheduleControl(broker)), strict=True)
+    handlers.add(
+        WORKFLOWS,
+        (WorkflowSubmissions(broker, types), WorkflowReading(broker), WorkflowCancellations(broker)),
+        strict=True,
+    )
     # Brokers of two releases attend each other: what one does not know yet, it passes over.
     handlers.add(STANDBY, (Attendance(broker, clock),))

@@ -12,7 +12,7 @@ tells the followers, so a change that forgets them would forget the indexes, too
 from collections.abc import Callable
 from typing import Any, assert_never
 
-from osqueue_service.state import blocking, schedule_changes
+from osqueue_service.state import blocking, graph_changes, schedule_changes
 from osqueue_service.state.consistency import BrokenRecord, require
 from osqueue_service.state.followed import followed_up
 from osqueue_service.state.job_ids import JobIds
@@ -45,6 +45,7 @@ from osqueue_service.state.records import (
     CancelRequested,
     Claimed,
     Completed,
+    CutOff,
     Evicted,
     Fired,
     FollowedUp,
@@ -64,17 +65,21 @@ from osqueue_service.state.records import (
     Replaced,
     Resumed,
     Retried,
+    Revived,
     SchedulePut,
     ScheduleResumed,
     SchedulesPaused,
     SchedulesRemoved,
     SteppedDown,
     Submitted,
+    Unblocked,
     UniqueKeysFreed,
+    WorkflowAdded,
+    WorkflowCancelled,
 )
 from osqueue_service.state.replacing import replaced
 from osqueue_service.state.state import State
-from osqueue_service.state.steps import add_jobs, count_live, end_attempt, finish, job_in, remove, wait_again
+from osqueue_service.state.steps import add_jobs, count_live, end_attempt, finish, job_in, moved_on, remove, wait_again
 
 
 def apply(state: State, record: AnyRecord, at_ms: int) -> None:
@@ -222,7 +227,7 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
         count_live(state, job.spec, 1)
         wait_again(state, job, moved, at_ms)
         if job.spec.more is not None:
-            schedule_changes.job_moved(state, job)
+            moved_on(state, job)
     state.counters.retried += len(record.numbers)
 
 
@@ -351,4 +356,9 @@ _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     Replaced: replaced,
     KeysAnswered: keys_answered,
     UniqueKeysFreed: unique_keys_freed,
+    WorkflowAdded: graph_changes.added,
+    Unblocked: graph_changes.unblocked,
+    CutOff: graph_changes.cut_off,
+    Revived: graph_changes.revived,
+    WorkflowCancelled: graph_changes.workflow_cancelled,
 }

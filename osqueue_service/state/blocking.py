@@ -13,6 +13,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from osqueue_service.state.gates import Reason
+from osqueue_service.state.graphs import member_of
 from osqueue_service.state.model import BLOCKED, SCHEDULED, UNCLAIMED, Job
 from osqueue_service.state.moves import Cause
 from osqueue_service.state.placement import enter, leave, moving
@@ -39,8 +40,10 @@ def block_of(state: State, job: Job) -> Block | None:
 
 def blocks(state: State, job: Job) -> bool:
     """Whether a job that is in no index yet will be blocked when it enters."""
-    unique = job.spec.unique
-    return unique is not None and unique.held_as(job.spec.type) in state.uniques.holders
+    unique, member = job.spec.unique, member_of(job)
+    if unique is not None and unique.held_as(job.spec.type) in state.uniques.holders:
+        return True
+    return member is not None and bool(member.needs)
 
 
 def let_go(state: State, at_ms: int) -> None:

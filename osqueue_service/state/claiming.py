@@ -1,7 +1,10 @@
 """Deciding a claim: which waiting jobs the worker gets."""
 
+from typing import Any
+
 from osqueue_service.limits import Limits
-from osqueue_service.state.commands import Claim, Granted
+from osqueue_service.state.commands import Claim, Granted, Input
+from osqueue_service.state.graphs import member_of
 from osqueue_service.state.model import Job
 from osqueue_service.state.records import AnyRecord, Claimed, Grant, Metered
 from osqueue_service.state.state import State
@@ -31,6 +34,8 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
         room -= len(spec.payload) + _ENVELOPE_BYTES
         if spec.metadata or spec.more is not None:
             room -= spec.size - len(spec.payload)
+        if spec.more is not None and spec.more.member is not None:
+            room -= inputs_bytes(state, job, limits)
         if room < 0 and grants:
             break
         lease_ms = command.lease_ms or spec.lease_ms or limits.default_lease_ms
@@ -46,7 +51,7 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
                 lease_ms=lease_ms,
                 created_at=job.created_at,
                 max_attempts=spec.max_attempts or limits.default_max_attempts,
-                came_from=_came_from(state, job) if spec.more is not None else "",
+                **(_relatives(state, job, limits) if spec.more is not None else {}),
             )
         )
         if turns is not None:
@@ -75,10 +80,40 @@ def _granted_again(state: State, job: Job, limits: Limits) -> Granted:
         created_at=job.created_at,
         max_attempts=job.spec.max_attempts or limits.default_max_attempts,
         cancel_requested=job.cancel_requested,
-        came_from=_came_from(state, job),
+        **_relatives(state, job, limits),
     )
 
 
-def _came_from(state: State, job: Job) -> str:
+def _relatives(state: State, job: Job, limits: Limits) -> dict[str, Any]:
+    """What a worker is told of other jobs."""
     more = job.spec.more
-    return public_id(state, more.origin.number) if more is not None and more.origin is not None else ""
+    told: dict[str, Any] = {}
+    if more is not None and more.origin is not None:
+        told["came_from"] = public_id(state, more.origin.number)
+    if more is not None and more.member is not None:
+        told["workflow_id"] = state.id_of_number(more.member.workflow)
+        told["inputs"] = inputs_of(state, job, limits)
+    return told
+
+
+def inputs_of(state: State, job: Job, limits: Limits) -> tuple[Input, ...]:
+    """How the jobs ended whose results are passed to it. What is too much together is left to be read."""
+    member = member_of(job)
+    room, found = limits.inputs_bytes, []
+    for need in member.needs if member is not None else ():
+        if not need.pass_result:
+            continue
+        parent = state.jobs.get(need.number)
+        result = parent.result if parent is not None else None
+        omitted = result is not None and len(result) > room
+        if result is not None and not omitted:
+            room -= len(result)
+        status = parent.status if parent is not None else None
+        job_id = public_id(state, need.number)
+        found.append(Input(need.node, job_id, status, None if omitted else result, omitted))
+    return tuple(found)
+
+
+def inputs_bytes(state: State, job: Job, limits: Limits) -> int:
+    """About what its inputs take in an answer."""
+    return sum(_ENVELOPE_BYTES + len(each.result or b"") for each in inputs_of(state, job, limits))

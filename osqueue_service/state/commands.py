@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from osqueue_service.errors import OsqueueError
-from osqueue_service.state.model import JobSpec, Status
+from osqueue_service.state.model import JobSpec, Policy, Status
 from osqueue_service.state.named_limits import NamedLimit, Override
 from osqueue_service.state.records import By
 from osqueue_service.state.schedules import ScheduleSpec
@@ -37,6 +37,58 @@ class SubmitAnswer(Struct, frozen=True, gc=False):
     outcome: Outcome = Outcome.NONE
 
 
+class NodeNeed(Struct, frozen=True, gc=False):
+    """What a node needs: another one, by name."""
+
+    node: str
+    if_dead: Policy = Policy.CASCADE
+    if_cancelled: Policy = Policy.CASCADE
+    pass_result: bool = False
+
+
+class Node(Struct, frozen=True, gc=False):
+    """One job of a workflow: its name there, and what it needs."""
+
+    name: str
+    job: JobSpec
+    needs: Sequence[NodeNeed] = ()
+
+
+class SubmitWorkflow(Command):
+    """Accept these jobs, which need each other, all or none. The nodes have been checked: their names are unlike, what
+    they need is among them, and no way leads from one to itself. Answers a `WorkflowAnswer`."""
+
+    name: str
+    nodes: Sequence[Node]
+    request_id: str = ""
+
+
+class AddToWorkflow(Command):
+    """Accept more jobs for the workflow of a job whose lease the caller holds. Nodes that are there already are
+    answered, and not changed. Answers a `WorkflowAnswer`."""
+
+    job_id: str
+    worker_id: str
+    token: str
+    nodes: Sequence[Node]
+
+
+class WorkflowAnswer(Struct, frozen=True, gc=False):
+    """The workflow, and the ids of the nodes' jobs in the order of the call."""
+
+    number: int
+    workflow_id: str
+    job_ids: Sequence[str]
+
+
+class CancelWorkflow(Command):
+    """None of its jobs is wanted: those that wait are cancelled, those that run are asked to stop, and it stops
+    taking jobs. Answers how many were cancelled, and how many asked."""
+
+    number: int
+    by: By | None = None
+
+
 class Claim(Command):
     """Hand out up to `max_jobs` waiting jobs of these types (none named: of any) to the worker.
 
@@ -53,6 +105,17 @@ class Claim(Command):
     tokens: Sequence[str] = ()
 
 
+class Input(Struct, frozen=True, gc=False):
+    """How a job that was needed ended: its status, or None when it was purged. `omitted`: it has a result that is not
+    here."""
+
+    node: str
+    job_id: str
+    status: Status | None
+    result: bytes | None = None
+    omitted: bool = False
+
+
 class Granted(Struct, frozen=True, gc=False):
     """One job as its worker receives it. `cancel_requested` only on a lease that is handed out again.
     `came_from`: the id of the job whose end submitted it."""
@@ -67,6 +130,8 @@ class Granted(Struct, frozen=True, gc=False):
     max_attempts: int
     cancel_requested: bool = False
     came_from: str = ""
+    workflow_id: str = ""
+    inputs: tuple[Input, ...] = ()
 
 
 class LimitReport(Struct, frozen=True, gc=False):

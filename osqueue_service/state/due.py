@@ -252,6 +252,8 @@ ROWS = (
     Row("meters of limits", Urgency.A_WHILE, lambda state: state.limits.next_lapse_ms(), _meters),
     # After those that give numbers away and those that end attempts: a schedule looks at its last job.
     Row("schedules", Urgency.AT_ONCE, lambda state: state.schedules.next_ms(), _fired, by_wall=True),
+    # Decided once the rest of the sweep is applied, like every effect; what no commit had room for so far.
+    Row("dependents", Urgency.AT_ONCE, lambda state: 0 if state.graphs.fates else None, lambda sweep: None),
     Row(
         "promised retention",
         Urgency.A_WHILE,

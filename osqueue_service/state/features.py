@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from osqueue_service.state.commands import (
+    AddToWorkflow,
     BackfillSchedule,
     Cancel,
+    CancelWorkflow,
     Command,
     Complete,
     DeleteLimit,
@@ -30,6 +32,7 @@ from osqueue_service.state.commands import (
     Retry,
     SetLimitOverride,
     Submit,
+    SubmitWorkflow,
     TriggerSchedule,
 )
 from osqueue_service.state.model import JobSpec
@@ -37,6 +40,7 @@ from osqueue_service.state.records import (
     AnyRecord,
     Cancelled,
     CancelRequested,
+    CutOff,
     Fired,
     FollowedUp,
     KeysAnswered,
@@ -50,17 +54,22 @@ from osqueue_service.state.records import (
     Replaced,
     Resumed,
     Retried,
+    Revived,
     SchedulePut,
     ScheduleResumed,
     SchedulesPaused,
     SchedulesRemoved,
     SteppedDown,
     Submitted,
+    Unblocked,
     UniqueKeysFreed,
+    WorkflowAdded,
+    WorkflowCancelled,
 )
 
 PRINCIPAL: Final = "principal"
 FOLLOW_UPS: Final = "follow-ups"
+WORKFLOWS: Final = "workflows"
 SCHEDULES: Final = "schedules"
 LIMITS: Final = "limits"
 UNIQUE: Final = "unique"
@@ -69,6 +78,7 @@ FEATURES: Final = {
     PRINCIPAL: "who asked for a change, in the records of management: `by`, SteppedDown, and the audit of an image",
     LIMITS: "named limits: `limits` of a job, and the records and parts of an image that define and meter them",
     SCHEDULES: "the records of schedules, their part of an image, and `schedule` and `scheduled_for` of a job",
+    WORKFLOWS: "jobs that need others: the records 31 to 35, `member` and `cut_by` of a job, their part of an image",
     FOLLOW_UPS: "jobs that follow another's end: FollowedUp, `on_dead` and `origin`, what a token was answered",
     UNIQUE: "jobs with a unique key: `unique`, blocked jobs, Replaced, KeysAnswered, UniqueKeysFreed, marked numbers",
 }
@@ -82,7 +92,8 @@ _LIMITING = (PutLimit, DeleteLimit, SetLimitOverride, ResetLimitKey)
 _LIMITED = (LimitPut, LimitDeleted, LimitOverridden, Metered, OverridesEnded)
 _OF_SCHEDULES = (SchedulePut, SchedulesRemoved, SchedulesPaused, ScheduleResumed, Fired)
 _UNIQUE = (Replaced, KeysAnswered, UniqueKeysFreed)
-_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES, Submitted, FollowedUp, *_LIMITED, *_UNIQUE))
+_OF_WORKFLOWS = (WorkflowAdded, Unblocked, CutOff, Revived, WorkflowCancelled)
+_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES, Submitted, FollowedUp, *_LIMITED, *_UNIQUE, *_OF_WORKFLOWS))
 """The records that may use a feature."""
 
 _ABOUT_SCHEDULES = (PutSchedule, DeleteSchedule, PauseSchedule, ResumeSchedule, TriggerSchedule, BackfillSchedule)
@@ -93,6 +104,7 @@ _WITH_PRINCIPAL = frozenset({PRINCIPAL})
 _WITH_FOLLOW_UPS = frozenset({FOLLOW_UPS})
 _WITH_LIMITS = frozenset({LIMITS})
 _WITH_UNIQUE = frozenset({UNIQUE})
+_WITH_WORKFLOWS = frozenset({WORKFLOWS})
 
 
 def of_command(command: Command) -> frozenset[str]:
@@ -103,6 +115,10 @@ def of_command(command: Command) -> frozenset[str]:
         return _WITH_SCHEDULES | _of_jobs([command.spec.job])
     if isinstance(command, _ABOUT_SCHEDULES):
         return _WITH_SCHEDULES
+    if isinstance(command, SubmitWorkflow | AddToWorkflow):
+        return _WITH_WORKFLOWS | _of_jobs([node.job for node in command.nodes])
+    if isinstance(command, CancelWorkflow):
+        return _WITH_WORKFLOWS if command.by is None else _WITH_WORKFLOWS | _WITH_PRINCIPAL
     if isinstance(command, Submit):
         return _of_jobs(command.jobs)
     if isinstance(command, Complete):
@@ -130,6 +146,10 @@ def of_record(record: AnyRecord) -> frozenset[str]:
         return _WITH_SCHEDULES
     if isinstance(record, _UNIQUE):
         return _WITH_UNIQUE
+    if isinstance(record, WorkflowAdded):
+        return _WITH_WORKFLOWS | _of_jobs(record.jobs)
+    if isinstance(record, _OF_WORKFLOWS):
+        return _WITH_WORKFLOWS
     if isinstance(record, FollowedUp):
         return _WITH_FOLLOW_UPS
     if isinstance(record, Submitted):

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from osqueue_service.state import legacy, schedule_changes
 from osqueue_service.state.audit import AuditEntry
+from osqueue_service.state.graphs import WorkflowTable
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.memory import Expiring, Memory
 from osqueue_service.state.model import (
@@ -67,6 +68,7 @@ class Kind(IntEnum):
     LIMITS = 17
     METERS = 18
     UNIQUE_KEYS = 25
+    WORKFLOWS = 30
     SCHEDULES = 40
     AUDIT = 60
 
@@ -155,6 +157,7 @@ class Snapshot:
             (Kind.FOLLOWED, state.followed.slices()),
             (Kind.UNIQUE_KEYS, _in_slices(state.uniques.keys_kept())),
         ]
+        self._workflows = [(Kind.WORKFLOWS, table) for table in state.graphs.tables(_JOBS_PER_PART)]
         self._tally, self._schedules = state.schedules.tally, list(state.schedules.by_id.values())
         self._few: list[tuple[Kind, list[Any]]] = [
             (Kind.LIMITS, state.limits.stored()),
@@ -178,6 +181,8 @@ class Snapshot:
             for kind, few in self._few:
                 for first in range(0, len(few), _LIMITS_PER_PART):
                     yield encode([kind, few[first : first + _LIMITS_PER_PART]])
+            # Before the jobs: how long those are kept depends on whether their workflows have ended.
+            yield from map(encode, self._workflows)
             for status in Status:
                 self._status, self._cursor = status, 0
                 while images := self._next_images():
@@ -293,11 +298,10 @@ class Loader:
             case Kind.KEYS | Kind.REQUESTS | Kind.SETTLED | Kind.FOLLOWED:
                 memory, entries = _MEMORIES[kind]
                 _remember(memory(self._state), decode(entries, raw))
+            case Kind.WORKFLOWS:
+                self._state.graphs.load(decode(_WORKFLOWS, raw))
             case Kind.SCHEDULES:
-                table = decode(_SCHEDULES, raw)
-                self._state.schedules.tally = table.tally
-                for schedule in table.schedules:
-                    schedule_changes.file(self._state, schedule)
+                _load_schedules(self._state, decode(_SCHEDULES, raw))
             case Kind.UNIQUE_KEYS:
                 for name, kept in decode(_UNIQUE_KEYS, raw):
                     self._state.uniques.keep(name, kept)
@@ -317,6 +321,7 @@ _MEMORIES: dict[Kind, tuple[Callable[[State], Memory[Any]], msgspec.msgpack.Deco
     Kind.SETTLED: (lambda state: state.settled, msgspec.msgpack.Decoder(list[tuple[str, SettledEntry]])),
     Kind.FOLLOWED: (lambda state: state.followed, msgspec.msgpack.Decoder(list[tuple[str, FollowedEntry]])),
 }
+_WORKFLOWS = msgspec.msgpack.Decoder(WorkflowTable)
 _SCHEDULES = msgspec.msgpack.Decoder(ScheduleTable)
 _UNIQUE_KEYS = msgspec.msgpack.Decoder(list[tuple[str, KeptKey]])
 _AUDIT = msgspec.msgpack.Decoder(list[AuditEntry])
@@ -354,6 +359,12 @@ def _load_jobs(state: State, images: list[JobImage]) -> None:
             raise Unreadable(f"job number {image.number} does not fit beside the others: {error}") from None
 
 
+def _load_schedules(state: State, table: ScheduleTable) -> None:
+    state.schedules.tally = table.tally
+    for schedule in table.schedules:
+        schedule_changes.file(state, schedule)
+
+
 def _load_job(state: State, image: JobImage) -> None:
     assert image.number not in state.jobs, "it is there twice"
     add_job(state, job_of(image))
@@ -370,7 +381,11 @@ def add_job(state: State, job: Job) -> None:
     if not job.status.finished:
         state.live_bytes += spec.size
         state.reserved_jobs += spec.on_dead is not None
+    if spec.more is not None:
+        state.graphs.join(job)
     enter(state, job, [])  # nobody follows what is being loaded
+    if spec.more is not None:
+        state.graphs.reconsider(state.jobs, (job.number, *state.graphs.dependents.get(job.number, ())))
 
 
 def _remember(memory: Memory[E], entries: list[tuple[str, E]]) -> None:

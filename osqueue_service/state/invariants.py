@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec.structs import astuple
 
-from osqueue_service.state.blocking import block_of
+from osqueue_service.state.blocking import block_of, blocks
 from osqueue_service.state.gates import LIMITED, Reason
+from osqueue_service.state.graphs import member_of
 from osqueue_service.state.image import add_job, image_of, job_of
 from osqueue_service.state.limit_table import OPEN, LimitKey
 from osqueue_service.state.line import BoundLine
@@ -35,7 +36,7 @@ def check_conservation(state: State) -> None:
     totals = state.counters
     dead = state.count(Status.DEAD)
     accounted = (
-        state.live + totals.completed + totals.cancelled + dead
+        state.live + totals.completed + totals.cancelled - state.graphs.revived + dead
         + totals.dead_evicted + totals.dead_purged + totals.live_purged
     )  # fmt: skip
     _check(
@@ -68,18 +69,25 @@ def _check_indexes(state: State) -> None:
         _check(numbers == sorted(numbers), f"the roster of {status.wire} is out of order")
         for job in state.rosters[status]:
             _check(job.status is status, f"job {job.number} is in the roster of {status.wire}")
-            _count(sizes, job)
+            _count(state, sizes, job)
     by_type = Counter((job.spec.type, job.status) for job in state.jobs.values())
     counted = {(name, status): counts[status] for name, counts in state.type_counts.items() for status in Status}
     _check(by_type == Counter(counted) and all(map(any, state.type_counts.values())), "counts by type do not add up")
     grouped = sorted(job.number for group in state.dead_groups.values() for job in group)
     _check(grouped == [job.number for job in state.rosters[Status.DEAD]], "dead letters and their groups differ")
     _check_lines(state)
+    _check_graphs(state)
     _check_schedules(state)
     _check_limits(state)
     _check(len(state.scheduled) == state.count(Status.SCHEDULED), "scheduled jobs and their deadlines differ")
     finished = sum(state.count(status) for status in Status if status.finished)
-    kept = len(state.retention) + len(state.dead_retention) + len(state.promised_retention) + state.held_dead
+    kept = (
+        len(state.retention)
+        + len(state.dead_retention)
+        + len(state.promised_retention)
+        + state.held_dead
+        + len(state.graphs.pinned)
+    )
     _check(kept == finished, "finished jobs and their retention differ")
     held = Counter((lease.worker_id, lease.claim_key) for lease in _leases(state) if lease.claim_key)
     _check(
@@ -92,6 +100,7 @@ def _check_indexes(state: State) -> None:
     _check(state.promised_bytes == sizes["promised"], "promised bytes do not add up")
     _check((state.held_dead, state.held_dead_bytes) == (sizes["held"], sizes["held bytes"]), "held dead letters differ")
     _check_gates(state)
+    _check(state.graphs.pinned_bytes == sizes["pinned"], "pinned bytes do not add up")
     promised = sum(1 for job in state.jobs.values() if job.spec.retention_ms)
     _check(state.promised_jobs == promised, "promised jobs do not add up")
     reserved = sum(1 for job in state.jobs.values() if job.spec.on_dead is not None and not job.status.finished)
@@ -114,7 +123,17 @@ def _check_gates(state: State) -> None:
         _check(all(job.status is Status.BLOCKED for job in jobs[1:]), f"two live jobs hold the unique key {name!r}")
     _check(len(state.uniques.holders) == len(keys), "unique keys are held that no job asks for")
     for job in state.rosters[Status.BLOCKED]:
-        _check(block_of(state, job) is not None, f"job {job.number} is blocked, and nothing blocks it")
+        waits = block_of(state, job) is not None or (member_of(job) is not None and blocks(state, job))
+        _check(waits, f"job {job.number} is blocked, and nothing blocks it")
+
+
+def _check_graphs(state: State) -> None:
+    for number, graph in state.graphs.by_number.items():
+        _check(bool(graph.nodes), f"workflow {number} has no job and is there")
+        _check(bool(graph.live) != bool(graph.workflow.settled_at), f"workflow {number}: settled and live, or neither")
+        kept = {state.jobs[each].keep_until for each in graph.nodes.values()}
+        _check(bool(graph.live) or len(kept) == 1, f"workflow {number}: its jobs are kept differently long")
+        _check(len(graph.nodes) <= graph.workflow.total, f"workflow {number} has more jobs than were added")
 
 
 def _check_lines(state: State) -> None:
@@ -219,6 +238,8 @@ def check_derived(state: State) -> None:
     for meter in state.limits.meters():
         fresh.limits.set_meter(meter)
     fresh.lines.parking.now_ms = state.lines.parking.now_ms
+    for graph in state.graphs.by_number.values():
+        fresh.graphs.add(graph.workflow)
     for job in state.jobs.values():
         add_job(fresh, job_of(image_of(job)))
     try:
@@ -256,16 +277,20 @@ def derived(state: State) -> dict[str, Any]:
         "deadlines": [
             list(table)
             for table in (
-                state.scheduled, state.timeouts, state.retention, state.dead_retention, state.promised_retention
+                state.scheduled, state.timeouts, state.retention, state.dead_retention, state.promised_retention,
+                state.graphs.pinned,
             )
         ],
         "aliases": state.aliases,
         "unique keys": {name: job.number for name, job in state.uniques.holders.items()},
         "successors": {name: job.number for name, job in state.uniques.successors.items()},
+        "dependents": {number: sorted(others) for number, others in state.graphs.dependents.items()},
+        "fates": state.graphs.fates,
+        "nodes": {number: (graph.nodes, graph.counts) for number, graph in state.graphs.by_number.items()},
         "sizes": (
             state.live_bytes, state.finished_bytes, state.dead_bytes, state.promised_bytes, state.promised_jobs,
             state.reserved_jobs,
-            state.held_dead, state.held_dead_bytes,
+            state.held_dead, state.held_dead_bytes, state.graphs.pinned_bytes,
         ),
     }  # fmt: skip
 
@@ -274,13 +299,15 @@ def _leases(state: State) -> list[Lease]:
     return [job.lease for job in state.rosters[Status.IN_PROGRESS] if job.lease]
 
 
-def _count(sizes: Counter[str], job: Job) -> None:
+def _count(state: State, sizes: Counter[str], job: Job) -> None:
     if not job.status.finished:
         sizes["live"] += job.spec.size
         sizes["history"] += job.history_bytes
     elif job.status is Status.DEAD and held_when_dead(job.spec):
         sizes["held"] += 1
         sizes["held bytes"] += job.size
+    elif state.graphs.pins(job):
+        sizes["pinned"] += job.size
     elif job.spec.retention_ms:
         sizes["promised"] += job.size
     elif job.status is Status.DEAD:

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from osqueue_service.limits import Limits
-from osqueue_service.state import schedule_control
+from osqueue_service.state import schedule_control, workflows
 from osqueue_service.state.claiming import decide_claim
 from osqueue_service.state.commands import (
+    AddToWorkflow,
     BackfillSchedule,
     Cancel,
+    CancelWorkflow,
     Claim,
     Command,
     Complete,
@@ -33,6 +35,7 @@ from osqueue_service.state.commands import (
     Retry,
     SetLimitOverride,
     Submit,
+    SubmitWorkflow,
     Sweep,
     TriggerSchedule,
 )
@@ -47,7 +50,7 @@ from osqueue_service.state.control import (
 from osqueue_service.state.due import decide_sweep
 from osqueue_service.state.following import decide_on_dead
 from osqueue_service.state.limiting import decide_delete, decide_override, decide_put, decide_reset
-from osqueue_service.state.records import AnyRecord
+from osqueue_service.state.records import AnyRecord, CutOff, Revived, Unblocked
 from osqueue_service.state.settling import decide_complete, decide_fail, decide_release
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import decide_submit
@@ -65,6 +68,9 @@ _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyR
     PauseTypes: decide_pause,
     ResumeTypes: decide_resume,
     NoteStepDown: decide_note_step_down,
+    SubmitWorkflow: workflows.decide_submit_workflow,
+    AddToWorkflow: workflows.decide_add_to_workflow,
+    CancelWorkflow: workflows.decide_cancel_workflow,
     PutSchedule: schedule_control.decide_put,
     DeleteSchedule: schedule_control.decide_delete,
     PauseSchedule: schedule_control.decide_pause,
@@ -83,6 +89,14 @@ def decide(state: State, command: Command, now_ms: int, limits: Limits) -> tuple
     return _DECIDE[type(command)](state, command, now_ms, limits)
 
 
-def decide_effects(state: State, now_ms: int, limits: Limits) -> list[AnyRecord]:
-    """What follows at once, in the same commit, from what was just applied; to be asked until there is nothing."""
-    return decide_on_dead(state) if state.died else []
+def decide_effects(state: State, limits: Limits, most: int) -> list[AnyRecord]:
+    """What follows at once, in the same commit, from what was just applied; to be asked until there is nothing. Of what
+    is found again by every later sweep, at most `most`."""
+    if state.died:
+        return decide_on_dead(state)
+    return workflows.decide_dependents(state, limits, most) if state.graphs.fates and most > 0 else []
+
+
+def effects_of(records: list[AnyRecord]) -> int:
+    """How many jobs these effects concern, as far as that is bounded."""
+    return sum([len(record.numbers) for record in records if isinstance(record, Unblocked | CutOff | Revived)])

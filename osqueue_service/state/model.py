@@ -15,6 +15,9 @@ from typing import Final, assert_never
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from osqueue_service.state.needs import Member as Member
+from osqueue_service.state.needs import Need as Need
+from osqueue_service.state.needs import Policy as Policy
 from osqueue_service.state.unique import Unique
 
 
@@ -130,6 +133,7 @@ class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
     on_dead: "JobSpec | None" = None
     limits: tuple[LimitUse, ...] = ()
     unique: Unique | None = None
+    member: Member | None = None
 
 
 class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -184,6 +188,8 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
             size += sum(len(use.limit) + len(use.key) for use in self.more.limits)
             if self.more.unique is not None:
                 size += len(self.more.unique.key)
+            if self.more.member is not None:
+                size += sum([len(need.node) for need in self.more.member.needs], len(self.more.member.node))
         return size
 
 
@@ -254,12 +260,14 @@ class MoreOfJob(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_
 
     `follow_ups` is what its completion was answered: the numbers of the jobs, negated where an earlier one stood for
     it, 0 where it was refused; `withheld` says that there were to be some, and that none was submitted because the job
-    was to be cancelled. `on_dead` numbers what its deaths submitted, the last ones.
+    was to be cancelled. `on_dead` numbers what its deaths submitted, the last ones. `cut_by` is
+    the job whose bad end cancelled it.
     """
 
     follow_ups: tuple[int, ...] = ()
     withheld: bool = False
     on_dead: tuple[int, ...] = ()
+    cut_by: int = 0
 
 
 class Job(Struct, gc=False):

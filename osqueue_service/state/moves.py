@@ -31,6 +31,8 @@ class Cause(IntEnum):
     PURGED = 13
     REPLACED = 25
     UNBLOCKED = 26
+    CUT_OFF = 31
+    REVIVED = 32
 
 
 class Moves(Struct, gc=False):
@@ -65,5 +67,7 @@ def holders_doing(cause: Cause) -> bool:
             return False
         case Cause.SUBMITTED | Cause.PROMOTED | Cause.RETRIED | Cause.EVICTED | Cause.REPLACED | Cause.UNBLOCKED:
             return False  # never of a leased job
+        case Cause.CUT_OFF | Cause.REVIVED:
+            return False  # nor are these
         case _:
             assert_never(cause)

@@ -5,6 +5,7 @@ the status it has then; nothing else touches an index. Each entry is told as a `
 whoever follows the state.
 """
 
+from collections.abc import Callable
 from typing import assert_never
 
 from osqueue_service.state.index import Deadlines, Index
@@ -50,6 +51,8 @@ def _retention(state: State, job: Job) -> Deadlines | None:
     """Where it is listed when it may be let go; nowhere while others wait for what a dead job holds."""
     if job.status is DEAD and held_when_dead(job.spec):
         return None
+    if job.spec.more is not None and state.graphs.pins(job):
+        return state.graphs.pinned
     if job.spec.retention_ms:
         return state.promised_retention
     return state.dead_retention if job.status is DEAD else state.retention
@@ -62,6 +65,7 @@ def held_when_dead(spec: JobSpec) -> bool:
 
 def _leave_gates(state: State, job: Job) -> None:
     """The job holds nothing while it changes; those behind it may go on, unless it comes back."""
+    state.graphs.leave(job)
     if job.spec.unique is not None and (successor := state.uniques.leave(job)) is not None:
         state.opened.append(successor)
 
@@ -134,6 +138,7 @@ def _enter_keys(state: State, job: Job, more: MoreOfSpec) -> None:
     """The job counts against its limits, and holds its keys again or waits behind those that do."""
     if more.limits and not job.status.finished:
         _count_limits(state, job, 1)
+    state.graphs.enter(job)
     if more.unique is not None:
         state.uniques.enter(job)
 
@@ -157,21 +162,39 @@ def _forget_lease(state: State, job: Job) -> None:
 
 
 def _leave_finished(state: State, job: Job) -> None:
-    retention = _retention(state, job)
-    if retention is not None:
-        retention.remove(job.keep_until, job.number)
-    _count_finished(state, job, -1)
+    _unlist_finished(state, job)
     if job.status is DEAD:
         _leave_dead_group(state, job)
 
 
+def _unlist_finished(state: State, job: Job) -> None:
+    retention = _retention(state, job)
+    if retention is not None:
+        retention.remove(job.keep_until, job.number)
+    _count_finished(state, job, -1)
+
+
 def _enter_finished(state: State, job: Job) -> None:
+    _list_finished(state, job)
+    if job.status is DEAD:
+        _enter_dead_group(state, job)
+
+
+def _list_finished(state: State, job: Job) -> None:
     retention = _retention(state, job)
     if retention is not None:
         retention.add(job.keep_until, job.number)
     _count_finished(state, job, 1)
-    if job.status is DEAD:
-        _enter_dead_group(state, job)
+
+
+def refile(state: State, jobs: list[Job], change: Callable[[], None]) -> None:
+    """Take these finished jobs out of the tables of what is kept how long, make the change, and file them anew."""
+    for job in jobs:
+        changing(state, job)
+        _unlist_finished(state, job)
+    change()
+    for job in jobs:
+        _list_finished(state, job)
 
 
 def _unlist_claim(state: State, lease: Lease, number: int) -> None:
@@ -208,6 +231,8 @@ def _count_finished(state: State, job: Job, sign: int) -> None:
     if job.status is DEAD and held_when_dead(job.spec):
         state.held_dead += sign
         state.held_dead_bytes += size
+    elif job.spec.more is not None and state.graphs.pins(job):
+        state.graphs.pinned_bytes += size
     elif job.spec.retention_ms:
         state.promised_bytes += size
     elif job.status is DEAD:

@@ -10,20 +10,32 @@ from typing import get_args
 
 from msgspec import Struct
 
+from osqueue_service.state.graph_records import (
+    CutOff as CutOff,
+)
+from osqueue_service.state.graph_records import (
+    FollowedUp as FollowedUp,
+)
+from osqueue_service.state.graph_records import (
+    Following as Following,
+)
+from osqueue_service.state.graph_records import (
+    Revived as Revived,
+)
+from osqueue_service.state.graph_records import (
+    Unblocked as Unblocked,
+)
+from osqueue_service.state.graph_records import (
+    WorkflowAdded as WorkflowAdded,
+)
+from osqueue_service.state.graph_records import (
+    WorkflowCancelled as WorkflowCancelled,
+)
 from osqueue_service.state.model import Ending, JobSpec, Status
 from osqueue_service.state.named_limits import Meter, NamedLimit, Override
+from osqueue_service.state.record import By as By
+from osqueue_service.state.record import Record as Record
 from osqueue_service.state.schedules import Outcome, Plan, ScheduleSpec
-
-
-class Record(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """Base of all records."""
-
-
-class By(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """Who asked for a change, and from where: what an audit shows. The state does not depend on it."""
-
-    principal: str
-    origin: str = ""
 
 
 class Founded(Record, frozen=True, tag=1):
@@ -282,28 +294,6 @@ class Fired(Record, frozen=True, tag=44):
     fingerprint: bytes = b""
 
 
-class Following(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """What followed one job: its follow-ups, or what it asked to be submitted at its death.
-
-    `numbers` is the answer where some of them stand for earlier jobs (negated) or were refused (0). `withheld`: there
-    were to be some, and the job was to be cancelled.
-    """
-
-    number: int
-    jobs: list[JobSpec]
-    numbers: tuple[int, ...] = ()
-    withheld: bool = False
-
-
-class FollowedUp(Record, frozen=True, tag=30):
-    """Jobs that followed others, numbered from `first`: of jobs in progress, which are completed in the same commit,
-    or of dead ones, which died in it. `key_ttl_ms` is how long their idempotency keys hold."""
-
-    first: int
-    items: list[Following]
-    key_ttl_ms: int = 0
-
-
 class Replacement(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """A job that waits, with another spec from now on: it is due at `due_at`, or waits (0). `anew`: at a new place."""
 
@@ -373,6 +363,11 @@ AnyRecord = (
     | Replaced
     | KeysAnswered
     | UniqueKeysFreed
+    | WorkflowAdded
+    | Unblocked
+    | CutOff
+    | Revived
+    | WorkflowCancelled
 )
 
 MANAGED: frozenset[type[Record]] = frozenset(each for each in get_args(AnyRecord) if "by" in each.__struct_fields__)

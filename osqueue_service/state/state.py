@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from osqueue_service.errors import JobNotFound
 from osqueue_service.state.audit import Audit
+from osqueue_service.state.graphs import Graphs
 from osqueue_service.state.index import Deadlines, Index
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.lines import Lines
@@ -51,10 +52,10 @@ class State:
         self.keys: Memory[KeyEntry] = Memory()
         self.requests: Memory[RequestEntry] = Memory()
         self.settled: Memory[SettledEntry] = Memory()
-        self.followed: Memory[FollowedEntry] = Memory()
-        """Of settled tokens, those whose completion had follow-ups."""
+        self.followed: Memory[FollowedEntry] = Memory()  # those of the settled tokens that had follow-ups
 
         self.schedules = Schedules()
+        self.graphs = Graphs()
         self.audit = Audit()
 
         self.live_bytes = 0
@@ -72,7 +73,6 @@ class State:
 
         # Empty between two commits: jobs that died in this one, and have yet to be followed by what they asked for.
         self.died: list[int] = []
-
         self.opened: list[Job] = []
         """Blocked jobs whose gate has opened in the record that is being applied; empty after each."""
 

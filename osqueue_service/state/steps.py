@@ -6,7 +6,7 @@ then. What does not fit the state is a broken log or a bug.
 
 from collections.abc import Iterable
 
-from osqueue_service.state import blocking, schedule_changes
+from osqueue_service.state import blocking, graph_ends, schedule_changes
 from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.key_changes import free_key, keep_key, outcome_of
 from osqueue_service.state.model import (
@@ -43,6 +43,8 @@ def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int
             status = job.status
             moved = moving(state, None, status, Cause.SUBMITTED)
         state.jobs[number] = job
+        if spec.more is not None:
+            state.graphs.join(job)
         enter(state, job, moved)
         size += spec.size
         if spec.more is not None and spec.more.on_dead is not None:
@@ -106,8 +108,14 @@ def finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: int
         state.live_bytes -= spec.size
         return
     count_live(state, spec, -1)
-    schedule_changes.job_moved(state, job)
     keep_key(state, job)
+    moved_on(state, job)
+
+
+def moved_on(state: State, job: Job) -> None:
+    """A job came to its end, lives again, or is gone; only those that have `more` concern anybody else."""
+    schedule_changes.job_moved(state, job)
+    graph_ends.job_moved(state, job)
 
 
 def count_live(state: State, spec: JobSpec, sign: int) -> None:
@@ -129,6 +137,8 @@ def wait_again(state: State, job: Job, moved: list[Job], since: int = 0) -> None
 def remove(state: State, job: Job, cause: Cause) -> None:
     """The job is no longer kept."""
     moving(state, job.status, None, cause).append(job)
+    if cause is Cause.PURGED and job.spec.more is not None:
+        graph_ends.purged(state, job)
     leave(state, job)
     del state.jobs[job.number]
     if job.spec.id:
@@ -136,6 +146,7 @@ def remove(state: State, job: Job, cause: Cause) -> None:
     if job.spec.retention_ms:
         state.promised_jobs -= 1
     if job.spec.more is not None:
-        schedule_changes.job_moved(state, job)
+        state.graphs.part(job)
+        moved_on(state, job)
         if cause is Cause.PURGED:
             free_key(state, job)

@@ -106,6 +106,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     ],
     "ListJobs": [{"page_token": "x", "page_size": 1, "filter": {"statuses": ["dead"]}}],
     "WatchJobs": [{"after": {"epoch": 1, "sequence": 1}, "stats_interval_ms": 100}],
+    "ListWorkflows": [{"page_token": "x", "page_size": 1}],
     "GroupDead": [{"max_groups": 1}],
     "ListTokens": [{"page_size": 1}],
     "Work": [

@@ -31,6 +31,7 @@ const HINTS = {
   QUEUE_FULL: "The queue is at a limit. Let workers catch up, or purge finished jobs.",
   SCHEDULE_NOT_FOUND: "It was never put, or it was deleted.",
   REVISION_CONFLICT: "Somebody else changed it. Look at what it is now, and change that.",
+  WORKFLOW_NOT_FOUND: "It never existed, or it ended and none of its jobs is kept.",
   JOB_NOT_FOUND: "It never existed, was purged, or its retention has passed.",
   UNIMPLEMENTED: "The broker is older than this dashboard. Upgrade it.",
 };

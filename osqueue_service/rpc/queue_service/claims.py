@@ -45,6 +45,8 @@ class Claims:
             lease_ms=job.lease_ms,
             cancel_requested=job.cancel_requested,
             came_from=job.came_from if job.HasField("came_from") else None,
+            inputs=job.inputs,
+            workflow_id=job.workflow_id,
             commit=commit_position(engine),
         )
 

@@ -9,12 +9,18 @@ from msgspec import Struct, field
 
 from osqueue_service.state.blocking import Block, block_of
 from osqueue_service.state.gates import Gate, Reason
+from osqueue_service.state.graphs import member_of
 from osqueue_service.state.limit_table import FULL, OPEN
-from osqueue_service.state.model import Job, Status
+from osqueue_service.state.model import Job, Member, Need, Policy, Status
 from osqueue_service.state.state import State
+from osqueue_service.state.submission import public_id
 
 COUNTED_MAX = 10_000
 """Jobs ahead are counted up to here; the queue may be a hundred times as long."""
+
+
+BLOCKERS_SHOWN = 10
+"""How many of the jobs that hold one up are named."""
 
 
 class Why(Enum):
@@ -93,7 +99,9 @@ def explain(state: State, job: Job, serving: Callable[[str], Serving], now_ms: i
             why = f": {last.error_type or last.ending.name.lower()}" if last else ""
             _finished(job, f"It is dead after {job.attempts} attempts{why}. Retry it, or purge it.", answer)
         case Status.CANCELLED:
-            _finished(job, "It was cancelled.", answer)
+            cut_by = job.more.cut_by if job.more is not None else 0
+            why = f" because of the end of job {public_id(state, cut_by)}, which it needed" if cut_by else ""
+            _finished(job, f"It was cancelled{why}.", answer)
         case Status.COMPLETED:
             _finished(job, "It is completed.", answer)
         case _:
@@ -104,8 +112,10 @@ def explain(state: State, job: Job, serving: Callable[[str], Serving], now_ms: i
 def _blocked(state: State, job: Job, answer: Explanation) -> None:
     answer.reasons.append(Why.BLOCKED)
     answer.message = "It is blocked until other jobs have ended."
-    block = block_of(state, job)
+    block, member = block_of(state, job), member_of(job)
     if block is None:
+        if member is not None:
+            _needing(state, job, member, answer)
         return
     behind = state.job_id(block.behind)
     answer.blocked_by.append(behind)
@@ -183,6 +193,27 @@ def _ahead(state: State, job: Job) -> int:
         if other is job:
             return count
     return COUNTED_MAX
+
+
+def _needing(state: State, job: Job, member: Member, answer: Explanation) -> None:
+    """By which jobs, how they stand, and what would let this one go on."""
+    waits = [need for need in member.needs if _holds_up(state, need)]
+    if not waits:
+        return
+    answer.blocked_by = [public_id(state, need.number) for need in waits[:BLOCKERS_SHOWN]]
+    said = [f"{need.node!r} is {state.jobs[need.number].status.wire}" for need in waits[:BLOCKERS_SHOWN]]
+    more = f", and {len(waits) - BLOCKERS_SHOWN} more" if len(waits) > BLOCKERS_SHOWN else ""
+    answer.message = f"It waits for {len(waits)} of its workflow's jobs: {', '.join(said)}{more}."
+    if held := [need.node for need in waits if state.jobs[need.number].status.finished]:
+        answer.message += f" {held[0]!r} will not end otherwise: retry it, or purge it."
+
+
+def _holds_up(state: State, need: Need) -> bool:
+    parent = state.jobs.get(need.number)
+    if parent is None or parent.status is Status.COMPLETED:
+        return False
+    policy = {Status.DEAD: need.if_dead, Status.CANCELLED: need.if_cancelled}.get(parent.status, Policy.HOLD)
+    return policy is Policy.HOLD
 
 
 def _scheduled(state: State, job: Job, answer: Explanation) -> None:

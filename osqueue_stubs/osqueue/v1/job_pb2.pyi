@@ -69,6 +69,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """No schedule has this id: it was never put, or it was deleted. NOT_FOUND."""
     ERROR_REASON_REVISION_CONFLICT: _ErrorReason.ValueType  # 22
     """The schedule has another revision than the caller expected; nothing was changed. ABORTED. Read it, then put again."""
+    ERROR_REASON_WORKFLOW_NOT_FOUND: _ErrorReason.ValueType  # 18
+    """No workflow has this id: it never existed, or it ended and none of its jobs is kept. NOT_FOUND."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request, or one item of a batch, was refused. The same word, without its prefix, is the `reason` of the
@@ -111,6 +113,8 @@ ERROR_REASON_SCHEDULE_NOT_FOUND: ErrorReason.ValueType  # 21
 """No schedule has this id: it was never put, or it was deleted. NOT_FOUND."""
 ERROR_REASON_REVISION_CONFLICT: ErrorReason.ValueType  # 22
 """The schedule has another revision than the caller expected; nothing was changed. ABORTED. Read it, then put again."""
+ERROR_REASON_WORKFLOW_NOT_FOUND: ErrorReason.ValueType  # 18
+"""No workflow has this id: it never existed, or it ended and none of its jobs is kept. NOT_FOUND."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _AttemptOutcome:
@@ -811,6 +815,8 @@ class JobInfo(_message.Message):
     UNIQUE_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     SCHEDULED_FOR_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, chosen by the broker."""
     status: _builtins.str
@@ -868,6 +874,10 @@ class JobInfo(_message.Message):
     """The schedule that made the job; empty when none did."""
     scheduled_for: _builtins.int
     """The time of that schedule that the job was made for."""
+    workflow_id: _builtins.str
+    """The workflow that it is part of; empty: none."""
+    node: _builtins.str
+    """Its name in the workflow."""
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
         """How it backs off after a failure; absent: it does not."""
@@ -953,10 +963,12 @@ class JobInfo(_message.Message):
         unique: Global___Unique | None = ...,
         schedule_id: _builtins.str = ...,
         scheduled_for: _builtins.int = ...,
+        workflow_id: _builtins.str = ...,
+        node: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "came_from", b"came_from", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "node", b"node", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -968,6 +980,46 @@ class JobInfo(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retention_ms) -> _WhichOneofReturnType__retention_ms | None: ...
 
 Global___JobInfo: _TypeAlias = JobInfo  # noqa: Y015
+
+@_typing.final
+class JobInput(_message.Message):
+    """How a job that this one needed ended, and what came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    OMITTED_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """The name of its node in the workflow."""
+    job_id: _builtins.str
+    """The job."""
+    status: _builtins.str
+    """"completed", "dead" or "cancelled"; "purged" when it was removed."""
+    result: _builtins.bytes
+    """Its result; absent when it has none, or when the inputs of this job are too large together (1 MiB): read the job."""
+    omitted: _builtins.bool
+    """There is a result, and it is not here."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        status: _builtins.str = ...,
+        result: _builtins.bytes | None = ...,
+        omitted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "job_id", b"job_id", "node", b"node", "omitted", b"omitted", "result", b"result", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
+
+Global___JobInput: _TypeAlias = JobInput  # noqa: Y015
 
 @_typing.final
 class ClaimedJob(_message.Message):
@@ -1011,6 +1063,8 @@ class ClaimedJob(_message.Message):
     CAME_FROM_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     SCHEDULED_FOR_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     payload: _builtins.bytes
@@ -1039,6 +1093,8 @@ class ClaimedJob(_message.Message):
     """The schedule that made the job; empty when none did."""
     scheduled_for: _builtins.int
     """The time of that schedule that the job was made for."""
+    workflow_id: _builtins.str
+    """The workflow that it is part of; empty: none."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The producer's labels; trace context travels here too."""
@@ -1046,6 +1102,10 @@ class ClaimedJob(_message.Message):
     @_builtins.property
     def came_from(self) -> Global___Origin:
         """The job whose end submitted this one; absent when a producer did."""
+
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobInput]:
+        """How the jobs ended that it needed with pass_result."""
 
     def __init__(
         self,
@@ -1066,10 +1126,12 @@ class ClaimedJob(_message.Message):
         came_from: Global___Origin | None = ...,
         schedule_id: _builtins.str = ...,
         scheduled_for: _builtins.int = ...,
+        inputs: _abc.Iterable[Global___JobInput] | None = ...,
+        workflow_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["came_from", b"came_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "created_at", b"created_at", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "created_at", b"created_at", "inputs", b"inputs", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "timeout_ms", b"timeout_ms", "type", b"type", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

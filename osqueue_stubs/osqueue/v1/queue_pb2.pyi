@@ -113,6 +113,8 @@ class _JobEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobEvent
     """Another submission took its place: it is from now on what that one asked for."""
     JOB_EVENT_KIND_UNBLOCKED: _JobEventKind.ValueType  # 16
     """No other job holds it up any more."""
+    JOB_EVENT_KIND_BLOCKED: _JobEventKind.ValueType  # 18
+    """It waits for other jobs again: it was cut off by the bad end of one, which was retried."""
 
 class JobEventKind(_JobEventKind, metaclass=_JobEventKindEnumTypeWrapper):
     """What happened to a job."""
@@ -151,6 +153,8 @@ JOB_EVENT_KIND_REPLACED: JobEventKind.ValueType  # 15
 """Another submission took its place: it is from now on what that one asked for."""
 JOB_EVENT_KIND_UNBLOCKED: JobEventKind.ValueType  # 16
 """No other job holds it up any more."""
+JOB_EVENT_KIND_BLOCKED: JobEventKind.ValueType  # 18
+"""It waits for other jobs again: it was cut off by the bad end of one, which was retried."""
 Global___JobEventKind: _TypeAlias = JobEventKind  # noqa: Y015
 
 class _ResyncReason:
@@ -593,6 +597,8 @@ class ClaimJobResponse(_message.Message):
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
     CAME_FROM_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job; absent when there was none."""
     payload: _builtins.bytes
@@ -617,6 +623,8 @@ class ClaimJobResponse(_message.Message):
     """The length of the lease as granted; renew well within it."""
     cancel_requested: _builtins.bool
     """Cancellation was asked for already (only when a lease is handed out again by its claim_key)."""
+    workflow_id: _builtins.str
+    """The workflow that it is part of; empty: none."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The producer's labels; trace context travels here too."""
@@ -628,6 +636,10 @@ class ClaimJobResponse(_message.Message):
     @_builtins.property
     def came_from(self) -> _job_pb2.Origin:
         """The job whose end submitted this one; absent when a producer did."""
+
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.JobInput]:
+        """How the jobs ended that it needed with pass_result."""
 
     def __init__(
         self,
@@ -647,10 +659,12 @@ class ClaimJobResponse(_message.Message):
         cancel_requested: _builtins.bool = ...,
         commit: _job_pb2.CommitPosition | None = ...,
         came_from: _job_pb2.Origin | None = ...,
+        inputs: _abc.Iterable[_job_pb2.JobInput] | None = ...,
+        workflow_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "came_from", b"came_from", "commit", b"commit", "job_id", b"job_id", "payload", b"payload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "commit", b"commit", "created_at", b"created_at", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "timeout_ms", b"timeout_ms", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "commit", b"commit", "created_at", b"created_at", "inputs", b"inputs", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "timeout_ms", b"timeout_ms", "type", b"type", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__job_id: _TypeAlias = _typing.Literal["job_id"]  # noqa: Y015
     _WhichOneofArgType__job_id: _TypeAlias = _typing.Literal["_job_id", b"_job_id"]  # noqa: Y015

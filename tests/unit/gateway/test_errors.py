@@ -15,6 +15,7 @@ CONTRACT = {
     "JOB_NOT_FOUND": (404, "JobNotFoundError"),
     "SCHEDULE_NOT_FOUND": (404, "ScheduleNotFoundError"),
     "REVISION_CONFLICT": (409, "RevisionConflictError"),
+    "WORKFLOW_NOT_FOUND": (404, "JobNotFoundError"),
     "LEASE_LOST": (409, "LeaseLostError"),
     "IDEMPOTENCY_CONFLICT": (409, "IdempotencyConflictError"),
     "UNIQUE_CONFLICT": (409, "UniqueConflictError"),

@@ -15,6 +15,7 @@ TABLE = {
     "JOB_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "SCHEDULE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "REVISION_CONFLICT": grpc.StatusCode.ABORTED,
+    "WORKFLOW_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "LEASE_LOST": grpc.StatusCode.FAILED_PRECONDITION,
     "IDEMPOTENCY_CONFLICT": grpc.StatusCode.ALREADY_EXISTS,
     "UNIQUE_CONFLICT": grpc.StatusCode.ALREADY_EXISTS,

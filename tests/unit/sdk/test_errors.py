@@ -41,6 +41,7 @@ REASONS = {
     "JOB_NOT_FOUND": "JobNotFoundError",
     "SCHEDULE_NOT_FOUND": "ScheduleNotFoundError",
     "REVISION_CONFLICT": "RevisionConflictError",
+    "WORKFLOW_NOT_FOUND": "JobNotFoundError",
     "LEASE_LOST": "LeaseLostError",
     "IDEMPOTENCY_CONFLICT": "IdempotencyConflictError",
     "UNIQUE_CONFLICT": "UniqueConflictError",

@@ -18,7 +18,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "data-format.md"
 Fields = dict[str, Any]
 CHUNKS = {
     0: "Head", 1: "[JobImage]", 2: "[[str, KeyEntry]]", 3: "[[str, RequestEntry]]", 4: "[[str, SettledEntry]]",
-    5: "[[str, FollowedEntry]]", 17: "[StoredLimit]", 18: "[Meter]", 25: "[[str, KeptKey]]", 40: "ScheduleTable",
+    5: "[[str, FollowedEntry]]", 17: "[StoredLimit]", 18: "[Meter]", 25: "[[str, KeptKey]]",
+    30: "WorkflowTable", 40: "ScheduleTable",
     60: "[AuditEntry]",
 }  # fmt: skip
 
@@ -151,6 +152,8 @@ class Queue:
         self.meters: dict[tuple[str, str], Fields] = {}
         self.kept: dict[str, Fields] = {}
         self.audit: list[Fields] = []
+        self.workflows: dict[int, Fields] = {}
+        self.revived = 0
 
     def load(self, chunk: bytes) -> None:
         """The next chunk of an image."""
@@ -168,6 +171,9 @@ class Queue:
             self.meters |= {(meter["limit"], meter["key"]): meter for meter in content}
         elif kind == 60:
             self.audit += content
+        elif kind == 30:
+            self.revived = content["revived"]
+            self.workflows.update({workflow["number"]: workflow for workflow in content["workflows"]})
         elif kind == 40:
             self.tally = content["tally"]
             self.schedules.update({schedule["id"]: schedule for schedule in content["schedules"]})
@@ -228,6 +234,8 @@ class Queue:
             self.audit,
             limits,
             dict(sorted(self.kept.items())),
+            dict(sorted(self.workflows.items())),
+            self.revived,
             *tables,
         )
 
@@ -375,6 +383,54 @@ class Queue:
                 job["more"] = more | {"follow_ups": numbers, "withheld": item["withheld"]}
             self._count("deduplicated", sum(number < 0 for number in numbers))
 
+    def _workflowadded(self, record: Fields, at: int) -> None:
+        assert record["first"] == self.head["next_number"]
+        if record["number"] not in self.workflows:
+            assert record["number"] == self._next()
+            self.workflows[record["number"]] = {
+                "number": record["number"], "name": record["name"], "created_at": at, "total": 0, "settled_at": 0,
+                "cancelled": False, "purged": [],
+            }  # fmt: skip
+        self.workflows[record["number"]]["total"] += len(record["jobs"])
+        for number in self._add_jobs(record["jobs"], 0, at):
+            job = self.jobs[number]
+            if job["spec"]["more"]["member"]["needs"]:
+                job["status"], job["due_at"] = 6, 0
+            self._settle(job, at)
+        if record["request"]:
+            entry = {
+                "fingerprint": record["fingerprint"], "expires_at": at + record["request_ttl_ms"],
+                "first": record["number"], "count": len(record["jobs"]), "numbers": [],
+            }  # fmt: skip
+            _add(self.requests, record["request"], entry)
+
+    def _unblocked(self, record: Fields, at: int) -> None:
+        assert record["first"] == self.head["next_number"]
+        for number in record["numbers"]:
+            job = self.jobs[number]
+            delayed = job["spec"]["run_at"] > at
+            job["status"], job["place"] = int(delayed), self._next()
+            job["due_at"] = job["spec"]["run_at"] if delayed else 0
+
+    def _cutoff(self, record: Fields, at: int) -> None:
+        for number, parent in zip(record["numbers"], record["parents"], strict=True):
+            job = self.jobs[number]
+            job["more"] = (job["more"] or dict(self.format.structures["MoreOfJob"].defaults)) | {"cut_by": parent}
+            self._finish(job, 5, at, record["retention_ms"])
+        self._count("cancelled", len(record["numbers"]))
+
+    def _revived(self, record: Fields, at: int) -> None:
+        for number in record["numbers"]:
+            job = self.jobs[number]
+            more = job["more"] | {"cut_by": 0}
+            job.update(status=6, finished_at=0, keep_until=0)
+            job["more"] = None if more == self.format.structures["MoreOfJob"].defaults else more
+            self._settle(job, at)
+        self.revived += len(record["numbers"])
+
+    def _workflowcancelled(self, record: Fields, at: int) -> None:
+        self.workflows[record["number"]]["cancelled"] = True
+
     def _claimed(self, record: Fields, at: int) -> None:
         for grant in record["grants"]:
             job = self.jobs[grant["number"]]
@@ -404,6 +460,7 @@ class Queue:
         if schedule is not None and schedule["spec"]["pause_after_dead"] and status in (3, 4):
             schedule["deaths"] = schedule["deaths"] + 1 if status == 4 else 0
         self._keep_key(job, at)
+        self._settle(job, at)
 
     def _concerned(self, job: Fields) -> bool:
         """Whether it has to do with its key."""
@@ -428,7 +485,7 @@ class Queue:
 
     def _let_go(self, at: int) -> None:
         for _, job in sorted(self.jobs.items()):
-            if job["status"] == 6 and not self._succeeds(job):
+            if job["status"] == 6 and _unique(job["spec"]) and not self._succeeds(job):
                 delayed = job["spec"]["run_at"] > at
                 job["due_at"] = job["spec"]["run_at"] if delayed else 0
                 job["spec"]["run_at"] = max(job["spec"]["run_at"], at)
@@ -452,6 +509,25 @@ class Queue:
     def _uniquekeysfreed(self, record: Fields, at: int) -> None:
         for name in record["names"]:
             del self.kept[name]
+
+    def _settle(self, job: Fields, at: int) -> None:
+        """A job of a workflow has changed, or is gone: whether all of it has ended."""
+        more = job["spec"]["more"]
+        if not more or not more["member"]:
+            return
+        number = more["member"]["workflow"]
+        jobs = [
+            each for each in self.jobs.values()
+            if each["spec"]["more"] and (each["spec"]["more"]["member"] or {}).get("workflow") == number
+        ]  # fmt: skip
+        if not jobs:
+            self.workflows.pop(number, None)
+        elif not all(each["status"] in (3, 4, 5) for each in jobs):
+            self.workflows[number]["settled_at"] = 0
+        elif not self.workflows[number]["settled_at"]:
+            self.workflows[number]["settled_at"] = at
+            for each in jobs:
+                each["keep_until"] = max(other["keep_until"] for other in jobs)
 
     def _completed(self, record: Fields, at: int) -> None:
         for item in record["items"]:
@@ -501,6 +577,8 @@ class Queue:
         for number in record["numbers"]:
             self.jobs[number].update(attempts=0, finished_at=0, keep_until=0, cancel_requested=False)
         self._wait_again(record)
+        for number in record["numbers"]:
+            self._settle(self.jobs[number], at)
         self._count("retried", len(record["numbers"]))
 
     def _evicted(self, record: Fields, at: int) -> None:
@@ -516,6 +594,7 @@ class Queue:
                         said = {"numbers": job["more"]["follow_ups"], "withheld": job["more"]["withheld"]}
                         _add(self.followed, attempt["token"], {"expires_at": expires_at, **said})
             self._count("dead_evicted", job["status"] == 4)
+            self._settle(job, at)
         self._count("evicted", len(record["numbers"]))
 
     def _forgotten(self, record: Fields, at: int) -> None:
@@ -532,6 +611,10 @@ class Queue:
             self._count("live_purged", job["status"] in (0, 1, 2, 6))
             if _unique(job["spec"]) and self.kept.get(_name(job), {}).get("number") == number:
                 del self.kept[_name(job)]
+            more = job["spec"]["more"]
+            if more and more["member"]:
+                self.workflows[more["member"]["workflow"]]["purged"].append(number)
+            self._settle(job, at)
         self._count("purged", len(record["numbers"]))
 
     def _paused(self, record: Fields, at: int) -> None:

@@ -19,7 +19,18 @@ from osqueue_service.state.apply import apply
 from osqueue_service.state.audit import ACTIONS
 from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.invariants import check
-from osqueue_service.state.model import Ending, JobSpec, LimitUse, MoreOfSpec, Origin, RetryPolicy, Status
+from osqueue_service.state.model import (
+    Ending,
+    JobSpec,
+    LimitUse,
+    Member,
+    MoreOfSpec,
+    Need,
+    Origin,
+    Policy,
+    RetryPolicy,
+    Status,
+)
 from osqueue_service.state.named_limits import AtLimit, Meter, NamedLimit, Override, Rate
 from osqueue_service.state.records import (
     MANAGED,
@@ -32,6 +43,7 @@ from osqueue_service.state.records import (
     Claimed,
     Completed,
     Completion,
+    CutOff,
     Decision,
     Evicted,
     Fired,
@@ -56,13 +68,17 @@ from osqueue_service.state.records import (
     Replacement,
     Resumed,
     Retried,
+    Revived,
     SchedulePut,
     ScheduleResumed,
     SchedulesPaused,
     SchedulesRemoved,
     SteppedDown,
     Submitted,
+    Unblocked,
     UniqueKeysFreed,
+    WorkflowAdded,
+    WorkflowCancelled,
 )
 from osqueue_service.state.schedules import Missed, Outcome, Overlap, Plan, ScheduleSpec
 from osqueue_service.state.state import State
@@ -131,6 +147,24 @@ RECORDS: dict[str, AnyRecord] = {
         86_400_000,
     ),
     "submitted-on-dead": Submitted(12, [JobSpec("d", b"{}", more=MoreOfSpec(on_dead=JobSpec("refund", b"1")))]),
+    "workflow-added": WorkflowAdded(
+        13,
+        13,
+        "flow",
+        [
+            JobSpec("a", b"{}", more=MoreOfSpec(member=Member(13, "a"))),
+            JobSpec(
+                "b", b"{}", more=MoreOfSpec(member=Member(13, "b", (Need(14, "a", Policy.RUN, Policy.HOLD, True),)))
+            ),
+        ],
+        "request",
+        600_000,
+        bytes(16),
+    ),
+    "unblocked": Unblocked(16, [15]),
+    "cut-off": CutOff([15], [14], 3_600_000),
+    "revived": Revived([15]),
+    "workflow-cancelled": WorkflowCancelled(13),
     "purged-by": Purged([1], By("osq_ann", "10.0.0.7")),
     "schedule-put": SchedulePut(5, "least", ScheduleSpec(JobSpec("t", b"1"), every_ms=1_000), Plan(AT_MS)),
     "schedule-put-full": SchedulePut(6, "full", FULL_SCHEDULE, FULL_PLAN, By("osq_ann", "10.0.0.7")),

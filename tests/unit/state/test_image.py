@@ -11,16 +11,20 @@ from osqueue_service.errors import UniqueConflict
 from osqueue_service.limits import DAY_MS, HOUR_MS
 from osqueue_service.state import image
 from osqueue_service.state.commands import (
+    CancelWorkflow,
     DeleteSchedule,
+    Node,
+    NodeNeed,
     PauseSchedule,
     PauseTypes,
     PutSchedule,
     ResumeSchedule,
     ResumeTypes,
+    SubmitWorkflow,
     TriggerSchedule,
 )
 from osqueue_service.state.invariants import check
-from osqueue_service.state.model import MoreOfSpec, RequestEntry, Status
+from osqueue_service.state.model import MoreOfSpec, Policy, RequestEntry, Status
 from osqueue_service.state.named_limits import Rate
 from osqueue_service.state.records import By
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
@@ -28,6 +32,8 @@ from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer
 from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Unique, Until
 from tests.core import Core, spec, submit_blocked, under
+
+RUN = Policy.RUN
 
 
 def loaded(parts: list[bytes]) -> State:
@@ -46,8 +52,7 @@ def populated(seed: int = 0, jobs: int = 60) -> Core:
     """A queue with jobs in every status that records lead to, and something in every table."""
     core, draw = Core(), random.Random(seed)
     number = 0
-    chance = [status for status in Status if status is not Status.BLOCKED]
-    while number < jobs or not all(core.state.count(status) for status in chance):
+    while number < jobs or not all(core.state.count(status) for status in Status):
         busy(core, draw, number)
         limiting(core, draw, number)
         number += 1
@@ -86,6 +91,8 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
     if fields["more"]:
         fields["priority"] = 9  # they run soon, so that others come upon them then
     core.submit_specs([spec(draw.choice("abc"), **fields), spec("a", more=more)], atomic=False, request_id=f"r{number}")
+    if number % 5 == 0:
+        flow(core, draw)
     follow_ups = [spec("c", idempotency_key=f"k{number // 2}"), spec("a")]
     for granted in core.claim(f"w{number % 3}", draw.choice([0, 1, 3]), claim_key=f"c{number % 4}"):
         draw.choice(
@@ -146,6 +153,15 @@ def unique_key(draw: random.Random) -> Unique:
     ttl_ms = draw.choice([0, 0, 3_000, 60_000])
     scope = draw.choice([Scope.TYPE, Scope.TYPE, Scope.QUEUE])
     return Unique(draw.choice("xyz"), scope, until, draw.choice(list(OnConflict)), if_running, ttl_ms, 20_000)
+
+
+def flow(core: Core, draw: random.Random) -> None:
+    """A small workflow, and sometimes the end of another."""
+    a, b = Node("a", spec("a", max_attempts=1)), Node("b", spec("b"), [NodeNeed("a")])
+    core.do(SubmitWorkflow("flow", [a, b, Node("c", spec("c", run_at=core.now_ms + 5_000), [NodeNeed("b", RUN, RUN)])]))
+    number = draw.choice(list(core.state.graphs.by_number))
+    if draw.random() < 0.3:
+        core.do(CancelWorkflow(number))
 
 
 def test_an_empty_state():

@@ -1,0 +1,1 @@
+"""WorkflowService: jobs that need other jobs."""
