@@ -44,6 +44,7 @@ _OF_TAG = {
     "RevisionConflictError": Exit.CONFLICT,
     "LeaseLostError": Exit.CONFLICT,
     "IdempotencyConflictError": Exit.CONFLICT,
+    "UniqueConflictError": Exit.CONFLICT,
     "CASConflictError": Exit.CONFLICT,
     "QueueFullError": Exit.FULL,
     "BrokerLeadershipError": Exit.UNREACHABLE,

@@ -16,8 +16,10 @@ ABSENT_WHEN_EMPTY = {
     "osqueue.v1.JobInfo": {"type", "worker_id"},
     "osqueue.v1.ClaimedJob": {"type"},
     "osqueue.v1.ClaimJobResponse": {"type"},
+    "osqueue.v1.SubmitJobResponse": {"outcome"},
+    "osqueue.v1.CompleteJobResponse": {"follow_ups", "follow_ups_withheld"},
 }
-"""Strings whose emptiness means that there is none."""
+"""Fields whose emptiness means that there is none, and answers to what a request did not ask for."""
 
 Writer = Callable[[Message, dict[str, Any]], None]
 
@@ -28,6 +30,11 @@ PartWriter = Callable[[Descriptor], Callable[[Message], dict[str, Any]]]
 def field_writer(field: FieldDescriptor, write_part: PartWriter, *, verbatim: bool) -> Writer:
     """Writes a field of a message; `write_part` knows how its parts are written. `verbatim`: bytes that are JSON stand
     as their text even with space around it, which whoever reads a request does not keep."""
+    write = _always_writer(field, write_part, verbatim=verbatim)
+    return _unless_empty(field.name, write) if _may_be_absent(field) else write
+
+
+def _always_writer(field: FieldDescriptor, write_part: PartWriter, *, verbatim: bool) -> Writer:
     name, key = field.name, field.json_name
     if field.full_name == VIOLATED_FIELD:
         return _path_writer
@@ -39,8 +46,8 @@ def field_writer(field: FieldDescriptor, write_part: PartWriter, *, verbatim: bo
         return _enum_writer(field)
     if is_repeated(field):
         return lambda message, out: out.__setitem__(key, list(getattr(message, name)))
-    if field.has_presence or _may_be_absent(field):
-        return _present_writer(name, key, field.has_presence)
+    if field.has_presence:
+        return _present_writer(name, key)
 
     def write(message: Message, out: dict[str, Any]) -> None:
         out[key] = getattr(message, name)
@@ -64,9 +71,17 @@ def json_path(path: str) -> str:
 _UNDERSCORE = re.compile(r"_([a-z])")
 
 
-def _present_writer(name: str, key: str, has_presence: bool) -> Writer:
+def _unless_empty(name: str, write: Writer) -> Writer:
+    def write_some(message: Message, out: dict[str, Any]) -> None:
+        if getattr(message, name):
+            write(message, out)
+
+    return write_some
+
+
+def _present_writer(name: str, key: str) -> Writer:
     def write(message: Message, out: dict[str, Any]) -> None:
-        if message.HasField(name) if has_presence else getattr(message, name):
+        if message.HasField(name):
             out[key] = getattr(message, name)
 
     return write

@@ -17,11 +17,12 @@ from osqueue_service.clock import SystemClock
 from osqueue_service.errors import OsqueueError
 from osqueue_service.ids import SystemIds
 from osqueue_service.rpc.services import add_services
-from osqueue_stubs.osqueue.v1 import schedules_pb2
+from osqueue_stubs.osqueue.v1 import job_pb2, schedules_pb2
 from tests.filling import fill
 
 _HEARD = "the broker says itself when it heard of progress"
 _TOKEN = "not remembered: an item of a stream is known by its token"
+_WHOLE = "a follow-up that asks to be unique is refused, however it does"
 LEFT_OUT = {
     ("Heartbeat", "osqueue.v1.Progress.updated_at"): _HEARD,
     ("HeartbeatJobs", "osqueue.v1.Progress.updated_at"): _HEARD,
@@ -29,6 +30,7 @@ LEFT_OUT = {
     ("Work", "osqueue.v1.CompleteJobRequest.request_id"): _TOKEN,
     ("Work", "osqueue.v1.FailJobRequest.request_id"): _TOKEN,
     ("Work", "osqueue.v1.ReleaseJobRequest.request_id"): _TOKEN,
+    **{("Work", f"osqueue.v1.Unique.{field.name}"): _WHOLE for field in job_pb2.Unique.DESCRIPTOR.fields},
 }
 """Fields that a handler does not read on purpose, by RPC, and why."""
 
@@ -96,7 +98,11 @@ TEMPLATE = {
     "retention_ms": 1,
     "retry_policy": {"initial_ms": 1, "multiplier": 2, "max_ms": 2},
 }
-FOLLOW_UP = {**TEMPLATE, "submit_on_dead": TEMPLATE}
+FOLLOW_UP = {
+    **TEMPLATE,
+    "submit_on_dead": TEMPLATE,
+    "limits": [{"limit": "l", "key": "k", "cost": 1}],
+}
 HELD = {"job_id": "nope", "lease_token": "t"}
 # Requests that get further than one with something in every field: a handler may stop at the first that is wrong.
 FURTHER: dict[str, list[dict[str, Any]]] = {
@@ -108,6 +114,9 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "WatchJobs": [{"after": {"epoch": 1, "sequence": 1}, "stats_interval_ms": 100}],
     "ListWorkflows": [{"page_token": "x", "page_size": 1}],
     "GroupDead": [{"max_groups": 1}],
+    "DeleteLimit": [{"name": "calls"}],
+    "PutLimit": [{"limit": {"name": "calls", "max_running": 1}}],
+    "ListLimitKeys": [{"name": "calls"}],
     "ListTokens": [{"page_size": 1}],
     "Work": [
         {
@@ -117,7 +126,11 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
             "releases": [HELD],
             "slots": 1,
             "heartbeats": [{**HELD, "progress": {"fraction": 0.5, "message": "m"}}],
-        }
+        },
+        {
+            "open": {"worker_id": "w", "slots": 1},
+            "completions": [{**HELD, "follow_ups": [{"payload": b"x", "unique": {"key": "k"}}]}],
+        },
     ],
 }
 _FILLED = schedules_pb2.Schedule()

@@ -56,7 +56,7 @@ class LimitKeys:
         check_number(size, "page_size", 1, self._limits.page_items, wrong)
         after = _after(request.page_token, wrong)
         wrong.check()
-        now_ms = engine.now_ms()
+        now_ms, at_limit = engine.now_ms(), request.at_limit
 
         def view(state: State) -> flow_pb2.ListLimitKeysResponse:
             family = state.limits.families.get(request.name)
@@ -66,7 +66,7 @@ class LimitKeys:
             later = (
                 row
                 for row in family.keys.values()
-                if (after is None or row.key > after) and not (request.at_limit and row.opens(1, now_ms) == OPEN)
+                if (after is None or row.key > after) and not (at_limit and row.opens(1, now_ms) == OPEN)
             )
             page = nsmallest(size + 1, later, key=lambda row: row.key)
             return flow_pb2.ListLimitKeysResponse(

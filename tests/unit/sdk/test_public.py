@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PUBLIC = {
     "osqueue": "what programs need: clients, worker, types, errors",
     "osqueue.admin": "an operator's calls",
+    "osqueue.access_messages": "who may call, and who did what",
     "osqueue.admin_messages": "what an operator is told",
     "osqueue.api": "the API's messages, RPCs, mapping and JSON form",
     "osqueue.api.descriptors": "messages and RPCs by name",

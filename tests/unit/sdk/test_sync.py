@@ -22,6 +22,7 @@ from osqueue import (
 from tests.unit.sdk.memory_transport import MemoryTransport
 
 ASYNC_ONLY = {"new_transport"}
+SYNC_ONLY = {"beside"}
 
 
 @pytest.fixture
@@ -45,8 +46,8 @@ def parameters(function):
 @pytest.mark.parametrize(("twin", "original"), [(SyncClient, OsqueueClient), (SyncJobHandle, JobHandle)])
 def test_the_twins_have_the_same_methods(twin, original):
     mine, theirs = public(twin), public(original)
-    assert set(mine) == set(theirs) - ASYNC_ONLY
-    for name in mine:
+    assert set(mine) - SYNC_ONLY == set(theirs) - ASYNC_ONLY
+    for name in set(mine) - SYNC_ONLY:
         assert parameters(mine[name]) == parameters(theirs[name]), name
 
 
