@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from itertools import islice
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Sweep
@@ -297,7 +297,23 @@ def decide_sweep(state: State, command: Sweep, now_ms: int, limits: Limits) -> t
             records.append(decided)
     # First those that name numbers: where jobs end, others may be let go, and take numbers that nobody decided on.
     records.sort(key=lambda record: not isinstance(record, Promoted | Fired))
-    return records, None
+    return _cancelled_once(records), None
+
+
+def _cancelled_once(records: list[AnyRecord]) -> list[AnyRecord]:
+    """A job's limit and its schedule may both want it cancelled, and neither row knows of the other."""
+    if sum(isinstance(record, Cancelled) for record in records) < 2:
+        return records
+    seen: set[int] = set()
+    kept: list[AnyRecord] = []
+    for record in records:
+        if isinstance(record, Cancelled):
+            record = structs.replace(record, numbers=[number for number in record.numbers if number not in seen])
+            seen.update(record.numbers)
+            if not record.numbers:
+                continue
+        kept.append(record)
+    return kept
 
 
 class Outlook(Struct, gc=False):

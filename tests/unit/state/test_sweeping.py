@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from osqueue_service.limits import DAY_MS, DEFAULT_LIMITS, HOUR_MS
+from osqueue_service.state import due as due_table
 from osqueue_service.state.commands import Sweep
 from osqueue_service.state.due import LET_GO, ROWS
 from osqueue_service.state.model import Ending, RetryPolicy, Status
+from osqueue_service.state.records import Cancelled
 from tests.core import Core, spec
 
 
@@ -225,3 +227,20 @@ class TestBounds:
         commits = len(core.log)
         core.sweep()
         assert len(core.log) == commits
+
+
+def test_a_job_that_two_rows_want_cancelled_is_cancelled_once(monkeypatch):
+    """Its limit lets it go as the newest, and its schedule for another one."""
+    core = Core()
+    first, second = core.submit(run_at=core.now_ms + 1), core.submit(run_at=core.now_ms + 1)
+
+    def row(name: str, *numbers: int) -> due_table.Row:
+        return due_table.Row(
+            name, due_table.Urgency.AT_ONCE, lambda state: 0, lambda sweep: Cancelled(list(numbers), 1_000)
+        )
+
+    monkeypatch.setattr(due_table, "ROWS", (row("limits", 1), row("schedules", 1, 2), row("more", 2)))
+    core.sweep()
+    assert {core.status(first), core.status(second)} == {Status.CANCELLED}
+    assert core.state.counters.cancelled == 2
+    core.check_replay()
