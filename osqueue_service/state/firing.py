@@ -238,9 +238,9 @@ class _Turn:
         if last is None or last.status is not Status.IN_PROGRESS:
             if not self._fire(nominal):
                 return False
-            if last is not None:
+            if last is not None and not last.status.finished:
                 self._round._cancelled.append(last.number)
-                self._last = None
+            self._last = None
             return True
         if not last.cancel_requested and last.number not in self._round._asked:
             self._round._asked.append(last.number)

@@ -6,10 +6,11 @@ import pytest
 
 from osqueue_service.limits import DAY_MS, DEFAULT_LIMITS, HOUR_MS
 from osqueue_service.state import due as due_table
-from osqueue_service.state.commands import Sweep
+from osqueue_service.state.commands import PutSchedule, Sweep
 from osqueue_service.state.due import LET_GO, ROWS
 from osqueue_service.state.model import Ending, RetryPolicy, Status
 from osqueue_service.state.records import Cancelled
+from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from tests.core import Core, spec
 
 
@@ -243,4 +244,17 @@ def test_a_job_that_two_rows_want_cancelled_is_cancelled_once(monkeypatch):
     core.sweep()
     assert {core.status(first), core.status(second)} == {Status.CANCELLED}
     assert core.state.counters.cancelled == 2
+    core.check_replay()
+
+
+def test_a_schedule_that_catches_up_does_not_cancel_a_job_that_was_cancelled_before():
+    core = Core()
+    core.do(PutSchedule("s", ScheduleSpec(spec("t"), every_ms=1_000, overlap=Overlap.CANCEL_OTHER, missed=Missed.ALL)))
+    core.advance(1_000)
+    core.sweep()
+    (first,) = core.state.jobs.values()
+    core.cancel(core.state.job_id(first))
+    core.advance(5_000)
+    core.sweep()
+    assert core.state.live >= 1
     core.check_replay()
