@@ -1,7 +1,9 @@
 """Request bodies: read within bounds of size, time and memory."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from aiohttp import StreamReader, hdrs, web
@@ -89,9 +91,32 @@ def _is_pong(data: bytes) -> bool:
     return len(data) >= 6 and data[0] == 0x8A and len(data) == 6 + (data[1] & 0x7F)
 
 
+BESIDE = ThreadPoolExecutor(1, "large-bodies")
+"""One thread: each of several would take its turn at the interpreter before everybody's small calls have theirs."""
+
+
+_rested_at = 0.0
+
+
 async def apart(size: int, work: Callable[[], T]) -> T:
-    """The work on that many bytes; on many of them in a thread, so that other callers are served meanwhile."""
-    return await asyncio.to_thread(work) if size > APART_BYTES else work()
+    """The work on that many bytes; on many of them in a thread, one after the other, so that other callers are served
+    meanwhile."""
+    return await asyncio.get_running_loop().run_in_executor(BESIDE, _in_turn, work) if size > APART_BYTES else work()
+
+
+def _in_turn(work: Callable[[], T]) -> T:
+    """The work, after as long a rest as the work before it took: the interpreter is everybody else's for half the
+    time, however much there is to take apart."""
+    global _rested_at  # of the one thread there is
+    began = time.monotonic()
+    if began < _rested_at:
+        time.sleep(_rested_at - began)
+        began = time.monotonic()
+    try:
+        return work()
+    finally:
+        ended = time.monotonic()
+        _rested_at = ended + (ended - began)
 
 
 async def read_body(request: web.BaseRequest, limits: Limits, budget: Budget) -> bytes:

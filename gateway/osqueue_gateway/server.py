@@ -88,6 +88,7 @@ class Connection(RequestHandler):
         if self.message is not None:
             self.message.end()
         super().connection_lost(exc)
+        self._data_received_cb = None  # a WebSocket's method: it keeps the socket, and the socket this connection
 
     @property
     def asks_for_nothing_since(self) -> float | None:

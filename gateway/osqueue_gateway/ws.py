@@ -77,11 +77,21 @@ class Sockets:
             await socket.run()
         finally:
             self._sockets.discard(socket)
+            await _end(ws)
         return ws
 
     async def drain(self) -> None:
         """Let the calls of every socket finish, then close it."""
         await asyncio.gather(*(socket.drain() for socket in list(self._sockets)))
+
+
+async def _end(ws: "web.WebSocketResponse[bool]") -> None:
+    """Close the socket whatever has happened to it. Of a lost connection the library's next ping would keep all that
+    had arrived until its time comes, and the error that it remembers would keep it until a collection."""
+    await ws.close()
+    error = ws.exception()
+    if error is not None:
+        error.__traceback__ = error.__context__ = None
 
 
 class Socket:

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from osqueue.api.json_readers import VIOLATIONS_MAX
 from osqueue.api.json_text import PARTS_MAX
 from osqueue.errors import JobNotFoundError, QueueFullError
-from osqueue_gateway.bodies import APART_BYTES
+from osqueue_gateway.bodies import APART_BYTES, BESIDE
 from osqueue_gateway.config import GatewayConfig
 from osqueue_gateway.connect import JSON_VALUES_MAX
 from osqueue_gateway.limits import Limits
@@ -171,11 +171,13 @@ async def test_a_large_body_is_taken_apart_beside_the_loop(
 ) -> None:
     threads: list[bool] = []
 
-    async def counted(work: Any) -> Any:
-        threads.append(True)
-        return work()
+    submit = BESIDE.submit
 
-    monkeypatch.setattr(asyncio, "to_thread", counted)
+    def counted(*work: Any) -> Any:
+        threads.append(True)
+        return submit(*work)
+
+    monkeypatch.setattr(BESIDE, "submit", counted)
     assert (await caller.ask("POST", "/v1/jobs", json.dumps({"payload": "x" * size}))).status == 200
     assert len(threads) == (size > APART_BYTES)
     async with caller.socket() as socket:

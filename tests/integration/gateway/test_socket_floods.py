@@ -1,8 +1,11 @@
 """WebSockets that send more than there is room for, or never the whole of it: bounded in bytes and in time."""
 
 import asyncio
+import gc
 import json
 from typing import Any
+
+import aiohttp.web
 
 from osqueue_gateway.config import GatewayConfig
 from osqueue_gateway.limits import Limits
@@ -130,3 +133,25 @@ async def test_frames_that_wait_are_bounded_for_all_sockets_together() -> None:
                 assert (await answer(reader))["ok"] is True
             writer.close()
         assert caller.gateway.sockets.waiting_bytes == 0
+
+
+async def test_a_lost_socket_keeps_nothing_of_what_it_had_sent() -> None:
+    """The library's next ping, half a minute away, kept it, and the collector would not have helped."""
+
+    def kept() -> int:
+        return sum(isinstance(each, aiohttp.web.WebSocketResponse) for each in gc.get_objects())
+
+    async with gateway() as caller:
+        gc.collect()
+        gc.disable()
+        try:
+            before = kept()
+            for _ in range(5):
+                _, writer = await opened(caller)
+                writer.write(frame(b"x" * HALF_MIB, announced=2 * HALF_MIB))
+                await until(lambda: caller.gateway.budget.used >= HALF_MIB)
+                writer.transport.abort()
+                await until(lambda: caller.gateway.sockets.open == 0)
+            await until(lambda: kept() <= before)
+        finally:
+            gc.enable()
