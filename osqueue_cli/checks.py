@@ -73,8 +73,8 @@ def check_everything(overrides: Mapping[str, str], connection: Connection, *, ma
 
 
 async def _check_running(settings: Settings, connection: Connection, may_write: bool) -> list[Check]:
-    answering = await check_broker(connection)
-    serving = any(check.verdict is Verdict.OK for check in answering)
+    answering = [*check_proxy(connection), *await check_broker(connection)]
+    serving = any(check.verdict is Verdict.OK for check in answering if check.name == "broker")
     return [
         *await check_storage(settings, may_write),
         *check_ports(settings, serving),
@@ -200,6 +200,24 @@ def check_ports(settings: Settings, serving: bool) -> Iterable[Check]:
         else:
             fix = f"stop what listens there, or set {variable}"
             yield Check("ports", Verdict.WARNING, f"{name} port {port} is taken by something else", fix)
+
+
+def check_proxy(connection: Connection) -> Iterable[Check]:
+    """Whether a proxy stands between, whose answers look like a broker's trouble. On this machine none does."""
+    from osqueue.errors import TransportConfigError
+    from osqueue.transports.addresses import parse
+    from osqueue.transports.causes import proxy_variable
+
+    try:
+        endpoints = parse(connection.broker or "")
+    except TransportConfigError:
+        return  # the check of the broker says what is wrong with it
+    for endpoint in endpoints:
+        variable = proxy_variable(endpoint.authority) if endpoint.kind == "grpc" else ""
+        if variable:
+            host = endpoint.authority.rpartition(":")[0]
+            found = f"{endpoint.authority} is called through the proxy that {variable} names"
+            yield Check("proxy", Verdict.WARNING, found, f"put {host} into no_proxy, unless the proxy is meant")
 
 
 async def check_broker(connection: Connection) -> list[Check]:

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from osqueue_protocol.breezeq import BREEZEQ
 from osqueue_service import setting
 from osqueue_service.engine.settings import DEFAULT_INTERVAL_MS
 from osqueue_service.errors import ConfigError
@@ -29,17 +30,6 @@ BUCKET_RETENTION_MS = 86_400_000
 
 _DEFAULT_BACKEND = "memory"
 _WILDCARDS = ("0.0.0.0", "::")
-
-BREEZEQ = {
-    "FRONTEND_PORT": "BROKER_PORT (HTTP) and BROKER_GRPC_PORT",
-    "BACKEND_PORT": "BROKER_GRPC_PORT, which workers and producers share",
-    "DB_PATH": "OSQUEUE_DATA_DIR",
-    "HEARTBEAT_INTERVAL": "nothing: a worker renews its leases by itself",
-    "LIVENESS_FACTOR": "lease_ms of a job",
-    "JOB_TIMEOUT": "timeout_ms of a job",
-    "RETRY_COUNT": "max_attempts of a job, which is one more",
-}
-"""Variables that BreezeQ reads, and what takes their place here."""
 
 _OWN_PREFIXES = ("BROKER_", "STORAGE_", "S3_", "GCS_", "COMMIT_", "GROUP_COMMIT_")
 """Others have variables with these prefixes too, so that only one very like ours is taken for a misspelling."""

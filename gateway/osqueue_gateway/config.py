@@ -1,5 +1,6 @@
 """The gateway's settings, from the environment; a wrong value stops the start, naming it."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +8,10 @@ from dataclasses import dataclass, field
 from osqueue.errors import ConfigError, TransportConfigError
 from osqueue.transports.addresses import Endpoint, parse
 from osqueue_gateway.limits import Limits
+from osqueue_protocol.breezeq import BREEZEQ
 from osqueue_protocol.callers import host_name
+
+log = logging.getLogger("osqueue.gateway")
 
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -70,6 +74,10 @@ class GatewayConfig:
     def from_environment(cls, environment: Mapping[str, str]) -> "GatewayConfig":
         """The settings of `python -m osqueue_gateway`."""
         default = cls()
+        for name in sorted(BREEZEQ.keys() & {name for name, text in environment.items() if text}):
+            log.warning(
+                "the environment variable %s is BreezeQ's and has no effect; here it is %s", name, BREEZEQ[name]
+            )
         grpc_port = environment.get("BROKER_GRPC_PORT", "8081")
         return cls(
             host=environment.get("BROKER_HOST") or default.host,

@@ -114,3 +114,22 @@ def test_a_clock_with_which_no_broker_would_lead_is_a_problem(there_ms, verdicts
     found = check_clock(clock, TellsTime(there_ms(clock.wall_ms())), "s3://bucket/")
     assert [each.verdict for each in found] == verdicts
     assert all("that of s3://bucket/" in each.found and "NTP" in each.fix for each in found)
+
+
+PROXY = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "", "grpc_proxy": "", "no_proxy": "", "no_grpc_proxy": ""}
+
+
+def test_a_proxy_on_the_way_to_the_broker_is_a_warning(examine):
+    address = {"BROKER_URL": "grpc://queue.invalid:8081"}
+    _, found = examine("--timeout", "0.1", env={**PROXY, **address})
+    assert found["proxy"]["verdict"] == "warning"
+    assert "queue.invalid:8081" in found["proxy"]["found"] and "http_proxy" in found["proxy"]["found"]
+    assert "no_proxy" in found["proxy"]["fix"]
+    _, found = examine("--timeout", "0.1", env={**PROXY, **address, "no_proxy": "queue.invalid"})
+    assert "proxy" not in found
+
+
+def test_no_proxy_stands_before_a_broker_on_this_machine(examine):
+    answer, found = examine(env=PROXY)
+    assert answer.exit_code == 0 and "proxy" not in found
+    assert found["broker"]["verdict"] == "ok"

@@ -35,6 +35,12 @@ def test_the_size_of_messages_is_that_of_the_brokers():
     assert GatewayConfig.from_environment({}).limits == Limits()
 
 
+def test_breezeqs_variables_are_not_ignored_in_silence(caplog):
+    GatewayConfig.from_environment({"FRONTEND_PORT": "1", "DB_PATH": "", "PATH": "/bin"})
+    (record,) = caplog.records
+    assert "FRONTEND_PORT" in record.getMessage() and "BROKER_PORT" in record.getMessage()
+
+
 def test_the_broker_beside_it_by_its_port():
     assert GatewayConfig.from_environment({"BROKER_GRPC_PORT": "9000"}).brokers == ("127.0.0.1:9000",)
 
