@@ -197,7 +197,7 @@ def rss(pid: int) -> int:
 
 
 async def _clear(target: Target) -> None:
-    """Take out the jobs that the flood has left: what they take is no leftover."""
+    """Take out the jobs that the flood has left: what they take was asked for."""
     left = job_pb2.JobFilter(types=["large", "bad", "harmless"])
     async with target.channel() as channel:
         queue, admin = queue_pb2_grpc.QueueServiceStub(channel), admin_pb2_grpc.AdminServiceStub(channel)

@@ -253,7 +253,7 @@ LOADS = {"harmless": HARMLESS, "hostile": HOSTILE, **{action.__name__: [action] 
 
 
 async def callers(target: Target, actions: list[Action], seconds: float) -> int:
-    """So many callers for so long; how often they called."""
+    """All the callers at once, for that time; how often they called."""
     ends = time.monotonic() + seconds
     async with contextlib.AsyncExitStack() as stack:
         connector = aiohttp.TCPConnector(limit=0)
