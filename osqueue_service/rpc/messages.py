@@ -1,10 +1,11 @@
 """From bytes to requests, and what is wrong with bytes that are none."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -68,62 +69,78 @@ def check_known(message: Message, path: str = "") -> None:
 
 
 class Outline:
-    """A message whose repeated messages stay bytes: enough to count them, at a tenth of the memory."""
+    """Which fields of a message are lists of messages. Their elements are counted on the wire, so that a message with
+    millions of them costs no more than one at the limit."""
 
-    def __init__(self, message: Descriptor) -> None:
-        file = descriptor_pb2.FileDescriptorProto(name="outline.proto", package="outline", syntax="proto3")
-        self._counts = _outlined(message, file)
-        self._parse: Parse | None = None
-        if self._counts:
-            pool = descriptor_pool.DescriptorPool()
-            pool.Add(file)
-            found = pool.FindMessageTypeByName(f"outline.{message.name}")
-            self._parse = message_factory.GetMessageClass(found).FromString
+    def __init__(self, message: Descriptor, path: str = "") -> None:
+        self.lists: int
+        """Of it and of all messages in it."""
+        self._lists: dict[int, str] = {}
+        self._inner: dict[int, Outline] = {}
+        for field in message.fields:
+            if field.message_type is None or field.message_type.GetOptions().map_entry:
+                continue
+            if field.is_repeated:
+                self._lists[field.number] = f"{path}{field.name}"
+            else:
+                inner = Outline(field.message_type, f"{path}{field.name}.")
+                if inner.lists:
+                    self._inner[field.number] = inner
+        self.lists = len(self._lists) + sum(inner.lists for inner in self._inner.values())
 
     def check(self, data: bytes, elements_max: int) -> None:
-        """Raises INVALID_REQUEST for more elements in one field than any call may have."""
-        if self._parse is None:
-            return
-        outline = self._parse(data)
-        for path in self._counts:
-            count = _count(outline, path)
-            if count > elements_max:
-                raise InvalidRequest.field(
-                    ".".join(path),
-                    f"has {count:,} elements; no call may have more than {elements_max:,} (batch_items, work_slots)",
-                )
+        """Raises INVALID_REQUEST for more elements in one list, or more fields, than any call may have. What is not a
+        message is the parser's to refuse."""
+        with suppress(IndexError):
+            self._check(data, 0, len(data), elements_max, (self.lists + 1) * elements_max)
+
+    def _check(self, data: bytes, position: int, end: int, elements_max: int, fields_max: int) -> int:
+        """Returns how many more fields there may be."""
+        counts = dict.fromkeys(self._lists, 0)
+        while position < end:
+            fields_max -= 1
+            if fields_max < 0:
+                raise InvalidRequest("the message has more fields than any call may have")
+            tag, position = _varint(data, position)
+            number, kind = tag >> 3, tag & 7
+            if kind == _LENGTH:
+                size, position = _varint(data, position)
+                if number in counts:
+                    counts[number] += 1
+                    if counts[number] > elements_max:
+                        raise InvalidRequest.field(
+                            self._lists[number],
+                            f"has more than {elements_max:,} elements, which no call may (batch_items, work_slots)",
+                        )
+                elif number in self._inner:
+                    inner = self._inner[number]
+                    fields_max = inner._check(data, position, min(position + size, end), elements_max, fields_max)
+                position += size
+            elif kind == _VARINT:
+                _, position = _varint(data, position)
+            elif kind in _FIXED:
+                position += _FIXED[kind]
+            else:
+                return fields_max  # a group, which no message of ours has
+        return fields_max
 
 
-def _outlined(message: Descriptor, file: descriptor_pb2.FileDescriptorProto) -> list[tuple[str, ...]]:
-    """Adds the outline of a message to the file; the paths of the fields that are to be counted in it."""
-    paths: list[tuple[str, ...]] = []
-    proto = descriptor_pb2.DescriptorProto(name=message.name)
-    for field in message.fields:
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
-            continue
-        if field.is_repeated:
-            paths.append((field.name,))
-            proto.field.add(name=field.name, number=field.number, label=_label(field), type=FieldDescriptor.TYPE_BYTES)
-        elif inner := _outlined(field.message_type, file):
-            paths += [(field.name, *path) for path in inner]
-            proto.field.add(
-                name=field.name,
-                number=field.number,
-                label=_label(field),
-                type=FieldDescriptor.TYPE_MESSAGE,
-                type_name=f".outline.{field.message_type.name}",
-            )
-    if paths:
-        file.message_type.append(proto)
-    return paths
+_VARINT, _LENGTH = 0, 2
+_FIXED = {1: 8, 5: 4}
 
 
-def _label(field: FieldDescriptor) -> Any:
-    return FieldDescriptor.LABEL_REPEATED if field.is_repeated else FieldDescriptor.LABEL_OPTIONAL
-
-
-def _count(outline: Message, path: tuple[str, ...]) -> int:
-    found: Any = outline
-    for name in path:
-        found = getattr(found, name)
-    return len(found)
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """The number at this position, and the position after it. IndexError where it does not end."""
+    byte = data[position]
+    if byte < 0x80:
+        return byte, position + 1
+    value, shift = byte & 0x7F, 7
+    while True:
+        position += 1
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position + 1
+        shift += 7
+        if shift > 63:
+            raise IndexError("no varint is as long")

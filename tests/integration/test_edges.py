@@ -108,9 +108,7 @@ SWOLLEN = [
 async def test_elements_are_counted_before_they_are_built(channel, method, field, element, compression):
     with refused("INVALID_REQUEST") as refusal:
         await channel.unary_unary(method)(element * 2_000_000, timeout=30, compression=compression)
-    assert refusal.violations == {
-        field: "has 2,000,000 elements; no call may have more than 10,000 (batch_items, work_slots)"
-    }
+    assert refusal.violations == {field: "has more than 10,000 elements, which no call may (batch_items, work_slots)"}
 
 
 async def test_a_frame_of_a_work_stream_is_counted_too(channel):
@@ -186,3 +184,11 @@ async def test_the_position_of_a_commit_rises(queue):
     second = await queue.SubmitJob(queue_pb2.SubmitJobRequest(payload=b"2"))
     assert (first.commit.epoch, second.commit.epoch) == (1, 1)
     assert second.commit.sequence > first.commit.sequence
+
+
+async def test_fields_are_counted_too(channel):
+    """One field over and over: the last one would count, and each costs its reader a step."""
+    repeated = wire.encode([(2, 1)]) * 100_000
+    with refused("INVALID_REQUEST") as refusal:
+        await channel.unary_unary("/osqueue.v1.QueueService/SubmitJobs")(repeated, timeout=30)
+    assert "more fields than any call may have" in refusal.message
