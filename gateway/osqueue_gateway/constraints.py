@@ -38,7 +38,9 @@ def _many(most: int, least: int = 0, items: Constraint | None = None) -> Constra
 
 _BATCH = _many(1_000, least=1)
 _IDS = _many(1_000, items=REQUIRED_NAME)
-_TYPES = _many(128, items=TYPE)
+CHOSEN_TYPE: Constraint = {"maxLength": 1_024}
+"""Of jobs that are there: what was adopted from others may have any characters."""
+_TYPES = _many(128, items=CHOSEN_TYPE)
 
 BY_NAME: dict[str, Constraint] = {
     "claim_key": NAME,
@@ -95,8 +97,8 @@ BY_FIELD: dict[str, Constraint] = {
     "GetHistoryRequest.since": MOMENT,
     "GetHistoryRequest.step_ms": {"oneOf": [{"const": 0}, {"minimum": SECOND_MS, "maximum": 3_600 * SECOND_MS}]},
     "GetHistoryRequest.max_points": {"minimum": 0, "maximum": 3_600},
-    "PauseTypesRequest.types": _many(128, least=1, items=TYPE),
-    "ResumeTypesRequest.types": _many(128, least=1, items=TYPE),
+    "PauseTypesRequest.types": _many(128, least=1, items=CHOSEN_TYPE),
+    "ResumeTypesRequest.types": _many(128, least=1, items=CHOSEN_TYPE),
     "ListWorkersRequest.page_token": NAME,
     "GroupDeadRequest.max_groups": PAGE,
     "JobFilter.schedule_id": NAME,

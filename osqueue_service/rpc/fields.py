@@ -83,6 +83,10 @@ class Violations:
             self._found.append(Violation(field, description))
 
 
+CHOSEN_CHARS_MAX = 1_024
+"""Of a type by which jobs are chosen."""
+
+
 class TypeNames:
     """Checks type names, each once: a queue has few types and many jobs, and equal names should be one string."""
 
@@ -104,12 +108,22 @@ class TypeNames:
             return known
         return name
 
+    def chosen(self, name: str, field: str, wrong: Violations) -> str:
+        """A name by which jobs are chosen. What may be submitted is narrower than what was adopted from others, whose
+        jobs could not be claimed otherwise."""
+        known = self._known.get(name)
+        if known is not None:
+            return known
+        if len(name) > CHOSEN_CHARS_MAX:
+            wrong.add(field, f"has {len(name):,} characters; at most {CHOSEN_CHARS_MAX:,} are read")
+        return name
+
     def read_all(self, names: Sequence[str], field: str, most: int, wrong: Violations, *, least: int = 0) -> list[str]:
-        """A list of type names without repetitions."""
+        """A list of names by which jobs are chosen, without repetitions."""
         if not names and not least:
             return []
         check_count(len(names), field, most, "claim_types", wrong, least=least)
-        read = self.read
+        read = self.chosen
         return list(dict.fromkeys([read(name, f"{field}[{i}]", wrong) for i, name in enumerate(names[: most + 1])]))
 
 

@@ -44,7 +44,7 @@ def read_filter(
             statuses.append(status)
     check_count(len(filter.types), "filter.types", limits.claim_types, "claim_types", wrong)
     names = frozenset(
-        types.read(name, f"filter.types[{position}]", wrong)
+        types.chosen(name, f"filter.types[{position}]", wrong)
         for position, name in enumerate(filter.types[: limits.claim_types])
     )
     check_name(filter.worker_id, "filter.worker_id", limits.id_chars, wrong)

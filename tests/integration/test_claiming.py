@@ -139,12 +139,12 @@ async def test_paused_types_are_passed_by(app, queue, admin):
     assert (await waiting).HasField("job_id")
 
 
-@pytest.mark.parametrize("types", [[], ["a b"], ["t"] * 129])
+@pytest.mark.parametrize("types", [[], ["t" * 1_025], ["t"] * 129])
 @pytest.mark.parametrize("method", ["PauseTypes", "ResumeTypes"])
 async def test_types_to_pause_are_checked(admin, method, types):
     with refused("INVALID_REQUEST") as refusal:
         await getattr(admin, method)(getattr(admin_pb2, f"{method}Request")(types=types))
-    assert list(refusal.violations) == ["types[0]" if types == ["a b"] else "types"]
+    assert list(refusal.violations) == ["types[0]" if types == ["t" * 1_025] else "types"]
 
 
 async def test_a_refused_claim_takes_nothing(queue):

@@ -230,7 +230,7 @@ async def test_a_job_granted_to_a_worker_that_hung_up_is_given_to_the_next(stub:
         ({"open": {"slots": 3}}, "open.worker_id"),
         ({"open": {"worker_id": "w", "slots": -1}}, "open.slots"),
         ({"open": {"worker_id": "w", "slots": 10_001}}, "open.slots"),
-        ({"open": {"worker_id": "w", "types": ["a b"]}}, "open.types[0]"),
+        ({"open": {"worker_id": "w", "types": ["t" * 1_025]}}, "open.types[0]"),
         ({"open": {"worker_id": "w", "lease_ms": 5}}, "open.lease_ms"),
     ],
 )

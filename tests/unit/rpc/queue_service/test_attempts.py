@@ -99,7 +99,7 @@ EDGES: list[tuple[Callable[..., Read], str, Any, Any, str]] = [
     (claim, "worker_id", "w", "", ""),
     (claim, "worker_id", "w w", "w\tw", ""),
     (claim, "types", ["t"] * 128, ["t"] * 129, ""),
-    (claim, "types", [""], ["a b"], "types[0]"),
+    (claim, "types", ["t" * 1_024], ["t" * 1_025], "types[0]"),
     (claim, "claim_key", "k" * 128, "k" * 129, ""),
     (claim, "claim_key", "", "\x00", ""),
     (claim, "worker_version", "v" * 128, "v" * 129, ""),
