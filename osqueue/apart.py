@@ -21,11 +21,17 @@ class Apart:
         self._changed: asyncio.Future[None] | None = None
         self._told = False
 
+    def is_open(self) -> bool:
+        """Whether a handler may begin at once: then it has entered."""
+        if self.suspects is None or not self.suspects.ids:
+            self._others += 1
+            return True
+        return False
+
     async def enter(self, job_id: str, stopped: Callable[[], bool]) -> bool:
         """Returns when the job's handler may begin, or is not to begin at all; whether it is a suspect."""
         suspects = self.suspects
-        if suspects is None or not suspects.ids:
-            self._others += 1
+        if suspects is None or self.is_open():
             return False
         self._tell(suspects)
         if job_id not in suspects.ids:

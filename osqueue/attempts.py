@@ -170,7 +170,8 @@ class Attempt:
     async def run(self) -> None:
         """Run the handler and make its outcome durable. Raises nothing: whatever goes wrong becomes the job's."""
         try:
-            self._suspect = await self._shared.apart.enter(self.job.job_id, self._is_stopped)
+            if not self._shared.apart.is_open():
+                self._suspect = await self._shared.apart.enter(self.job.job_id, self._is_stopped)
             if not self._turn.acquire(blocking=False):  # it is given back
                 self._free_slot()
                 return
@@ -224,7 +225,7 @@ class Attempt:
             if self._shared.around:
                 value = await self._shared.around.run(self.context, lambda: self._call(payload))
             else:
-                value = await self._call(payload)
+                value = await self._runner.run(self.handler, payload, self.context)
         except asyncio.CancelledError as error:
             failure = error
             if self.task is not None and self.task.cancelling():

@@ -9,7 +9,6 @@ import mmap
 import os
 import struct
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,9 +21,11 @@ RECORDS_MAX = 32_768
 _FREE, _TAKEN = 0, 1
 _HEAD = struct.Struct("<BBBBIddd")
 TEXT_BYTES = RECORD_BYTES - _HEAD.size
-_BEGUN = struct.Struct("<d")
-_BEGUN_AT = _HEAD.size - 8
-_ASKED_AT = _HEAD.size - 16
+_RECORD = struct.Struct(f"<BBBBIddd{TEXT_BYTES}s")
+_DOUBLES = RECORD_BYTES // 8
+_BEGUN_AT = (HEADER_BYTES + _HEAD.size) // 8 - 1
+_ASKED_AT = _BEGUN_AT - 1
+"""Where these stand in the first record, in eights of bytes."""
 _STAMP = struct.Struct("<dB")
 
 
@@ -50,8 +51,8 @@ class LeaseBoard:
         self.file = _nameless_file()
         os.ftruncate(self.file, size)
         self._memory = mmap.mmap(self.file, size)
+        self._doubles = memoryview(self._memory).cast("d")
         self._free = list(range(self.records - 1, -1, -1))
-        self._lock = threading.Lock()
         self._closed = False
 
     def put(self, job_id: str, token: str, attempt: int, length_s: float, asked_at: float, in_process: bool) -> int:
@@ -64,24 +65,21 @@ class LeaseBoard:
         except IndexError:
             return -1
         start = HEADER_BYTES + place * RECORD_BYTES
-        memory = self._memory
-        end = start + _HEAD.size
-        memory[end : end + len(name) + len(proof)] = name + proof
-        _HEAD.pack_into(
-            memory, start, _FREE, len(name), len(proof), in_process, attempt & 0xFFFFFFFF, length_s, asked_at, 0.0
-        )
-        memory[start] = _TAKEN
+        sizes = _FREE, len(name), len(proof)
+        attempt &= 0xFFFFFFFF
+        _RECORD.pack_into(self._memory, start, *sizes, in_process, attempt, length_s, asked_at, 0.0, name + proof)
+        self._memory[start] = _TAKEN
         return place
 
     def asked(self, place: int, at: float) -> None:
         """A renewal was sent."""
         if place >= 0:
-            _BEGUN.pack_into(self._memory, HEADER_BYTES + place * RECORD_BYTES + _ASKED_AT, at)
+            self._doubles[place * _DOUBLES + _ASKED_AT] = at
 
     def begun(self, place: int, at: float) -> None:
         """Its handler begins now; with 0: it has ended."""
         if place >= 0:
-            _BEGUN.pack_into(self._memory, HEADER_BYTES + place * RECORD_BYTES + _BEGUN_AT, at)
+            self._doubles[place * _DOUBLES + _BEGUN_AT] = at
 
     def take_off(self, place: int) -> None:
         """The lease is over."""
