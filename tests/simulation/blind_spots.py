@@ -3,6 +3,7 @@
 Planted as those in `bugs`, which this adds to.
 """
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,8 @@ from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.execution import Execution
 from osqueue_service.engine.pipeline import give
 from osqueue_service.leadership import GuardedClock
-from osqueue_service.log import RestorePoints
+from osqueue_service.log import RestorePoints, recovery
+from osqueue_service.log.segment import decode
 from osqueue_service.state import commands
 from osqueue_service.state.image import Kind, Snapshot
 from osqueue_service.storage import steady
@@ -109,6 +111,15 @@ def _checkpoints_not_kept(patch: Any) -> None:
 @bug("a clock that is far ahead leads")
 def _clock_not_guarded(patch: Any) -> None:
     patch(GuardedClock, "find_fault", lambda self: None)
+
+
+@bug("checksums of commits not looked at")
+def _damage_believed(patch: Any) -> None:
+    def trusting(key: str, body: bytes) -> Any:
+        fields, stored = body[:112], body[144:]
+        return decode(key, fields + hashlib.sha256(fields + stored).digest() + stored)
+
+    patch(recovery, "decode", trusting)
 
 
 @bug("caps never swept")

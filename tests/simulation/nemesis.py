@@ -8,8 +8,9 @@ from typing import Any
 from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.storage.operations import Operation
 from osqueue_service.testing.faulty import FaultKind
+from tests.damage.mutations import mutated
 from tests.simulation.actors import Actor, Operator
-from tests.simulation.swarm import WRONG_CLOCK
+from tests.simulation.swarm import DAMAGE, WRONG_CLOCK
 from tests.simulation.world import AHEAD_MS_MAX, SimBroker, World
 
 
@@ -39,6 +40,7 @@ class Nemesis:
             "restart broker": self._restart_broker,
             "shift wall clock": self._shift_clock,
             WRONG_CLOCK: self._wrong_clock,
+            DAMAGE: self._damage,
             "store brownout": self._brownout,
             "store slow": self._slow,
             "store gone": self._gone,
@@ -97,6 +99,7 @@ class Nemesis:
         world.weather.stall_rate = 0.0
         world.weather.latency_ms = world.swarm.latency_ms
         world.network.mend()
+        world.bucket.mend()
         for broker in world.brokers:
             broker.store.cut_off = broker.store.broken = broker.store.denies = False
             broker.node.resume()
@@ -184,6 +187,23 @@ class Nemesis:
         await self.wait(self.a_while_ms())
         if node.wall_shift_ms >= wrong_by:
             node.wall_shift_ms -= wrong_by
+
+    async def _damage(self) -> None:
+        """Something happens to an object. A part of a checkpoint may be lost: what the log loses at its end, nobody can
+        know. Brokers that stop over it are started again once it is mended."""
+        bucket = self.world.bucket
+        there = bucket.read_by_recoveries()
+        if not there:
+            return
+        key, body = self.draw.choice(there)
+        lost = key.startswith("checkpoints/") and self.draw.random() < 0.5
+        bucket.damage(key, None if lost else mutated(body, self.draw))
+        if self.draw.random() < 0.7:
+            self.a_broker().kill()  # so that another one has to read it
+        await self.wait(self.world.swarm.heartbeat_ms[1] * self.draw.choice([0.5, 1.5, 3.0]))
+        bucket.mend()
+        for broker in self.world.brokers:
+            self.revive(broker)
 
     async def _brownout(self) -> None:
         weather = self.world.weather

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from osqueue_service.errors import StoreDenied, StoreError, StoreFailed, StoreRefused, StoreUnavailable, StoreUnknown
+from osqueue_service.log.paths import parse_segment_key
 from osqueue_service.log.root import Root, SeedQueue, decode_root
 from osqueue_service.log.segment import Fence, decode
 from osqueue_service.storage.operations import WRITES, Operation
@@ -51,6 +52,9 @@ class Bucket:
         self.archive: dict[str, Landed] = {}
         self.root_history: list[tuple[float, Root]] = []
         self.broken: list[str] = []
+        self.damaged: set[str] = set()
+        """Objects that were not what they should be at some time."""
+        self._whole: dict[str, StoredObject] = {}
         self.inherited: SeedQueue | None = None
         """What an earlier osqueue had left when the first leader took over."""
 
@@ -85,12 +89,45 @@ class Bucket:
         if found is None:
             return
         del self._keys[bisect_left(self._keys, key)]
+        self._whole.pop(key, None)
         if key.startswith("log/"):
-            self._check_delete(key, found.body)
+            self._check_delete(key, self.archive[key].body)
 
     def list_after(self, prefix: str, after: str, limit: int) -> list[str]:
         start = bisect_right(self._keys, after) if after >= prefix else bisect_left(self._keys, prefix)
         return [key for key in self._keys[start : start + limit] if key.startswith(prefix)]
+
+    def read_by_recoveries(self) -> list[tuple[str, bytes]]:
+        """What a recovery would read, beside the root."""
+        if not self.root_history:
+            return []
+        vouched = self.root_history[-1][1].checkpoint
+        begins = f"checkpoints/{vouched.sequence:016d}-{vouched.epoch:010d}/"
+        found = []
+        for key, stored in self._objects.items():
+            slot = parse_segment_key(key)
+            if key.startswith(begins) or (slot is not None and slot > (vouched.epoch, vouched.sequence)):
+                found.append((key, stored.body))
+        return found
+
+    def damage(self, key: str, body: bytes | None) -> None:
+        """Behind everybody's back the object becomes this, or is lost."""
+        self._whole.setdefault(key, self._objects[key])
+        self.damaged.add(key)
+        self._writes += 1
+        if body is not None:
+            self._objects[key] = StoredObject(body, f"damaged {self._writes}")
+        else:
+            del self._objects[key]
+            del self._keys[bisect_left(self._keys, key)]
+
+    def mend(self) -> None:
+        """An operator puts everything back from a copy."""
+        for key, whole in self._whole.items():
+            if key not in self._objects:
+                insort(self._keys, key)
+            self._objects[key] = whole
+        self._whole.clear()
 
     def _write(self, key: str, body: bytes) -> str:
         if key not in self._objects:

@@ -31,6 +31,7 @@ NEMESES = (
     "store denies",
 )
 
+DAMAGE = "object damaged"
 WRONG_CLOCK = "wrong clock"
 """Only where the store tells the time: nobody could know elsewhere."""
 
@@ -221,6 +222,8 @@ def draw(seed: int) -> Swarm:
     if swarm.dated and swarm.nemeses and chance() < 0.5:
         swarm.nemeses += (WRONG_CLOCK,)
     swarm.schedulers = choice([0, 0, 1])
+    if swarm.nemeses and chance() < 0.25:
+        swarm.nemeses += (DAMAGE,)
     return swarm
 
 

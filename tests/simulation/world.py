@@ -11,7 +11,7 @@ from typing import Any
 from osqueue_service.broker import Broker, Role
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.settings import EngineSettings
-from osqueue_service.errors import StoreDenied, StoreError, StoreFailed
+from osqueue_service.errors import CorruptObject, StoreDenied, StoreError, StoreFailed
 from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.rpc.admin_service.pauses import Pauses
 from osqueue_service.rpc.admin_service.purges import Purges
@@ -316,6 +316,8 @@ class World:
         broker.ended = True
         if isinstance(reason, StoreFailed):
             self.count("brokers stopped by a failed store")
+        elif isinstance(reason, CorruptObject) and reason.key in self.bucket.damaged:
+            self.count("brokers stopped by damage")
         elif isinstance(reason, StoreDenied) and broker.store.stranger:
             self.count("brokers stopped by a store that never let them in")
         else:
