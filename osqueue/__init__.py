@@ -63,11 +63,12 @@ from osqueue.job import (
     Unique,
 )
 from osqueue.limits import Limits
-from osqueue.messages import Completed, FollowUp, JobEvent, Resync, Settled, Stats
+from osqueue.messages import Completed, FollowUp, JobEvent, Resync, Settled
 from osqueue.middleware import Proceed
 from osqueue.registry import JobType, Registry
 from osqueue.schedule_messages import Firing, Schedule, ScheduledTime, ScheduleInfo
 from osqueue.schedules import ScheduleOptions, Schedules
+from osqueue.stats import Stats
 from osqueue.submission import new_job
 from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncLimits, SyncSchedules, SyncTokens
 from osqueue.tasks import Task

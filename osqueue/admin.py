@@ -25,9 +25,9 @@ from osqueue.calls.reading import read
 from osqueue.calls.steering import Changes, change_each
 from osqueue.errors import DEADLINE_EXCEEDED, TransportConfigError, TransportConnectionError
 from osqueue.job import Job, JobFilter, Position
-from osqueue.messages import TypeStats
 from osqueue.registry import JobType
 from osqueue.session import Session
+from osqueue.stats import TypeStats
 from osqueue.submission import integer, text, to_epoch_ms
 from osqueue.transports.protocol import AdminTransport
 

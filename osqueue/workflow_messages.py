@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from osqueue.job import JobSpec, JobStatus, Position
-from osqueue.messages import Counts, Question
+from osqueue.messages import Question
+from osqueue.stats import Counts
 
 EndPolicy = Literal["", "cascade", "run", "hold"]
 """What a bad end of a job means to one that needs it: "cascade" (also "") cancels it, "run" lets it run, "hold" keeps

@@ -20,7 +20,7 @@ from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 
 if TYPE_CHECKING:
-    from osqueue.messages import Stats
+    from osqueue.stats import Stats
 
 GRACE_S = 5.0
 """How long a child may take to end in order before it is killed."""

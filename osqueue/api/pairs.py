@@ -17,6 +17,7 @@ from osqueue import (
     job_inputs,
     messages,
     schedule_messages,
+    stats,
     workflow_messages,
 )
 from osqueue.api import descriptors
@@ -48,9 +49,9 @@ _DIFFERENT = (
     Pair(Position, job_pb2.ReadPosition, left_out={"commit_lag_ms": "Stats has it"}),
     Pair(Job, job_pb2.JobInfo),
     Pair(ClaimedJob, job_pb2.ClaimedJob, given=("worker_id",)),
-    Pair(messages.Counts, job_pb2.JobCounts),
+    Pair(stats.Counts, job_pb2.JobCounts),
     Pair(
-        messages.Stats,
+        stats.Stats,
         queue_pb2.GetStatsResponse,
         paths={"commit_lag_ms": "position.commit_lag_ms"},
     ),
@@ -184,6 +185,7 @@ def _alike() -> Iterator[Pair]:
         flow_messages,
         schedule_messages,
         workflow_messages,
+        stats,
     ):
         for name, sdk in vars(module).items():
             if isinstance(sdk, type) and sdk.__module__ == module.__name__ and sdk not in known:

@@ -7,9 +7,10 @@ from typing import Any, Protocol, TypeVar, Unpack
 from osqueue.calls.base import Calls, names_of
 from osqueue.errors import OsqueueError
 from osqueue.job import FilterOptions, Job, Position
-from osqueue.messages import Explanation, Info, InfoRequest, JobEvent, JobView, ListRequest, Resync, Stats, WatchRequest
+from osqueue.messages import Explanation, Info, InfoRequest, JobEvent, JobView, ListRequest, Resync, WatchRequest
 from osqueue.registry import JobType
 from osqueue.session import Session
+from osqueue.stats import Stats
 from osqueue.submission import job_filter, text
 
 WAIT_SLICE_MS = 30_000

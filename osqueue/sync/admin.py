@@ -10,8 +10,8 @@ from osqueue.admin_messages import DeadGroups, History, QueueRoot, StorageStats,
 from osqueue.background import BackgroundPart
 from osqueue.calls.steering import Changes
 from osqueue.job import Job, JobFilter, Position
-from osqueue.messages import TypeStats
 from osqueue.registry import JobType
+from osqueue.stats import TypeStats
 
 
 class SyncAdmin(BackgroundPart[Admin]):

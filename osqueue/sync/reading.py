@@ -6,8 +6,9 @@ from typing import Any, Unpack
 
 from osqueue.background import BackgroundCalls
 from osqueue.job import FilterOptions, Job, Position
-from osqueue.messages import Explanation, Info, JobEvent, JobView, Resync, Stats
+from osqueue.messages import Explanation, Info, JobEvent, JobView, Resync
 from osqueue.registry import JobType
+from osqueue.stats import Stats
 
 
 class SyncReadCalls(BackgroundCalls):

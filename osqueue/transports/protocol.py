@@ -34,11 +34,11 @@ from osqueue.messages import (
     Renewal,
     Selection,
     Settled,
-    Stats,
     Submitted,
     WatchFrame,
     WatchRequest,
 )
+from osqueue.stats import Stats
 from osqueue.workflow_messages import (
     AddToWorkflowRequest,
     CancelledWorkflow,

@@ -24,11 +24,11 @@ from osqueue.messages import (
     Renewal,
     Selection,
     Settled,
-    Stats,
     Submitted,
     WatchFrame,
     WatchRequest,
 )
+from osqueue.stats import Stats
 from osqueue.transports.wire_admin import WireAdmin
 from osqueue.transports.wire_workflows import WireWorkflows
 from osqueue_stubs.osqueue.v1 import queue_pb2

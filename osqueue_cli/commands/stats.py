@@ -10,7 +10,7 @@ from osqueue_cli.shapes import to_json
 
 if TYPE_CHECKING:
     from osqueue.admin_messages import StorageStats
-    from osqueue.messages import Stats, TypeStats
+    from osqueue.stats import Stats, TypeStats
 
 HEAD = ["TYPE", "WAITING", "SCHEDULED", "RUNNING", "DONE/S", "DEAD", "OLDEST", "WORKERS", ""]
 STORAGE_HEAD = ["REQUEST", "COUNT", "ERRORS", "BYTES", "P50", "P99"]

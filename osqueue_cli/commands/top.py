@@ -19,7 +19,8 @@ from osqueue_cli.shapes import to_json
 
 if TYPE_CHECKING:
     from osqueue import OsqueueClient
-    from osqueue.messages import JobEvent, Stats
+    from osqueue.messages import JobEvent
+    from osqueue.stats import Stats
 
 EVENTS_KEPT = 200
 SAMPLES_KEPT = 120
@@ -101,7 +102,8 @@ async def _screen(connection: Connection, board: _Board, interval_ms: int) -> No
 
 async def _keep_watching(connection: Connection, board: _Board, interval_ms: int, live: Any) -> None:
     from osqueue import OsqueueError
-    from osqueue.messages import JobEvent, Stats
+    from osqueue.messages import JobEvent
+    from osqueue.stats import Stats
 
     while True:
         try:

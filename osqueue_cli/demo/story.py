@@ -23,7 +23,7 @@ from osqueue_cli.processes import Child, Children, ended_early, free_ports, list
 if TYPE_CHECKING:
     from osqueue import OsqueueClient
     from osqueue.job import JobSpec
-    from osqueue.messages import Stats
+    from osqueue.stats import Stats
 
 COUNT_EVERY_S = 0.1
 AWAY_S = 1.0

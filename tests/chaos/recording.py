@@ -6,7 +6,8 @@ from typing import Any
 
 from osqueue.errors import OsqueueError
 from osqueue.job import JobSpec, Position
-from osqueue.messages import ClaimRequest, Claims, Completion, Failure, Release, Settled, Stats, Submitted
+from osqueue.messages import ClaimRequest, Claims, Completion, Failure, Release, Settled, Submitted
+from osqueue.stats import Stats
 from osqueue.transports.addresses import parse
 from osqueue.transports.grpc import GrpcTransport
 from tests.checkers.history import OK, Event, History, outcome_of

@@ -20,7 +20,6 @@ from osqueue.messages import (
     ClaimRequest,
     Claims,
     Completion,
-    Counts,
     Explanation,
     Failure,
     Heartbeat,
@@ -31,11 +30,11 @@ from osqueue.messages import (
     Renewal,
     Selection,
     Settled,
-    Stats,
     Submitted,
     WatchFrame,
     WatchRequest,
 )
+from osqueue.stats import Counts, Stats
 from osqueue.transports.wire import WireTransport
 from osqueue_service import errors as service_errors
 from osqueue_service.broker import Broker

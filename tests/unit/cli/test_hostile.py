@@ -187,7 +187,7 @@ def drawn(frame) -> str:
 
 def test_the_screen_of_top_is_harmless():
     from osqueue import WorkerInfo
-    from osqueue.messages import Stats, TypeStats
+    from osqueue.stats import Stats, TypeStats
 
     board = top._Board()
     board.sample(Stats(types=[TypeStats(EVIL)]))

@@ -18,7 +18,6 @@ from osqueue.messages import (
     Claims,
     Completed,
     Completion,
-    Counts,
     Explanation,
     Failure,
     Heartbeat,
@@ -30,11 +29,11 @@ from osqueue.messages import (
     Renewal,
     Selection,
     Settled,
-    Stats,
     Submitted,
     WatchFrame,
     WatchRequest,
 )
+from osqueue.stats import Counts, Stats
 
 
 class Queue:

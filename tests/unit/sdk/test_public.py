@@ -31,8 +31,10 @@ PUBLIC = {
     "osqueue.middleware": "what runs around handlers",
     "osqueue.messages": "what a transport is asked and what it answers",
     "osqueue.submission": "jobs and filters from what a caller wrote",
+    "osqueue.stats": "the queue in figures",
     "osqueue.sync": "the synchronous client",
     "osqueue.transports.addresses": "where brokers and gateways are",
+    "osqueue.transports.causes": "why a broker cannot be reached, in words",
     "osqueue.transports.grpc_link": "calls to whichever broker leads, in messages",
     "osqueue.transports.protocol": "what a transport of one's own implements",
 }
