@@ -7,7 +7,7 @@ import grpc
 
 from osqueue_protocol.callers import bearer_token, is_forwarded, is_local_peer, same_secret
 from osqueue_service.errors import OsqueueError, PermissionDenied, StorageUnavailable, Unauthenticated
-from osqueue_service.rpc.access.principal import BOOT, LOCAL, Principal
+from osqueue_service.rpc.access.principal import LOCAL, Principal, boot
 from osqueue_service.rpc.access.registry import Registry
 
 Metadata = Iterable[tuple[str, str | bytes]] | None
@@ -23,6 +23,7 @@ class Guard:
 
     def __init__(self, token: str = "", *, allow_remote: bool = False) -> None:
         self._token = token.encode()
+        self._boot = boot()
         self._allow_remote = allow_remote
         self._registry: Registry | None = None
 
@@ -49,7 +50,7 @@ class Guard:
             )
         (token,) = shown
         if self._token and same_secret(token, self._token):
-            return BOOT
+            return self._boot
         if self._registry is not None:
             principal = self._registry.find(token)
             if principal is not None:

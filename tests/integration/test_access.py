@@ -368,3 +368,18 @@ class TestAudit:
         with refused("INVALID_REQUEST") as refusal:
             await door.access.GetAudit(access_pb2.GetAuditRequest(**wanted), metadata=BOOT)
         assert field in refusal.violations
+
+
+def test_streams_of_brokers_in_other_loops_are_let_in_as_well():
+    """Two brokers of one process, each in a loop of its own: what one awaits is none of the other's."""
+
+    async def watch() -> None:
+        async with broker_in_process(settings={"OSQUEUE_TOKEN": "s3cret"}) as app, channel_to(app) as channel:
+            stream = Door(app, channel).queue.WatchJobs(
+                queue_pb2.WatchJobsRequest(stats_interval_ms=100), metadata=BOOT
+            )
+            for _ in range(2):
+                assert await stream.read()
+
+    for _ in range(2):
+        asyncio.run(watch())

@@ -22,8 +22,11 @@ class Principal:
 BOOT_ID = "boot"
 LOCAL_ID = "local"
 
-BOOT = Principal(BOOT_ID, "OSQUEUE_TOKEN", EVERYTHING)
-"""Whoever shows the token that the broker was started with."""
+
+def boot() -> Principal:
+    """Whoever shows the token that a broker was started with: one for each broker, whose loop its end is awaited in."""
+    return Principal(BOOT_ID, "OSQUEUE_TOKEN", EVERYTHING)
+
 
 LOCAL = Principal(LOCAL_ID, "without a token", EVERYTHING)
 """Whoever calls a broker that was started without one."""
