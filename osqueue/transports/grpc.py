@@ -17,6 +17,11 @@ class GrpcTransport(WireTransport):
         self._broker = BrokerLink(endpoints, token=token, find_leader=find_leader)
         super().__init__("grpc", self._broker)
 
+    def clone(self) -> "GrpcTransport":
+        twin = GrpcTransport()
+        twin._link = twin._broker = self._broker.clone()
+        return twin
+
     def work(self, frames: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """A Work stream: the broker's frames for these, until one of the two ends it."""
         return self._broker.stream("Work", frames)

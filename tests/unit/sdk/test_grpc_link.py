@@ -20,6 +20,7 @@ from osqueue.errors import (
 from osqueue.retrying import Retrying, RetryOptions, is_outage
 from osqueue.transports import grpc_peer
 from osqueue.transports.addresses import parse
+from osqueue.transports.grpc import GrpcTransport
 from osqueue.transports.grpc_link import PEERS_MAX, BrokerLink
 from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests.unit.sdk.freezing_relay import freezing_relay
@@ -430,3 +431,14 @@ class TestSilence:
                 await link.call("GetStats", STATS, 500)
             assert "fell silent" not in raised.value.message
             await link.close()
+
+
+async def test_a_clone_of_a_transport_can_all_that_the_transport_can():
+    """Workers open their stream over a clone of the transport that their client was given."""
+    transport = GrpcTransport(parse(["localhost:1"]), token="s3cret")
+    twin = transport.clone()
+    assert type(twin) is GrpcTransport
+    assert (twin.address, twin.name) == (transport.address, transport.name)
+    assert twin._link is twin._broker is not transport._broker
+    for each in (transport, twin):
+        await each.close()
