@@ -26,8 +26,7 @@ from osqueue.job import ClaimedJob, JobError
 from osqueue.leases import LeaseKeeper
 from osqueue.messages import Completed
 from osqueue.middleware import Around
-from osqueue.runners.base import Runner
-from osqueue.runners.processes import ProcessFailure
+from osqueue.runners.base import ProcessFailure, Runner
 from osqueue.transports.protocol import Transport
 
 log = logging.getLogger("osqueue.worker")

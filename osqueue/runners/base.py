@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from osqueue.context import JobContext
+from osqueue.errors import WorkerExecutionError
 from osqueue.handlers import BoundHandler
 
 
@@ -42,3 +43,10 @@ class LoopRunner:
 
     async def close(self) -> None:
         """Nothing is left when the worker's attempts have ended."""
+
+
+class ProcessFailure(WorkerExecutionError):
+    """What a handler raised in its process. `classes` names the exception's class and all its bases."""
+
+    tag = "WorkerExecutionError"
+    classes: frozenset[str] = frozenset()

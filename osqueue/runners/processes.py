@@ -16,16 +16,9 @@ from osqueue.context import JobContext
 from osqueue.errors import WorkerExecutionError
 from osqueue.failures import RateLimited, Reject, Retry
 from osqueue.handlers import BoundHandler
+from osqueue.runners.base import ProcessFailure
 from osqueue.runners.child import serve
 from osqueue.runners.threads import ThreadPool
-
-
-class ProcessFailure(WorkerExecutionError):
-    """What a handler raised in its process. `classes` names the exception's class and all its bases."""
-
-    tag = "WorkerExecutionError"
-    classes: frozenset[str] = frozenset()
-
 
 _children: "weakref.WeakSet[_Child]" = weakref.WeakSet()
 
