@@ -104,6 +104,7 @@ FOLLOW_UP = {
     "limits": [{"limit": "l", "key": "k", "cost": 1}],
 }
 HELD = {"job_id": "nope", "lease_token": "t"}
+REPORTED = {"usage": [{"limit": "calls", "used": 1}], "limit_backoff": [{"limit": "calls", "ms": 1}]}
 # Requests that get further than one with something in every field: a handler may stop at the first that is wrong.
 FURTHER: dict[str, list[dict[str, Any]]] = {
     "SubmitJobs": [
@@ -121,7 +122,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "Work": [
         {
             "open": {"worker_id": "w", "slots": 1, "lease_ms": 1_000, "held": [HELD]},
-            "completions": [{**HELD, "result": b"x", "follow_ups": [FOLLOW_UP]}],
+            "completions": [{**HELD, "result": b"x", "follow_ups": [FOLLOW_UP], **REPORTED}],
             "failures": [{**HELD, "error": {"type": "E", "message": "m"}, "retryable": True, "retry_delay_ms": 1}],
             "releases": [HELD],
             "slots": 1,

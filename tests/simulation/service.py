@@ -118,8 +118,14 @@ async def claim(broker: Broker, asked: commands.Claim, wait_ms: int) -> Answer:
 async def complete(broker: Broker, completions: Sequence[Completion]) -> Answer:
     engine = broker.engine
     items = [
-        commands.CompleteItem(*held, [to_spec(job, engine.now_ms()) for job in follow_ups])
-        for *held, follow_ups in completions
+        commands.CompleteItem(
+            done.job_id,
+            done.worker_id,
+            done.lease_token,
+            done.result,
+            [to_spec(job, engine.now_ms()) for job in done.follow_ups],
+        )
+        for done in completions
     ]
     answers = await engine.execute(commands.Complete(items), sum(len(item.result or b"") for item in items))
     return Answer(answers, committed(engine))

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.gateway.gateways import Caller, gateway_and_broker
 
 PAGES = ("/", "/jobs", "/jobs/0123abc", "/dead", "/types", "/workers", "/producer", "/worker")
-TRANSFERRED_BYTES_MAX = 250_000
+TRANSFERRED_BYTES_MAX = 300_000
 TOKEN = 'open"sesame/+=~'
 
 
