@@ -252,7 +252,7 @@ class MemoryTransport:
         if request_id in self.queue.requests:
             return self.queue.requests[request_id], self.queue.position  # type: ignore[return-value]
         results: list[Completed | OsqueueError] = []
-        for job_id, worker_id, token, result, _ in completions:
+        for job_id, worker_id, token, result, *_ in completions:
             try:
                 job = self.queue.held(job_id, worker_id, token)
             except OsqueueError as error:
