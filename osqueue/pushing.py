@@ -9,15 +9,16 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from osqueue.calls.leasing import backoffs, usages
 from osqueue.dispatch import HeldUp, Patience, Taker
 from osqueue.errors import OsqueueError
 from osqueue.failures import describe
 from osqueue.job import ClaimedJob, JobError, JobSpec, Position
 from osqueue.leases import LeaseKeeper, release
-from osqueue.messages import Completed, Settled
+from osqueue.messages import Completed, Completion, Failure, Release, Settled
 from osqueue.polling import PollingDispatcher
 from osqueue.transports.protocol import Transport
-from osqueue.work_stream import Answer, Outcome, WorkStream
+from osqueue.work_stream import Answer, Outcome, WorkStream, given_back
 
 if TYPE_CHECKING:
     from osqueue.client import OsqueueClient
@@ -100,7 +101,7 @@ class PushingDispatcher:
         fed = self._fed.get(job.lease_token)
         if fed is None:
             return self._single.complete(job, result, follow_ups, usage)
-        return fed.settle("completions", job, (result, follow_ups, usage))
+        return fed.settle(job, Completion(job.job_id, "", job.lease_token, result, follow_ups, usages(usage)))
 
     def fail(
         self,
@@ -114,13 +115,16 @@ class PushingDispatcher:
         fed = self._fed.get(job.lease_token)
         if fed is None:
             return self._single.fail(job, error, retryable=retryable, retry_delay_ms=retry_delay_ms, usage=usage)
-        return fed.settle("failures", job, (describe(error), retryable, retry_delay_ms, usage))
+        failure = Failure(
+            job.job_id, "", job.lease_token, describe(error), retryable, retry_delay_ms, usage=usages(usage)
+        )
+        return fed.settle(job, failure)
 
     def release(self, job: ClaimedJob, limit_backoff: Mapping[str, int] | None = None) -> Awaitable[Settled]:
         fed = self._fed.get(job.lease_token)
         if fed is None:
             return self._single.release(job, limit_backoff)
-        return fed.settle("releases", job, limit_backoff)
+        return fed.settle(job, Release(job.job_id, "", job.lease_token, limit_backoff=backoffs(limit_backoff)))
 
     async def _give_back(self, job: ClaimedJob, transport: Transport) -> None:
         """In the keeper's thread. On the stream, whose slot it takes."""
@@ -128,7 +132,7 @@ class PushingDispatcher:
         if fed is None:
             await release(job, transport)
         else:
-            fed.stream.settle(Outcome("releases", job, None, None))
+            fed.stream.settle(given_back(job))
 
     async def close(self) -> None:
         ends = [fed.ended for fed in self._streams if fed.stream.connected]
@@ -171,9 +175,9 @@ class _Fed:
 
     # --- in the worker's loop ----------------------------------------------------------------------------------------
 
-    def settle(self, kind: str, job: ClaimedJob, content: Any) -> "asyncio.Future[Any]":
+    def settle(self, job: ClaimedJob, message: Completion | Failure | Release) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = self._loop.create_future()
-        self.stream.settle(Outcome(kind, job, content, future))
+        self.stream.settle(Outcome(job, message, future))
         return future
 
     def drain(self) -> None:
@@ -192,7 +196,7 @@ class _Fed:
                 break
         if self._draining:
             for job in jobs:
-                stream.settle(Outcome("releases", job, None, None))
+                stream.settle(given_back(job))
         elif jobs:
             fed = self._dispatcher._fed
             for job in jobs:

@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from osqueue.api.item_errors import from_item_error
@@ -23,8 +23,8 @@ from osqueue.errors import (
     OsqueueError,
     TransportConnectionError,
 )
-from osqueue.job import ClaimedJob, JobSpec, Position
-from osqueue.messages import Completed, FollowUp, Settled
+from osqueue.job import ClaimedJob, Position
+from osqueue.messages import Completed, Completion, Failure, FollowUp, Release, Settled
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 SPACING_S = 0.002
@@ -50,7 +50,6 @@ _KEY_FIELD = f"field {queue_pb2.WorkOpen.STREAM_KEY_FIELD_NUMBER} of WorkOpen"
 _ITEM_BYTES = 256
 _read_job: Callable[..., ClaimedJob] = reader(ClaimedJob, job_pb2.ClaimedJob)
 _read_follow_up = reader(FollowUp, queue_pb2.FollowUp)
-_write_job = writer(JobSpec, queue_pb2.SubmitJobRequest)
 _COMPLETED = Completed()
 
 
@@ -63,16 +62,22 @@ class PushTransport(Protocol):
 
 
 class Outcome:
-    """What became of one attempt, on its way. `kind` is the field of a frame that it stands in; `future` belongs to the
-    event loop that waits for the answer, if one does."""
+    """What became of one attempt, on its way. `message` leaves out the worker, whom the stream names; `future` belongs
+    to the event loop that waits for the answer, if one does."""
 
-    __slots__ = ("content", "future", "job", "kind")
+    __slots__ = ("future", "job", "message")
 
-    def __init__(self, kind: str, job: ClaimedJob, content: Any, future: "asyncio.Future[Any] | None") -> None:
-        self.kind = kind
+    def __init__(
+        self, job: ClaimedJob, message: Completion | Failure | Release, future: "asyncio.Future[Any] | None" = None
+    ) -> None:
         self.job = job
-        self.content = content
+        self.message = message
         self.future = future
+
+
+def given_back(job: ClaimedJob) -> Outcome:
+    """The job goes back unfinished, and nobody waits for the answer."""
+    return Outcome(job, Release(job.job_id, "", job.lease_token))
 
 
 Answer = Settled | Completed | OsqueueError
@@ -166,7 +171,7 @@ class WorkStream:
         self._held_off = True
         while self.arrived:
             try:
-                self._outbox.append(Outcome("releases", self.arrived.popleft(), None, None))
+                self._outbox.append(given_back(self.arrived.popleft()))
             except IndexError:  # it was taken after all
                 break
         self._knock()
@@ -308,7 +313,7 @@ class WorkStream:
             self._held.pop(token, None)
             self.answers.append((outcome, self._answer(outcome, receipt)))
             return
-        error = from_item_error(receipt.error, _METHODS[outcome.kind])
+        error = from_item_error(receipt.error, _PLACES[type(outcome.message)][1])
         if may_pass(error):
             assert self._loop is not None
             self._loop.call_later(self._patience.pause_s, self.settle, outcome)
@@ -318,9 +323,9 @@ class WorkStream:
         self.answers.append((outcome, error))
 
     def _answer(self, outcome: Outcome, receipt: Any) -> Answer:
-        if outcome.kind != "completions":
+        if not isinstance(outcome.message, Completion):
             return Settled(receipt.status, receipt.run_at, self.commit)
-        if not outcome.content[1]:
+        if not outcome.message.follow_ups:
             return _COMPLETED
         return Completed([_read_follow_up(each) for each in receipt.follow_ups], receipt.follow_ups_withheld)
 
@@ -352,40 +357,25 @@ class WorkStream:
             self._on_news()
 
 
-_METHODS = {"completions": "CompleteJob", "failures": "FailJob", "releases": "ReleaseJob"}
+_PLACES: dict[type[Any], tuple[str, str, Callable[[Any, Any], None]]] = {
+    Completion: ("completions", "CompleteJob", writer(Completion, queue_pb2.CompleteJobRequest)),
+    Failure: ("failures", "FailJob", writer(Failure, queue_pb2.FailJobRequest)),
+    Release: ("releases", "ReleaseJob", writer(Release, queue_pb2.ReleaseJobRequest)),
+}
+"""Where an outcome stands in a frame, the RPC that it would be by itself, and how it is written."""
 
 
 def _size(outcome: Outcome) -> int:
     """About how much of a frame it takes; one with follow-ups takes all of it."""
-    if outcome.kind == "completions":
-        result, follow_ups, _ = outcome.content
-        return FRAME_BYTES if follow_ups else _ITEM_BYTES + len(result or b"")
-    return _ITEM_BYTES if outcome.kind == "releases" else _ITEM_BYTES + 3 * len(outcome.content[0].message)
+    match outcome.message:
+        case Completion(follow_ups=follow_ups, result=result):
+            return FRAME_BYTES if follow_ups else _ITEM_BYTES + len(result or b"")
+        case Failure(error=error):
+            return _ITEM_BYTES + 3 * len(error.message)
+        case _:
+            return _ITEM_BYTES
 
 
 def _write(outcome: Outcome, frame: Any) -> None:
-    job = outcome.job
-    if outcome.kind == "completions":
-        done = frame.completions.add(job_id=job.job_id, lease_token=job.lease_token)
-        result, follow_ups, usage = outcome.content
-        _write_usage(usage, done)
-        if result is not None:
-            done.result = result
-        for spec in follow_ups:
-            _write_job(spec, done.follow_ups.add())
-    elif outcome.kind == "failures":
-        error, retryable, retry_delay_ms, usage = outcome.content
-        failed = frame.failures.add(job_id=job.job_id, lease_token=job.lease_token, retryable=retryable)
-        failed.error.type, failed.error.message = error
-        _write_usage(usage, failed)
-        if retry_delay_ms is not None:
-            failed.retry_delay_ms = retry_delay_ms
-    else:
-        released = frame.releases.add(job_id=job.job_id, lease_token=job.lease_token)
-        for limit, ms in (outcome.content or {}).items():
-            released.limit_backoff.add(limit=limit, ms=ms)
-
-
-def _write_usage(usage: Mapping[str, int], settled: Any) -> None:
-    for limit, used in usage.items():
-        settled.usage.add(limit=limit, used=used)
+    place, _, write = _PLACES[type(outcome.message)]
+    write(outcome.message, getattr(frame, place).add())

@@ -96,7 +96,7 @@ class LeaseCalls(Calls):
         for how long (ms) nothing of its key of a limit shall start.
         """
         data = None if result is None else to_bytes(result, "result")
-        used, held = _usage(usage), _backoff(limit_backoff)
+        used, held = usages(usage), backoffs(limit_backoff)
         completion = Completion(*lease_of(job), data, follow_ups, used, held)
         if follow_ups:
             return await self._open().complete_alone(completion)
@@ -117,7 +117,7 @@ class LeaseCalls(Calls):
         session = self._open()
         failure = Failure(
             *lease_of(job), error=describe(error), retryable=retryable, retry_delay_ms=retry_delay_ms,
-            request_id=session.request_id(), usage=_usage(usage), limit_backoff=_backoff(limit_backoff),
+            request_id=session.request_id(), usage=usages(usage), limit_backoff=backoffs(limit_backoff),
         )  # fmt: skip
         return await session.change(lambda: session.transport.fail_job(failure, timeout_ms=self.options.timeout_ms))
 
@@ -132,14 +132,16 @@ class LeaseCalls(Calls):
         rates is given back, unless `limit_backoff` holds the key: see `complete_job`."""
         session = self._open()
         request_id = session.request_id()
-        release = Release(*lease_of(job), request_id, _usage(usage), _backoff(limit_backoff))
+        release = Release(*lease_of(job), request_id, usages(usage), backoffs(limit_backoff))
         return await session.change(lambda: session.transport.release_job(release, timeout_ms=self.options.timeout_ms))
 
 
-def _usage(usage: Mapping[str, int] | None) -> tuple[LimitUsage, ...]:
+def usages(usage: Mapping[str, int] | None) -> tuple[LimitUsage, ...]:
+    """What an attempt used of the rates of its limits, by their names. `BrokerProtocolError` unless it is a number."""
     return tuple(LimitUsage(text("usage", limit), integer("usage", used)) for limit, used in (usage or {}).items())
 
 
-def _backoff(backoff: Mapping[str, int] | None) -> tuple[LimitBackoff, ...]:
+def backoffs(backoff: Mapping[str, int] | None) -> tuple[LimitBackoff, ...]:
+    """For how long (ms) nothing of the job's keys of its limits shall start. Errors as those of `usages`."""
     said = (backoff or {}).items()
     return tuple(LimitBackoff(text("limit_backoff", limit), integer("limit_backoff", ms)) for limit, ms in said)

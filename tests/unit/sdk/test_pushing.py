@@ -10,8 +10,8 @@ from osqueue import TransportConnectionError
 from osqueue.dispatch import Patience
 from osqueue.errors import AuthError, BrokerLeadershipError, from_reason
 from osqueue.job import ClaimedJob, JobError, Position
-from osqueue.messages import Completed
-from osqueue.work_stream import FRAME_ITEMS, Outcome, WorkStream
+from osqueue.messages import Completed, Completion, Failure
+from osqueue.work_stream import FRAME_ITEMS, Outcome, WorkStream, given_back
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 OPENED = queue_pb2.WorkResponse(opened=queue_pb2.WorkOpened(slots=4), position=job_pb2.ReadPosition(epoch=1))
@@ -124,7 +124,7 @@ def refusal(number, reason):
 
 
 def completion(number, result=None):
-    return Outcome("completions", claimed(number), (result, ()), None)
+    return Outcome(claimed(number), Completion(f"j{number}", "", f"t{number}", result))
 
 
 async def test_jobs_arrive_and_their_outcomes_are_answered(open_stream, side, peer):
@@ -132,8 +132,8 @@ async def test_jobs_arrive_and_their_outcomes_are_answered(open_stream, side, pe
     await side.next_news()
     assert [job.job_id for job in open_stream.arrived] == ["j1", "j2", "j3"]
     open_stream.settle(completion(1, b"done"))
-    open_stream.settle(Outcome("failures", claimed(2), (JobError("E", "why"), True, 50), None))
-    open_stream.settle(Outcome("releases", claimed(3), None, None))
+    open_stream.settle(Outcome(claimed(2), Failure("j2", "", "t2", JobError("E", "why"), True, 50)))
+    open_stream.settle(given_back(claimed(3)))
     frame = await peer.said.get()
     assert [(one.job_id, one.lease_token, one.result) for one in frame.completions] == [("j1", "t1", b"done")]
     failure = frame.failures[0]
