@@ -47,13 +47,13 @@ async def left_by_a_later_release(**fields: object) -> tuple[MemoryBucket, bytes
     ("fields", "sentence"),
     [
         (
-            {"format": 3, "needs": ["sequences"]},
-            r"queue\.json: it was written by osqueue 0\.9\.0 and has format 3 and uses 'sequences', which osqueue \S+ "
+            {"format": 3, "needs": ["colours"]},
+            r"queue\.json: it was written by osqueue 0\.9\.0 and has format 3 and uses 'colours', which osqueue \S+ "
             r"does not know: start osqueue 0\.9\.0 again; nothing is damaged, and nothing was changed",
         ),
         (
-            {"needs": ["sequences", "workflows"]},
-            r"queue\.json: it was written by osqueue 0\.9\.0 and uses 'sequences' and 'workflows', which osqueue "
+            {"needs": ["colours", "sizes"]},
+            r"queue\.json: it was written by osqueue 0\.9\.0 and uses 'colours' and 'sizes', which osqueue "
             r"\S+ does not know: start osqueue 0\.9\.0 again; nothing is damaged, and nothing was changed",
         ),
     ],
