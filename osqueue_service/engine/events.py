@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from osqueue_service.engine.leases import LiveLease, Progress
 from osqueue_service.errors import TooManyRequests, anew
-from osqueue_service.state.model import CANCELLED, DEAD, SCHEDULED, Attempt, Job, Status
+from osqueue_service.state.model import CANCELLED, DEAD, Attempt, Job, Status
 from osqueue_service.state.moves import Cause, Moves
 from osqueue_service.state.state import State
 
@@ -213,5 +213,5 @@ def _event(state: State, kind: EventKind, job: Job, at: int) -> JobEvent:
         attempt=job.claims,
         error_type=last.error_type if last and ended else "",
         error_message=last.error_message if last and ended else "",
-        run_at=job.due_at if job.status is SCHEDULED else 0,
+        run_at=job.due_at,
     )

@@ -10,7 +10,6 @@ from osqueue_service.state.commands import Granted, Input
 from osqueue_service.state.model import (
     FOLLOW_UP,
     ON_DEAD,
-    SCHEDULED,
     Attempt,
     Ending,
     Job,
@@ -54,7 +53,7 @@ def job_info(engine: Engine, state: State, job: Job, view: View) -> job_pb2.JobI
         attempts=job.attempts,
         max_attempts=spec.max_attempts,
         priority=spec.priority,
-        run_at=job.due_at if job.status is SCHEDULED else spec.run_at,
+        run_at=job.due_at or spec.run_at,
         lease_ms=spec.lease_ms,
         timeout_ms=spec.timeout_ms,
         idempotency_key=spec.idempotency_key,

@@ -225,7 +225,8 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
         job.finished_at = job.keep_until = 0
         job.cancel_requested = False
         count_live(state, job.spec, 1)
-        wait_again(state, job, moved, at_ms)
+        job.waits_since = at_ms
+        wait_again(state, job, moved)
         if job.spec.more is not None:
             moved_on(state, job)
     state.counters.retried += len(record.numbers)

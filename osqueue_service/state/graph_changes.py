@@ -39,7 +39,8 @@ def unblocked(state: State, record: Unblocked, at_ms: int) -> None:
         leave(state, job)
         delayed = job.spec.run_at > at_ms
         # Where it waits at once it does so since now.
-        job.status, job.due_at = (SCHEDULED, job.spec.run_at) if delayed else (UNCLAIMED, at_ms)
+        job.status, job.due_at = (SCHEDULED, job.spec.run_at) if delayed else (UNCLAIMED, 0)
+        job.waits_since = at_ms
         job.place = state.next_number
         state.next_number += 1
         enter(state, job, moving(state, BLOCKED, job.status, Cause.UNBLOCKED))

@@ -19,7 +19,6 @@ from osqueue_service.state.graphs import WorkflowTable
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.memory import Expiring, Memory
 from osqueue_service.state.model import (
-    SCHEDULED,
     Attempt,
     Counters,
     FollowedEntry,
@@ -120,10 +119,9 @@ class JobImage(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fi
 
 
 def image_of(job: Job) -> JobImage:
-    """The job as it is now. Since when a retried one waits is not stored: every release reads this form."""
-    due_at = job.due_at if job.status is SCHEDULED else 0
+    """The job as it is now, without `waits_since`: every release reads this form."""
     return JobImage(
-        job.spec, job.number, job.created_at, job.place, job.status, job.attempts, job.claims, due_at,
+        job.spec, job.number, job.created_at, job.place, job.status, job.attempts, job.claims, job.due_at,
         job.cancel_requested, job.finished_at, job.keep_until, job.lease, job.result, job.history,
         job.more,
     )  # fmt: skip

@@ -54,8 +54,7 @@ def _check_jobs(state: State) -> None:
         _check(job.number < state.next_number and job.place < state.next_number, f"job {number} is from the future")
         _check((job.lease is not None) == (job.status is Status.IN_PROGRESS), f"job {number}: lease and status differ")
         _check(job.status.finished == bool(job.finished_at), f"job {number}: finished without a time, or the reverse")
-        _check(job.due_at > 0 or job.status is not Status.SCHEDULED, f"job {number}: scheduled for no moment")
-        _check(not (job.due_at and job.status.finished), f"job {number}: finished, and due")
+        _check((job.due_at > 0) == (job.status is Status.SCHEDULED), f"job {number}: due and status differ")
         _check(0 <= job.attempts <= job.claims, f"job {number}: {job.attempts} attempts of {job.claims} claims")
         numbers = [attempt.number for attempt in job.history]
         _check(numbers == sorted(set(numbers)), f"job {number}: attempts are not numbered upwards")

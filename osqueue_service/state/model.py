@@ -276,8 +276,8 @@ class Job(Struct, gc=False):
     `number` is its position in the order of submission and never changes; `place` orders it among
     the waiting jobs of its type and priority. `attempts` counts the executions that count against
     `max_attempts`; `claims` numbers all of them. `due_at` is set while scheduled, `finished_at` and `keep_until`
-    once finished. Of a dead job that was retried, `due_at` is that moment until its next attempt ends; the log tells
-    it, an image does not, so that a leader that begins with a checkpoint takes the end of the last attempt for it.
+    once finished. `waits_since` is when a retry, or the end of what it needed, let it wait: replay tells it, an image
+    does not, so that a leader that begins with a checkpoint takes its last attempt's end or its submission.
     """
 
     spec: JobSpec
@@ -298,6 +298,7 @@ class Job(Struct, gc=False):
     roster_node: Node | None = None
     # In its line while it waits, in its group of dead letters while it is dead.
     ready_node: Node | None = None
+    waits_since: int = 0
 
     @property
     def ready_since(self) -> int:
@@ -305,8 +306,8 @@ class Job(Struct, gc=False):
         since, run_at = self.created_at, self.spec.run_at
         if run_at > since:
             since = run_at
-        if self.due_at > since:
-            since = self.due_at
+        if self.waits_since > since:
+            since = self.waits_since
         if self.history:
             last = self.history[-1]
             # Whoever moved its time after an attempt had ended has the last word, not that attempt.

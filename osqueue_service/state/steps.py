@@ -125,10 +125,10 @@ def count_live(state: State, spec: JobSpec, sign: int) -> None:
         state.reserved_jobs += sign
 
 
-def wait_again(state: State, job: Job, moved: list[Job], since: int = 0) -> None:
-    """The job waits behind all others of its priority. `since`: from when on, unless its last attempt says so."""
+def wait_again(state: State, job: Job, moved: list[Job]) -> None:
+    """The job waits behind all others of its priority."""
     job.status = UNCLAIMED
-    job.due_at = since
+    job.due_at = 0
     job.place = state.next_number
     state.next_number += 1
     enter(state, job, moved)

@@ -84,7 +84,7 @@ def test_a_store_written_by_a_newer_release_is_left_alone(
 
 def test_whoever_does_not_stand_by_is_told() -> None:
     async def scenario() -> None:
-        bucket, _ = await left_by_a_later_release(needs=["sequences"])
+        bucket, _ = await left_by_a_later_release(needs=["colours"])
         with pytest.raises(WrittenByNewer, match=r"start osqueue 0\.9\.0 again"):
             await Life(bucket, "b").broker.start(stand_by=False)
         alone = Life(bucket, "c", sole_owner=True)
