@@ -169,24 +169,48 @@ class Attempt:
     async def run(self) -> None:
         """Run the handler and make its outcome durable. Raises nothing: whatever goes wrong becomes the job's."""
         try:
-            if not self._shared.apart.is_open():
-                self._suspect = await self._shared.apart.enter(self.job.job_id, self._is_stopped)
-            if not self._turn.acquire(blocking=False):  # it is given back
-                self._free_slot()
-                return
-            if self.stop_reason is not None:
-                self._free_slot()
-                await self._settle_failure(asyncio.CancelledError())
-                return
-            try:
-                payload = self.handler.job_type.decode_payload(self.job.payload)
-            except BrokerProtocolError as error:
-                self._free_slot()
-                await self._refuse(JobError("InvalidPayload", error.message))
-                return
-            await self._run(payload)
+            await self._begin()
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            if asyncio.current_task() is not self.task:  # the loop has ended, and closes what is left of this coroutine
+                raise
+            await self._broke(error)
         finally:
             self._shared.keeper.forget(self._kept)
+
+    async def _begin(self) -> None:
+        if not self._shared.apart.is_open():
+            self._suspect = await self._shared.apart.enter(self.job.job_id, self._is_stopped)
+        if not self._turn.acquire(blocking=False):  # it is given back
+            self._free_slot()
+            return
+        if self.stop_reason is not None:
+            self._free_slot()
+            await self._settle_failure(asyncio.CancelledError())
+            return
+        try:
+            payload = self.handler.job_type.decode_payload(self.job.payload)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a validator is the application's code
+            self._free_slot()
+            await self._refuse(_wrong(error, "InvalidPayload"))
+            return
+        await self._run(payload)
+
+    async def _broke(self, error: BaseException) -> None:
+        """Something around the handler has a defect. The job must not wait for its lease, nor the slot for ever."""
+        log.error("job %s (%s), attempt %d: what runs around its handler has a defect", self.job.job_id, self.job.type,
+                  self.job.attempt, exc_info=error)  # fmt: skip
+        if not self._ended:
+            self._free_slot()
+        try:
+            await self._fail(describe(error))
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            raise
+        except BaseException as again:  # noqa: BLE001 - it is told, and that is all that can be done
+            self._unsettled("not done", again)
 
     async def _refuse(self, error: JobError) -> None:
         """The payload does not validate: what the worker's `invalid_payload` says."""
@@ -245,8 +269,10 @@ class Attempt:
             return
         try:
             result = self.handler.job_type.encode_result(value)
-        except BrokerProtocolError as error:
-            await self._fail(JobError("InvalidResult", error.message), retryable=False)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a serializer is the application's code
+            await self._fail(_wrong(error, "InvalidResult"), retryable=False)
             return
         await self._complete(result)
 
@@ -314,6 +340,14 @@ class Attempt:
             )
         except (LeaseLostError, JobNotFoundError) as refused:
             await self._lost(f"it failed ({error.type}), but too late: {refused}")
+        except BrokerProtocolError as refused:
+            if retry_delay_ms is None and not self.context.usage:
+                self._unsettled(f"failed ({error.type}: {error.message})", refused)
+                return
+            log.error("job %s (%s): what was said beside its failure is left out: %s", self.job.job_id, self.job.type,
+                      refused)  # fmt: skip
+            self.context.usage = {}
+            await self._fail(error, retryable)
         except (OsqueueError, asyncio.CancelledError) as refused:
             self._unsettled(f"failed ({error.type}: {error.message})", refused)
         else:
@@ -328,6 +362,11 @@ class Attempt:
             await self._shared.dispatcher.release(self.job, limit_backoff)
         except (LeaseLostError, JobNotFoundError) as refused:
             await self._lost(f"it could not be given back: {refused}")
+        except BrokerProtocolError as refused:
+            if limit_backoff is None:
+                self._unsettled("not done", refused)
+                return
+            await self._fail(JobError(RateLimited.__name__, f"{why}, which cannot be heeded: {refused.message}"))
         except (OsqueueError, asyncio.CancelledError) as refused:
             self._unsettled("not done", refused)
         else:
@@ -348,3 +387,8 @@ class Attempt:
 
     def _report(self, progress: Any) -> None:
         self._kept.report(progress)
+
+
+def _wrong(error: BaseException, invalid: str) -> JobError:
+    """What is wrong with data: they do not validate, which has a name, or what looks at them has a defect."""
+    return JobError(invalid, error.message) if isinstance(error, BrokerProtocolError) else describe(error)

@@ -96,9 +96,9 @@ class JobContext:
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell how far the job has come, from 0 to 1; it travels with a renewal of the lease, within a second."""
-        if not 0 <= fraction <= 1:
-            raise invalid("progress", f"must be from 0 to 1, got {fraction}")
-        self._report(Progress(float(fraction), message))
+        if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
+            raise invalid("progress", f"must be a number from 0 to 1, got {fraction!r}")
+        self._report(Progress(float(fraction), text("message", message)))
 
     @overload
     def follow_up(self, job_type: JobType[P, Any], payload: P, **options: Unpack[SubmitOptions]) -> None: ...

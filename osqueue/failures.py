@@ -2,7 +2,9 @@
 
 import traceback
 
+from osqueue.encoding import invalid
 from osqueue.job import JobError
+from osqueue.submission import integer, text
 
 ERROR_TYPE_BYTES = 256
 ERROR_MESSAGE_BYTES = 8 * 1024
@@ -10,11 +12,12 @@ ERROR_MESSAGE_BYTES = 8 * 1024
 
 
 class Retry(Exception):
-    """Raise it in a handler: the attempt failed; try again, after delay_ms if given."""
+    """Raise it in a handler: the attempt failed; try again, after delay_ms if given. `BrokerProtocolError` for a delay
+    that is none."""
 
     def __init__(self, message: str = "", *, delay_ms: int | None = None) -> None:
         super().__init__(message)
-        self.delay_ms = delay_ms
+        self.delay_ms = None if delay_ms is None else _duration("delay_ms", delay_ms)
 
 
 class Reject(Exception):
@@ -27,8 +30,8 @@ class RateLimited(Exception):
 
     def __init__(self, message: str = "", *, limit: str, retry_after_ms: int) -> None:
         super().__init__(message or f"{limit} is exceeded for {retry_after_ms} ms")
-        self.limit = limit
-        self.retry_after_ms = retry_after_ms
+        self.limit = text("limit", limit)
+        self.retry_after_ms = _duration("retry_after_ms", retry_after_ms)
 
 
 class Failed(Exception):
@@ -48,19 +51,32 @@ def describe(error: JobError | BaseException | str) -> JobError:
         error = error.error
     elif isinstance(error, BaseException):
         error = JobError(type(error).__name__, _message(error))
-    return JobError(_cut(error.type, ERROR_TYPE_BYTES), _cut(error.message, ERROR_MESSAGE_BYTES))
+    return JobError(_cut(_text(error.type), ERROR_TYPE_BYTES), _cut(_text(error.message), ERROR_MESSAGE_BYTES))
 
 
 def _message(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception as broken:  # noqa: BLE001 - a defect of the exception's own __str__, which is then what we report
-        text = f"<{type(broken).__name__} in its __str__>"
+    said = _text(error)
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
-        return text
+        return said
     last = frames[-1]
-    return f"{text}\n  at {last.filename}:{last.lineno} in {last.name}" if text else f"at {last.filename}:{last.lineno}"
+    return f"{said}\n  at {last.filename}:{last.lineno} in {last.name}" if said else f"at {last.filename}:{last.lineno}"
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # noqa: BLE001 - a defect of its own __str__, which is then what we report
+        return f"<{type(broken).__name__} in its __str__>"
+
+
+def _duration(field: str, ms: object) -> int:
+    found = integer(field, ms)
+    if found < 0:
+        raise invalid(field, f"must be at least 0 ms, got {found}")
+    return found
 
 
 def _cut(text: str, limit: int) -> str:

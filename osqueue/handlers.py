@@ -68,9 +68,12 @@ def bind(job_type: JobType[Any, Any], handler: Handler | Callable[..., Any]) -> 
         _check_importable(function, name)
     if handler.concurrency is not None and handler.concurrency < 1:
         raise ConfigError(f"the concurrency of {name} must be at least 1, got {handler.concurrency}")
-    return BoundHandler(
-        job_type, function, runs_in, _takes_context(function, name), handler.concurrency, tuple(handler.fatal)
-    )
+    fatal = handler.fatal
+    if not isinstance(fatal, tuple) or not all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in fatal
+    ):
+        raise ConfigError(f"the fatal of {name} must be classes of exceptions: fatal=(ValueError,), got {fatal!r}")
+    return BoundHandler(job_type, function, runs_in, _takes_context(function, name), handler.concurrency, fatal)
 
 
 def _takes_context(function: Callable[..., Any], name: str) -> bool:

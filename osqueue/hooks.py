@@ -1,5 +1,6 @@
 """What an application may hear about its worker's jobs. A hook that fails is logged and changes nothing."""
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -48,5 +49,7 @@ async def _call(hook: Callable[..., Outcome], *args: object) -> None:
         outcome = hook(*args)
         if inspect.isawaitable(outcome):
             await outcome
-    except Exception:
+    except (asyncio.CancelledError, KeyboardInterrupt):  # about the worker, not about the hook
+        raise
+    except BaseException:
         log.exception("the hook %s failed", getattr(hook, "__qualname__", hook))

@@ -293,7 +293,9 @@ class LeaseKeeper:
             self._failed(batch, f"cannot renew {len(batch)} leases, trying on: {error}")
             return
         except Exception:
-            log.exception("cannot renew %d leases, trying on", len(batch))
+            log.exception("cannot renew %d leases, trying on without their progress", len(batch))
+            for kept in batch:
+                kept.progress = None
             self._failed(batch, "")
             return
         self._heard(batch, answers)

@@ -37,6 +37,12 @@ class JobType(Generic[P, R]):
     def __repr__(self) -> str:
         return f"JobType({self.name!r})"
 
+    def check(self) -> None:
+        """`ConfigError` unless payload and result can be validated; otherwise the first job finds it out."""
+        for codec in (self._payload, self._result):
+            if codec is not None:
+                codec.check()
+
     def encode_payload(self, payload: P) -> bytes:
         """The payload's bytes; a `BrokerProtocolError` names the fields that do not fit the type."""
         return to_bytes(payload, "payload") if self._payload is None else self._payload.encode(payload)
@@ -69,6 +75,10 @@ class _Codec:
         self._field = field
         self._plain_class = kind if isinstance(kind, type) else None
         self._adapter: TypeAdapter[Any] | None = None
+
+    def check(self) -> None:
+        if self._adapter is None:
+            self._build()
 
     def encode(self, value: object) -> bytes:
         if isinstance(value, bytes):

@@ -18,6 +18,7 @@ from osqueue.dispatch import Patience, may_pass
 from osqueue.errors import (
     INVALID_REQUEST,
     PAYLOAD_TOO_LARGE,
+    BrokerProtocolError,
     JobNotFoundError,
     LeaseLostError,
     OsqueueError,
@@ -251,7 +252,7 @@ class WorkStream:
         if self._outbox and not (self._alone and self._unanswered):
             frame = frame or queue_pb2.WorkRequest()
             self._fill(frame)
-        return frame
+        return frame if frame is not None and frame.ByteSize() else None
 
     def _fill(self, frame: Any) -> None:
         """Put outcomes into the frame, as many as fit."""
@@ -263,12 +264,28 @@ class WorkStream:
                 break
             outcome = outbox.popleft()
             token = outcome.job.lease_token
+            if not self._write(outcome, frame):
+                continue
             self._unanswered[token] = outcome
-            _write(outcome, frame)
-        if self._timed is None:
-            self._timed = token, time.monotonic()
+            if self._timed is None:
+                self._timed = token, time.monotonic()
         if outbox and not self._alone:
             self._something.set()  # type: ignore[union-attr]
+
+    def _write(self, outcome: Outcome, frame: Any) -> bool:
+        """Put it into the frame; where that cannot be, whoever waits for its answer hears it. The stream goes on."""
+        place, _, write = _PLACES[type(outcome.message)]
+        items = getattr(frame, place)
+        try:
+            write(outcome.message, items.add())
+        except Exception as error:  # noqa: BLE001 - whatever a handler has let into its outcome
+            del items[-1]
+            refused = f"what is to be told of job {outcome.job.job_id} cannot be written: {error!r}"
+            self._told_alone()
+            self.answers.append((outcome, BrokerProtocolError(refused, reason=INVALID_REQUEST)))
+            self._tell()
+            return False
+        return True
 
     def _take(self, message: Any) -> None:
         """One of the broker's frames."""
@@ -374,8 +391,3 @@ def _size(outcome: Outcome) -> int:
             return _ITEM_BYTES + 3 * len(error.message)
         case _:
             return _ITEM_BYTES
-
-
-def _write(outcome: Outcome, frame: Any) -> None:
-    place, _, write = _PLACES[type(outcome.message)]
-    write(outcome.message, getattr(frame, place).add())

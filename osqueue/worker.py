@@ -212,6 +212,8 @@ class Worker(Timetable):
         handlers = self._active()
         if not handlers:
             raise ConfigError("the worker has no handlers: give it a map of them, or use @worker.handler(...)")
+        for handler in handlers.values():
+            handler.job_type.check()
         self._status = "running"
         self.tally = Tally()
         self._stopping = asyncio.Event()
@@ -255,9 +257,9 @@ class Worker(Timetable):
         self._attempts[task] = attempt
 
     async def _attend(self, attempt: Attempt, lane: Lane) -> None:
-        if self.hooks.on_claimed is not None:
-            await self.hooks.claimed(attempt.job)
         try:
+            if self.hooks.on_claimed is not None:
+                await self.hooks.claimed(attempt.job)
             await attempt.run()
         finally:
             del self._attempts[asyncio.current_task()]  # type: ignore[arg-type]
