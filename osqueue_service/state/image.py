@@ -45,7 +45,6 @@ PART_BYTES = 1024 * 1024
 whatever the jobs weigh. One job that is larger has a part to itself."""
 _JOBS_PER_PART = 256
 _LIMITS_PER_PART = 1_024
-_ENTRIES_PER_PART = 1_024
 _ENTRIES_PER_PART = 2_000
 
 # What an entry takes beside its payload, result, keys and messages, generously.

@@ -624,22 +624,30 @@ async def test_a_leader_of_the_past_cannot_end_an_attempt(client, queue, monkeyp
         assert await handle.result() == "done"
 
 
-async def test_a_handler_that_blocks_the_loop_is_named(client, queue, caplog, monkeypatch):
+async def test_a_handler_that_blocks_the_loop_is_named(client, queue, monkeypatch):
     monkeypatch.setattr("osqueue.watchdog.BLOCKED_S", 0.05)
     queue.lease_ms = 60
     noticed = threading.Event()
-    monkeypatch.setattr("osqueue.watchdog.log.warning", lambda *args: (caplog.records.append(args), noticed.set()))
+    warnings = []
+
+    def warn(text, *args):
+        warnings.append(text % args)
+        if "blocking of job" in warnings[-1]:
+            noticed.set()
+
+    monkeypatch.setattr("osqueue.watchdog.log.warning", warn)
 
     async def blocking(payload):
         assert noticed.wait(30)
 
     handle = await client.submit_job("t", 1)
     worker = await work(client, {"t": blocking})
-    message = caplog.records[-1][0] % caplog.records[-1][1:]
+    # A machine that is busy may hold up the loop for so long, too.
+    message = next(warning for warning in warnings if "blocking of job" in warning)
     assert "the handler" in message
     assert f"blocking of job {handle.id} (t) has blocked the event loop" in message
     assert "noticed.wait(30)" in message
-    assert worker.state().loop_blocked == 1
+    assert worker.state().loop_blocked >= 1
 
 
 # --- hooks ------------------------------------------------------------------------------------------------------------
