@@ -132,6 +132,11 @@ class Node:
             self.loop.runnable.append(self)
 
 
+def _tell(done: "asyncio.Future[Any]", result: object) -> None:
+    if not done.done():
+        done.set_result(result)
+
+
 class SimLoop(asyncio.AbstractEventLoop):
     """The loop. `failures` collects what nobody caught."""
 
@@ -142,7 +147,10 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.failures: list[str] = []
         self.on_step: Callable[[Node], None] | None = None
         self.tasks: list[SimTask] = []
+        self.thread_ms = 0.0
+        """What is given to a thread takes up to so long."""
         self._draw = random.Random(f"schedule {seed}").random
+        self._draw_thread = random.Random(f"threads {seed}").random
         self._timers: list[tuple[float, int, Handle]] = []
         self._scheduled = 0
         self._closed = False
@@ -263,9 +271,13 @@ class SimLoop(asyncio.AbstractEventLoop):
         return self.now_ms / 1_000
 
     def run_in_executor(self, executor: None, work: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
-        """At once: threads would make one run differ from the next."""
+        """Done at once and told later: threads would make one run differ from the next."""
         done = self.create_future()
-        done.set_result(work(*args))
+        result = work(*args)
+        if self.thread_ms:
+            self.call_later(self._draw_thread() * self.thread_ms / 1_000, _tell, done, result)
+        else:
+            done.set_result(result)
         return done
 
     def create_future(self) -> "asyncio.Future[Any]":

@@ -8,7 +8,7 @@ from typing import Any
 from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.storage.operations import Operation
 from osqueue_service.testing.faulty import FaultKind
-from tests.damage.mutations import mutated
+from tests.damage.mutations import flip, mutated
 from tests.simulation.actors import Actor, Operator
 from tests.simulation.swarm import DAMAGE, WRONG_CLOCK
 from tests.simulation.world import AHEAD_MS_MAX, SimBroker, World
@@ -189,17 +189,22 @@ class Nemesis:
             node.wall_shift_ms -= wrong_by
 
     async def _damage(self) -> None:
-        """Something happens to an object. A part of a checkpoint may be lost: what the log loses at its end, nobody can
-        know. Brokers that stop over it are started again once it is mended."""
+        """Something happens to an object, and most often brokers that must read it are started. A part of a checkpoint
+        may be lost: what the log loses at its end, nobody can know. Brokers that stop over it are started again once it
+        is mended."""
         bucket = self.world.bucket
         there = bucket.read_by_recoveries()
         if not there:
             return
         key, body = self.draw.choice(there)
         lost = key.startswith("checkpoints/") and self.draw.random() < 0.5
-        bucket.damage(key, None if lost else mutated(body, self.draw))
-        if self.draw.random() < 0.7:
-            self.a_broker().kill()  # so that another one has to read it
+        # One bit is the hardest to see: most often it leaves what can be read, and says something else.
+        bit = self.draw.randrange(8 * len(body))
+        damaged = flip(body, bit) if self.draw.random() < 0.6 else mutated(body, self.draw)
+        bucket.damage(key, None if lost else damaged)
+        for broker in self.draw.choice([[], [self.a_broker()], self.world.brokers, self.world.brokers]):
+            broker.kill()
+            self.revive(broker)
         await self.wait(self.world.swarm.heartbeat_ms[1] * self.draw.choice([0.5, 1.5, 3.0]))
         bucket.mend()
         for broker in self.world.brokers:

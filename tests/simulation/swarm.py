@@ -111,6 +111,8 @@ class Swarm:
     inline_bytes: int = 256 * 1024
     part_bytes: int = 8 * 1024 * 1024
     jobs_per_part: int = 256
+    thread_ms: float = 0.0
+    """What is given to a thread, as every chunk of a checkpoint then is, takes up to so long."""
     latency_ms: tuple[float, float] = (1.0, 20.0)
     network_ms: tuple[float, float] = (0.2, 5.0)
     fault_rate: float = 0.0
@@ -224,6 +226,7 @@ def draw(seed: int) -> Swarm:
     swarm.schedulers = choice([0, 0, 1])
     if swarm.nemeses and chance() < 0.25:
         swarm.nemeses += (DAMAGE,)
+    swarm.thread_ms = choice([0.0, 5.0, 50.0])
     return swarm
 
 

@@ -100,6 +100,8 @@ def patched(world: World) -> ExitStack:
     put(term_module, "log", quiet)
     put(checkpointing, "log", quiet)
     put(checkpoints, "PART_BYTES", swarm.part_bytes)
+    if swarm.thread_ms:
+        put(checkpoints, "APART_BYTES", 0)
     put(image, "_JOBS_PER_PART", swarm.jobs_per_part)
     put(broker_module, "Engine", type("SimEngine", (_SimEngine,), {"watched_by": world}))
     put(engine_module, "Views", type("SimViews", (_SimViews,), {"watched_by": world}))

@@ -166,6 +166,7 @@ class World:
     def __init__(self, swarm: Swarm, *, traced: bool = False, hashed: bool = True) -> None:
         self.swarm = swarm
         self.loop = SimLoop(swarm.seed)
+        self.loop.thread_ms = swarm.thread_ms
         self.ids = SimIds(random.Random(f"calls {swarm.seed}"))
         self.draw = random.Random(f"world {swarm.seed}")
         self.history = History()
