@@ -14,6 +14,11 @@ from tests.chaos.recording import RecordingTransport
 from tests.chaos.run import Run
 from tests.checkers.history import OK
 
+SILENCE_S_MAX = 5.0
+"""A peer that says nothing is noticed within this."""
+READY_S_MAX = 2.0
+"""/readyz answers within this, whatever happens."""
+
 
 async def test_the_leader_is_killed_twice(run: Run) -> None:
     await run.begin()
@@ -194,3 +199,39 @@ async def test_everything_is_killed_behind_the_gateway(run: Run) -> None:
     await gateway.start()
     await run.load.until_completed(100, 30)
     await run.finish()
+
+
+async def test_a_frozen_leader_holds_up_nobody_behind_a_gateway(run: Run) -> None:
+    """A process that is stopped keeps its connections open: only its silence tells, also those who wait for a job."""
+    await run.begin(producers=0, workers=0)
+    _, url = await run.gateway()
+    ready_s: list[float] = []
+    working = [asyncio.ensure_future(rest.work(url, f"worker-{number}")) for number in range(4)]
+    working.append(asyncio.ensure_future(rest.readiness(url, ready_s)))
+    waiting = [asyncio.ensure_future(rest.wait_for_job(url, f"waiting-{number}", "rare")) for number in range(3)]
+    waiting += [
+        asyncio.ensure_future(rest.wait_for_job_on_a_socket(url, f"waiting-on-a-socket-{number}", "rare"))
+        for number in range(3)
+    ]
+    try:
+        for number in range(8):
+            run.load.add_producer(rest.produce(run.load, f"rest-{number}", url))
+        await run.load.until_completed(50, 20)
+        leader = await run.cluster.leader()
+        epoch = run.cluster.witness.epoch
+        await leader.signal(signal.SIGSTOP)
+        frozen_s = time.monotonic()
+        await run.cluster.successor(epoch, 20)
+        submitted = [rest.submit(run.load, f"rare-{number}", url, "rare") for number in range(len(waiting))]
+        await asyncio.gather(*submitted)
+        assert time.monotonic() - frozen_s < FAILOVER_S_MAX
+        await asyncio.gather(*waiting)
+        assert time.monotonic() - frozen_s < FAILOVER_S_MAX + SILENCE_S_MAX
+        await run.load.until_completed(50, 20)
+        assert max(ready_s) < READY_S_MAX
+        await leader.signal(signal.SIGCONT)
+        await run.finish()
+    finally:
+        for task in (*working, *waiting):
+            task.cancel()
+        await asyncio.gather(*working, *waiting, return_exceptions=True)
