@@ -1,6 +1,8 @@
 """Health, metrics, and the API's own description: the pages that call no RPC of the queue."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from functools import cache
 
 from aiohttp import web
@@ -17,8 +19,8 @@ from osqueue_gateway.rest import error_response
 from osqueue_gateway.wire import JSON, headers_of
 from osqueue_protocol.rpcs import RPCS
 
-READY_MS = 2_000
-"""How long the leader may take to answer a health check."""
+READY_MS = 1_500
+"""How long a health check waits for a leader in all: what asks for /readyz has an answer within two seconds."""
 
 READY_FOR_S = 0.5
 """How long one look serves all who ask: anybody may ask this, so it must not become load on the broker."""
@@ -27,12 +29,15 @@ READY_FOR_S = 0.5
 class Pages:
     """Answers them."""
 
-    def __init__(self, broker: Broker, calls: Calls, metrics: Metrics) -> None:
+    def __init__(
+        self, broker: Broker, calls: Calls, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._broker = broker
         self._calls = calls
         self._metrics = metrics
         self._look: asyncio.Task[Problem | None] | None = None
         self._looked_at = float("-inf")
+        self._clock = clock
 
     async def healthz(self, http: web.BaseRequest) -> web.StreamResponse:
         """The process lives."""
@@ -42,9 +47,8 @@ class Pages:
         """A broker leads, and this gateway reaches it."""
         if self._calls.draining:
             return error_response(http, _STOPPING)
-        clock = asyncio.get_running_loop().time
-        if self._look is None or (self._look.done() and clock() - self._looked_at > READY_FOR_S):
-            self._looked_at = clock()
+        if self._look is None or (self._look.done() and self._clock() - self._looked_at > READY_FOR_S):
+            self._looked_at = self._clock()
             self._look = asyncio.get_running_loop().create_task(self._find_leader())
         problem = await asyncio.shield(self._look)
         return _page(http, _READY) if problem is None else error_response(http, problem)
@@ -67,9 +71,14 @@ class Pages:
 
     async def _find_leader(self) -> Problem | None:
         rpc = RPCS["GetStats"]
+        problem: Problem | None = None
+        began_s = self._clock()
         for _ in range(2):  # the first answer may be where the leader is
+            left_ms = READY_MS - round((self._clock() - began_s) * 1_000)
+            if left_ms <= 0:
+                break
             try:
-                await self._broker.probe(rpc, rpc.request(), READY_MS)
+                await self._broker.probe(rpc, rpc.request(), left_ms)
             except OsqueueError as error:
                 problem = problem_of(error)
             else:

@@ -1,5 +1,7 @@
-"""Callers without an SDK, over HTTP and WebSocket: those who post jobs to a gateway until they hear that they are there,
-those who wait for jobs, and one who asks whether the gateway is ready."""
+"""Callers without an SDK, over HTTP and WebSocket.
+
+Some post jobs to a gateway until they hear that they are there, some wait for jobs, and one asks whether it is ready.
+"""
 
 import asyncio
 import itertools
