@@ -30,6 +30,7 @@ FINISHED_STATUSES: tuple[JobStatus, ...] = ("completed", "dead", "cancelled")
 UniqueScope = Literal["type", "queue"]
 UniqueUntil = Literal["finished", "started", "succeeded"]
 OnConflict = Literal["keep", "reject", "replace", "replace_keep_run_at", "debounce"]
+AfterDead = Literal["hold", "skip"]
 IfRunning = Literal["keep", "reject", "enqueue_one_after", "cancel"]
 
 AttemptOutcome = Literal["running", "completed", "failed", "expired", "timed_out", "released", "cancelled"]
@@ -237,6 +238,8 @@ class Job:
     workflow_id: str = ""
     node: str = ""
     """Its name in the workflow."""
+    sequence_key: str = ""
+    sequence_after_dead: AfterDead = "hold"
 
     @property
     def max_attempts_set(self) -> bool:
@@ -300,6 +303,10 @@ class SubmitOptions(TypedDict, total=False):
     """Limits that the job is under, at most 4: it starts when all have room."""
     unique: Unique
     """At most one live job with this key, and what becomes of others."""
+    sequence_key: str
+    """The jobs of one sequence run strictly one after the other, in the order of their submission."""
+    sequence_after_dead: AfterDead
+    """What the sequence does when this job is dead: "hold" until it is retried or purged (default), or "skip" it."""
 
 
 @dataclass(slots=True)
@@ -321,6 +328,8 @@ class JobSpec(Generic[R]):
     submit_on_dead: "JobSpec | None" = None
     limits: tuple[Limit, ...] = ()
     unique: Unique | None = None
+    sequence_key: str = ""
+    sequence_after_dead: AfterDead = "hold"
     job_type: JobType[Any, R] | None = None
 
     @property
@@ -350,6 +359,7 @@ class JobFilter:
     finished_before: int = 0
     unique_key: str = ""
     schedule_id: str = ""
+    sequence_key: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -382,3 +392,5 @@ class FilterOptions(TypedDict, total=False):
     """Holds this unique key, or is blocked behind the job that does."""
     schedule_id: str
     """Made by the schedule of this id."""
+    sequence_key: str
+    """Is in this sequence."""

@@ -219,6 +219,8 @@ class Explanation:
     blocked_by: list[str] = field(default_factory=list)
     limits: list["LimitBlock"] = field(default_factory=list)
     unique_key: str = ""
+    sequence_key: str = ""
+    sequence_ahead: int = 0
 
 
 class LimitBlock(NamedTuple):

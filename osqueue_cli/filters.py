@@ -32,6 +32,9 @@ _OPTIONS = (
         "--unique-key", "unique_key", default="", metavar="KEY",
         help="Only the job that holds this unique key, and the one blocked behind it.",
     ),
+    click.option(
+        "--sequence", "sequence_key", default="", metavar="KEY", help="Only the jobs of this sequence.",
+    ),
     click.option("--since", "created_from", type=PAST, default=0, help="Submitted since: 1h, 2025-01-31T09:00."),
     click.option("--before", "created_before", type=PAST, default=0, help="Submitted before."),
     click.option("--ended-since", "finished_from", type=PAST, default=0, help="Finished since: 1h, 2025-01-31T09:00."),

@@ -41,6 +41,7 @@ class Limits:
     limit_key_bytes: int = 128
     limit_cost_max: int = 1_000_000_000
     unique_key_chars: int = 128
+    sequence_key_chars: int = 128
     unique_ttl_ms_max: int = 365 * DAY_MS
     unique_wait_ms_max: int = 3_650 * DAY_MS
 

@@ -60,7 +60,19 @@ _DIFFERENT = (
     Pair(
         JobSpec,
         job_pb2.JobTemplate,
-        own=frozenset({"limits", "unique", "job_type", "run_at", "delay_ms", "idempotency_key", "submit_on_dead"}),
+        own=frozenset(
+            {
+                "job_type",
+                "run_at",
+                "delay_ms",
+                "idempotency_key",
+                "submit_on_dead",
+                "limits",
+                "unique",
+                "sequence_key",
+                "sequence_after_dead",
+            }
+        ),
     ),
     Pair(messages.Submitted, queue_pb2.SubmitJobResponse, left_out=_BATCH_COMMIT),
     # Working.
@@ -219,6 +231,7 @@ WORDS = {
     "osqueue.v1.AttemptOutcome": Words(unspecified="running", unknown="failed"),
     "osqueue.v1.JobView": Words(unspecified=""),
     "osqueue.v1.AtLimit": Words(unspecified="", unknown="wait"),
+    "osqueue.v1.SequenceAfterDead": Words(unspecified="hold"),
     "osqueue.v1.SubmitOutcome": Words(unspecified=""),
     "osqueue.v1.UniqueScope": Words(unspecified="type"),
     "osqueue.v1.UniqueUntil": Words(unspecified="finished"),

@@ -64,6 +64,19 @@ if TYPE_CHECKING:
 )
 @click.option("--unique-for", type=DURATION, help="With --unique: nobody else has the key for this long, e.g. 1h.")
 @click.option("--max-wait", type=DURATION, help="With --on-conflict debounce: not longer.  [default: 10 × delay]")
+@click.option(
+    "--sequence",
+    "sequence_key",
+    default="",
+    metavar="KEY",
+    help="Run after all jobs that were submitted to this sequence before.",
+)
+@click.option(
+    "--after-dead",
+    "sequence_after_dead",
+    type=click.Choice(["hold", "skip"]),
+    help="With --sequence: when this job is dead.  [default: hold]",
+)
 @click.option("--wait", is_flag=True, help="Wait for the job and print its result.")
 @click.option("--wait-limit", type=DURATION, help="With --wait: give up after this time (exit code 9).")
 @click.option("--ids", is_flag=True, help="With --lines: print the id of every job.")

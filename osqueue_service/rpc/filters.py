@@ -56,6 +56,7 @@ def read_filter(
     check_count(len(filter.metadata), "filter.metadata", limits.filter_labels, "filter_labels", wrong)
     check_text(filter.error_type, "filter.error_type", limits.error_type_bytes, "error_type_bytes", wrong)
     check_printable(filter.error_type, "filter.error_type", wrong)
+    check_name(filter.sequence_key, "filter.sequence_key", limits.sequence_key_chars, wrong)
     check_name(filter.unique_key, "filter.unique_key", limits.unique_key_chars, wrong)
     return Filter(
         statuses=tuple(sorted(set(statuses))) or default,
@@ -66,4 +67,5 @@ def read_filter(
         error_type=filter.error_type,
         unique_key=filter.unique_key,
         schedule_id=filter.schedule_id,
+        sequence_key=filter.sequence_key,
     )

@@ -156,6 +156,9 @@ def _fill_asked(info: job_pb2.JobInfo, spec: JobSpec) -> None:
         info.retention_ms = spec.retention_ms
     if spec.unique is not None:
         fill_unique(spec.unique, info.unique)
+    if spec.sequence is not None:
+        info.sequence_key = spec.sequence.key
+        info.sequence_after_dead = job_pb2.SequenceAfterDead.values()[spec.sequence.after_dead]
 
 
 def info_bytes(job: Job, view: View) -> int:

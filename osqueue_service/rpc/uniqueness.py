@@ -1,11 +1,11 @@
-"""Unique keys on the wire: what a producer asks for, and what came of it."""
+"""Unique keys and sequences on the wire: what a producer asks for, and what came of it."""
 
 from enum import IntEnum
 from typing import TypeVar
 
 from osqueue_service.limits import Limits
 from osqueue_service.rpc.fields import Violations, check_name, check_number
-from osqueue_service.state.unique import IfRunning, OnConflict, Outcome, Scope, Unique, Until
+from osqueue_service.state.unique import AfterDead, IfRunning, InSequence, OnConflict, Outcome, Scope, Unique, Until
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 OUTCOMES: dict[Outcome, queue_pb2.SubmitOutcome.ValueType] = {
@@ -40,6 +40,12 @@ def read_unique(unique: job_pb2.Unique, delay_ms: int, limits: Limits, wrong: Vi
     elif max_wait_ms > 0:
         wrong.add("unique.max_wait_ms", "goes with on_conflict DEBOUNCE only")
     return Unique(key, scope, until, on_conflict, if_running, unique.ttl_ms, max_wait_ms)
+
+
+def read_sequence(key: str, after_dead: int, limits: Limits, wrong: Violations) -> InSequence:
+    """The sequence that a job is to have its turn in; meaningless if anything was wrong."""
+    check_name(key, "sequence_key", limits.sequence_key_chars, wrong)
+    return InSequence(key, _known(after_dead, AfterDead, "sequence_after_dead", wrong))
 
 
 def _known(value: int, kind: type[Choice], field: str, wrong: Violations) -> Choice:

@@ -226,7 +226,8 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
         job.cancel_requested = False
         count_live(state, job.spec, 1)
         job.waits_since = at_ms
-        wait_again(state, job, moved)
+        if job.spec.more is None or not blocking.queue_up_again(state, job):
+            wait_again(state, job, moved)
         if job.spec.more is not None:
             moved_on(state, job)
     state.counters.retried += len(record.numbers)

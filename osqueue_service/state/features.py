@@ -72,6 +72,7 @@ FOLLOW_UPS: Final = "follow-ups"
 WORKFLOWS: Final = "workflows"
 SCHEDULES: Final = "schedules"
 LIMITS: Final = "limits"
+SEQUENCES: Final = "sequences"
 UNIQUE: Final = "unique"
 
 FEATURES: Final = {
@@ -81,6 +82,7 @@ FEATURES: Final = {
     WORKFLOWS: "jobs that need others: the records 31 to 35, `member` and `cut_by` of a job, their part of an image",
     FOLLOW_UPS: "jobs that follow another's end: FollowedUp, `on_dead` and `origin`, what a token was answered",
     UNIQUE: "jobs with a unique key: `unique`, blocked jobs, Replaced, KeysAnswered, UniqueKeysFreed, marked numbers",
+    SEQUENCES: "jobs that run one after the other: `sequence`, `turn`, blocked jobs",
 }
 """What this release understands, and what each of them adds."""
 
@@ -105,6 +107,7 @@ _WITH_FOLLOW_UPS = frozenset({FOLLOW_UPS})
 _WITH_LIMITS = frozenset({LIMITS})
 _WITH_UNIQUE = frozenset({UNIQUE})
 _WITH_WORKFLOWS = frozenset({WORKFLOWS})
+_WITH_SEQUENCES = frozenset({SEQUENCES})
 
 
 def of_command(command: Command) -> frozenset[str]:
@@ -122,7 +125,8 @@ def of_command(command: Command) -> frozenset[str]:
     if isinstance(command, Submit):
         return _of_jobs(command.jobs)
     if isinstance(command, Complete):
-        return _WITH_FOLLOW_UPS if any(item.follow_ups for item in command.items) else _NONE
+        following = [spec for item in command.items for spec in item.follow_ups]
+        return _WITH_FOLLOW_UPS | _of_jobs(following) if following else _NONE
     return _WITH_PRINCIPAL if isinstance(command, _ASKED) and command.by is not None else _NONE
 
 
@@ -133,7 +137,8 @@ def _of_jobs(specs: Iterable[JobSpec]) -> frozenset[str]:
         return _NONE
     used = _WITH_FOLLOW_UPS if any(more.origin or more.on_dead for more in unusual) else _NONE
     used |= _WITH_LIMITS if any(more.limits for more in unusual) else _NONE
-    return used | _WITH_UNIQUE if any(more.unique for more in unusual) else used
+    used |= _WITH_UNIQUE if any(more.unique for more in unusual) else _NONE
+    return used | _WITH_SEQUENCES if any(more.sequence for more in unusual) else used
 
 
 def of_record(record: AnyRecord) -> frozenset[str]:
@@ -151,7 +156,7 @@ def of_record(record: AnyRecord) -> frozenset[str]:
     if isinstance(record, _OF_WORKFLOWS):
         return _WITH_WORKFLOWS
     if isinstance(record, FollowedUp):
-        return _WITH_FOLLOW_UPS
+        return _WITH_FOLLOW_UPS | _of_jobs([spec for item in record.items for spec in item.jobs])
     if isinstance(record, Submitted):
         return _of_jobs(record.jobs)
     if isinstance(record, _LIMITED):

@@ -15,6 +15,7 @@ class Reason(Enum):
     PAUSED = auto()
     LIMIT = auto()
     UNIQUE_HELD = auto()
+    SEQUENCE = auto()
 
 
 class Gate(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import astuple
 
-from osqueue_service.state.blocking import block_of, blocks
+from osqueue_service.state.blocking import block_of
 from osqueue_service.state.gates import LIMITED, Reason
 from osqueue_service.state.graphs import member_of
 from osqueue_service.state.image import add_job, image_of, job_of
@@ -16,6 +16,7 @@ from osqueue_service.state.model import Job, Lease, Status
 from osqueue_service.state.placement import held_when_dead
 from osqueue_service.state.schedule_changes import is_live
 from osqueue_service.state.schedules import Schedules, Tally
+from osqueue_service.state.sequences import belongs
 from osqueue_service.state.state import State
 from osqueue_service.state.uniques import holds, name_of
 
@@ -121,8 +122,10 @@ def _check_gates(state: State) -> None:
         _check(state.uniques.successors.get(name) is (jobs[1] if jobs[1:] else None), f"{name!r} has another successor")
         _check(all(job.status is Status.BLOCKED for job in jobs[1:]), f"two live jobs hold the unique key {name!r}")
     _check(len(state.uniques.holders) == len(keys), "unique keys are held that no job asks for")
+    _check_sequences(state)
     for job in state.rosters[Status.BLOCKED]:
-        waits = block_of(state, job) is not None or (member_of(job) is not None and blocks(state, job))
+        member = member_of(job)
+        waits = block_of(state, job) is not None or (member is not None and bool(member.needs))
         _check(waits, f"job {job.number} is blocked, and nothing blocks it")
 
 
@@ -133,6 +136,19 @@ def _check_graphs(state: State) -> None:
         kept = {state.jobs[each].keep_until for each in graph.nodes.values()}
         _check(bool(graph.live) or len(kept) == 1, f"workflow {number}: its jobs are kept differently long")
         _check(len(graph.nodes) <= graph.workflow.total, f"workflow {number} has more jobs than were added")
+
+
+def _check_sequences(state: State) -> None:
+    members = [job for job in state.jobs.values() if job.spec.sequence is not None and belongs(job)]
+    listed = 0
+    for key, sequence in state.sequences.by_key.items():
+        _check(sequence.head is not None, f"the sequence {key!r} has no head")
+        waiting = list(sequence.waiting)
+        turns = [job.more.turn if job.more is not None else 0 for job in waiting]
+        _check(turns == sorted(turns) and all(turns), f"the sequence {key!r} is out of order")
+        _check(all(job.status is Status.BLOCKED for job in waiting), f"the sequence {key!r} has two jobs that may run")
+        listed += 1 + len(waiting)
+    _check(listed == len(members), "a job is in no sequence, or in two")
 
 
 def _check_lines(state: State) -> None:
@@ -282,6 +298,10 @@ def derived(state: State) -> dict[str, Any]:
         ],
         "aliases": state.aliases,
         "unique keys": {name: job.number for name, job in state.uniques.holders.items()},
+        "sequences": {
+            key: [sequence.head and sequence.head.number, *(job.number for job in sequence.waiting)]
+            for key, sequence in state.sequences.by_key.items()
+        },
         "successors": {name: job.number for name, job in state.uniques.successors.items()},
         "dependents": {number: sorted(others) for number, others in state.graphs.dependents.items()},
         "fates": state.graphs.fates,

@@ -1,17 +1,17 @@
 """What records do to unique keys, and to idempotency keys of submissions that came with no new job."""
 
 from osqueue_service.state.consistency import require
-from osqueue_service.state.model import BLOCKED, Job, KeyEntry
+from osqueue_service.state.model import Job, KeyEntry
 from osqueue_service.state.records import KeysAnswered, UniqueKeysFreed
 from osqueue_service.state.state import State
 from osqueue_service.state.unique import IfRunning, Outcome, marked
 from osqueue_service.state.uniques import KeptKey, holds, name_of
 
 
-def outcome_of(new: Job) -> int:
+def outcome_of(state: State, new: Job) -> int:
     """What the submission of a new job came to, as its idempotency key remembers it."""
     unique = new.spec.unique
-    if new.status is not BLOCKED or unique is None:
+    if unique is None or state.uniques.ahead_of(new) is None:
         return new.number
     cancelling = unique.if_running is IfRunning.CANCEL
     return marked(new.number, Outcome.CANCELLING if cancelling else Outcome.QUEUED_AFTER)

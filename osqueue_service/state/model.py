@@ -18,7 +18,7 @@ from msgspec.structs import force_setattr
 from osqueue_service.state.needs import Member as Member
 from osqueue_service.state.needs import Need as Need
 from osqueue_service.state.needs import Policy as Policy
-from osqueue_service.state.unique import Unique
+from osqueue_service.state.unique import InSequence, Unique
 
 
 class Status(IntEnum):
@@ -134,6 +134,7 @@ class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
     limits: tuple[LimitUse, ...] = ()
     unique: Unique | None = None
     member: Member | None = None
+    sequence: InSequence | None = None
 
 
 class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -174,6 +175,11 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
         return self.more.unique if self.more is not None else None
 
     @property
+    def sequence(self) -> InSequence | None:
+        """The sequence in which it has its turn."""
+        return self.more.sequence if self.more is not None else None
+
+    @property
     def size(self) -> int:
         """Bytes that count against the queue's limit: what the producer sent, and what came with it from the job before
         it. What is submitted at its death has its room from the beginning."""
@@ -190,6 +196,8 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
                 size += len(self.more.unique.key)
             if self.more.member is not None:
                 size += sum([len(need.node) for need in self.more.member.needs], len(self.more.member.node))
+            if self.more.sequence is not None:
+                size += len(self.more.sequence.key)
         return size
 
 
@@ -262,12 +270,14 @@ class MoreOfJob(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_
     it, 0 where it was refused; `withheld` says that there were to be some, and that none was submitted because the job
     was to be cancelled. `on_dead` numbers what its deaths submitted, the last ones. `cut_by` is
     the job whose bad end cancelled it.
+    `turn` is the place in its sequence of one that is blocked there.
     """
 
     follow_ups: tuple[int, ...] = ()
     withheld: bool = False
     on_dead: tuple[int, ...] = ()
     cut_by: int = 0
+    turn: int = 0
 
 
 class Job(Struct, gc=False):

@@ -26,7 +26,7 @@ from osqueue_service.state.model import (
 )
 from osqueue_service.state.moves import Cause, Moves
 from osqueue_service.state.state import State
-from osqueue_service.state.unique import Until
+from osqueue_service.state.unique import AfterDead, Until
 
 
 def moving(state: State, source: Status | None, target: Status | None, cause: Cause) -> list[Job]:
@@ -60,7 +60,12 @@ def _retention(state: State, job: Job) -> Deadlines | None:
 
 def held_when_dead(spec: JobSpec) -> bool:
     """Whether a dead job goes on holding what others wait for: it ends by a retry or a purge only."""
-    return spec.more is not None and spec.more.unique is not None and spec.more.unique.until is Until.SUCCEEDED
+    more = spec.more
+    if more is None:
+        return False
+    if more.unique is not None and more.unique.until is Until.SUCCEEDED:
+        return True
+    return more.sequence is not None and more.sequence.after_dead is AfterDead.HOLD
 
 
 def _leave_gates(state: State, job: Job) -> None:
@@ -68,6 +73,8 @@ def _leave_gates(state: State, job: Job) -> None:
     state.graphs.leave(job)
     if job.spec.unique is not None and (successor := state.uniques.leave(job)) is not None:
         state.opened.append(successor)
+    if job.spec.sequence is not None and (following := state.sequences.leave(job)) is not None:
+        state.opened.append(following)
 
 
 def leave(state: State, job: Job) -> None:
@@ -141,6 +148,8 @@ def _enter_keys(state: State, job: Job, more: MoreOfSpec) -> None:
     state.graphs.enter(job)
     if more.unique is not None:
         state.uniques.enter(job)
+    if more.sequence is not None:
+        state.sequences.enter(job)
 
 
 def _count_limits(state: State, job: Job, sign: int) -> None:

@@ -9,7 +9,7 @@ from osqueue_service.limits import Limits
 from osqueue_service.state.model import BLOCKED, DEAD, IN_PROGRESS, JobSpec
 from osqueue_service.state.records import Replacement
 from osqueue_service.state.state import State
-from osqueue_service.state.unique import IfRunning, OnConflict, Outcome, Unique, Until
+from osqueue_service.state.unique import IfRunning, OnConflict, Outcome, Unique
 
 
 class Verdict(NamedTuple):
@@ -86,19 +86,7 @@ class Rivals:
                 "`unique`, or wait until jobs that hold one have ended",
                 retry_after_ms=1_000,
             )
-        self._check_held(unique)
         return Verdict(Outcome.CREATED)
-
-    def _check_held(self, unique: Unique) -> None:
-        """Whoever may go on holding its key when it is dead is admitted only while there is room for such."""
-        state, limits = self._state, self._limits
-        full = state.held_dead >= limits.held_dead or state.held_dead_bytes >= limits.held_dead_bytes
-        if unique.until is Until.SUCCEEDED and full:
-            raise QueueFull(
-                f"{state.held_dead} dead jobs, {state.held_dead_bytes} bytes, hold what others wait for, which is the "
-                "limit (held_dead, held_dead_bytes): retry or purge them",
-                retry_after_ms=60_000,
-            )
 
     def _judge_beside_running(self, spec: JobSpec, unique: Unique, number: int, behind: int) -> Verdict:
         match unique.if_running:
@@ -109,7 +97,6 @@ class Rivals:
             case IfRunning.ENQUEUE_ONE_AFTER:
                 if behind:
                     return self._in_place_of(spec, unique, behind)
-                self._check_held(unique)
                 return Verdict(Outcome.QUEUED_AFTER)
             case IfRunning.CANCEL:
                 asked = self._state.jobs[number].cancel_requested or number in self.stopped
@@ -117,7 +104,6 @@ class Rivals:
                 if behind:
                     self._check_same(spec, unique, behind)
                     return Verdict(Outcome.CANCELLING, behind, True, stops)
-                self._check_held(unique)
                 return Verdict(Outcome.CANCELLING, 0, False, stops)
 
     def _in_place_of(self, spec: JobSpec, unique: Unique, number: int) -> Verdict:
@@ -133,6 +119,8 @@ class Rivals:
             what, said, has = "type", spec.type, old.type
         elif old.unique.terms != unique.terms:
             what, said, has = "unique", "another scope, until or ttl_ms", "the one it was submitted with"
+        elif old.sequence != spec.sequence:
+            what, said, has = "sequence_key", "another sequence", "the one it was submitted to"
         else:
             return
         raise InvalidRequest.field(

@@ -16,6 +16,7 @@ from osqueue_service.state.memory import Memory
 from osqueue_service.state.model import LIVE, Counters, FollowedEntry, Job, KeyEntry, RequestEntry, SettledEntry, Status
 from osqueue_service.state.moves import Moves
 from osqueue_service.state.schedules import Schedules
+from osqueue_service.state.sequences import Sequences
 from osqueue_service.state.uniques import Uniques
 
 
@@ -42,6 +43,7 @@ class State:
         """Dead letters by type and error type of their last attempt."""
         self.claims: dict[tuple[str, str], list[int]] = {}
         self.uniques = Uniques()
+        self.sequences = Sequences()
 
         self.scheduled = Deadlines()
         self.timeouts = Deadlines()

@@ -10,7 +10,6 @@ from osqueue_service.state import blocking, graph_ends, schedule_changes
 from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.key_changes import free_key, keep_key, outcome_of
 from osqueue_service.state.model import (
-    BLOCKED,
     SCHEDULED,
     UNCLAIMED,
     Attempt,
@@ -35,10 +34,10 @@ def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int
     for spec in specs:
         delayed = spec.run_at > at_ms
         job = Job(one_type_string(spec), number, at_ms, number, SCHEDULED if delayed else UNCLAIMED)
-        if spec.more is not None and blocking.blocks(state, job):
-            job.status = BLOCKED
-        elif delayed:
+        if delayed:
             job.due_at = spec.run_at
+        if spec.more is not None:
+            blocking.block_new(state, job)
         if job.status is not status:
             status = job.status
             moved = moving(state, None, status, Cause.SUBMITTED)
@@ -52,7 +51,7 @@ def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int
         if spec.retention_ms:
             state.promised_jobs += 1
         if spec.idempotency_key:
-            entry = KeyEntry(outcome_of(job), fingerprint(spec), at_ms + key_ttl_ms)
+            entry = KeyEntry(outcome_of(state, job), fingerprint(spec), at_ms + key_ttl_ms)
             state.keys.remember(spec.idempotency_key, entry)
         number += 1
     state.next_number = number

@@ -9,6 +9,7 @@ from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Submit, SubmitAnswer
 from osqueue_service.state.limiting import Newest, with_limits
 from osqueue_service.state.model import JobSpec, fingerprint, fingerprint_of_call
+from osqueue_service.state.placement import held_when_dead
 from osqueue_service.state.records import (
     AnyRecord,
     Cancelled,
@@ -283,8 +284,20 @@ class Admission:
                     retry_after_ms=60_000,
                 )
             self._promised += 1
+        if spec.more is not None and held_when_dead(spec):
+            self._check_held()
         self._room -= takes
         self._bytes += size
+
+    def _check_held(self) -> None:
+        """Whoever others may have to wait for when it is dead is admitted only while there is room for such."""
+        state, limits = self._state, self._limits
+        if state.held_dead >= limits.held_dead or state.held_dead_bytes >= limits.held_dead_bytes:
+            raise QueueFull(
+                f"{state.held_dead} dead jobs, {state.held_dead_bytes} bytes, hold what others wait for, which is the "
+                "limit (held_dead, held_dead_bytes): retry or purge them",
+                retry_after_ms=60_000,
+            )
 
 
 def public_id(state: State, number: int) -> str:

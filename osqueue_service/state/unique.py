@@ -1,4 +1,6 @@
-"""What a job says of its uniqueness: which key it holds, how long, and what is to be done when the key is held.
+"""What a job says of others that it must not run beside: its unique key, and its sequence.
+
+Of a unique key: which it holds, how long, and what is to be done when the key is held.
 
 `until` and `ttl_ms` are those of the job that holds the key; `on_conflict` and `if_running` are those of
 the newcomer that meets it.
@@ -88,3 +90,17 @@ def marked(number: int, outcome: Outcome) -> int:
 def unmarked(mark: int) -> tuple[int, Outcome]:
     """The job's number and the outcome; a new job has no mark."""
     return mark & _NUMBER_MASK, Outcome(mark >> _NUMBER_BITS)
+
+
+class AfterDead(IntEnum):
+    """What a sequence does when the job at its head is dead."""
+
+    HOLD = 0
+    SKIP = 1
+
+
+class InSequence(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """The sequence that a job belongs to: its jobs run one after the other."""
+
+    key: str
+    after_dead: AfterDead = AfterDead.HOLD

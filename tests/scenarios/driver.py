@@ -9,6 +9,7 @@ alone stands for its latest attempt, or the first in an answer.
 
     submit a type=email priority=2 key=k delay=5s attempts=3 lease=10s timeout=1m retention=1h backoff=2s ondead=refund
     submit a unique=k scope=queue until=started conflict=debounce running=cancel ttl=1h wait=1m -> a created
+    submit a sequence=s afterdead=skip
     claim w1 max=2 types=email,sms wait=10s claimkey=c lease=5s    -> a b#2
     complete a follow=b,c       -> ok b c       what follows it has these names
     complete a result=42        fail a delay=5s retryable=no error=Oops        release a
@@ -51,7 +52,7 @@ from osqueue_service.state.named_limits import AtLimit, NamedLimit, Override, Ra
 from osqueue_service.state.schedule_control import existing
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
-from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Unique, Until
+from osqueue_service.state.unique import AfterDead, IfRunning, InSequence, OnConflict, Scope, Unique, Until
 from tests.simulation.swarm import Swarm
 from tests.simulation.watched import patched
 from tests.simulation.world import SimBroker, World
@@ -425,7 +426,12 @@ def _more(options: dict[str, str]) -> MoreOfSpec | None:
             _ms(options.pop("wait", "0s")),
         )
     limits = tuple(_use(text) for text in options.pop("limits", "").split(",") if text)
-    return MoreOfSpec(on_dead=on_dead, unique=unique, limits=limits) if on_dead or unique or limits else None
+    sequence = None
+    if "sequence" in options:
+        sequence = InSequence(options.pop("sequence"), AfterDead[options.pop("afterdead", "hold").upper()])
+    if not (on_dead or unique or limits or sequence):
+        return None
+    return MoreOfSpec(on_dead=on_dead, unique=unique, limits=limits, sequence=sequence)
 
 
 def _ms(text: str) -> int:

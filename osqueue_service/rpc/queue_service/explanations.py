@@ -46,6 +46,8 @@ def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobRe
         finished_at=found.finished_at,
         blocked_by=found.blocked_by,
         unique_key=found.unique_key,
+        sequence_key=found.sequence_key,
+        sequence_ahead=found.sequence_ahead,
         position=view_position(engine),
     )
     for block in found.limits:

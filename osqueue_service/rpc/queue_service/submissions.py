@@ -22,7 +22,7 @@ from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.limit_uses import read_uses
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.status import item_error
-from osqueue_service.rpc.uniqueness import OUTCOMES, read_unique
+from osqueue_service.rpc.uniqueness import OUTCOMES, read_sequence, read_unique
 from osqueue_service.state.commands import Submit, SubmitAnswer
 from osqueue_service.state.model import JobSpec, MoreOfSpec, RetryPolicy
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
@@ -138,7 +138,9 @@ class SubmissionReader:
         key = job.idempotency_key
         if key:
             check_name(key, "idempotency_key", limits.id_chars, wrong)
-        unusual = job.limits or job.HasField("unique") or job.HasField("submit_on_dead")
+        unusual = job.limits or job.sequence_key or job.HasField("unique") or job.HasField("submit_on_dead")
+        if job.sequence_after_dead and not job.sequence_key:
+            wrong.add("sequence_after_dead", "goes with a sequence_key")
         retention_ms = 0
         if job.HasField("retention_ms"):
             retention_ms = job.retention_ms
@@ -166,8 +168,11 @@ class SubmissionReader:
         unique = None
         if job.HasField("unique"):
             unique = read_unique(job.unique, max(0, run_at - now_ms), self._limits, wrong)
+        sequence = None
+        if job.sequence_key:
+            sequence = read_sequence(job.sequence_key, job.sequence_after_dead, self._limits, wrong)
         limits = read_uses(job.limits, self._limits, wrong) if job.limits else ()
-        return MoreOfSpec(on_dead=on_dead, limits=limits, unique=unique)
+        return MoreOfSpec(on_dead=on_dead, limits=limits, unique=unique, sequence=sequence)
 
     def template(self, template: job_pb2.JobTemplate, wrong: Violations) -> JobSpec:
         """A job that the broker is to submit by itself: it is checked like one that is submitted now."""

@@ -89,6 +89,8 @@ class WorkflowSubmissions:
         for name in ("request_id", "idempotency_key"):
             if getattr(node.job, name):
                 wrong.add(name, "is set for a node; the workflow has a request_id, and the node a name")
+        if node.job.sequence_key:
+            wrong.add("sequence_key", "is set for a node; what a node waits for are its needs")
         if node.job.HasField("unique"):
             wrong.add("unique", "is set for a node; what runs once is a job of its own")
         wrong.part = ""

@@ -40,6 +40,7 @@ class Why(Enum):
     CONCURRENCY_LIMIT = auto()
     RATE_LIMIT = auto()
     UNIQUE_HELD = auto()
+    SEQUENCE = auto()
 
 
 class Serving(Struct, frozen=True):
@@ -65,6 +66,8 @@ class Explanation(Struct):
     blocked_by: list[str] = field(default_factory=list)
     limits: "list[Blocking]" = field(default_factory=list)
     unique_key: str = ""
+    sequence_key: str = ""
+    sequence_ahead: int = 0
 
 
 class Blocking(Struct, frozen=True):
@@ -93,7 +96,7 @@ def explain(state: State, job: Job, serving: Callable[[str], Serving], now_ms: i
         case Status.IN_PROGRESS:
             _running(job, answer)
         case Status.BLOCKED:
-            _blocked(state, job, answer)
+            _blocked(state, job, serving, answer)
         case Status.DEAD:
             last = job.history[-1] if job.history else None
             why = f": {last.error_type or last.ending.name.lower()}" if last else ""
@@ -109,7 +112,7 @@ def explain(state: State, job: Job, serving: Callable[[str], Serving], now_ms: i
     return answer
 
 
-def _blocked(state: State, job: Job, answer: Explanation) -> None:
+def _blocked(state: State, job: Job, serving: Callable[[str], Serving], answer: Explanation) -> None:
     answer.reasons.append(Why.BLOCKED)
     answer.message = "It is blocked until other jobs have ended."
     block, member = block_of(state, job), member_of(job)
@@ -121,8 +124,17 @@ def _blocked(state: State, job: Job, answer: Explanation) -> None:
     answer.blocked_by.append(behind)
     why, what = _shut(block)
     answer.reasons.insert(0, why)
-    answer.unique_key = block.key
     answer.message = f"It is blocked: {what}, {behind}, which is {block.behind.status.wire}."
+    if block.reason is Reason.UNIQUE_HELD:
+        answer.unique_key = block.key
+        return
+    answer.sequence_key = block.key
+    answer.sequence_ahead = state.sequences.count_ahead(job, COUNTED_MAX)
+    head = state.sequences.by_key[block.key].head
+    if head is not None and head.status is Status.UNCLAIMED and not serving(head.spec.type).workers:
+        answer.reasons.append(Why.NO_WORKER)
+        taken = _type(head.spec.type)
+        answer.message += f" No worker that takes {taken}, as {state.job_id(head)} at the head is, was heard of lately."
 
 
 def _waiting(state: State, job: Job, serving: Serving, answer: Explanation, now_ms: int) -> None:
@@ -183,6 +195,8 @@ def _shut(gate: Gate | Block) -> tuple[Why, str]:
             raise AssertionError("limits are asked themselves")
         case Reason.UNIQUE_HELD:
             return Why.UNIQUE_HELD, f"it takes over the unique key {gate.key!r} when its holder has ended"
+        case Reason.SEQUENCE:
+            return Why.SEQUENCE, f"in the sequence {gate.key!r} it comes after the job"
         case _:
             assert_never(gate.reason)
 

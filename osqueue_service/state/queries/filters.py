@@ -25,17 +25,22 @@ class Filter(Struct, frozen=True):
     finished_before: int = 0
     unique_key: str = ""
     schedule_id: str = ""
+    sequence_key: str = ""
 
     def candidates(self, state: State, after: int) -> Iterator[Job]:
         """The jobs in these statuses submitted after the job with this number, oldest first."""
-        if self.unique_key:
-            return self._by_unique_key(state, after)
+        if self.unique_key or self.sequence_key:
+            return self._by_key(state, after)
         rosters = [state.roster(status).from_key(after + 1) for status in self.statuses]
         return rosters[0] if len(rosters) == 1 else merge(*rosters, key=attrgetter("number"))
 
-    def _by_unique_key(self, state: State, after: int) -> Iterator[Job]:
-        """Those that hold the key or follow one that does: a job that has let go of it has nothing to do with it."""
-        for job in state.uniques.named(self.unique_key, iter(self.types or state.type_counts)):
+    def _by_key(self, state: State, after: int) -> Iterator[Job]:
+        """Those that hold the key or wait behind one that does; who has let go of it has nothing to do with it."""
+        if self.unique_key:
+            found = state.uniques.named(self.unique_key, iter(self.types or state.type_counts))
+        else:
+            found = state.sequences.jobs(self.sequence_key)
+        for job in found:
             if job.number > after and job.status in self.statuses:
                 yield job
 
@@ -50,6 +55,8 @@ class Filter(Struct, frozen=True):
         if self.finished_from and job.finished_at < self.finished_from:
             return False
         if self.finished_before and not 0 < job.finished_at < self.finished_before:
+            return False
+        if self.sequence_key and (job.spec.sequence is None or job.spec.sequence.key != self.sequence_key):
             return False
         if self.worker_id and _worker(job) != self.worker_id:
             return False

@@ -291,6 +291,26 @@ UNIQUE_IF_RUNNING_CANCEL: UniqueIfRunning.ValueType  # 3
 """As ENQUEUE_ONE_AFTER, and the holder is asked to stop."""
 Global___UniqueIfRunning: _TypeAlias = UniqueIfRunning  # noqa: Y015
 
+class _SequenceAfterDead:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SequenceAfterDeadEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SequenceAfterDead.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEQUENCE_AFTER_DEAD_UNSPECIFIED: _SequenceAfterDead.ValueType  # 0
+    """It stops until that job is retried or purged; a retry keeps its place. Such a dead letter is kept as long."""
+    SEQUENCE_AFTER_DEAD_SKIP: _SequenceAfterDead.ValueType  # 1
+    """It goes on with the next job; a retry goes to the end."""
+
+class SequenceAfterDead(_SequenceAfterDead, metaclass=_SequenceAfterDeadEnumTypeWrapper):
+    """What a sequence does when the job at its head is dead."""
+
+SEQUENCE_AFTER_DEAD_UNSPECIFIED: SequenceAfterDead.ValueType  # 0
+"""It stops until that job is retried or purged; a retry keeps its place. Such a dead letter is kept as long."""
+SEQUENCE_AFTER_DEAD_SKIP: SequenceAfterDead.ValueType  # 1
+"""It goes on with the next job; a retry goes to the end."""
+Global___SequenceAfterDead: _TypeAlias = SequenceAfterDead  # noqa: Y015
+
 class _OriginKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -817,6 +837,8 @@ class JobInfo(_message.Message):
     SCHEDULED_FOR_FIELD_NUMBER: _builtins.int
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
+    SEQUENCE_AFTER_DEAD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, chosen by the broker."""
     status: _builtins.str
@@ -878,6 +900,10 @@ class JobInfo(_message.Message):
     """The workflow that it is part of; empty: none."""
     node: _builtins.str
     """Its name in the workflow."""
+    sequence_key: _builtins.str
+    """The sequence in which it has its turn; empty: none."""
+    sequence_after_dead: Global___SequenceAfterDead.ValueType
+    """What that does when this job is dead."""
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
         """How it backs off after a failure; absent: it does not."""
@@ -965,10 +991,12 @@ class JobInfo(_message.Message):
         scheduled_for: _builtins.int = ...,
         workflow_id: _builtins.str = ...,
         node: _builtins.str = ...,
+        sequence_key: _builtins.str = ...,
+        sequence_after_dead: Global___SequenceAfterDead.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "came_from", b"came_from", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "node", b"node", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "node", b"node", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -1174,6 +1202,7 @@ class JobFilter(_message.Message):
     FINISHED_BEFORE_FIELD_NUMBER: _builtins.int
     UNIQUE_KEY_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Leased by this worker, or last leased by it."""
     created_from: _builtins.int
@@ -1190,6 +1219,8 @@ class JobFilter(_message.Message):
     """It holds this unique key, or is blocked behind the job that does. Found by an index, however long the queue is."""
     schedule_id: _builtins.str
     """Made by the schedule of this id."""
+    sequence_key: _builtins.str
+    """It is in this sequence: it is its turn, or it is blocked behind others of it. Found by an index."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these statuses. Empty: live jobs ("unclaimed", "scheduled", "in_progress", "blocked"). At most 7."""
@@ -1216,10 +1247,11 @@ class JobFilter(_message.Message):
         finished_before: _builtins.int = ...,
         unique_key: _builtins.str = ...,
         schedule_id: _builtins.str = ...,
+        sequence_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "schedule_id", b"schedule_id", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "schedule_id", b"schedule_id", "sequence_key", b"sequence_key", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -217,6 +217,8 @@ class _ExplainReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Explain
     """One of its limits' keys has started as much as its rate allows; `limits` says which, and until when."""
     EXPLAIN_REASON_UNIQUE_HELD: _ExplainReason.ValueType  # 15
     """It is blocked until the job that holds its unique key has ended."""
+    EXPLAIN_REASON_SEQUENCE: _ExplainReason.ValueType  # 16
+    """It is blocked until the jobs before it in its sequence have ended."""
 
 class ExplainReason(_ExplainReason, metaclass=_ExplainReasonEnumTypeWrapper):
     """One reason for a job's not running."""
@@ -251,6 +253,8 @@ EXPLAIN_REASON_RATE_LIMIT: ExplainReason.ValueType  # 13
 """One of its limits' keys has started as much as its rate allows; `limits` says which, and until when."""
 EXPLAIN_REASON_UNIQUE_HELD: ExplainReason.ValueType  # 15
 """It is blocked until the job that holds its unique key has ended."""
+EXPLAIN_REASON_SEQUENCE: ExplainReason.ValueType  # 16
+"""It is blocked until the jobs before it in its sequence have ended."""
 Global___ExplainReason: _TypeAlias = ExplainReason  # noqa: Y015
 
 @_typing.final
@@ -295,6 +299,8 @@ class SubmitJobRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     SUBMIT_ON_DEAD_FIELD_NUMBER: _builtins.int
     UNIQUE_FIELD_NUMBER: _builtins.int
+    SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
+    SEQUENCE_AFTER_DEAD_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
     """The work, verbatim; required, at most 1 MiB. By convention JSON text."""
     max_attempts: _builtins.int
@@ -321,6 +327,12 @@ class SubmitJobRequest(_message.Message):
     """
     request_id: _builtins.str
     """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters. Empty inside a batch."""
+    sequence_key: _builtins.str
+    """The jobs of one sequence run strictly one after the other, in the order in which they were submitted, whatever their
+    types and priorities; all but the first are blocked. At most 128 characters. Empty: none.
+    """
+    sequence_after_dead: _job_pb2.SequenceAfterDead.ValueType
+    """What the sequence does when this job is dead. Needs sequence_key."""
     @_builtins.property
     def retry_policy(self) -> _job_pb2.RetryPolicy:
         """How the job backs off after a failure. Absent: it is ready again at once."""
@@ -362,10 +374,12 @@ class SubmitJobRequest(_message.Message):
         limits: _abc.Iterable[_job_pb2.Limit] | None = ...,
         submit_on_dead: _job_pb2.JobTemplate | None = ...,
         unique: _job_pb2.Unique | None = ...,
+        sequence_key: _builtins.str = ...,
+        sequence_after_dead: _job_pb2.SequenceAfterDead.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -2363,7 +2377,7 @@ class RetriedJob(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     NEXT_ATTEMPT_FIELD_NUMBER: _builtins.int
     status: _builtins.str
-    """What the job is now: "unclaimed"."""
+    """What the job is now: "unclaimed"; or "blocked", where others of its sequence come first."""
     next_attempt: _builtins.int
     """The number its next attempt will have."""
     def __init__(
@@ -2422,6 +2436,8 @@ class ExplainJobResponse(_message.Message):
     BLOCKED_BY_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     UNIQUE_KEY_FIELD_NUMBER: _builtins.int
+    SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
+    SEQUENCE_AHEAD_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """The job's status."""
     message: _builtins.str
@@ -2440,6 +2456,10 @@ class ExplainJobResponse(_message.Message):
     """For finished: since when."""
     unique_key: _builtins.str
     """For unique_held: the key."""
+    sequence_key: _builtins.str
+    """For sequence: its key. The job just before it is in `blocked_by`."""
+    sequence_ahead: _builtins.int
+    """For sequence: how many jobs of it come before this one."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[Global___ExplainReason.ValueType]:
         """All reasons, the most important first."""
@@ -2477,10 +2497,12 @@ class ExplainJobResponse(_message.Message):
         blocked_by: _abc.Iterable[_builtins.str] | None = ...,
         limits: _abc.Iterable[_job_pb2.LimitBlock] | None = ...,
         unique_key: _builtins.str = ...,
+        sequence_key: _builtins.str = ...,
+        sequence_ahead: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "error", b"error", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "limits", b"limits", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "status", b"status", "unique_key", b"unique_key", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "error", b"error", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "limits", b"limits", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "sequence_ahead", b"sequence_ahead", "sequence_key", b"sequence_key", "status", b"status", "unique_key", b"unique_key", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -299,6 +299,19 @@ async def test_unique_jobs_say_what_came_of_them(client):
     assert refused.value.job_id == first.id
 
 
+async def test_sequences_run_one_after_the_other(client):
+    first = await client.submit_job("t", 1, sequence_key="s", sequence_after_dead="skip")
+    second = await client.submit_job("u", 2, sequence_key="s", priority=9)
+    job = await first.job()
+    assert (job.sequence_key, job.sequence_after_dead) == ("s", "skip")
+    assert await second.status() == "blocked"
+    why = await client.explain_job(second.id)
+    assert (why.reasons[0], why.blocked_by, why.sequence_key, why.sequence_ahead) == ("sequence", [first.id], "s", 1)
+    assert [job.id async for job in client.list_jobs(sequence_key="s")] == [first.id, second.id]
+    await client.fail_job(await claimed(client), "no", retryable=False)
+    assert (await claimed(client)).job_id == second.id
+
+
 async def test_jobs_are_cancelled_and_revived(client):
     first, second, third = await client.submit_jobs([new_job("t", n, max_attempts=1) for n in range(3)])
     await client.fail_job(await claimed(client), "no")

@@ -119,6 +119,14 @@ def _unique(spec: Fields) -> Fields:
     return (spec["more"] or {}).get("unique") or {}
 
 
+def _sequence(spec: Fields) -> Fields:
+    return (spec["more"] or {}).get("sequence") or {}
+
+
+def _turn(job: Fields) -> int:
+    return (job["more"] or {}).get("turn", 0)
+
+
 def _name(job: Fields) -> str:
     """Under which the key of a job is held."""
     unique = _unique(job["spec"])
@@ -363,6 +371,9 @@ class Queue:
             if self._succeeds(self.jobs[number]):
                 self.jobs[number].update(status=6, due_at=0)
                 mark |= (6 if _unique(spec)["if_running"] == 3 else 5) << 56
+            elif self._in_sequence(self.jobs[number]):
+                self.jobs[number].update(status=6, due_at=0)
+                self._take_turn(self.jobs[number], number)
             if spec["idempotency_key"]:
                 expires_at = at + key_ttl_ms
                 entry = {"number": mark, "fingerprint": fingerprint(spec), "expires_at": expires_at}
@@ -484,12 +495,44 @@ class Queue:
             self.kept[_name(job)] = {"number": job["number"], "expires_at": expires_at}
 
     def _let_go(self, at: int) -> None:
-        for _, job in sorted(self.jobs.items()):
-            if job["status"] == 6 and _unique(job["spec"]) and not self._succeeds(job):
+        """Round after round: whoever was let go may be what others wait for."""
+        while opened := [job for _, job in sorted(self.jobs.items()) if job["status"] == 6 and self._goes_on(job)]:
+            for job in opened:
+                if not self._goes_on(job):
+                    continue
+                if not _turn(job) and self._in_sequence(job):
+                    self._take_turn(job, self._next())
+                    continue
                 delayed = job["spec"]["run_at"] > at
                 job["due_at"] = job["spec"]["run_at"] if delayed else 0
                 job["spec"]["run_at"] = max(job["spec"]["run_at"], at)
                 job["status"], job["place"] = 1 if delayed else 0, self._next()
+                if _turn(job):
+                    job["more"] = job["more"] | {"turn": 0}
+
+    def _goes_on(self, job: Fields) -> bool:
+        """Whether nothing blocks it any more, or it has yet to stand in its sequence."""
+        if self._succeeds(job) or not (_unique(job["spec"]) or _sequence(job["spec"])):
+            return False
+        others = self._in_sequence(job)
+        return not _turn(job) or not others or min(others) >= _turn(job)
+
+    def _in_sequence(self, job: Fields) -> list[int]:
+        """The turns of the other jobs of its sequence; that of the head is 0."""
+        key = _sequence(job["spec"]).get("key")
+        found = []
+        for other in self.jobs.values():
+            sequence = _sequence(other["spec"])
+            if key is None or other is job or sequence.get("key") != key:
+                continue
+            if other["status"] in (0, 1, 2) or (other["status"] == 4 and not sequence["after_dead"]):
+                found.append(0)
+            elif other["status"] == 6 and _turn(other):
+                found.append(_turn(other))
+        return found
+
+    def _take_turn(self, job: Fields, turn: int) -> None:
+        job["more"] = (job["more"] or dict(self.format.structures["MoreOfJob"].defaults)) | {"turn": turn}
 
     def _replaced(self, record: Fields, at: int) -> None:
         assert record["first"] == self.head["next_number"]
@@ -576,9 +619,14 @@ class Queue:
     def _retried(self, record: Fields, at: int) -> None:
         for number in record["numbers"]:
             self.jobs[number].update(attempts=0, finished_at=0, keep_until=0, cancel_requested=False)
-        self._wait_again(record)
+        assert record["first"] == self.head["next_number"]
         for number in record["numbers"]:
-            self._settle(self.jobs[number], at)
+            job = self.jobs[number]
+            job["status"], job["place"] = 0, self._next()
+            if _sequence(job["spec"]).get("after_dead") and self._in_sequence(job):
+                job["status"] = 6
+                self._take_turn(job, job["place"])
+            self._settle(job, at)
         self._count("retried", len(record["numbers"]))
 
     def _evicted(self, record: Fields, at: int) -> None:

@@ -14,7 +14,7 @@ from osqueue_service.state.image import Head, JobImage
 from osqueue_service.state.model import JobSpec, RetryPolicy
 from osqueue_service.state.records import AnyRecord
 from osqueue_service.state.state import State
-from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Until
+from osqueue_service.state.unique import AfterDead, IfRunning, OnConflict, Scope, Until
 from osqueue_service.state.uniques import KeptKey
 from osqueue_service.storage.memory import MemoryBucket
 from osqueue_service.timetable.timetable import Gap, Repeat
@@ -29,7 +29,7 @@ from tests.unit.state.test_image import populated
 NAMES: dict[Any, str] = {
     int: "int", float: "float", bool: "bool", str: "str", bytes: "bin", model.Status: "status", model.Ending: "ending",
     AnyRecord: "record", named_limits.AtLimit: "int",
-    Scope: "int", Until: "int", OnConflict: "int", IfRunning: "int",
+    Scope: "int", Until: "int", OnConflict: "int", IfRunning: "int", AfterDead: "int",
 }  # fmt: skip
 NAMES |= dict.fromkeys((Gap, Repeat, schedules.Overlap, schedules.Missed, schedules.Outcome, model.Policy), "int")
 

@@ -83,7 +83,7 @@ from osqueue_service.state.records import (
 from osqueue_service.state.schedules import Missed, Outcome, Overlap, Plan, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer, Unreadable
-from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Unique, Until
+from osqueue_service.state.unique import AfterDead, IfRunning, InSequence, OnConflict, Scope, Unique, Until
 from osqueue_service.timetable.timetable import Gap, Repeat
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -201,6 +201,9 @@ RECORDS: dict[str, AnyRecord] = {
             Replacement(1, JobSpec("t", b"2", more=MoreOfSpec(unique=UNIQUE)), AT_MS + 5, False),
             Replacement(2, FULL_SPEC),
         ],
+    ),
+    "submitted-sequence": Submitted(
+        7, [JobSpec("t", b"1", more=MoreOfSpec(sequence=InSequence("account 7", AfterDead.SKIP)))]
     ),
     "keys-answered": KeysAnswered([KeyAnswered("key", 3 << 56 | 1, bytes(16))], 86_400_000),
     "unique-keys-freed": UniqueKeysFreed(["t\nkey", "\n\nkey"]),

@@ -8,7 +8,7 @@ from osqueue_service.limits import DEFAULT_LIMITS, Limits
 from osqueue_service.rpc.fields import TypeNames, Violations
 from osqueue_service.rpc.queue_service.submissions import SubmissionReader
 from osqueue_service.state.model import JobSpec, RetryPolicy
-from osqueue_service.state.unique import IfRunning, OnConflict, Scope, Unique, Until
+from osqueue_service.state.unique import AfterDead, IfRunning, InSequence, OnConflict, Scope, Unique, Until
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 NOW_MS = 1_700_000_000_000
@@ -238,3 +238,25 @@ def test_a_unique_key_and_its_time_may_be_as_long_as_the_limits_say():
     accepted(unique=terms, delay_ms=100)
     terms.max_wait_ms += 1
     assert "unique.max_wait_ms" in refused(unique=terms, delay_ms=100)
+
+
+# --- sequences --------------------------------------------------------------------------------------------------------
+
+
+def test_a_sequence_is_kept_as_it_is_said():
+    assert accepted(sequence_key="account 7").sequence == InSequence("account 7", AfterDead.HOLD)
+    skipping = accepted(sequence_key="k" * 128, sequence_after_dead="SEQUENCE_AFTER_DEAD_SKIP")
+    assert skipping.sequence == InSequence("k" * 128, AfterDead.SKIP)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "says"),
+    [
+        ({"sequence_key": "k" * 129}, "sequence_key", "128"),
+        ({"sequence_key": "a\nb"}, "sequence_key", "U+000A"),
+        ({"sequence_key": "k", "sequence_after_dead": 7}, "sequence_after_dead", "does not know"),
+        ({"sequence_after_dead": 1}, "sequence_after_dead", "goes with a sequence_key"),
+    ],
+)
+def test_what_is_wrong_with_a_sequence_is_named(fields, field, says):
+    assert says in refused(**fields)[field]
