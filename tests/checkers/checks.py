@@ -171,7 +171,7 @@ def acknowledged_submissions_are_in_the_log(history: History, book: Logbook) -> 
         job = book.jobs.get(event.job)
         if job is None:
             yield f"rule 1: an acknowledged job is not in the log: {event}"
-        elif job.spec.payload.decode() != event.arguments["payload"]:
+        elif job.payload != event.arguments["payload"]:
             yield f"rule 9: the job that answers for a submission is another one: {event}"
         elif _late(event, book, job.submitted):
             yield f"rule 10: acknowledged before it was durable: {event}"
@@ -232,9 +232,9 @@ def acknowledged_positions_exist(history: History, book: Logbook) -> Iterator[st
 
 def refused_is_not_applied(history: History, book: Logbook) -> Iterator[str]:
     """`refused` means certainly not applied: nothing is in the log before an attempt that was not refused began."""
-    by_content = {job.spec.payload.decode(): job for job in book.jobs.values()}
+    by_content = {job.payload: job for job in book.jobs.values()}
     submissions: dict[str, list[Event]] = defaultdict(list)
-    for event in history.of("submit"):
+    for event in history.of("submit", "meet"):
         submissions[event.arguments["payload"]].append(event)
     for payload, events in submissions.items():
         job = by_content.get(payload)
@@ -264,7 +264,11 @@ def keys_make_one_job(book: Logbook, windows: Windows) -> Iterator[str]:
     """Rule 9: within the window one key is one job, and so is one call however often it is repeated."""
     seen: dict[tuple[str, bytes], JobEntry] = {}
     for job in book.jobs.values():
-        name = ("key", job.spec.idempotency_key.encode()) if job.spec.idempotency_key else ("payload", job.spec.payload)
+        name = (
+            ("key", job.spec.idempotency_key.encode())
+            if job.spec.idempotency_key
+            else ("payload", job.payload.encode())
+        )
         before = seen.get(name)
         seen[name] = job
         if before is None:
@@ -284,6 +288,8 @@ def first_in_first_out(history: History, book: Logbook) -> Iterator[str]:
         job = book.jobs.get(event.job)
         if event.outcome != OK or event.returned is None or job is None or job.spec.run_at or event.answer:
             continue
+        if job.spec.unique is not None or job.spec.sequence is not None:
+            continue  # it may have stood behind others first
         line = lines[job.spec.type, job.spec.priority]
         line.append((first_tried[event.key], 1, job))
         line.append((event.returned, 0, job))

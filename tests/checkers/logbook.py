@@ -28,12 +28,14 @@ from osqueue_service.state.records import (
     Paused,
     Promoted,
     Purged,
+    Replaced,
     Resumed,
     Retried,
     SchedulePut,
     Submitted,
 )
 from osqueue_service.state.state import State
+from tests.checkers.turns import Turns
 
 INHERITED = -1
 """The index of what was there before the first commit."""
@@ -74,6 +76,7 @@ class JobEntry:
     number: int
     job_id: str
     spec: JobSpec
+    """What it asks for by now."""
     submitted: int
     status: Status = Status.UNCLAIMED
     attempts: int = 0
@@ -86,6 +89,8 @@ class JobEntry:
     evicted_at: int = 0
     purged: int | None = None
     cancel_requested: bool = False
+    payload: str = ""
+    """What it was submitted with, even if another submission has replaced that."""
     changes: dict[str, list[int]] = field(default_factory=lambda: {"cancel": [], "retry": [], "purge": [], "end": []})
     """The commits in which an operator's wish came true, by its kind, and those in which the job ended."""
 
@@ -112,6 +117,7 @@ class Logbook:
         self._templates: dict[int, JobSpec] = {}
         self._ids = JobIds()
         self._default_max_attempts = default_max_attempts
+        self._turns = Turns(self.broken)
 
     @classmethod
     def walk(cls, fetch: Fetch, default_max_attempts: int, inherited: State | None = None) -> "Logbook":
@@ -166,6 +172,7 @@ class Logbook:
         self._ids = state.ids
         for job in state.jobs.values():
             entry = JobEntry(job.number, state.job_id(job), job.spec, INHERITED, job.status, job.attempts)
+            entry.payload = job.spec.payload.decode()
             for number in range(1, job.claims + 1):
                 live = number == job.claims and job.lease is not None
                 token = f"{entry.job_id} {number}"
@@ -180,8 +187,8 @@ class Logbook:
             self._ids = JobIds(record.salt, record.ids_from)
         elif isinstance(record, IdsRenewed):
             self._ids = JobIds(self._ids.salt, record.first)
-        elif isinstance(record, Submitted):
-            self._submit(record, index, at_ms)
+        elif isinstance(record, Submitted | Replaced):
+            self._ask(record, index, at_ms)
         elif isinstance(record, Claimed):
             for grant in record.grants:
                 self._claim(self._numbers[grant.number], grant.token, record.worker_id, index)
@@ -197,10 +204,18 @@ class Logbook:
         else:
             self._schedule(record, index, at_ms)
 
+    def _ask(self, record: Submitted | Replaced, index: int, at_ms: int) -> None:
+        if isinstance(record, Submitted):
+            self._submit(record, index, at_ms)
+        else:
+            self._replace(record, at_ms)
+
     def _submit(self, record: Submitted, index: int, at_ms: int) -> None:
         for number, spec in enumerate(record.jobs, record.first):
             job = JobEntry(number, self._ids.of(number), spec, index)
             job.status = Status.SCHEDULED if spec.run_at > at_ms else Status.UNCLAIMED
+            job.payload = spec.payload.decode()
+            self._turns.submitted(job)
             self.jobs[job.job_id] = job
             self._numbers[number] = job
 
@@ -218,6 +233,12 @@ class Logbook:
                     job = replace(spec, payload=payload, more=more)
                     self._submit(Submitted(decision.job, [job]), index, at_ms)
 
+    def _replace(self, record: Replaced, at_ms: int) -> None:
+        for item in record.items:
+            job = self._numbers[item.number]
+            job.spec, job.attempts = item.spec, 0
+            job.status = Status.SCHEDULED if item.due_at or item.spec.run_at > at_ms else Status.UNCLAIMED
+
     def _change(self, job: JobEntry, record: AnyRecord, index: int, at_ms: int) -> None:
         """What a record that is nothing but a list of jobs says of one of them."""
         if isinstance(record, Evicted):
@@ -234,6 +255,7 @@ class Logbook:
             job.status, job.attempts, job.finished, job.cancel_requested = Status.UNCLAIMED, 0, None, False
             job.changes["retry"].append(index)
         else:
+            self._turns.ended(job)
             job.purged = index
             job.changes["purge"].append(index)
 
@@ -245,7 +267,8 @@ class Logbook:
             self.broken.append(f"rule 13: {job.job_id} was evicted before the retention it was promised")
 
     def _claim(self, job: JobEntry, token: str, worker_id: str, index: int) -> None:
-        if job.status is not Status.UNCLAIMED:
+        waits = job.status is Status.UNCLAIMED or (job.status is Status.SCHEDULED and _may_be_blocked(job.spec))
+        if not waits:
             self.broken.append(f"rule 4: {job.job_id} was claimed while it was {job.status.wire}")
         if token in self.tokens:
             self.broken.append(f"rule 4: token {token} was given twice")
@@ -256,6 +279,7 @@ class Logbook:
             self.broken.append(f"rule 4: attempt {job.attempts} of {job.job_id}, which may have {limit}")
         entry = ClaimEntry(len(job.claims) + 1, token, worker_id, index)
         job.claims.append(entry)
+        self._turns.claimed(job)
         self.tokens[token] = (job, entry)
         if job.first_claim is None:
             job.first_claim = len(self.tokens)
@@ -270,6 +294,7 @@ class Logbook:
         entry = job.claims[-1]
         entry.ended, entry.ending, entry.became = index, ending, became
         job.status = became
+        self._turns.ended(job)
         if ending is Ending.COMPLETED:
             job.completed = index
         if became.finished:
@@ -286,3 +311,8 @@ class Logbook:
         job.status = status
         job.finished, job.finished_at = index, at_ms
         job.changes["end"].append(index)
+
+
+def _may_be_blocked(spec: JobSpec) -> bool:
+    """Whether the log does not say when it began to wait: a job that others block is let go without a word."""
+    return spec.unique is not None or spec.sequence is not None

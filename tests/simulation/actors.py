@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from osqueue import OsqueueClient
 from osqueue.errors import OsqueueError
-from osqueue.job import ClaimedJob, JobFilter, JobSpec, RetryPolicy
+from osqueue.job import ClaimedJob, JobFilter, JobSpec, RetryPolicy, Unique
 from osqueue.submission import new_job
 from osqueue_stubs.osqueue.v1 import admin_pb2
 from tests.simulation.loop import Node
@@ -84,6 +84,10 @@ class Producer(Actor):
                 await self.perhaps_cancelled(self.client.submit_jobs(jobs, atomic=self.draw.random() < 0.5))
             elif self.chance("key"):
                 await self.submit_with_key()
+            elif self.chance("unique"):
+                await self.perhaps_cancelled(self.submit(self.unique_job()))
+            elif self.chance("sequence"):
+                await self.perhaps_cancelled(self.submit(self.job_in_sequence()))
             else:
                 await self.perhaps_cancelled(self.submit(self.new_job()))
 
@@ -110,6 +114,25 @@ class Producer(Actor):
             options["retry_policy"] = RetryPolicy(draw.choice([50, 500]), 2.0, 2_000, 0.2)
         options["max_attempts"] = draw.choice([1, 2, 3, 5])
         return new_job(draw.choice(self.world.swarm.types), content.encode(), **options)
+
+    def unique_job(self) -> JobSpec:
+        """A job of which there is to be one at a time; what becomes of it differs from call to call."""
+        job, draw = self.new_job(), self.draw
+        job.type = "mail"
+        terms = {"ttl_ms": 500} if draw.random() < 0.2 else {}
+        if draw.random() < 0.2:
+            job.unique = Unique("started", until="started", on_conflict=draw.choice(["keep", "replace"]))
+        else:
+            on_conflict = draw.choice(["keep", "replace", "replace_keep_run_at"])
+            if_running = draw.choice(["keep", "enqueue_one_after", "enqueue_one_after", "cancel"])
+            job.unique = Unique(f"unique{draw.randrange(3)}", "queue", "finished", on_conflict, if_running, **terms)
+        return job
+
+    def job_in_sequence(self) -> JobSpec:
+        """A job that is to run after those before it."""
+        job = self.new_job()
+        job.sequence_key, job.sequence_after_dead = f"sequence{self.draw.randrange(3)}", "skip"
+        return job
 
     async def submit(self, job: JobSpec) -> Any:
         """As `submit_job` does it: together with whatever else goes just then."""

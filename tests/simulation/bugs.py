@@ -28,11 +28,12 @@ from osqueue_service.log.settle import Settled, Settler
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service import watches
 from osqueue_service.rpc.queue_service.work_session import WorkSession
-from osqueue_service.state import apply, features, firing, settling
+from osqueue_service.state import apply, blocking, features, firing, settling, uniques
 from osqueue_service.state import due as state_due
 from osqueue_service.state.image import Kind, Loader, Snapshot
 from osqueue_service.state.model import Status
 from osqueue_service.state.moves import Cause, Moves
+from osqueue_service.state.sequences import Sequences
 from osqueue_service.storage.operations import Operation
 from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests.simulation.store import ROOT, SimStore
@@ -387,3 +388,32 @@ def _dead_dropped(patch: Any) -> None:
             state.promised_jobs -= 1
 
     patch(apply, "finish", drop)
+
+
+# --- jobs that wait for others ---------------------------------------------------------------------------------------
+
+
+@bug("two jobs of one unique key")
+def _two_holders(patch: Any) -> None:
+    holds = uniques.holds
+    patch(uniques, "holds", lambda job: holds(job) and job.status is not Status.IN_PROGRESS)
+
+
+@bug("a successor never let go")
+def _never_let_go(patch: Any) -> None:
+    patch(blocking, "let_go", lambda state, at_ms: state.opened.clear())
+
+
+@bug("a sequence overtaken")
+def _overtaken(patch: Any) -> None:
+    """Everybody is at the head."""
+    enter = Sequences.enter
+
+    def first(self: Sequences, job: Any) -> None:
+        sequence = self.by_key.get(job.spec.sequence.key)
+        if sequence is not None and sequence.head is not None and job.status is not Status.BLOCKED:
+            sequence.head = None
+        enter(self, job)
+
+    patch(Sequences, "enter", first)
+    patch(blocking, "block_new", lambda state, job: None)

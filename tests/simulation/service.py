@@ -22,6 +22,7 @@ from osqueue_service.state.model import Status
 from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.queries.pages import page
 from osqueue_service.state.state import State
+from osqueue_service.state.unique import AfterDead, IfRunning, InSequence, OnConflict, Scope, Unique, Until
 from tests.simulation.streams import Stream
 
 if TYPE_CHECKING:
@@ -97,8 +98,19 @@ def to_spec(job: JobSpec, now_ms: int) -> model.JobSpec:
     run_at = now_ms + job.delay_ms if job.delay_ms else job.run_at
     return model.JobSpec(
         job.type, job.payload, job.priority, job.max_attempts or 0, run_at if run_at > now_ms else 0, job.lease_ms,
-        job.timeout_ms, job.retention_ms or 0, job.idempotency_key, retry, None,
+        job.timeout_ms, job.retention_ms or 0, job.idempotency_key, retry, None, _more(job),
     )  # fmt: skip
+
+
+def _more(job: JobSpec) -> model.MoreOfSpec | None:
+    unique = sequence = None
+    if job.unique is not None:
+        said = job.unique
+        terms = OnConflict[said.on_conflict.upper()], IfRunning[said.if_running.upper()]
+        unique = Unique(said.key, Scope[said.scope.upper()], Until[said.until.upper()], *terms, said.ttl_ms)
+    if job.sequence_key:
+        sequence = InSequence(job.sequence_key, AfterDead[job.sequence_after_dead.upper()])
+    return model.MoreOfSpec(unique=unique, sequence=sequence) if unique or sequence else None
 
 
 async def submit(broker: Broker, jobs: Sequence[JobSpec], atomic: bool, request_id: str) -> Answer:

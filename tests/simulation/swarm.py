@@ -218,6 +218,7 @@ def draw(seed: int) -> Swarm:
         swarm.limits = replace(swarm.limits, idempotency_ttl_ms=choice([1_000, 4_000, 10_000]))
         swarm.behaviours["key"] = choice([0.2, 0.5])
     swarm.behaviours["large"] = choice([0.0, 0.05])
+    swarm.behaviours |= {"unique": choice([0.0, 0.3]), "sequence": choice([0.0, 0.3])}
     swarm.old_releases = swarm.brokers > 1 and chance() < 0.25
     swarm.retention_ms = choice([0, 0, 5_000, 15_000, 3_600_000])
     swarm.dated = chance() < 0.5

@@ -224,6 +224,11 @@ class SimTransport:
                 results.append(sdk_error(item))
             else:
                 event.job = item.job_id
+                outcome = item.outcome.name.lower() if item.outcome else ""
+                if outcome:
+                    self.world.count(f"unique {outcome}")
+                if outcome in ("kept", "replaced", "cancelling"):
+                    event.operation = "meet"  # it came to a job that was, or may have been, another's
                 self.accepted(event, answer, item.deduplicated)
                 results.append(Submitted(item.job_id, item.deduplicated))
         return results, Position(*answer.place)
