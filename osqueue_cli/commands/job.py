@@ -142,6 +142,8 @@ def print_job(found: "Job") -> None:
             "key": found.idempotency_key,
             "schedule": found.schedule_id,
             "scheduled for": output.timestamp(found.scheduled_for),
+            "unique key": found.unique.key if found.unique else "",
+            "sequence": found.sequence_key,
             "came from": _origin(found.came_from) if found.came_from else "",
             "followed by": " ".join(found.follow_ups),
             "submits on its death": found.submit_on_dead.type or "(a job without a type)"

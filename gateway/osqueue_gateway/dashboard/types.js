@@ -52,6 +52,8 @@
  * @property {number} claimedAt
  * @property {string} [scheduleId]
  * @property {number} [scheduledFor]
+ * @property {{key: string}} [unique]
+ * @property {string} sequenceKey
  * @property {Origin} [cameFrom]
  * @property {string[]} followUps
  * @property {string[]} deadFollowUps

@@ -144,3 +144,29 @@ def test_no_broker_is_said_plainly(anywhere):
     answer = anywhere("submit", "t", "{}", "--broker", "grpc://127.0.0.1:1", "--timeout", "0.2")
     assert answer.exit_code == Exit.UNREACHABLE
     assert "osqueue serve" in answer.err
+
+
+def test_a_unique_key_says_what_came_of_it(osqueue, job_type):
+    first = osqueue("submit", job_type, "1", "--unique", "k", "--json").json
+    assert first["outcome"] == "created"
+    again = osqueue("submit", job_type, "2", "--unique", "k", "--on-conflict", "replace")
+    assert again.out.strip() == first["jobId"]
+    assert "from now on what was submitted" in again.err
+    refused = osqueue("submit", job_type, "3", "--unique", "k", "--on-conflict", "reject")
+    assert refused.exit_code == Exit.CONFLICT
+    assert first["jobId"] in refused.err
+    assert "k" in osqueue("job", "show", first["jobId"]).out
+    assert osqueue("jobs", "--unique-key", "k", "--type", job_type, "--json").out.count(first["jobId"]) == 1
+
+
+def test_terms_of_a_unique_key_need_one(osqueue, job_type):
+    answer = osqueue("submit", job_type, "1", "--if-running", "cancel")
+    assert answer.exit_code == Exit.USAGE
+    assert "--unique KEY" in answer.err
+
+
+def test_jobs_of_a_sequence_are_found_by_it(osqueue, job_type):
+    ids = [osqueue("submit", job_type, "1", "--sequence", job_type).out.strip() for _ in range(2)]
+    shown = osqueue("jobs", "--sequence", job_type, "--json").out
+    assert all(job_id in shown for job_id in ids)
+    assert "blocked" in osqueue("job", "show", ids[1]).out

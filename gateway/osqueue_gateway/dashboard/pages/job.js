@@ -209,6 +209,8 @@ function Facts({ job, now }) {
     ["Idempotency key", job.idempotencyKey && html`<code>${visible(job.idempotencyKey)}</code>`],
     ["Schedule", job.scheduleId && html`<a href="/schedules/${job.scheduleId}">${visible(job.scheduleId)}</a>`],
     ["Scheduled for", job.scheduledFor && moment(job.scheduledFor)],
+    ["Unique key", job.unique && html`<code>${visible(job.unique.key)}</code>`],
+    ["Sequence", job.sequenceKey && html`<code>${visible(job.sequenceKey)}</code>`],
     ["Came from", job.cameFrom && html`<${CameFrom} origin=${job.cameFrom} />`],
     ["Followed by", job.followUps.length > 0 && html`<${JobLinks} ids=${job.followUps} />`],
     ["If it dies", job.submitOnDead && `a job of the type ${visible(job.submitOnDead.type) || "(none)"} is submitted`],

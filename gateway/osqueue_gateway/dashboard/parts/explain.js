@@ -22,6 +22,8 @@ const REASONS = {
   CANCEL_REQUESTED: { tone: "wait", title: "Asked to stop" },
   FINISHED: { tone: "done", title: "Finished" },
   BLOCKED: { tone: "wait", title: "Waiting for other jobs" },
+  UNIQUE_HELD: { tone: "wait", title: "Waiting for the job that has its unique key" },
+  SEQUENCE: { tone: "wait", title: "Waiting for those before it in its sequence" },
 };
 
 /** @type {Record<string, {tone: string, title: string}>} */
