@@ -75,9 +75,8 @@ class State:
 
         # Empty between two commits: jobs that died in this one, and have yet to be followed by what they asked for.
         self.died: list[int] = []
+        # Blocked jobs whose gate has opened in the record that is being applied; empty after each.
         self.opened: list[Job] = []
-        """Blocked jobs whose gate has opened in the record that is being applied; empty after each."""
-
         # volatile: lease tokens that a caller has shown, so that they are required from then on.
         self.shown_tokens: set[str] = set()
         # volatile: told of a job just before it changes, while a checkpoint is being written.
