@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from osqueue_service.errors import OsqueueError
-from osqueue_service.state.model import JobSpec, Policy, Status
+from osqueue_service.state.model import JobSpec, Status
 from osqueue_service.state.named_limits import NamedLimit, Override
+from osqueue_service.state.needs import Policy
 from osqueue_service.state.records import By
 from osqueue_service.state.schedules import ScheduleSpec
 from osqueue_service.state.unique import Outcome

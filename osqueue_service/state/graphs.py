@@ -14,7 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from osqueue_service.state.index import Deadlines
-from osqueue_service.state.model import BLOCKED, CANCELLED, COMPLETED, DEAD, LIVE, Job, Member, Policy, Status
+from osqueue_service.state.model import BLOCKED, CANCELLED, COMPLETED, DEAD, LIVE, Job, Status
+from osqueue_service.state.needs import Member, Policy
 
 
 class Workflow(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

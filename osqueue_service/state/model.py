@@ -15,9 +15,7 @@ from typing import Final, assert_never
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from osqueue_service.state.needs import Member as Member
-from osqueue_service.state.needs import Need as Need
-from osqueue_service.state.needs import Policy as Policy
+from osqueue_service.state.needs import Member
 from osqueue_service.state.unique import InSequence, Unique
 
 
@@ -192,12 +190,9 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
             if self.more.on_dead is not None:
                 size += self.more.on_dead.size
             size += sum(len(use.limit) + len(use.key) for use in self.more.limits)
-            if self.more.unique is not None:
-                size += len(self.more.unique.key)
             if self.more.member is not None:
                 size += sum([len(need.node) for need in self.more.member.needs], len(self.more.member.node))
-            if self.more.sequence is not None:
-                size += len(self.more.sequence.key)
+            size += sum([len(each.key) for each in (self.more.unique, self.more.sequence) if each is not None])
         return size
 
 
@@ -268,9 +263,8 @@ class MoreOfJob(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_
 
     `follow_ups` is what its completion was answered: the numbers of the jobs, negated where an earlier one stood for
     it, 0 where it was refused; `withheld` says that there were to be some, and that none was submitted because the job
-    was to be cancelled. `on_dead` numbers what its deaths submitted, the last ones. `cut_by` is
-    the job whose bad end cancelled it.
-    `turn` is the place in its sequence of one that is blocked there.
+    was to be cancelled. `on_dead` numbers what its deaths submitted, the last ones. `cut_by` is the job whose bad end
+    cancelled it, `turn` its place in its sequence while it is blocked there.
     """
 
     follow_ups: tuple[int, ...] = ()

@@ -16,7 +16,8 @@ from osqueue_service.state.commands import (
     WorkflowAnswer,
 )
 from osqueue_service.state.graphs import NOT_FOUND, Fate, Graph
-from osqueue_service.state.model import IN_PROGRESS, JobSpec, Member, MoreOfSpec, Need, fingerprint_of_call
+from osqueue_service.state.model import IN_PROGRESS, JobSpec, MoreOfSpec, fingerprint_of_call
+from osqueue_service.state.needs import Member, Need
 from osqueue_service.state.records import (
     AnyRecord,
     Cancelled,

@@ -10,7 +10,8 @@ import pytest
 from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.state.commands import AddToWorkflow, CancelWorkflow, Node, NodeNeed, SubmitWorkflow
 from osqueue_service.state.graphs import Graphs
-from osqueue_service.state.model import Policy, Status
+from osqueue_service.state.model import Status
+from osqueue_service.state.needs import Policy
 from tests.core import Core, spec
 
 

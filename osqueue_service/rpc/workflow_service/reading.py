@@ -10,7 +10,8 @@ from osqueue_service.rpc.page_tokens import Walk
 from osqueue_service.rpc.positions import view_position
 from osqueue_service.rpc.refusals import telling, told
 from osqueue_service.state.graphs import Graph, member_of
-from osqueue_service.state.model import LIVE, Job, Policy, Status
+from osqueue_service.state.model import LIVE, Job, Status
+from osqueue_service.state.needs import Policy
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import public_id
 from osqueue_service.state.workflows import graph_of

@@ -9,7 +9,7 @@ from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service.submissions import SubmissionReader
 from osqueue_service.rpc.workflow_service.cycles import cycle_in
 from osqueue_service.state.commands import AddToWorkflow, Node, NodeNeed, SubmitWorkflow, WorkflowAnswer
-from osqueue_service.state.model import Policy
+from osqueue_service.state.needs import Policy
 from osqueue_stubs.osqueue.v1 import workflows_pb2
 
 

@@ -11,7 +11,8 @@ from osqueue_service.state.blocking import Block, block_of
 from osqueue_service.state.gates import Gate, Reason
 from osqueue_service.state.graphs import member_of
 from osqueue_service.state.limit_table import FULL, OPEN
-from osqueue_service.state.model import Job, Member, Need, Policy, Status
+from osqueue_service.state.model import Job, Status
+from osqueue_service.state.needs import Member, Need, Policy
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import public_id
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from osqueue_service.engine.codec import Commit
-from osqueue_service.state import audit, graphs, image, model, named_limits, records, schedules
+from osqueue_service.state import audit, graphs, image, model, named_limits, needs, records, schedules
 from osqueue_service.state.adoption import adopt
 from osqueue_service.state.commands import Claim, Complete, CompleteItem, Submit
 from osqueue_service.state.image import Head, JobImage
@@ -31,7 +31,7 @@ NAMES: dict[Any, str] = {
     AnyRecord: "record", named_limits.AtLimit: "int",
     Scope: "int", Until: "int", OnConflict: "int", IfRunning: "int", AfterDead: "int",
 }  # fmt: skip
-NAMES |= dict.fromkeys((Gap, Repeat, schedules.Overlap, schedules.Missed, schedules.Outcome, model.Policy), "int")
+NAMES |= dict.fromkeys((Gap, Repeat, schedules.Overlap, schedules.Missed, schedules.Outcome, needs.Policy), "int")
 
 
 def written(kind: Any) -> str:
@@ -54,7 +54,7 @@ def stored() -> list[type[msgspec.Struct]]:
     """Every structure that is stored."""
     of_images = (Commit, Head, JobImage, KeptKey)
     found: dict[str, type[msgspec.Struct]] = {each.__name__: each for each in of_images}
-    for module in (records, model, named_limits, schedules, audit, graphs):
+    for module in (records, model, named_limits, schedules, audit, graphs, needs):
         for name, each in vars(module).items():
             if (
                 isinstance(each, type)

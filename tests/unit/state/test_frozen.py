@@ -19,19 +19,9 @@ from osqueue_service.state.apply import apply
 from osqueue_service.state.audit import ACTIONS
 from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.invariants import check
-from osqueue_service.state.model import (
-    Ending,
-    JobSpec,
-    LimitUse,
-    Member,
-    MoreOfSpec,
-    Need,
-    Origin,
-    Policy,
-    RetryPolicy,
-    Status,
-)
+from osqueue_service.state.model import Ending, JobSpec, LimitUse, MoreOfSpec, Origin, RetryPolicy, Status
 from osqueue_service.state.named_limits import AtLimit, Meter, NamedLimit, Override, Rate
+from osqueue_service.state.needs import Member, Need, Policy
 from osqueue_service.state.records import (
     MANAGED,
     AnyRecord,

@@ -24,8 +24,9 @@ from osqueue_service.state.commands import (
     TriggerSchedule,
 )
 from osqueue_service.state.invariants import check
-from osqueue_service.state.model import MoreOfSpec, Policy, RequestEntry, Status
+from osqueue_service.state.model import MoreOfSpec, RequestEntry, Status
 from osqueue_service.state.named_limits import Rate
+from osqueue_service.state.needs import Policy
 from osqueue_service.state.records import By
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State

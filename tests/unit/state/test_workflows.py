@@ -15,7 +15,8 @@ from osqueue_service.state.commands import (
     NodeNeed,
     SubmitWorkflow,
 )
-from osqueue_service.state.model import Policy, Status
+from osqueue_service.state.model import Status
+from osqueue_service.state.needs import Policy
 from osqueue_service.state.workflows import graph_of
 from tests.core import Core, spec
 
