@@ -81,7 +81,7 @@ class Service:
             poll_ms=self._poll_ms,
             own_socket=socket,
         )
-        gateway.metrics.beside(self._app.metrics.render)
+        gateway.metrics.beside(self._app.metrics.pieces)
         return self._app
 
     async def stop(self) -> None:

@@ -90,7 +90,7 @@ class App:
             self.metrics.add(lambda: throttle.stats.families())
         self.metrics.add(server.calls.families)
         self._page = (
-            MetricsPage(settings.host, settings.metrics_port, self.metrics, lambda: self.broker.is_leader)
+            MetricsPage(settings.host, settings.metrics_port, self.metrics, lambda: self.broker.is_leader, clock)
             if settings.metrics_port
             else None
         )

@@ -10,6 +10,7 @@ from osqueue_service.log import LogCounters
 from osqueue_service.metrics import Family, counter, gauge
 from osqueue_service.state.model import Status
 from osqueue_service.state.schedules import Tally
+from osqueue_service.type_metrics import limit_families, type_families
 
 
 def broker_families(broker: Broker) -> list[Family]:
@@ -62,6 +63,7 @@ def _schedule_families(schedules: ScheduleTotals | None) -> list[Family]:
 
 def _queue_families(engine: Engine, standbys: Standbys) -> list[Family]:
     totals = engine.views.totals
+    seen = engine.views.metrics()
     jobs = gauge("osqueue_jobs", "Jobs in the queue, by status.")
     for status in Status:
         jobs.add(getattr(totals, status.wire), status=status.wire)
@@ -73,6 +75,8 @@ def _queue_families(engine: Engine, standbys: Standbys) -> list[Family]:
         jobs,
         events,
         *_schedule_families(totals.schedules),
+        *type_families(seen),
+        *limit_families(seen.limits),
         gauge("osqueue_live_bytes", "Bytes of live jobs, as counted against the limit.").add(totals.bytes),
         gauge("osqueue_sequence", "The last durable commit.").add(engine.sequence),
         gauge("osqueue_commit_lag_seconds", "Age of the oldest change that is not durable yet.").add(

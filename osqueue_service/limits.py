@@ -133,6 +133,8 @@ class Limits:
     connection_calls: int = 20_000
     workers: int = 100_000
     worker_types: int = 1_000_000
+    metric_types: int = 200
+    metric_limits: int = 200
     standbys: int = 100
     sweep_jobs: int = 250
     commit_bytes: int = 8 * MIB

@@ -5,8 +5,9 @@ somebody looks, so that counting costs an addition and nothing is counted twice.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Literal
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -16,15 +17,20 @@ DURATION_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 
 Labels = Mapping[str, str]
 
+Sample = tuple[str, Labels, float]
+"""(suffix of the name, labels, value)"""
+
 
 @dataclass(slots=True)
 class Family:
-    """One metric with its samples: (suffix of the name, labels, value)."""
+    """One metric with its samples."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
-    samples: list[tuple[str, Labels, float]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    more: Iterable[str] = ()
+    """The rest of a large family as it is shown, computed meanwhile. An empty piece: it took a step, and goes on."""
 
     def add(self, value: float, **labels: str) -> "Family":
         """One more sample; returns the family."""
@@ -43,28 +49,55 @@ def gauge(name: str, help: str) -> Family:
 
 
 class Durations:
-    """How long things took, in buckets."""
+    """How long things took, in buckets with these upper bounds (s)."""
 
-    __slots__ = ("counts", "sum_s")
+    __slots__ = ("_bounds", "_bounds_ms", "counts", "sum_s")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(DURATION_BOUNDS_S) + 1)
+    def __init__(self, bounds: tuple[float, ...] = DURATION_BOUNDS_S) -> None:
+        self._bounds = bounds
+        self._bounds_ms = [bound * 1_000 for bound in bounds]
+        self.counts = [0] * (len(bounds) + 1)
         self.sum_s = 0.0
 
     def observe(self, duration_s: float) -> None:
-        self.counts[bisect_left(DURATION_BOUNDS_S, duration_s)] += 1
+        self.counts[bisect_left(self._bounds, duration_s)] += 1
         self.sum_s += duration_s
 
-    def samples(self, **labels: str) -> Iterator[tuple[str, Labels, float]]:
+    def observe_ms(self, durations_ms: Sequence[int]) -> None:
+        """Count these; what took less than nothing (clocks were slewed) counts among the shortest."""
+        counts, bounds = self.counts, self._bounds_ms
+        for duration in durations_ms:
+            counts[bisect_left(bounds, duration)] += 1
+        self.sum_s += max(0, sum(durations_ms)) / 1_000
+
+    def merge(self, other: "Durations") -> None:
+        """Count all that the other, of the same bounds, counted, too."""
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum_s += other.sum_s
+
+    def samples(self, **labels: str) -> Iterator[Sample]:
         """What a family of kind histogram shows of it."""
         so_far = 0
-        for bound, count in zip(DURATION_BOUNDS_S, self.counts, strict=False):
+        for bound, count in zip(self._bounds, self.counts, strict=False):
             so_far += count
             yield "_bucket", {**labels, "le": f"{bound:g}"}, so_far
         total = so_far + self.counts[-1]
         yield "_bucket", {**labels, "le": "+Inf"}, total
         yield "_sum", labels, self.sum_s
         yield "_count", labels, total
+
+    def text(self, name: str, label: str, value: str) -> str:
+        """The same as a piece of a large family, under one label."""
+        labels = f'{label}="{_escaped(value)}"'
+        shown = [
+            f'{name}_bucket{{{labels},le="{bound:g}"}} {so_far}\n'
+            for bound, so_far in zip(self._bounds, accumulate(self.counts), strict=False)
+        ]
+        total = sum(self.counts)
+        return "".join(shown) + (
+            f'{name}_bucket{{{labels},le="+Inf"}} {total}\n'
+            f"{name}_sum{{{labels}}} {self.sum_s:.17g}\n{name}_count{{{labels}}} {total}\n"
+        )
 
 
 Collector = Callable[[], Iterable[Family]]
@@ -80,9 +113,15 @@ class Registry:
         """Ask this one too."""
         self._collectors.append(collector)
 
+    def pieces(self) -> Iterator[str]:
+        """Everything, as it is now, piece by piece: none takes long, and other work may be done between two."""
+        for collect in self._collectors:
+            for family in collect():
+                yield from _text(family)
+
     def render(self) -> str:
         """Everything, as it is now."""
-        return "".join(_text(family) for collect in self._collectors for family in collect())
+        return "".join(self.pieces())
 
 
 class Calls:
@@ -120,15 +159,22 @@ class Calls:
         return [calls, durations, defects.add(self.defects)]
 
 
-def _text(family: Family) -> str:
-    lines = [f"# HELP {family.name} {_escaped(family.help)}", f"# TYPE {family.name} {family.kind}"]
+def _text(family: Family) -> Iterator[str]:
+    yield f"# HELP {family.name} {_escaped(family.help)}\n# TYPE {family.name} {family.kind}\n"
     for suffix, labels, value in family.samples:
-        shown = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-        lines.append(
-            f"{family.name}{suffix}{{{shown}}} {value:.17g}" if shown else f"{family.name}{suffix} {value:.17g}"
-        )
-    return "\n".join(lines) + "\n"
+        yield line(f"{family.name}{suffix}", labels, value)
+    yield from family.more
+
+
+def line(name: str, labels: Labels, value: float) -> str:
+    """One sample as it is shown."""
+    if not labels:
+        return f"{name} {value:.17g}\n"
+    shown = ",".join([f'{label}="{_escaped(text)}"' for label, text in labels.items()])
+    return f"{name}{{{shown}}} {value:.17g}\n"
 
 
 def _escaped(text: str) -> str:
+    if text.isalnum():
+        return text
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

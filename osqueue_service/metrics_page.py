@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from osqueue_protocol.in_turns import written
+from osqueue_service.clock import Clock
 from osqueue_service.errors import ConfigError
-from osqueue_service.metrics import Registry
-
-_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from osqueue_service.metrics import CONTENT_TYPE, Registry
 
 
 class MetricsPage:
     """Serves one registry. `is_leader` decides what /readyz says: a standby is alive, and not ready."""
 
-    def __init__(self, host: str, port: int, registry: Registry, is_leader: Callable[[], bool]) -> None:
+    def __init__(self, host: str, port: int, registry: Registry, is_leader: Callable[[], bool], clock: Clock) -> None:
+        self._clock = clock
         self._host = host
         self._port = port
         self._registry = registry
@@ -42,8 +43,18 @@ class MetricsPage:
         """Stop listening. Idempotent."""
         await self._runner.cleanup()
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._registry.render().encode(), headers={"Content-Type": _CONTENT_TYPE})
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        # Metrics of many types take a while to write and to send, and this process has a queue to lead.
+        clock = self._clock
+        parts = await written(self._registry.pieces(), lambda: clock.monotonic_ms() / 1_000, lambda: clock.sleep_ms(0))
+        response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
+        response.content_length = sum(map(len, parts))
+        await response.prepare(request)
+        for part in parts:
+            await response.write(part)
+            await clock.sleep_ms(0)
+        await response.write_eof()
+        return response
 
     async def _alive(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

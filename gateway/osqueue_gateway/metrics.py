@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 PREFIX = "osqueue_gateway_"
 
@@ -30,7 +30,7 @@ class Metrics:
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._times: dict[str, _Times] = {}
         self._shown: dict[str, tuple[str, str, Callable[[], float]]] = {}
-        self._beside: list[Callable[[], str]] = []
+        self._beside: list[Callable[[], Iterable[str]]] = []
 
     def count(self, event: str, by: int = 1) -> None:
         """One more of `EVENTS`."""
@@ -54,13 +54,19 @@ class Metrics:
         """Show what `read` returns: a "gauge", or a "counter" that never falls."""
         self._shown[name] = (kind, about, read)
 
-    def beside(self, render: Callable[[], str]) -> None:
-        """Show these lines on the page, too: those of a broker in the same process."""
-        self._beside.append(render)
+    def beside(self, pieces: Callable[[], Iterable[str]]) -> None:
+        """Show these on the page, too: those of a broker in the same process."""
+        self._beside.append(pieces)
+
+    def pieces(self) -> Iterator[str]:
+        """The page piece by piece: none takes long."""
+        yield "\n".join([*self._lines(), ""])
+        for pieces in self._beside:
+            yield from pieces()
 
     def render(self) -> bytes:
         """The page."""
-        return "".join(["\n".join([*self._lines(), ""]), *(render() for render in self._beside)]).encode()
+        return "".join(self.pieces()).encode()
 
     def _lines(self) -> Iterator[str]:
         yield from _head("requests_total", "counter", "Calls answered, by transport, call and HTTP status.")

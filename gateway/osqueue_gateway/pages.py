@@ -17,6 +17,7 @@ from osqueue_gateway.metrics import Metrics
 from osqueue_gateway.openapi import document
 from osqueue_gateway.rest import error_response
 from osqueue_gateway.wire import JSON, headers_of
+from osqueue_protocol.in_turns import written
 from osqueue_protocol.rpcs import RPCS
 
 READY_MS = 1_500
@@ -55,7 +56,16 @@ class Pages:
 
     async def metrics(self, http: web.BaseRequest) -> web.StreamResponse:
         """The gateway's figures for Prometheus."""
-        return _page(http, self._metrics.render(), "text/plain; version=0.0.4; charset=utf-8")
+        clock = asyncio.get_running_loop().time
+        parts = await written(self._metrics.pieces(), clock, lambda: asyncio.sleep(0))
+        response = web.StreamResponse(headers=headers_of(http, "text/plain; version=0.0.4; charset=utf-8"))
+        response.content_length = sum(map(len, parts))
+        await response.prepare(http)
+        for part in parts:
+            await response.write(part)
+            await asyncio.sleep(0)
+        await response.write_eof()
+        return response
 
     async def openapi(self, http: web.BaseRequest) -> web.StreamResponse:
         """The REST routes as OpenAPI."""

@@ -4,14 +4,15 @@ One row per second for an hour, overall; and rates per type that fade with a min
 here is durable: a new leader begins with an empty account.
 """
 
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import exp
 
 from msgspec import Struct
 
 from osqueue_service.engine.totals import Totals
-from osqueue_service.state.model import COMPLETED, DEAD, IN_PROGRESS, Job
+from osqueue_service.engine.type_tallies import TypeTallies
+from osqueue_service.state.model import COMPLETED, DEAD, Job
 from osqueue_service.state.moves import Cause, Moves
 
 SECONDS_KEPT = 3_600
@@ -32,14 +33,20 @@ class Histogram:
 
     def add(self, ms: int) -> None:
         """Count one duration; a negative one (clocks were slewed) counts as 0."""
-        if ms < 8:
-            bucket = max(ms, 0)
-        else:
-            # The position of the leading bit and the two bits after it: four buckets per octave.
-            octave = ms.bit_length()
-            bucket = octave * 4 + (ms >> (octave - 3) & 3)
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
-        self.count += 1
+        self.add_all((ms,))
+
+    def add_all(self, all_ms: Sequence[int]) -> None:
+        """Count each of these."""
+        buckets = self._buckets
+        for ms in all_ms:
+            if ms < 8:
+                bucket = max(ms, 0)
+            else:
+                # The position of the leading bit and the two bits after it: four buckets per octave.
+                octave = ms.bit_length()
+                bucket = octave * 4 + (ms >> (octave - 3) & 3)
+            buckets[bucket] = buckets.get(bucket, 0) + 1
+        self.count += len(all_ms)
 
     def merge(self, other: "Histogram") -> None:
         """Count all that the other counted, too."""
@@ -111,9 +118,11 @@ class Rates(Struct):
 
 
 class Figures:
-    """Counts what commits did. `storage_requests` tells how many requests the object store has had so far."""
+    """Counts what commits did. `storage_requests` tells how many requests the object store has had so far; `tallies`
+    keep what metrics show of each type."""
 
-    def __init__(self, storage_requests: Callable[[], int]) -> None:
+    def __init__(self, storage_requests: Callable[[], int], tallies: TypeTallies) -> None:
+        self.tallies = tallies
         self._storage_requests = storage_requests
         self._seconds: deque[Second] = deque(maxlen=SECONDS_KEPT)
         self._types: OrderedDict[str, Rates] = OrderedDict()
@@ -135,35 +144,43 @@ class Figures:
         """Count moves that were just made."""
         second = self._second(now_ms)
         for move in moves:
-            self._count(move, second, now_ms)
-            if move.target is IN_PROGRESS and move.claims:
-                for job in move.jobs:
-                    second.wait.add(now_ms - job.ready_since)
+            if not move.jobs:
+                continue
+            times = _times_ms(move, now_ms)
+            if move.claims:
+                second.wait.add_all(times)
             elif move.target is COMPLETED:
-                for job in move.jobs:
-                    second.run.add(now_ms - job.history[-1].started_at)
-            elif move.target is DEAD:
+                second.run.add_all(times)
+            if move.target is DEAD:
                 second.dead += len(move.jobs)
+            counted = self._count(move, second, now_ms)
+            for name, places in _by_type(move.jobs):
+                count = len(places) if places is not None else len(move.jobs)
+                if counted:
+                    _add(self._of(name, now_ms), counted, count)
+                own = times if places is None or not times else [times[place] for place in places]
+                self.tallies.count(move, name, count, own, now_ms)
 
-    def _count(self, move: Moves, second: Second, now_ms: int) -> None:
-        jobs = move.jobs
+    def _count(self, move: Moves, second: Second, now_ms: int) -> str:
+        """Count them overall; as which rate they count, "" for none."""
+        count = len(move.jobs)
         if move.source is None:
-            second.submitted += len(jobs)
-            for rates, count in self._rates_of(jobs, now_ms):
-                rates.submitted += _PER_SECOND * count
+            counted = "submitted"
+            second.submitted += count
         elif move.claims:
-            second.claimed += len(jobs)
-            for rates, count in self._rates_of(jobs, now_ms):
-                rates.claimed += _PER_SECOND * count
+            counted = "claimed"
+            second.claimed += count
         elif move.target is COMPLETED:
-            second.completed += len(jobs)
-            self.completed += len(jobs)
-            for rates, count in self._rates_of(jobs, now_ms):
-                rates.completed += _PER_SECOND * count
+            counted = "completed"
+            second.completed += count
+            self.completed += count
         elif move.cause in _FAILURES:
-            second.failed += len(jobs)
-            for rates, count in self._rates_of(jobs, now_ms):
-                rates.failed += _PER_SECOND * count
+            counted = "failed"
+            second.failed += count
+        else:
+            return ""
+        _add(self._total(now_ms), counted, count)
+        return counted
 
     def committed(self, totals: Totals, now_ms: int, took_ms: float, size: int) -> None:
         """A commit became durable."""
@@ -188,13 +205,6 @@ class Figures:
             self._all.fade(now_ms)
         return self._all
 
-    def _rates_of(self, jobs: list[Job], now_ms: int) -> Iterator[tuple[Rates, int]]:
-        """The rates of all, and those of each type among the jobs, with how many jobs each: batches are mostly of one
-        type."""
-        yield self._total(now_ms), len(jobs)
-        for name, count in Counter([job.spec.type for job in jobs]).items():
-            yield self._of(name, now_ms), count
-
     def _of(self, type_name: str, now_ms: int) -> Rates:
         rates = self._types.get(type_name)
         if rates is None:
@@ -208,6 +218,31 @@ class Figures:
 
 # One job counted now, as a rate over the window.
 _PER_SECOND = 1_000 / RATE_WINDOW_MS
+
+
+def _times_ms(move: Moves, now_ms: int) -> list[int]:
+    """How long each job had waited when it was claimed, or how long its attempt took that has ended."""
+    if move.claims:
+        return [now_ms - job.ready_since for job in move.jobs]
+    if move.frees:
+        # A job that was removed keeps its lease; of any other the last attempt says when it began.
+        return [now_ms - (job.lease or job.history[-1]).started_at for job in move.jobs]
+    return []
+
+
+def _by_type(jobs: list[Job]) -> Iterable[tuple[str, list[int] | None]]:
+    """The types among the jobs, with the places of their jobs; None: all, as it mostly is."""
+    names = [job.spec.type for job in jobs]
+    if names.count(names[0]) == len(names):
+        return ((names[0], None),)
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return places.items()
+
+
+def _add(rates: Rates, counted: str, count: int) -> None:
+    setattr(rates, counted, getattr(rates, counted) + _PER_SECOND * count)
 
 
 def _middle(bucket: int) -> float:

@@ -7,6 +7,7 @@ people.
 
 import logging
 from collections.abc import Callable
+from itertools import islice
 
 from osqueue_service.engine.events import EventHub, events_of
 from osqueue_service.engine.figures import Figures
@@ -14,6 +15,7 @@ from osqueue_service.engine.leases import LeaseTable
 from osqueue_service.engine.notices import LeaseNotices
 from osqueue_service.engine.outcomes import Outcomes
 from osqueue_service.engine.pipeline import Batch, PendingCommit
+from osqueue_service.engine.type_tallies import TypeTallies
 from osqueue_service.engine.waiting import FinishWaiters
 from osqueue_service.engine.workers import WorkerTable
 from osqueue_service.limits import Limits
@@ -31,16 +33,20 @@ class Followers:
     def __init__(self, state: State, limits: Limits, storage_requests: Callable[[], int]) -> None:
         self.leases = LeaseTable()
         self.workers = WorkerTable(limits.workers, limits.worker_types)
-        self.figures = Figures(storage_requests)
+        self.figures = Figures(storage_requests, TypeTallies(limits.metric_types, state.type_counts))
         self.hub = EventHub(limits.watchers, limits.watch_events)
         self.finishing = FinishWaiters(limits.waiting_reads)
         self.notices = LeaseNotices()
         self.outcomes = Outcomes(state, limits)
         self._state = state
+        self._limits = limits
         state.moves = []
 
     def start(self, monotonic: int, now_ms: int) -> None:
-        """After a takeover: every lease in the state lives for its full length from now."""
+        """After a takeover: every lease in the state lives for its full length from now, and the types that have jobs
+        are known."""
+        for name in islice(self._state.type_counts, self._limits.metric_types):
+            self.figures.tallies.know(name, now_ms)
         for job in self._state.roster(IN_PROGRESS):
             lease = job.lease
             assert lease is not None

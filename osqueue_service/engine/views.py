@@ -14,6 +14,7 @@ from osqueue_service.engine.figures import Figures
 from osqueue_service.engine.followers import Followers
 from osqueue_service.engine.leases import LiveLease
 from osqueue_service.engine.pipeline import Pipeline
+from osqueue_service.engine.queue_figures import QueueFigures
 from osqueue_service.engine.term import Term
 from osqueue_service.engine.timing import QueueTime
 from osqueue_service.engine.totals import Statistics, Totals, TypeTotals, type_totals_of
@@ -107,6 +108,10 @@ class Views:
     def type_totals(self) -> list[TypeTotals]:
         """The figures by type: of the last durable commit when none is under way, else of a recent one."""
         return self._statistics.types if len(self._pipeline) else type_totals_of(self._state)
+
+    def metrics(self) -> QueueFigures:
+        """What metrics show by type and by limit, as it is now, durable or not."""
+        return QueueFigures(self._state, self.figures.tallies, self._time.now_ms(), self._limits)
 
     def lease_of(self, number: int) -> LiveLease | None:
         """The lease of a running job as heartbeats left it."""
