@@ -129,6 +129,7 @@ class Limits:
     watchers: int = 1_000
     watch_events: int = 10_000
     health_watches: int = 1_000
+    scaler_streams: int = 1_000
     calls: int = 100_000
     connection_calls: int = 20_000
     workers: int = 100_000

@@ -1,1 +1,1 @@
-"""Generated from proto/osqueue/v1 by `make stubs`; never edited by hand."""
+"""Generated from proto/ and interop/ by `make stubs`; never edited by hand."""

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STUBS = ROOT / "osqueue_stubs"
 PACKAGE = "osqueue_stubs"
 
-IMPORT = re.compile(r"^(from|import) osqueue\.", re.MULTILINE)
-MODULE_NAME = re.compile(r"'osqueue\.v1\.(\w+_pb2)'")
+IMPORT = re.compile(r"^(from|import) (osqueue\.|externalscaler\b)", re.MULTILINE)
+MODULE_NAME = re.compile(r"'(osqueue\.v1|externalscaler)\.(\w+_pb2)'")
 
 VERSION_OF_PROTOBUF = re.compile(
     r"from google\.protobuf import runtime_version as _runtime_version\n|"
@@ -33,7 +33,7 @@ REGISTERED = re.compile(
     r",\s*_registered_method=True|^    server\.add_registered_method_handlers\(.*\)\n", re.MULTILINE
 )
 
-PACKAGE_DOCSTRING = '"""Generated from proto/osqueue/v1 by `make stubs`; never edited by hand."""\n'
+PACKAGE_DOCSTRING = '"""Generated from proto/ and interop/ by `make stubs`; never edited by hand."""\n'
 
 
 def generate() -> dict[str, str]:
@@ -47,7 +47,7 @@ def generate() -> dict[str, str]:
         for path, text in sources.items()
         if not is_empty_service(path, sources)
     }
-    for package in ("", "osqueue/", "osqueue/v1/"):
+    for package in ("", "osqueue/", "osqueue/v1/", "externalscaler/"):
         stubs[f"{package}__init__.py"] = PACKAGE_DOCSTRING
     stubs["py.typed"] = ""
     return stubs
@@ -69,7 +69,7 @@ def is_empty_service(path: str, sources: dict[str, str]) -> bool:
 
 
 def move_imports(text: str) -> str:
-    return MODULE_NAME.sub(rf"'{PACKAGE}.osqueue.v1.\1'", IMPORT.sub(rf"\1 {PACKAGE}.osqueue.", text))
+    return MODULE_NAME.sub(rf"'{PACKAGE}.\1.\2'", IMPORT.sub(rf"\1 {PACKAGE}.\2", text))
 
 
 def take_any_runtime(text: str) -> str:

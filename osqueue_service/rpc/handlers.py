@@ -55,6 +55,8 @@ class Served(NamedTuple):
     kind: Callable[..., Any]
     streams: bool
     """It may go on for as long as its caller likes."""
+    asks_itself: bool
+    """The token is in the request: who may call is decided by the behaviour."""
 
 
 class Ending(NamedTuple):
@@ -93,10 +95,17 @@ class Handlers(grpc.GenericRpcHandler):
         self._bound: dict[tuple[str, Principal], Handler] = {}
 
     def add(
-        self, service: ServiceDescriptor, implementations: Sequence[object], *, name: str = "", strict: bool = False
+        self,
+        service: ServiceDescriptor,
+        implementations: Sequence[object],
+        *,
+        name: str = "",
+        strict: bool = False,
+        asks_itself: bool = False,
     ) -> None:
         """Serve every method of the service, under another `name` if one is given. `strict`: refuse requests that have
-        fields which are not known here.
+        fields which are not known here. `asks_itself`: callers show their token in the request, and every method
+        of the implementations decides with the guard whether to serve them.
 
         A method is an async function of (request, context); one that streams its answer is an async generator, and
         the request of one that takes a stream is an async iterator.
@@ -118,7 +127,7 @@ class Handlers(grpc.GenericRpcHandler):
             kind = _KINDS[takes_stream, method.server_streaming]
             path = f"/{name or service.full_name}/{method.name}"
             streams = method.client_streaming or method.server_streaming
-            self._served[path] = Served(method.name, scope, served, kind, streams)
+            self._served[path] = Served(method.name, scope, served, kind, streams, asks_itself)
             self._handlers[path] = self._handler(self._served[path], LOCAL)
 
     @property
@@ -132,7 +141,7 @@ class Handlers(grpc.GenericRpcHandler):
         served = self._served.get(path)
         if served is None:
             return None
-        principal = self._guard.admit(metadata)
+        principal = LOCAL if served.asks_itself else self._guard.admit(metadata)
         if principal is LOCAL:
             return self._handlers[path]
         if isinstance(principal, OsqueueError):

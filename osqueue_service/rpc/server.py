@@ -15,13 +15,19 @@ from osqueue_service.metrics import Calls
 from osqueue_service.rpc.access.registry import Registry
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.handlers import Handlers
 from osqueue_service.rpc.health import Health
 from osqueue_service.rpc.reflection import SERVICE, STABLE_NAME, Reflection
+from osqueue_service.rpc.scaler_service.scaler import Scaler
 from osqueue_service.rpc.services import ACCESS, ADMIN, QUEUE, STANDBY, add_services
 from osqueue_service.rpc.shutdown import Shutdown
 from osqueue_service.rpc.standby_service.attendant import Attendant
 from osqueue_service.storage.factory import OpenedStore
+from osqueue_stubs.externalscaler import externalscaler_pb2
+
+SCALER = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"]
+"""What KEDA calls."""
 
 STOP_LIMIT_MS = 2_000
 """How long calls under way may take to end when the server stops; nearly all end at once, because the broker has."""
@@ -79,6 +85,8 @@ class Server:
         if asks:
             self._guard.consult(registry)
         add_services(self._handlers, broker, storage, registry, self._clock, self._ids, asks=asks)
+        scaler = Scaler(broker, self._guard, TypeNames(broker.limits.type_chars), self._clock)
+        self._handlers.add(SCALER, (scaler,), asks_itself=True)
         reflection = Reflection(
             [each.full_name for each in (QUEUE, ADMIN, ACCESS, STANDBY)] + ["grpc.health.v1.Health"]
         )

@@ -1,0 +1,1 @@
+"""ExternalScaler, by which KEDA asks how many workers there should be."""

@@ -1,0 +1,1 @@
+"""Generated from proto/ and interop/ by `make stubs`; never edited by hand."""
