@@ -10,6 +10,7 @@ SECTIONS = {
         "serve": Entry("osqueue_cli.commands.serve:serve", "Run a queue on this machine: broker and gateway."),
         "broker": Entry("osqueue_cli.commands.broker:broker", "Run a broker: it leads, or stands by until it may."),
         "gateway": Entry("osqueue_cli.commands.gateway:gateway", "Run a gateway: REST, WebSocket and Connect."),
+        "deploy": Entry("osqueue_cli.commands.deploy:deploy", "Put a queue into an AWS account, or take it away."),
     },
     "Use it": {
         "submit": Entry("osqueue_cli.commands.submit:submit", "Put a job into the queue, or many."),

@@ -13,7 +13,7 @@ _TESTS = Path(__file__).parent
 _ONE_AFTER_THE_OTHER = {"chaos"}
 """Folders whose tests run in one process, all of them."""
 
-_BY_FILE = {"browser", "e2e", "docs", "examples", "contrib"}
+_BY_FILE = {"browser", "deploy", "e2e", "docs", "examples", "contrib"}
 """Folders of which each file runs in one process."""
 
 

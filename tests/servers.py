@@ -48,11 +48,11 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def ministack() -> Iterator[Server]:
-    """An emulator of S3, in memory."""
+def ministack(services: str = "s3") -> Iterator[Server]:
+    """An emulator of AWS, in memory: of S3, unless others of its `services` are named, or "" for all."""
     program = installed("ministack", "bin/ministack")
     (port,) = free_ports(1)
-    environment = {"GATEWAY_PORT": str(port), "BIND_HOST": LOOPBACK, "SERVICES": "s3", "LOG_LEVEL": "WARNING"}
+    environment = {"GATEWAY_PORT": str(port), "BIND_HOST": LOOPBACK, "SERVICES": services, "LOG_LEVEL": "WARNING"}
     with _running("ministack", [program], environment, [port]):
         yield Server("ministack", f"http://{LOOPBACK}:{port}", port)
 

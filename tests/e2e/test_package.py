@@ -20,6 +20,7 @@ UV = Path(sys.executable).parent / "uv"
 PACKAGES = {
     "osqueue",
     "osqueue_cli",
+    "osqueue_deploy",
     "osqueue_gateway",
     "osqueue_protocol",
     "osqueue_server",

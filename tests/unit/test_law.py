@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "osqueue",
     "osqueue_cli",
+    "osqueue_deploy",
     "osqueue_protocol",
     "osqueue_server",
     "osqueue_service",

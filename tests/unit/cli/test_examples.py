@@ -19,6 +19,7 @@ PARSED_ONLY = {
     "serve": "it runs until it is stopped",
     "broker": "it runs until it is stopped",
     "gateway": "it runs until it is stopped",
+    "deploy": "it speaks to a cloud account, and has tests of its own",
     "work": "it runs a module of the reader's",
     "top": "it runs until it is stopped",
     "export": "it reads a queue that no broker serves, and has tests of its own",

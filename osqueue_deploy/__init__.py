@@ -1,0 +1,1 @@
+"""Puts a queue into a cloud account: what `osqueue deploy` does."""
