@@ -7,7 +7,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +166,9 @@ class App:
         if not self._leave_open:
             await self.storage.store.close()
 
-    async def run(self) -> None:
+    async def run(self, serving: AbstractAsyncContextManager[None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then stop in order; a second signal ends the process at once. Raises what
-        keeps this broker from going on."""
+        keeps this broker from going on. `serving` is open from the moment that it serves until it is to stop."""
         signalled = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -177,7 +177,8 @@ class App:
         try:
             await self.start()
             either: set[asyncio.Future[Any]] = {waiting, self.broker.failed}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            async with serving or nullcontext():
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
             await self.stop()

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from osqueue.errors import ConfigError
 from osqueue_gateway.app import Gateway
@@ -13,8 +14,8 @@ from osqueue_gateway.config import GatewayConfig
 from osqueue_protocol.allocator import settle_allocator
 
 
-async def serve(config: GatewayConfig) -> None:
-    """Run a gateway until the process is asked to end."""
+async def serve(config: GatewayConfig, serving: AbstractAsyncContextManager[None] | None = None) -> None:
+    """Run a gateway until the process is asked to end; `serving` is open while it serves."""
     gateway = Gateway(config)
     await gateway.start()
     _settle_memory()
@@ -22,7 +23,8 @@ async def serve(config: GatewayConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    await ended.wait()
+    async with serving or nullcontext():
+        await ended.wait()
     await gateway.stop()
 
 

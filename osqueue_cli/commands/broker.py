@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import click
 
 from osqueue_cli.settings import settings_options
+from osqueue_cli.supervisor import Supervisor
 from osqueue_service.app import build
 from osqueue_service.config import Settings
 from osqueue_service.log_output import write_logs
@@ -34,4 +35,4 @@ def broker(overrides: Mapping[str, str]) -> None:
 
 async def _run(settings: Settings) -> None:
     app = await build(settings)
-    await app.run()
+    await app.run(Supervisor().told())

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from osqueue_cli.supervisor import Supervisor
 from osqueue_gateway.__main__ import serve
 from osqueue_gateway.config import GatewayConfig
 
@@ -67,4 +68,8 @@ def gateway(log_level: str, log_format: str, **flags: Any) -> None:
     given = {VARIABLES[flag]: str(value) for flag, value in flags.items() if value is not None}
     config = GatewayConfig.from_environment({**os.environ, **given})
     write_logs(log_level, log_format)
-    asyncio.run(serve(config))
+    asyncio.run(_run(config))
+
+
+async def _run(config: GatewayConfig) -> None:
+    await serve(config, Supervisor().told())

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from osqueue_cli.settings import settings_options
+from osqueue_cli.supervisor import Supervisor
 from osqueue_server.service import Service
 from osqueue_service.app import App
 from osqueue_service.config import Settings
@@ -57,7 +58,8 @@ async def _run(settings: Settings, origins: Sequence[str], hosts: Sequence[str])
         telling.cancel()
         if not over.is_set():
             _welcome(app)
-            await _first(app.broker.failed, over.wait())
+            async with Supervisor().told():
+                await _first(app.broker.failed, over.wait())
     finally:
         telling.cancel()
         await service.stop()
