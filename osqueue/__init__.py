@@ -70,6 +70,7 @@ from osqueue.schedule_messages import Firing, Schedule, ScheduledTime, ScheduleI
 from osqueue.schedules import ScheduleOptions, Schedules
 from osqueue.stats import Stats
 from osqueue.submission import new_job
+from osqueue.submit_middleware import ProceedSubmit
 from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncLimits, SyncSchedules, SyncTokens
 from osqueue.tasks import Task
 from osqueue.tokens import Tokens
@@ -123,6 +124,7 @@ __all__ = [
     "OsqueueError",
     "Position",
     "Proceed",
+    "ProceedSubmit",
     "Progress",
     "QueueFullError",
     "QueueRoot",

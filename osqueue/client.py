@@ -23,6 +23,7 @@ from osqueue.registry import Registry
 from osqueue.retrying import RetryOptions
 from osqueue.schedules import Schedules
 from osqueue.session import Session
+from osqueue.submit_middleware import AroundSubmits, SubmitMiddleware
 from osqueue.tokens import Tokens
 from osqueue.transports.protocol import Transport
 
@@ -77,6 +78,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
         retry_deadline_ms: int = 60_000,
         coalesce: bool = True,
     ) -> None:
+        self._around = AroundSubmits()
         self.registry = registry if registry is not None else Registry()
         self.options = RetryOptions(timeout_ms, max_retries, retry_delay_ms, retry_deadline_ms)
         self.admin = Admin(self._open)
@@ -120,6 +122,12 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
             retries=session.retrying.retries,
             last_error=str(session.retrying.last_error or ""),
         )
+
+    def use(self, middleware: SubmitMiddleware) -> SubmitMiddleware:
+        """Run this around every submission, inside what was added before; `osqueue.submit_middleware` explains. Returns
+        it, so that it is a decorator, too."""
+        self._around.add(middleware)
+        return middleware
 
     def new_transport(self) -> Transport:
         """A transport of its own to the same broker, for use in another event loop; the caller closes it."""

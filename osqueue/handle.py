@@ -62,13 +62,15 @@ def result_of(job: Job, job_type: JobType[Any, R] | None, timeout_ms: int | None
     if job.status == "completed":
         return (job_type or JobType(job.type)).decode_result(job.result)
     if not job.finished:
-        late = JobNotFinishedError(f"job {job.id} is {job.status} after {timeout_ms} ms; it goes on, wait for it again")
+        late = JobNotFinishedError(
+            f"timeout: job {job.id} is {job.status} after {timeout_ms} ms; it goes on, wait for it again"
+        )
         late.job_id = job.id
         raise late
     kind, details = job.error or ("", "")
     if job.status == "cancelled":
         error = WorkerExecutionError(f"job {job.id} was cancelled", reason=CANCELLED)
     else:
-        error = WorkerExecutionError(f"job {job.id} is dead after {job.attempts} attempts: {kind}: {details}")
+        error = WorkerExecutionError(f"job {job.id} failed: dead after {job.attempts} attempts: {kind}: {details}")
     error.job_id, error.error_type = job.id, kind
     raise error

@@ -1,9 +1,9 @@
 """Handlers: the functions that do the work, and how they are to be run."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, overload
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from osqueue.context import JobContext
 from osqueue.errors import ConfigError
@@ -17,11 +17,13 @@ ANY_TYPE = "*"
 F = TypeVar("F", bound=Callable[..., Any])
 P = TypeVar("P")
 R = TypeVar("R")
+S = ParamSpec("S")
 
 
 @dataclass(slots=True)
 class Handler:
-    """A function that does jobs of one type: `function(payload)` or `function(payload, context)`.
+    """A function that does jobs of one type: `function(payload)` or `function(payload, context)`, with whatever else
+    is provided (`osqueue.dependencies`).
 
     `runs_in` "loop" is for coroutine functions, "thread" for functions that block, "process" for those that compute;
     "auto" chooses between the first two. `concurrency` gives the type slots of its own, beside the worker's. An
@@ -44,6 +46,11 @@ class BoundHandler:
     takes_context: bool
     concurrency: int | None
     fatal: tuple[type[BaseException], ...]
+    wants: tuple[str, ...] = ()
+    """Parameters that may be of types that are provided."""
+    context_name: str = ""
+    injected: Mapping[str, Any] = field(default_factory=dict)
+    """The parameters that are provided, by name, with their types: known when the worker runs."""
 
 
 def bind(job_type: JobType[Any, Any], handler: Handler | Callable[..., Any]) -> BoundHandler:
@@ -73,21 +80,36 @@ def bind(job_type: JobType[Any, Any], handler: Handler | Callable[..., Any]) -> 
         isinstance(kind, type) and issubclass(kind, BaseException) for kind in fatal
     ):
         raise ConfigError(f"the fatal of {name} must be classes of exceptions: fatal=(ValueError,), got {fatal!r}")
-    return BoundHandler(job_type, function, runs_in, _takes_context(function, name), handler.concurrency, fatal)
+    takes_context, wants, context_name = _parameters(function, name)
+    return BoundHandler(
+        job_type, function, runs_in, takes_context, handler.concurrency, fatal, wants=wants, context_name=context_name
+    )
 
 
-def _takes_context(function: Callable[..., Any], name: str) -> bool:
+def _parameters(function: Callable[..., Any], name: str) -> tuple[bool, tuple[str, ...], str]:
+    """Whether it takes a context by its position, which of its parameters may be provided, and the context's name."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # a builtin that tells nothing about itself takes the payload
-        return False
+        return False, (), ""
     positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     required = [one for one in positional if one.default is one.empty]
-    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters):
-        raise ConfigError(f"{name} has required keyword-only parameters; a handler is called with (payload, context)")
-    if len(required) > 2 or (not positional and not any(one.kind is one.VAR_POSITIONAL for one in parameters)):
-        raise ConfigError(f"{name} must take (payload) or (payload, context)")
-    return len(required) == 2
+    keyword = [one for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
+    beside = required[1:] + keyword
+    contexts = [one for one in beside if one.annotation is one.empty or _is_context(one.annotation)]
+    if any(one.annotation is one.empty for one in keyword):
+        raise ConfigError(
+            f"{name} has required keyword-only parameters; a handler is called with (payload, context), and with what "
+            "is provided by the annotation of its parameter"
+        )
+    if len(contexts) > 1 or (not positional and not any(one.kind is one.VAR_POSITIONAL for one in parameters)):
+        raise ConfigError(f"{name} must take (payload) or (payload, context), and what is provided by its annotation")
+    wants = tuple(one.name for one in beside if one not in contexts)
+    return len(required) == 2 and not keyword, wants, contexts[0].name if contexts else ""
+
+
+def _is_context(annotation: Any) -> bool:
+    return annotation is JobContext or (isinstance(annotation, str) and annotation.split(".")[-1] == "JobContext")
 
 
 def _check_importable(function: Callable[..., Any], name: str) -> None:
@@ -99,18 +121,12 @@ class HandlerDecorator(Protocol[P, R]):
     """What `worker.handler(...)` returns: it registers a function and leaves it as it is."""
 
     @overload
-    def __call__(self, function: Callable[[P], Coroutine[Any, Any, R]], /) -> Callable[[P], Coroutine[Any, Any, R]]: ...
+    def __call__(
+        self, function: Callable[Concatenate[P, S], Coroutine[Any, Any, R]], /
+    ) -> Callable[Concatenate[P, S], Coroutine[Any, Any, R]]: ...
     @overload
     def __call__(
-        self, function: Callable[[P, JobContext], Coroutine[Any, Any, R]], /
-    ) -> Callable[[P, JobContext], Coroutine[Any, Any, R]]: ...
+        self, function: Callable[Concatenate[P, S], Awaitable[R]], /
+    ) -> Callable[Concatenate[P, S], Awaitable[R]]: ...
     @overload
-    def __call__(self, function: Callable[[P], Awaitable[R]], /) -> Callable[[P], Awaitable[R]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[[P, JobContext], Awaitable[R]], /
-    ) -> Callable[[P, JobContext], Awaitable[R]]: ...
-    @overload
-    def __call__(self, function: Callable[[P], R], /) -> Callable[[P], R]: ...
-    @overload
-    def __call__(self, function: Callable[[P, JobContext], R], /) -> Callable[[P, JobContext], R]: ...
+    def __call__(self, function: Callable[Concatenate[P, S], R], /) -> Callable[Concatenate[P, S], R]: ...

@@ -1,9 +1,10 @@
 """What a worker does with which jobs: its handlers, tasks, and what runs around them."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from osqueue.client import OsqueueClient
+from osqueue.dependencies import Dependencies, Scope
 from osqueue.errors import ConfigError
 from osqueue.handlers import ANY_TYPE, BoundHandler, Handler, HandlerDecorator, RunsIn, bind
 from osqueue.middleware import Around, Middleware
@@ -13,6 +14,13 @@ from osqueue.tasks import Task, TaskDecorator, UntypedTaskDecorator, type_of
 P = TypeVar("P")
 R = TypeVar("R")
 S = ParamSpec("S")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Provides(Protocol):
+    """What `worker.provide(scope=...)` returns: it adds a provider and leaves it as it is."""
+
+    def __call__(self, function: F, /) -> F: ...
 
 
 class Handling:
@@ -20,8 +28,10 @@ class Handling:
 
     client: OsqueueClient
 
-    def __init__(self) -> None:
+    def __init__(self, given: Mapping[Any, Any] | None = None) -> None:
+        given = {} if given is None else given
         self.around = Around()
+        self.dependencies = Dependencies(given)
         self._handlers: dict[str, BoundHandler] = {}
         self._status = "idle"
 
@@ -139,6 +149,23 @@ class Handling:
             raise ConfigError("the worker runs already; add middleware before")
         self.around.add(middleware)
         return middleware
+
+    @overload
+    def provide(self, function: F, /) -> F: ...
+    @overload
+    def provide(self, function: None = None, /, *, scope: Scope = ...) -> Provides: ...
+    def provide(self, function: Callable[..., Any] | None = None, /, *, scope: Scope = "worker") -> Any:
+        """Decorate a function that makes what handlers want: whatever its annotation says that it returns, or yields,
+        is given to parameters with the same annotation. Once for the worker, or anew for each job with scope="job";
+        `osqueue.dependencies` explains. Returns the function."""
+        if self._status != "idle":
+            raise ConfigError("the worker runs already; add providers before")
+
+        def register(function: Any) -> Any:
+            self.dependencies.add(function, scope)
+            return function
+
+        return register if function is None else register(function)
 
     @staticmethod
     def _name(job_type: str | JobType[Any, Any]) -> str:

@@ -1,7 +1,7 @@
 """The schedules of a worker's own handlers: `@worker.schedule(...)`."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, Unpack
 
 from osqueue.errors import ConfigError
@@ -21,8 +21,8 @@ class Timetable(Handling):
     A schedule that is no longer in the code stays until somebody deletes it: an older worker may still run it.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, given: Mapping[Any, Any] | None = None) -> None:
+        super().__init__(given)
         self._wanted: dict[str, tuple[JobSpec, ScheduleOptions]] = {}
 
     def schedule(

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from osqueue.apart import Apart
 from osqueue.attempts import Attempt, Tally
 from osqueue.client import OsqueueClient, asynchronous
+from osqueue.dependencies import InjectingRunner
 from osqueue.dispatch import Dispatcher, HeldUp, dispatcher
 from osqueue.errors import ConfigError
 from osqueue.guard import SPARE_PLACES, START_AFTER_S, Guard
@@ -109,7 +110,8 @@ class Worker(Timetable):
         on_failed: Callable[[ClaimedJob, JobError, Settled], Outcome] | None = None,
         on_lost: Callable[[ClaimedJob], Outcome] | None = None,
     ) -> None:
-        super().__init__()
+        self.client = asynchronous(client)
+        super().__init__({OsqueueClient: self.client})
         if concurrency < 1:
             raise ConfigError(f"concurrency must be at least 1, got {concurrency}")
         if process_max_jobs < 0 or process_max_mb < 0:
@@ -117,7 +119,6 @@ class Worker(Timetable):
         self._recycling = process_max_jobs, process_max_mb
         if invalid_payload not in ("retry", "reject"):
             raise ConfigError(f"invalid_payload must be 'retry' or 'reject', got {invalid_payload!r}")
-        self.client = asynchronous(client)
         self.invalid_payload = invalid_payload
         self.concurrency = concurrency
         self.worker_id = worker_id or f"{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
@@ -153,6 +154,16 @@ class Worker(Timetable):
         if self._status != "idle":
             raise ConfigError("the worker runs already")
         await self.put_schedules()
+        self._status = "starting"
+        try:
+            self.dependencies.check(self._active().values())
+            await self.dependencies.open()
+            await self._run(until_idle, handle_signals)
+        finally:
+            await self.dependencies.close()
+            self._status = "idle"
+
+    async def _run(self, until_idle: bool, handle_signals: bool) -> None:
         self._prepare(until_idle)
         self.keeper.start()
         assert self._stopping is not None
@@ -249,7 +260,10 @@ class Worker(Timetable):
     def _hold(self, job: ClaimedJob, lane: Lane) -> Attempt:
         handler = self._handlers.get(job.type) or self._handlers[ANY_TYPE]
         self.tally.claimed += 1
-        return Attempt(job, handler, self._runners[handler.runs_in], self, lane.slot_freed, lane.settled)
+        runner = self._runners[handler.runs_in]
+        if handler.injected:
+            runner = InjectingRunner(runner, self.dependencies)
+        return Attempt(job, handler, runner, self, lane.slot_freed, lane.settled)
 
     def _start(self, attempt: Attempt, lane: Lane) -> None:
         task = asyncio.get_running_loop().create_task(self._attend(attempt, lane))

@@ -8,6 +8,7 @@ from osqueue.registry import JobType, Registry
 from osqueue.retrying import RetryOptions
 from osqueue.session import Session
 from osqueue.submission import names, text
+from osqueue.submit_middleware import AroundSubmits
 
 
 class Calls:
@@ -15,6 +16,7 @@ class Calls:
 
     registry: Registry
     options: RetryOptions
+    _around: AroundSubmits
 
     def _open(self) -> Session:
         """The session of this process and loop, connected on demand."""

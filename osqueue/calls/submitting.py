@@ -1,6 +1,7 @@
 """A producer's calls."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
 
 from osqueue.calls.base import Calls
@@ -34,8 +35,14 @@ class SubmitCalls(Calls):
         is wrong with it, `IdempotencyConflictError`, `QueueFullError`.
         """
         spec = new_job(self.registry.known(job_type), payload, **options)
+        if self._around:
+            return cast("JobHandle[Any]", (await self._around.run([spec], self._submit_one))[0])
+        return cast("JobHandle[Any]", (await self._submit_one([spec]))[0])
+
+    async def _submit_one(self, jobs: list[JobSpec]) -> list[JobHandle[Any] | OsqueueError]:
+        (spec,) = jobs
         answer = await self._open().submits.call(spec, spec.wire_bytes)
-        return _handle(self._client, answer, spec)
+        return [_handle(self._client, answer, spec)]
 
     @overload
     async def submit_jobs(self, jobs: Iterable[JobSpec[R]], *, atomic: Literal[True] = ...) -> list[JobHandle[R]]: ...
@@ -47,7 +54,11 @@ class SubmitCalls(Calls):
         By default all or none, in one commit: at most 1,000 jobs and 4 MiB; what is wrong with any of them is raised.
         With `atomic=False` any number: each job for itself, a handle or an error in its place.
         """
+        submit = partial(self._submit_many, atomic=atomic)
         specs = list(jobs)
+        return await (self._around.run(specs, submit) if self._around and specs else submit(specs))
+
+    async def _submit_many(self, specs: list[JobSpec], atomic: bool) -> list[JobHandle[Any] | OsqueueError]:
         session = self._open()
         handles: list[JobHandle[Any] | OsqueueError] = []
         answers = await (session.submit_all(specs) if atomic else session.submit_each(specs))

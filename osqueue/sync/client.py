@@ -7,6 +7,7 @@ from osqueue.background import BackgroundClient
 from osqueue.client import ClientState, OsqueueClient
 from osqueue.discovery import RootReader
 from osqueue.registry import Registry
+from osqueue.submit_middleware import SubmitMiddleware
 from osqueue.sync.admin import SyncAdmin
 from osqueue.sync.leasing import SyncLeaseCalls
 from osqueue.sync.limits import SyncLimits
@@ -78,3 +79,9 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
     def state(self) -> ClientState:
         """What the client is doing."""
         return self._client.state()
+
+    def use(self, middleware: SubmitMiddleware) -> SubmitMiddleware:
+        """Run this around every submission, inside what was added before; `osqueue.submit_middleware` explains. Returns
+        it, so that it is a decorator, too.
+        """
+        return self._client.use(middleware)

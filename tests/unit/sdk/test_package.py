@@ -65,6 +65,8 @@ USES = """
         reveal_type(spec)
         reveal_type(send)
         reveal_type(send_in_thread)
+        reveal_type(stores)
+        reveal_type(await database())
         asyncio.create_task(send(Email(to="ada")))
         await client.submit_job(email, "ada")  # WRONG
         await client.submit_job(email, Email(to="ada"), priority="high")  # WRONG
@@ -86,6 +88,16 @@ USES = """
 
     @worker.handler(email)  # WRONG
     async def returns_another_result(payload: Email) -> int: ...
+
+    class Database: ...
+
+    @worker.provide
+    async def database() -> Database:
+        return Database()
+
+    @worker.handler(email)
+    async def stores(payload: Email, context: JobContext, *, database: Database) -> Receipt:
+        return Receipt(id=payload.to)
 
     @worker.task(email)
     async def as_task(payload: Email, context: JobContext) -> Receipt:
@@ -121,7 +133,10 @@ REVEALED = [
     "Any",
     "osqueue.job.JobSpec[Any]",
     "def (uses.Email) -> typing.Coroutine[Any, Any, uses.Receipt]",
-    "def (uses.Email, osqueue.context.JobContext) -> uses.Receipt",
+    "def (uses.Email, context: osqueue.context.JobContext) -> uses.Receipt",
+    "def (uses.Email, context: osqueue.context.JobContext, *, database: uses.Database)"
+    " -> typing.Coroutine[Any, Any, uses.Receipt]",
+    "uses.Database",
     "osqueue.handle.JobHandle[uses.Receipt]",
     "osqueue.sync.handle.SyncJobHandle[uses.Receipt]",
     "uses.Receipt",
