@@ -52,8 +52,8 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
 
     `broker_url` is `grpc://host:port` (a broker; several separated by commas), `http(s)://` or `ws(s)://` (a gateway);
     without one, BROKER_URL, or a broker on this machine. `storage`, anything with `async read(key) -> bytes | None`,
-    finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is "grpc", "rest", "ws"
-    or an object of your own. `token` defaults to OSQUEUE_TOKEN.
+    finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is "grpc", "rest", "ws",
+    "connect" or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
     `registry` holds the job types that it knows, `admin` an operator's calls, `limits` what jobs are under,
     `tokens` who may call, `schedules` jobs with a timetable.

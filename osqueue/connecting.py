@@ -45,12 +45,12 @@ def connect(
         return _grpc([], token, LeaderFinder(storage, prefix))
     endpoints = parse(broker_url if broker_url is not None else os.environ.get("BROKER_URL") or DEFAULT_URL)
     kind = endpoints[0].kind
-    if transport == "ws" and kind == "rest":
-        kind = "ws"
+    if transport in ("ws", "connect") and kind == "rest":
+        kind = transport
     if transport is not None and transport != kind:
         raise TransportConfigError(
             f"transport {transport!r} cannot use {endpoints[0].authority}: "
-            "grpc needs grpc://host:port, rest and ws need the gateway's http://host:port"
+            "grpc needs grpc://host:port, rest, ws and connect need the gateway's http://host:port"
         )
     if kind == "grpc":
         return _grpc(endpoints, token, None)
@@ -80,6 +80,10 @@ def _gateway(kind: str, endpoints: list[Endpoint], token: str) -> Connector:
             from osqueue.transports.ws import WsTransport
 
             return WsTransport(endpoints, token=token)
+        if kind == "connect":
+            from osqueue.transports.connect import ConnectTransport
+
+            return ConnectTransport(endpoints, token=token)
         from osqueue.transports.rest import RestTransport
 
         return RestTransport(endpoints, token=token)

@@ -1,1 +1,1 @@
-"""The ways to the broker: gRPC, REST, WebSocket, or one of the user's own."""
+"""The ways to the broker: gRPC, REST, WebSocket, Connect, or one of the user's own."""

@@ -36,23 +36,23 @@ async def connect_stream(gateways: Gateways, name: str, request: Any) -> AsyncIt
             data=ENVELOPE.pack(0, len(body)) + body, headers=HEADERS, allow_redirects=False,
         ) as response:  # fmt: skip
             if response.status != 200:
-                raise _refused(await response.read(), path, response.status)
+                raise refused(await response.read(), path, response.status)
             while True:
                 flags, size = ENVELOPE.unpack(await response.content.readexactly(ENVELOPE.size))
                 if flags & COMPRESSED or size > MESSAGE_BYTES_MAX:
-                    raise _not_understood(path, f"a frame with flags {flags:#x} and {size} bytes")
+                    raise not_understood(path, f"a frame with flags {flags:#x} and {size} bytes")
                 frame = await response.content.readexactly(size)
                 if flags & END:
                     _end(frame, path)
                     return
-                gateways.heard = True
+                gateways.hear()
                 yield RPCS[name].response.FromString(frame)
     except TransportRequestError:  # a load balancer's page, say: another gateway may be one
         gateways.move_on(endpoint)
         raise
     except (ValueError, DecodeError) as error:
         gateways.move_on(endpoint)
-        raise _not_understood(path, str(error)) from error
+        raise not_understood(path, str(error)) from error
     except EOFError as error:  # asyncio.IncompleteReadError
         raise TransportConnectionError(f"{endpoint.authority} broke off the answer to POST {path}") from error
     except aiohttp.ClientError as error:
@@ -67,7 +67,8 @@ def _end(frame: bytes, path: str) -> None:
         raise _error(found)
 
 
-def _refused(content: bytes, path: str, status: int) -> OsqueueError:
+def refused(content: bytes, path: str, status: int) -> OsqueueError:
+    """What an answer means that is none of a call's: the gateway's error, or somebody else's page."""
     try:
         found = json.loads(content)
         return _error(found) if isinstance(found, dict) and "code" in found else _not_ours(path, status)
@@ -79,7 +80,8 @@ def _not_ours(path: str, status: int) -> OsqueueError:
     return _problem(f"POST {path} was answered with {status}, and not by a gateway of osqueue", path, status)
 
 
-def _not_understood(path: str, why: str) -> OsqueueError:
+def not_understood(path: str, why: str) -> OsqueueError:
+    """The error for an answer that is not what it says it is."""
     return _problem(f"the answer to POST {path} is not understood: {why}", path, 200)
 
 

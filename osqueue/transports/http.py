@@ -83,5 +83,7 @@ def import_aiohttp() -> Any:
     try:
         import aiohttp
     except ImportError as error:
-        raise TransportConfigError("the rest and ws transports need aiohttp: install osqueue[gateway]") from error
+        raise TransportConfigError(
+            "the rest, ws and connect transports need aiohttp: install osqueue[gateway]"
+        ) from error
     return aiohttp

@@ -1,8 +1,6 @@
 """The REST transport: the API's calls as HTTP requests to a gateway."""
 
-import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -11,87 +9,29 @@ from osqueue.api.events import frame_of
 from osqueue.api.json_shapes import read_answer, shape
 from osqueue.api.json_text import JsonError, encode
 from osqueue.api.queries import query_of
-from osqueue.errors import OsqueueError, TransportConnectionError, TransportRequestError
+from osqueue.errors import OsqueueError, TransportRequestError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.connect_stream import connect_stream
-from osqueue.transports.http import Gateways, import_aiohttp
-from osqueue.transports.json_errors import from_tagged, too_late
+from osqueue.transports.http import import_aiohttp
+from osqueue.transports.http_link import HttpLink
+from osqueue.transports.json_errors import from_tagged
 from osqueue.transports.wire import WireTransport
 from osqueue_protocol.rpcs import CLIENT_RPCS
 
 ROUTES = {name: rpc.routes[0] for name, rpc in CLIENT_RPCS.items() if rpc.routes}
 """The main route of each RPC."""
 
-TURN_MS = 2_000
-SILENCE_MS = 3_000
-"""HTTP has no pings, so that a dead connection looks like a long wait. A wait is asked for in turns of TURN_MS, and a
-gateway that is silent for SILENCE_MS more is asked again on another connection."""
-
 JSON_HEADERS = {"Content-Type": "application/json"}
 
 
-class RestLink:
+class RestLink(HttpLink):
     """One request per call."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], token: str = "") -> None:
-        self._gateways = Gateways(endpoints, token)
-        self._hasty = True
-        """The last wait was answered in time: the next may count on it."""
-
-    @property
-    def address(self) -> str:
-        return self._gateways.endpoint.authority
-
-    def clone(self) -> "RestLink":
-        return RestLink(self._gateways.endpoints, self._gateways.token)
-
-    async def close(self) -> None:
-        await self._gateways.close()
-
-    async def call(self, name: str, request: Any, timeout_ms: int) -> Any:
-        """One attempt of the unary RPC `name`."""
-        wait_ms = getattr(request, "wait_ms", 0)
-        if wait_ms <= 0:
-            return await self._ask(name, request, timeout_ms)
-        turn = type(request)()
-        turn.CopyFrom(request)
-        started = time.monotonic()
-        while True:
-            elapsed_ms = round((time.monotonic() - started) * 1_000)
-            turn.wait_ms = max(1, min(TURN_MS, wait_ms - elapsed_ms))
-            limit_ms = timeout_ms - elapsed_ms
-            if self._hasty:
-                limit_ms = min(limit_ms, turn.wait_ms + SILENCE_MS)
-            try:
-                answer = await self._ask(name, turn, limit_ms)
-            except TransportConnectionError:
-                self._hasty = False
-                raise
-            self._hasty = True
-            if _found(answer) or elapsed_ms + turn.wait_ms >= wait_ms:
-                return answer
-
     async def _ask(self, name: str, request: Any, timeout_ms: int) -> Any:
-        aiohttp = import_aiohttp()
         endpoint = self._gateways.endpoint
         method, path, body = _http(name, request)
-        url = self._gateways.url(endpoint, "http", path)
-        asked_at = time.monotonic()
-        try:
-            async with (
-                asyncio.timeout(timeout_ms / 1_000),
-                self._gateways.session().request(
-                    method, _encoded(url), data=body, headers=JSON_HEADERS if body else None, allow_redirects=False
-                ) as response,
-            ):
-                status, content = response.status, await response.read()
-        except TimeoutError as error:
-            await self._gateways.silent_since(asked_at)
-            self._gateways.move_on(endpoint)
-            raise too_late(endpoint.authority, name, timeout_ms) from error
-        except aiohttp.ClientError as error:
-            self._gateways.move_on(endpoint)
-            raise self._gateways.unreachable(endpoint, error) from error
+        headers = JSON_HEADERS if body else None
+        status, content = await self._send(name, method, path, body, headers, timeout_ms, endpoint)
         try:
             if status != 200:
                 raise _error(content, method, path, status)
@@ -144,11 +84,6 @@ class RestTransport(WireTransport):
 
     def __init__(self, endpoints: Sequence[Endpoint], *, token: str = "") -> None:
         super().__init__("rest", RestLink(endpoints, token))
-
-
-def _found(answer: Any) -> bool:
-    """What was waited for has come: the end of a job, or jobs."""
-    return bool(answer.finished if hasattr(answer, "finished") else answer.jobs)
 
 
 def _http(name: str, request: Any) -> tuple[str, str, bytes | None]:

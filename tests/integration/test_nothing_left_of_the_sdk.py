@@ -12,7 +12,7 @@ def address_of(caller: Caller, transport: str) -> str:
     return caller.gateway.config.brokers[0] if transport == "grpc" else caller.url
 
 
-@pytest.mark.parametrize("transport", ["grpc", "rest", "ws"])
+@pytest.mark.parametrize("transport", ["grpc", "rest", "ws", "connect"])
 async def test_of_refused_calls(transport: str) -> None:
     async with (
         gateway_and_broker() as caller,

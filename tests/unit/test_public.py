@@ -36,9 +36,11 @@ PUBLIC = {
     "osqueue.stats": "the queue in figures",
     "osqueue.sync": "the synchronous client",
     "osqueue.transports.addresses": "where brokers and gateways are",
+    "osqueue.transports.base": "a transport of one's own in seven methods",
     "osqueue.transports.causes": "why a broker cannot be reached, in words",
     "osqueue.transports.grpc_link": "calls to whichever broker leads, in messages",
     "osqueue.transports.protocol": "what a transport of one's own implements",
+    "osqueue.transports.wire": "a transport of one's own that carries the API's messages",
 }
 """The list. Whatever else the SDK holds may change with any release."""
 

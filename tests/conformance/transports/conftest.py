@@ -36,7 +36,7 @@ class Site:
 
     def client(self, transport: str, token: str = TOKEN, **options: Any) -> OsqueueClient:
         """A client of either, over `transport`."""
-        if transport == "connect":
+        if transport == "another's connect":
             return OsqueueClient(transport=WireTransport("connect", ConnectLink(self.gateway, token)), **options)
         address = f"grpc://{self.broker}" if transport == "grpc" else f"http://{self.gateway}"
         return OsqueueClient(address, transport=transport, token=token, **options)
@@ -53,7 +53,7 @@ async def site() -> AsyncIterator[Site]:
             await gateway.stop()
 
 
-@pytest.fixture(params=["grpc", "rest", "ws", "connect"])
+@pytest.fixture(params=["grpc", "rest", "ws", "connect", "another's connect"])
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

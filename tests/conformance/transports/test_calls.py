@@ -454,7 +454,7 @@ async def test_a_wrong_token_is_refused(connect):
     assert refused.value.reason == "UNAUTHENTICATED"
 
 
-@pytest.mark.parametrize("transport", ["grpc", "connect"], indirect=True)
+@pytest.mark.parametrize("transport", ["grpc", "connect", "another's connect"], indirect=True)
 async def test_a_wait_ends_before_the_callers_deadline_where_the_broker_knows_it(client):
     transport = client.new_transport()
     handle = await client.submit_job("t", 1)

@@ -10,7 +10,7 @@ from tests.conformance.transports.conftest import TOKEN
 from tests.unit.sdk.half_open import half_open
 
 
-@pytest.fixture(params=["grpc", "rest", "ws"])
+@pytest.fixture(params=["grpc", "rest", "ws", "connect"])
 def transport(request):
     return request.param
 

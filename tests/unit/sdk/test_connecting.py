@@ -72,7 +72,7 @@ class Storage:
         ({"broker_url": "a", "storage": Storage()}, "either broker_url or storage"),
         ({"broker_url": "a", "transport": MemoryTransport()}, "a transport of your own"),
         ({"storage": Storage(), "transport": "rest"}, "cannot use it"),
-        ({"broker_url": "grpc://a", "transport": "rest"}, "rest and ws need the gateway's"),
+        ({"broker_url": "grpc://a", "transport": "rest"}, "rest, ws and connect need the gateway's"),
         ({"broker_url": "http://a", "transport": "grpc"}, "grpc needs grpc://"),
         ({"broker_url": "http://a", "transport": "carrier-pigeon"}, "'carrier-pigeon'"),
     ],
