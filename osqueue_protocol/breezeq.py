@@ -6,7 +6,7 @@ BREEZEQ = {
     "DB_PATH": "OSQUEUE_DATA_DIR",
     "HEARTBEAT_INTERVAL": "nothing: a worker renews its leases by itself",
     "LIVENESS_FACTOR": "lease_ms of a job",
-    "JOB_TIMEOUT": "timeout_ms of a job",
-    "RETRY_COUNT": "max_attempts of a job, which is one more",
+    "JOB_TIMEOUT": "timeout_ms of a job, or DEFAULT_TIMEOUT_MS",
+    "RETRY_COUNT": "max_attempts of a job, or DEFAULT_MAX_ATTEMPTS, which is one more",
 }
 """Variables that BreezeQ reads, and what takes their place here."""

@@ -34,6 +34,9 @@ _WILDCARDS = ("0.0.0.0", "::")
 _OWN_PREFIXES = ("BROKER_", "STORAGE_", "S3_", "GCS_", "COMMIT_", "GROUP_COMMIT_")
 """Others have variables with these prefixes too, so that only one very like ours is taken for a misspelling."""
 
+_JOB_DEFAULTS = ("default_timeout_ms", "default_max_attempts")
+"""Settings that are limits by another name."""
+
 _LIMIT = setting.whole_number(1, 10**15)
 
 
@@ -106,6 +109,18 @@ class Settings:
         setting.whole_number(0, 60_000),
         "Start commits at least this far apart, to save requests; 0: as soon as there is something to commit.",
     )
+    default_timeout_ms: int = _setting(
+        "DEFAULT_TIMEOUT_MS",
+        0,
+        setting.whole_number(0, DEFAULT_LIMITS.timeout_ms_max),
+        "How long an attempt may take of a job that does not say it; 0: as long as it likes.",
+    )
+    default_max_attempts: int = _setting(
+        "DEFAULT_MAX_ATTEMPTS",
+        DEFAULT_LIMITS.default_max_attempts,
+        setting.whole_number(1, DEFAULT_LIMITS.max_attempts),
+        "How many attempts a job has that does not say it; 1: a handler that fails runs once.",
+    )
     heartbeat_interval_ms: int = _setting(
         "BROKER_HEARTBEAT_INTERVAL_MS",
         3_000,
@@ -172,6 +187,16 @@ class Settings:
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise ConfigError("OSQUEUE_TLS_CERT_FILE and OSQUEUE_TLS_KEY_FILE: set both, or neither")
         self.backend.values(self.store)
+        changed = {name: getattr(self, name) for name in _JOB_DEFAULTS if self._says(name)}
+        if changed:
+            object.__setattr__(self, "limits", replace(self.limits, **changed))
+
+    def _says(self, name: str) -> bool:
+        """A default of jobs was set by its own name. It is a limit, too; where both are set they must be the same."""
+        value, unset = getattr(self, name), getattr(DEFAULT_LIMITS, name)
+        if value != unset and getattr(self.limits, name) not in (unset, value):
+            raise ConfigError(f"{name.upper()} and {LIMIT_PREFIX}{name.upper()}: set one of them")
+        return bool(value != unset)
 
     @classmethod
     def read(cls, environment: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> "Settings":

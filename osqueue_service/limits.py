@@ -142,6 +142,7 @@ class Limits:
 
     # Defaults of a job that does not say otherwise.
     default_max_attempts: int = 3
+    default_timeout_ms: int = 0
     default_lease_ms: int = 30 * SECOND_MS
     default_retention_ms: int = 1 * HOUR_MS
     dead_retention_ms: int = 14 * DAY_MS

@@ -1,6 +1,7 @@
 """A broker's settings: defaults, precedence, and that a wrong value stops the start, naming it."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,10 @@ def test_flags_win_over_the_environment():
         ("S3_MAX_WRITES_PER_DAY", "20000", "max_writes_per_day", 20_000),
         ("GROUP_COMMIT_INTERVAL_MS", "0", "group_commit_interval_ms", 0),
         ("COMMIT_SPACING_MS", "200", "commit_spacing_ms", 200),
+        ("DEFAULT_TIMEOUT_MS", "60000", "default_timeout_ms", 60_000),
+        ("DEFAULT_TIMEOUT_MS", "604800000", "default_timeout_ms", 604_800_000),
+        ("DEFAULT_MAX_ATTEMPTS", "1", "default_max_attempts", 1),
+        ("DEFAULT_MAX_ATTEMPTS", "1000", "default_max_attempts", 1_000),
         ("BROKER_WARM_STANDBY", "0", "warm_standby", False),
         ("OSQUEUE_ALLOW_REMOTE", "1", "allow_remote", True),
         ("OSQUEUE_ALLOW_REMOTE", "false", "allow_remote", False),
@@ -93,6 +98,9 @@ def test_each_setting_of_a_backend_is_read(name, value, read):
         ("S3_BUCKET", "a\nb", "printable"),
         ("GROUP_COMMIT_INTERVAL_MS", "60001", "from 0 to 60,000"),
         ("COMMIT_SPACING_MS", "-1", "from 0 to 60,000"),
+        ("DEFAULT_TIMEOUT_MS", "604800001", "from 0 to 604,800,000"),
+        ("DEFAULT_MAX_ATTEMPTS", "0", "from 1 to 1,000"),
+        ("DEFAULT_MAX_ATTEMPTS", "1001", "from 1 to 1,000"),
         ("S3_ENDPOINT_URL", "localhost:9000", "begins with http:// or https://"),
         ("S3_ENDPOINT_URL", "https://", "begins with http:// or https://"),
         ("STORAGE_EMULATOR_HOST", "ftp://localhost", "begins with http:// or https://"),
@@ -121,6 +129,18 @@ def test_a_token_that_fits_in_no_header_is_refused_without_showing_it(token):
 
 def test_the_token_is_not_in_what_is_logged_of_settings():
     assert "s3cret" not in repr(Settings(token="s3cret"))
+
+
+def test_defaults_of_jobs_are_limits_by_another_name():
+    settings = Settings.read({"DEFAULT_TIMEOUT_MS": "60000", "DEFAULT_MAX_ATTEMPTS": "1"})
+    assert settings.limits == replace(DEFAULT_LIMITS, default_timeout_ms=60_000, default_max_attempts=1)
+    assert Settings.read({"OSQUEUE_LIMIT_DEFAULT_MAX_ATTEMPTS": "7"}).limits.default_max_attempts == 7
+
+
+def test_a_default_of_jobs_has_one_value():
+    message = refused(DEFAULT_MAX_ATTEMPTS="1", OSQUEUE_LIMIT_DEFAULT_MAX_ATTEMPTS="7")
+    assert message == "DEFAULT_MAX_ATTEMPTS and OSQUEUE_LIMIT_DEFAULT_MAX_ATTEMPTS: set one of them"
+    Settings.read({"DEFAULT_MAX_ATTEMPTS": "7", "OSQUEUE_LIMIT_DEFAULT_MAX_ATTEMPTS": "7"})
 
 
 def test_an_interval_not_below_the_timeout_is_refused():

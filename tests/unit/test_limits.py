@@ -18,6 +18,8 @@ def shown(name: str, value: int) -> str:
             if value % size == 0:
                 return f"{value // size} {unit}"
         return f"{value} bytes"
+    if value == 0:
+        return "none"
     if "_ms" in name:
         units = ((DAY_MS, "days"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (SECOND_MS, "s"), (1, "ms"))
         length, unit = next((length, unit) for length, unit in units if value % length == 0 and value >= length)

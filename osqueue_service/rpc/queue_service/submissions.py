@@ -132,6 +132,8 @@ class SubmissionReader:
         timeout_ms = job.timeout_ms
         if timeout_ms:
             check_duration(timeout_ms, "timeout_ms", 1, limits.timeout_ms_max, "no limit", wrong)
+        else:
+            timeout_ms = limits.default_timeout_ms
         run_at, delay_ms = job.run_at, job.delay_ms
         if run_at or delay_ms:
             run_at = self._run_at(run_at, delay_ms, now_ms, wrong)
