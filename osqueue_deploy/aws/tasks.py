@@ -11,7 +11,7 @@ LOGS_DAYS = 30
 STOP_S = 30
 """How long a container may take to stop: a leader serves on until a standby has caught up, 20 s at most."""
 OPEN_FILES = 65_536
-"""Each connection is a file; Fargate gives 1,024 unless asked."""
+"""Each connection is a file. What Fargate gives unless asked has changed over the years."""
 
 
 def cluster(stage: Stage) -> Json:
