@@ -39,6 +39,7 @@ from osqueue.errors import (
     is_osqueue_error,
 )
 from osqueue.failures import Failed, RateLimited, Reject, Retry
+from osqueue.fairness import Fairness
 from osqueue.flow_messages import LimitInfo, LimitKeyInfo, Rate
 from osqueue.flows import Node, WorkflowBuilder, WorkflowHandle
 from osqueue.handle import JobHandle
@@ -68,10 +69,18 @@ from osqueue.middleware import Proceed
 from osqueue.registry import JobType, Registry
 from osqueue.schedule_messages import Firing, Schedule, ScheduledTime, ScheduleInfo
 from osqueue.schedules import ScheduleOptions, Schedules
-from osqueue.stats import Stats
+from osqueue.stats import FairnessKeyInfo, Stats
 from osqueue.submission import new_job
 from osqueue.submit_middleware import ProceedSubmit
-from osqueue.sync import SyncAdmin, SyncClient, SyncJobHandle, SyncLimits, SyncSchedules, SyncTokens
+from osqueue.sync import (
+    SyncAdmin,
+    SyncClient,
+    SyncFairness,
+    SyncJobHandle,
+    SyncLimits,
+    SyncSchedules,
+    SyncTokens,
+)
 from osqueue.tasks import Task
 from osqueue.tokens import Tokens
 from osqueue.worker import Worker, WorkerState
@@ -92,6 +101,8 @@ __all__ = [
     "DiscoveryError",
     "EngineStateError",
     "Failed",
+    "Fairness",
+    "FairnessKeyInfo",
     "FilterOptions",
     "Firing",
     "FollowUp",
@@ -148,6 +159,7 @@ __all__ = [
     "SubmitOptions",
     "SyncAdmin",
     "SyncClient",
+    "SyncFairness",
     "SyncJobHandle",
     "SyncLimits",
     "SyncSchedules",

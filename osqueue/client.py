@@ -18,6 +18,7 @@ from osqueue.calls.workflows import WorkflowCalls
 from osqueue.connecting import connect
 from osqueue.discovery import RootReader
 from osqueue.errors import ConfigError, TransportConfigError, TransportConnectionError
+from osqueue.fairness import Fairness
 from osqueue.limits import Limits
 from osqueue.registry import Registry
 from osqueue.retrying import RetryOptions
@@ -56,7 +57,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
     "connect" or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
     `registry` holds the job types that it knows, `admin` an operator's calls, `limits` what jobs are under,
-    `tokens` who may call, `schedules` jobs with a timetable.
+    `fairness` whose turn it is, `tokens` who may call, `schedules` jobs with a timetable.
 
     It connects with its first call, and then belongs to that process and event loop. Concurrent `submit_job`,
     `complete_job` and `heartbeat` calls travel together in batches, unless `coalesce` is off. What may pass is retried,
@@ -84,6 +85,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
         self.admin = Admin(self._open)
         self.tokens = Tokens(self._open)
         self.limits = Limits(self._open)
+        self.fairness = Fairness(self._open)
         self.schedules = Schedules(self._open)
         self._connector = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
         self._coalesce = coalesce
@@ -138,7 +140,8 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
     def _twin(self) -> "OsqueueClient":
         """Another one like this, not connected yet."""
         twin = copy.copy(self)
-        twin.admin, twin.tokens, twin.limits = Admin(twin._open), Tokens(twin._open), Limits(twin._open)
+        twin.admin, twin.tokens, twin.schedules = Admin(twin._open), Tokens(twin._open), Schedules(twin._open)
+        twin.limits, twin.fairness = Limits(twin._open), Fairness(twin._open)
         twin._session, twin._beside, twin._closed = None, weakref.WeakSet(), False
         return twin
 

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from osqueue.job import Position
 from osqueue.messages import Question
+from osqueue.stats import FairnessKeyInfo
 
 AtLimit = Literal["", "wait", "cancel_newest"]
 """What becomes of a new job whose limit has no room for it; "" is "wait"."""
@@ -171,5 +172,36 @@ class ListLimitKeysRequest(Question[LimitKeyPage]):
 
     name: str
     at_limit: bool = False
+    page_size: int = 0
+    page_token: str = ""
+
+
+class FairnessWeighed(NamedTuple):
+    """Where the weight of a fairness key is durable."""
+
+    commit: Position | None = None
+
+
+@dataclass(slots=True)
+class FairnessWeight(Question[FairnessWeighed]):
+    """A fairness key is to have this weight."""
+
+    key: str
+    weight: float
+
+
+@dataclass(slots=True)
+class FairnessKeyPage:
+    """A page of fairness keys, in order."""
+
+    keys: list[FairnessKeyInfo]
+    next_page_token: str = ""
+    position: Position | None = None
+
+
+@dataclass(slots=True)
+class FairnessKeysRequest(Question[FairnessKeyPage]):
+    """Those that have jobs or a weight of their own; page_size 1 to 1,000 (0: 100)."""
+
     page_size: int = 0
     page_token: str = ""

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, T
 
 from osqueue.encoding import from_bytes
 from osqueue.job_inputs import JobInput as JobInput
+from osqueue.limit_uses import Limit as Limit
+from osqueue.limit_uses import LimitBackoff as LimitBackoff
+from osqueue.limit_uses import LimitUsage as LimitUsage
 from osqueue.registry import JobType
 
 T = TypeVar("T")
@@ -97,29 +100,6 @@ class Attempt:
     ended_at: int
     outcome: AttemptOutcome
     error: JobError | None = None
-
-
-class Limit(NamedTuple):
-    """A limit that a job is under: it starts only while the limit's key has room for its cost. "" is the key of limits
-    that have none."""
-
-    limit: str
-    key: str = ""
-    cost: int = 1
-
-
-class LimitUsage(NamedTuple):
-    """How much of a limit's rate an attempt really used, instead of the job's cost."""
-
-    limit: str
-    used: int
-
-
-class LimitBackoff(NamedTuple):
-    """Nothing of the job's key of a limit shall start for `ms`."""
-
-    limit: str
-    ms: int
 
 
 class Lease(NamedTuple):
@@ -240,6 +220,7 @@ class Job:
     """Its name in the workflow."""
     sequence_key: str = ""
     sequence_after_dead: AfterDead = "hold"
+    fairness_key: str = ""
 
     @property
     def max_attempts_set(self) -> bool:
@@ -307,6 +288,8 @@ class SubmitOptions(TypedDict, total=False):
     """The jobs of one sequence run strictly one after the other, in the order of their submission."""
     sequence_after_dead: AfterDead
     """What the sequence does when this job is dead: "hold" until it is retried or purged (default), or "skip" it."""
+    fairness_key: str
+    """Whose turn it is, such as a tenant: keys have turns, however many jobs each has waiting. At most 64 bytes."""
 
 
 @dataclass(slots=True)
@@ -330,6 +313,7 @@ class JobSpec(Generic[R]):
     unique: Unique | None = None
     sequence_key: str = ""
     sequence_after_dead: AfterDead = "hold"
+    fairness_key: str = ""
     job_type: JobType[Any, R] | None = None
 
     @property
@@ -360,6 +344,7 @@ class JobFilter:
     unique_key: str = ""
     schedule_id: str = ""
     sequence_key: str = ""
+    fairness_key: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -394,3 +379,5 @@ class FilterOptions(TypedDict, total=False):
     """Made by the schedule of this id."""
     sequence_key: str
     """Is in this sequence."""
+    fairness_key: str
+    """Has exactly this fairness key."""

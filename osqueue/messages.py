@@ -221,6 +221,15 @@ class Explanation:
     unique_key: str = ""
     sequence_key: str = ""
     sequence_ahead: int = 0
+    fair_turn: "FairTurn | None" = None
+
+
+class FairTurn(NamedTuple):
+    """Where the turn of a job's fairness key stands: how many keys of its priority have had fewer turns."""
+
+    key: str
+    weight: float = 1.0
+    keys_ahead: int = 0
 
 
 class LimitBlock(NamedTuple):

@@ -55,6 +55,18 @@ class TypeStats:
 
 
 @dataclass(slots=True)
+class FairnessKeyInfo:
+    """One fairness key: how many turns it has for one of a key of weight 1, its jobs that wait and that run, and how
+    many were claimed since it last had none."""
+
+    key: str
+    weight: float = 1.0
+    waiting: int = 0
+    running: int = 0
+    claimed: int = 0
+
+
+@dataclass(slots=True)
 class ScheduleStats:
     """The schedules of a queue, and what became of the times of all that it ever had. `late_ms`: how long ago the first
     time was due that has yet to be decided."""
@@ -83,6 +95,8 @@ class Stats:
     position: Position | None = None
     commit_lag_ms: int = 0
     schedules: ScheduleStats | None = None
+    fairness: list[FairnessKeyInfo] = field(default_factory=list)
+    """The fairness keys with the most waiting jobs, at most 20."""
 
     @property
     def total(self) -> int:

@@ -38,6 +38,9 @@ SECTIONS = {
             "osqueue_cli.commands.purge:purge", "Remove finished jobs for good, with payload, result and history."
         ),
         "tokens": Entry("osqueue_cli.commands.tokens:tokens", "Tokens: create, list, rotate, revoke."),
+        "fairness": Entry(
+            "osqueue_cli.commands.fairness:fairness", "Fairness keys: what waits of each, and its weight."
+        ),
         "audit": Entry("osqueue_cli.commands.audit:audit", "List who changed jobs, schedules and limits."),
         "whoami": Entry("osqueue_cli.commands.tokens:whoami", "Say who you are to the broker, and what you may do."),
         "step-down": Entry(

@@ -35,6 +35,9 @@ _OPTIONS = (
     click.option(
         "--sequence", "sequence_key", default="", metavar="KEY", help="Only the jobs of this sequence.",
     ),
+    click.option(
+        "--fairness-key", default="", metavar="KEY", help="Only those with this fairness key.",
+    ),
     click.option("--since", "created_from", type=PAST, default=0, help="Submitted since: 1h, 2025-01-31T09:00."),
     click.option("--before", "created_before", type=PAST, default=0, help="Submitted before."),
     click.option("--ended-since", "finished_from", type=PAST, default=0, help="Finished since: 1h, 2025-01-31T09:00."),

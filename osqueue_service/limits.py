@@ -42,6 +42,8 @@ class Limits:
     limit_cost_max: int = 1_000_000_000
     unique_key_chars: int = 128
     sequence_key_chars: int = 128
+    fairness_key_bytes: int = 64
+    fairness_weight_max: int = 1_000
     unique_ttl_ms_max: int = 365 * DAY_MS
     unique_wait_ms_max: int = 3_650 * DAY_MS
 
@@ -98,6 +100,7 @@ class Limits:
     schedules_bytes: int = 64 * MIB
     named_limits: int = 1_000
     limit_overrides: int = 10_000
+    fairness_weights: int = 10_000
 
     # What is remembered. Beyond: the oldest is forgotten and counted.
     request_ids: int = 1_000_000

@@ -49,6 +49,7 @@ TWINS = (
     Twin("osqueue/admin.py", "Admin", "admin", "SyncAdmin", "BackgroundPart[Admin]", "_part"),
     Twin("osqueue/tokens.py", "Tokens", "tokens", "SyncTokens", "BackgroundPart[Tokens]", "_part"),
     Twin("osqueue/limits.py", "Limits", "limits", "SyncLimits", "BackgroundPart[Limits]", "_part"),
+    Twin("osqueue/fairness.py", "Fairness", "fairness", "SyncFairness", "BackgroundPart[Fairness]", "_part"),
     Twin("osqueue/schedules.py", "Schedules", "schedules", "SyncSchedules", "BackgroundPart[Schedules]", "_part"),
     Twin(
         "osqueue/client.py", "OsqueueClient", "client", "SyncClient", "BackgroundClient",

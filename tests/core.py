@@ -26,6 +26,7 @@ from osqueue_service.state.commands import (
     Granted,
     PauseTypes,
     Purge,
+    PutFairnessWeight,
     PutLimit,
     Release,
     ReleaseItem,
@@ -158,6 +159,10 @@ class Core:
     def put_limit(self, name: str, max_running: int = -1, rate: Rate | None = None, **fields: Any) -> bool:
         new: bool = self.do(PutLimit(NamedLimit(name, max_running, rate, **fields)))
         return new
+
+    def weigh(self, key: str, weight: int) -> None:
+        """In thousandths."""
+        self.do(PutFairnessWeight(key, weight))
 
     def delete_limit(self, name: str, *, detach: bool = False) -> int:
         return int(self.do(DeleteLimit(name, detach)).named)

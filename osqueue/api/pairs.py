@@ -15,6 +15,7 @@ from osqueue import (
     flow_messages,
     job,
     job_inputs,
+    limit_uses,
     messages,
     schedule_messages,
     stats,
@@ -71,6 +72,7 @@ _DIFFERENT = (
                 "unique",
                 "sequence_key",
                 "sequence_after_dead",
+                "fairness_key",
             }
         ),
     ),
@@ -168,6 +170,11 @@ _DIFFERENT = (
     Pair(flow_messages.LimitChanged, flow_pb2.SetLimitOverrideResponse),
     Pair(flow_messages.LimitReset, flow_pb2.ResetLimitKeyResponse),
     Pair(flow_messages.LimitKeyPage, flow_pb2.ListLimitKeysResponse),
+    # Fair turns.
+    Pair(flow_messages.FairnessWeight, flow_pb2.PutFairnessWeightRequest),
+    Pair(flow_messages.FairnessWeighed, flow_pb2.PutFairnessWeightResponse),
+    Pair(flow_messages.FairnessKeysRequest, flow_pb2.ListFairnessKeysRequest),
+    Pair(flow_messages.FairnessKeyPage, flow_pb2.ListFairnessKeysResponse),
     Pair(access_messages.AuditPage, access_pb2.GetAuditResponse),
     # Schedules.
     Pair(schedule_messages.ScheduleAnswer, schedules_pb2.PutScheduleResponse, own=frozenset({"position"})),
@@ -191,6 +198,7 @@ def _alike() -> Iterator[Pair]:
     for module in (
         job,
         job_inputs,
+        limit_uses,
         messages,
         admin_messages,
         access_messages,

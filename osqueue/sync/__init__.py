@@ -13,9 +13,10 @@ what they submit at the same time travels together.
 
 from osqueue.sync.admin import SyncAdmin
 from osqueue.sync.client import SyncClient
+from osqueue.sync.fairness import SyncFairness
 from osqueue.sync.handle import SyncJobHandle
 from osqueue.sync.limits import SyncLimits
 from osqueue.sync.schedules import SyncSchedules
 from osqueue.sync.tokens import SyncTokens
 
-__all__ = ["SyncAdmin", "SyncClient", "SyncJobHandle", "SyncLimits", "SyncSchedules", "SyncTokens"]
+__all__ = ["SyncAdmin", "SyncClient", "SyncFairness", "SyncJobHandle", "SyncLimits", "SyncSchedules", "SyncTokens"]

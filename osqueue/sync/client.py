@@ -9,6 +9,7 @@ from osqueue.discovery import RootReader
 from osqueue.registry import Registry
 from osqueue.submit_middleware import SubmitMiddleware
 from osqueue.sync.admin import SyncAdmin
+from osqueue.sync.fairness import SyncFairness
 from osqueue.sync.leasing import SyncLeaseCalls
 from osqueue.sync.limits import SyncLimits
 from osqueue.sync.reading import SyncReadCalls
@@ -32,8 +33,8 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
     bytes | None`, finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is
     "grpc", "rest", "ws", "connect" or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
-    `registry` holds the job types that it knows, `admin` an operator's calls, `limits` what jobs are under, `tokens`
-    who may call, `schedules` jobs with a timetable.
+    `registry` holds the job types that it knows, `admin` an operator's calls, `limits` what jobs are under,
+    `fairness` whose turn it is, `tokens` who may call, `schedules` jobs with a timetable.
 
     It runs in an event loop of its own, in a background thread, which its first call starts, and may be used from
     any number of threads of that process. Concurrent `submit_job`, `complete_job` and `heartbeat` calls travel
@@ -74,6 +75,7 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
         self.admin = SyncAdmin(self._client.admin, self._loop)
         self.tokens = SyncTokens(self._client.tokens, self._loop)
         self.limits = SyncLimits(self._client.limits, self._loop)
+        self.fairness = SyncFairness(self._client.fairness, self._loop)
         self.schedules = SyncSchedules(self._client.schedules, self._loop)
 
     def state(self) -> ClientState:

@@ -48,8 +48,8 @@ class SyncTokens(BackgroundPart[Tokens]):
 
         `principal` "": anybody. `action` "": any of "cancel", "retry", "purge", "pause", "resume", "step_down",
         "put_schedule", "delete_schedule", "pause_schedule", "resume_schedule", "put_limit", "delete_limit",
-        "override_limit", "reset_limit". `since`: a datetime, or milliseconds since the epoch. The last 10,000 are
-        kept. `BrokerProtocolError` for other actions.
+        "override_limit", "reset_limit", "put_fairness_weight". `since`: a datetime, or milliseconds since the epoch.
+        The last 10,000 are kept. `BrokerProtocolError` for other actions.
         """
         return self._loop.iterate(self._part.audit(principal=principal, action=action, since=since))
 

@@ -19,6 +19,7 @@ ACTIONS = [
     "cancel", "retry", "purge", "pause", "resume", "step_down",
     "put_schedule", "delete_schedule", "pause_schedule", "resume_schedule",
     "put_limit", "delete_limit", "override_limit", "reset_limit",
+    "put_fairness_weight",
 ]  # fmt: skip
 
 

@@ -144,6 +144,7 @@ def print_job(found: "Job") -> None:
             "scheduled for": output.timestamp(found.scheduled_for),
             "unique key": found.unique.key if found.unique else "",
             "sequence": found.sequence_key,
+            "fairness key": found.fairness_key,
             "came from": _origin(found.came_from) if found.came_from else "",
             "followed by": " ".join(found.follow_ups),
             "submits on its death": found.submit_on_dead.type or "(a job without a type)"

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from osqueue_cli import output
+from osqueue_cli.commands.fairness import HEAD as KEY_HEAD
+from osqueue_cli.commands.fairness import row as key_row
 from osqueue_cli.connection import Connection, connection_options
 from osqueue_cli.shapes import to_json
 
@@ -64,6 +66,9 @@ def print_stats(found: "Stats") -> None:
     if found.types:
         output.say()
         output.print_table(HEAD, [type_row(each) for each in found.types])
+    if found.fairness:
+        output.say()
+        output.print_table(KEY_HEAD, [key_row(each) for each in found.fairness])
 
 
 def type_row(each: "TypeStats") -> list[str]:

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     type=click.Choice(["hold", "skip"]),
     help="With --sequence: when this job is dead.  [default: hold]",
 )
+@click.option("--fairness-key", default="", metavar="KEY", help="Whose turn it is when the job is claimed.")
 @click.option("--wait", is_flag=True, help="Wait for the job and print its result.")
 @click.option("--wait-limit", type=DURATION, help="With --wait: give up after this time (exit code 9).")
 @click.option("--ids", is_flag=True, help="With --lines: print the id of every job.")

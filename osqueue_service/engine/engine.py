@@ -301,12 +301,12 @@ class Engine:
         lane = self.term.appender
         body = encode_commit(batch.at_ms, batch.records)
         put_at = self._clock.monotonic_ms()
-        totals, types = self._statistics.now(put_at)
+        totals, breakdown = self._statistics.now(put_at)
         commit = PendingCommit(
             sequence=lane.next_sequence,
             replies=batch.replies,
             totals=totals,
-            types=types,
+            breakdown=breakdown,
             put_at=put_at,
             size=len(body),
             finished=batch.finished,
@@ -317,7 +317,7 @@ class Engine:
         self._pacing.put(put_at)
 
     def _released(self, commit: PendingCommit) -> None:
-        self._statistics.durable(commit.totals, commit.types)
+        self._statistics.durable(commit.totals, commit.breakdown)
         self.sequence = commit.sequence
         now = self._time.read()
         self._followers.durable(commit, now.queue_ms, now.monotonic - commit.put_at, self.term.end)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from osqueue_service.engine.events import JobEvent
 from osqueue_service.engine.notices import Notice
 from osqueue_service.engine.timing import Moment
-from osqueue_service.engine.totals import Totals, TypeTotals
+from osqueue_service.engine.totals import Breakdown, Totals
 from osqueue_service.errors import NotLeader, OsqueueError, OutcomeUnknown, anew
 from osqueue_service.state.records import AnyRecord
 
@@ -45,12 +45,13 @@ class Batch:
 
 
 class PendingCommit(Struct):
-    """A commit that has been put and is not known to be durable. `types` are the figures by type, of some commits."""
+    """A commit that has been put and is not known to be durable. `breakdown` are the figures by type and key, of some
+    commits."""
 
     sequence: int
     replies: list[Reply]
     totals: Totals
-    types: list[TypeTotals] | None
+    breakdown: Breakdown | None
     put_at: float
     size: int
     finished: list[int]

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from heapq import nsmallest
+from itertools import islice
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from osqueue_service.state.fairness import DEFAULT_WEIGHT
 from osqueue_service.state.model import LIVE, Counters, Status
 from osqueue_service.state.schedules import Schedules, Tally
 from osqueue_service.state.state import State
@@ -71,6 +73,10 @@ TYPES_INTERVAL_MS = 250
 """Under load, figures by type are at most this much older than the last durable commit."""
 TYPES_MAX = 1_000
 """Types that statistics show: the first in order of their names."""
+KEYS_MAX = 20
+"""Fairness keys that statistics show."""
+LINES_SCANNED = 1_000
+"""Lines of a type that are asked since when their jobs wait."""
 
 
 class TypeTotals(Struct, frozen=True, gc=False):
@@ -82,8 +88,37 @@ class TypeTotals(Struct, frozen=True, gc=False):
     ready_since: int
 
 
+class KeyTotals(Struct, frozen=True, gc=False):
+    """The figures of one fairness key: its weight in thousandths, its jobs that wait and that run, how many were
+    claimed while there were any."""
+
+    key: str
+    weight: int
+    waiting: int
+    running: int
+    claimed: int
+
+
+class Breakdown(Struct, frozen=True, gc=False):
+    """The figures by type, and those of the fairness keys with the most waiting jobs."""
+
+    types: list[TypeTotals]
+    keys: list[KeyTotals]
+
+
+def breakdown_of(state: State) -> Breakdown:
+    """Costs time in proportion to the number of types, whatever waits and however many keys there are."""
+    fair = state.fairness
+    keys = [
+        KeyTotals(row.key, fair.weights.get(row.key, DEFAULT_WEIGHT), row.waiting, row.running, row.claimed)
+        for row in (fair.largest(KEYS_MAX) if fair.keys else ())
+    ]
+    return Breakdown(type_totals_of(state), keys)
+
+
 def type_totals_of(state: State) -> list[TypeTotals]:
-    """By type, in order of their names. Costs time in proportion to the number of types and lines."""
+    """By type, in order of their names. Of a type with more lines than `LINES_SCANNED` these many are asked, those that
+    have been there longest: the true age of the oldest job is at least what they say."""
     paused = state.lines.gates.paused
     names = nsmallest(TYPES_MAX, {*state.type_counts, *paused})
     nothing = (0,) * len(Status)
@@ -92,10 +127,15 @@ def type_totals_of(state: State) -> list[TypeTotals]:
             name=name,
             counts=tuple(state.type_counts.get(name, nothing)),
             paused=name in paused,
-            ready_since=min((line.ready_since for line in state.lines.lines_of(name)), default=0),
+            ready_since=_ready_since(state, name),
         )
         for name in names
     ]
+
+
+def _ready_since(state: State, name: str) -> int:
+    lines = islice(state.lines.lines_of(name), LINES_SCANNED)
+    return min((line.ready_since for line in lines), default=0)
 
 
 class Statistics:
@@ -103,20 +143,20 @@ class Statistics:
 
     def __init__(self, state: State, monotonic: float) -> None:
         self.totals: Totals = totals_of(state)
-        self.types: list[TypeTotals] = type_totals_of(state)
+        self.breakdown: Breakdown = breakdown_of(state)
         self._state = state
         self._types_at = monotonic
 
-    def now(self, monotonic: float) -> tuple[Totals, list[TypeTotals] | None]:
+    def now(self, monotonic: float) -> tuple[Totals, Breakdown | None]:
         """The figures for the commit that is being put: those by type only once in a while, because they cost time in
         proportion to the number of types."""
         if monotonic - self._types_at < TYPES_INTERVAL_MS:
             return totals_of(self._state), None
         self._types_at = monotonic
-        return totals_of(self._state), type_totals_of(self._state)
+        return totals_of(self._state), breakdown_of(self._state)
 
-    def durable(self, totals: Totals, types: list[TypeTotals] | None) -> None:
+    def durable(self, totals: Totals, breakdown: Breakdown | None) -> None:
         """These figures are of a commit that has just become durable."""
         self.totals = totals
-        if types is not None:
-            self.types = types
+        if breakdown is not None:
+            self.breakdown = breakdown

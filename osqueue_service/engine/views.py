@@ -17,7 +17,7 @@ from osqueue_service.engine.pipeline import Pipeline
 from osqueue_service.engine.queue_figures import QueueFigures
 from osqueue_service.engine.term import Term
 from osqueue_service.engine.timing import QueueTime
-from osqueue_service.engine.totals import Statistics, Totals, TypeTotals, type_totals_of
+from osqueue_service.engine.totals import Breakdown, Statistics, Totals, breakdown_of
 from osqueue_service.engine.workers import WorkerTable
 from osqueue_service.limits import Limits
 from osqueue_service.state.model import Job
@@ -105,9 +105,10 @@ class Views:
         """The figures as of the last durable commit."""
         return self._statistics.totals
 
-    def type_totals(self) -> list[TypeTotals]:
-        """The figures by type: of the last durable commit when none is under way, else of a recent one."""
-        return self._statistics.types if len(self._pipeline) else type_totals_of(self._state)
+    def breakdown(self) -> Breakdown:
+        """The figures by type and by fairness key: of the last durable commit when none is under way, else of a recent
+        one."""
+        return self._statistics.breakdown if len(self._pipeline) else breakdown_of(self._state)
 
     def metrics(self) -> QueueFigures:
         """What metrics show by type and by limit, as it is now, durable or not."""

@@ -11,6 +11,7 @@ from osqueue_service.rpc.fields import (
     read_labels,
     shown,
 )
+from osqueue_service.rpc.limit_uses import check_fairness_key
 from osqueue_service.state.model import FINISHED, LIVE, Status
 from osqueue_service.state.queries.filters import Filter
 from osqueue_stubs.osqueue.v1 import job_pb2
@@ -57,6 +58,7 @@ def read_filter(
     check_text(filter.error_type, "filter.error_type", limits.error_type_bytes, "error_type_bytes", wrong)
     check_printable(filter.error_type, "filter.error_type", wrong)
     check_name(filter.sequence_key, "filter.sequence_key", limits.sequence_key_chars, wrong)
+    check_fairness_key(filter.fairness_key, "filter.fairness_key", limits, wrong)
     check_name(filter.unique_key, "filter.unique_key", limits.unique_key_chars, wrong)
     return Filter(
         statuses=tuple(sorted(set(statuses))) or default,
@@ -68,4 +70,5 @@ def read_filter(
         unique_key=filter.unique_key,
         schedule_id=filter.schedule_id,
         sequence_key=filter.sequence_key,
+        fairness_key=filter.fairness_key,
     )

@@ -159,6 +159,8 @@ def _fill_asked(info: job_pb2.JobInfo, spec: JobSpec) -> None:
     if spec.sequence is not None:
         info.sequence_key = spec.sequence.key
         info.sequence_after_dead = job_pb2.SequenceAfterDead.values()[spec.sequence.after_dead]
+    if spec.fairness_key:
+        info.fairness_key = spec.fairness_key
 
 
 def info_bytes(job: Job, view: View) -> int:

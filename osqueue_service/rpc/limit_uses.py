@@ -33,6 +33,12 @@ def read_uses(said: Iterable[job_pb2.Limit], limits: Limits, wrong: Violations) 
     return tuple(uses)
 
 
+def check_fairness_key(key: str, field: str, limits: Limits, wrong: Violations) -> None:
+    """Whose turn it is."""
+    check_text(key, field, limits.fairness_key_bytes, "fairness_key_bytes", wrong)
+    check_printable(key, field, wrong)
+
+
 def read_report(request: _Settled, limits: Limits, wrong: Violations) -> LimitReport:
     """What a worker says of its job's limits. Whether the job is under them is for the state to know."""
     usage: dict[str, int] = {}

@@ -15,6 +15,7 @@ from osqueue_service.rpc.admin_service.storage_stats import StorageStats
 from osqueue_service.rpc.admin_service.workers import Workers
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames
+from osqueue_service.rpc.flow_service.fairness import FairnessKeys
 from osqueue_service.rpc.flow_service.limit_keys import LimitKeys
 from osqueue_service.rpc.flow_service.limits import NamedLimits
 from osqueue_service.rpc.handlers import Handlers
@@ -105,7 +106,7 @@ def add_services(
         strict=True,
     )
     handlers.add(ACCESS, (Tokens(broker, registry, clock, asks=asks), Audits(broker)), strict=True)
-    handlers.add(FLOW, (NamedLimits(broker, types), LimitKeys(broker)), strict=True)
+    handlers.add(FLOW, (NamedLimits(broker, types), LimitKeys(broker), FairnessKeys(broker)), strict=True)
     handlers.add(SCHEDULES, (Schedules(broker, types, clock), ScheduleControl(broker)), strict=True)
     handlers.add(
         WORKFLOWS,

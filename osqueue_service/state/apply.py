@@ -47,6 +47,7 @@ from osqueue_service.state.records import (
     Completed,
     CutOff,
     Evicted,
+    FairnessWeighed,
     Fired,
     FollowedUp,
     Forgotten,
@@ -114,6 +115,8 @@ def _claimed(state: State, record: Claimed, at_ms: int) -> None:
     moved = moving(state, UNCLAIMED, IN_PROGRESS, Cause.CLAIMED)
     for grant in record.grants:
         job = job_in(state, grant.number, UNCLAIMED)
+        if state.lines.fairness.levels:
+            state.lines.serve(job)
         leave(state, job)
         job.attempts += 1
         job.claims += 1
@@ -305,6 +308,10 @@ def _limit_put(state: State, record: LimitPut, at_ms: int) -> None:
     state.limits.put(record.limit)
 
 
+def _fairness_weighed(state: State, record: FairnessWeighed, at_ms: int) -> None:
+    state.fairness.weigh(record.key, record.weight)
+
+
 def _limit_deleted(state: State, record: LimitDeleted, at_ms: int) -> None:
     require(state.limits.get(record.limit) is not None, f"the limit {record.limit!r} is not there")
     state.limits.delete(record.limit)
@@ -355,6 +362,7 @@ _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     LimitOverridden: _limit_overridden,
     Metered: _metered,
     OverridesEnded: _overrides_ended,
+    FairnessWeighed: _fairness_weighed,
     Replaced: replaced,
     KeysAnswered: keys_answered,
     UniqueKeysFreed: unique_keys_freed,

@@ -16,6 +16,7 @@ from osqueue_service.state.records import (
     By,
     Cancelled,
     CancelRequested,
+    FairnessWeighed,
     LimitDeleted,
     LimitOverridden,
     LimitPut,
@@ -46,6 +47,7 @@ Action = Literal[
     "cancel", "retry", "purge", "pause", "resume", "step_down",
     "put_schedule", "delete_schedule", "pause_schedule", "resume_schedule",
     "put_limit", "delete_limit", "override_limit", "reset_limit",
+    "put_fairness_weight",
 ]  # fmt: skip
 
 ACTIONS: dict[type[Record], Action] = {
@@ -64,6 +66,7 @@ ACTIONS: dict[type[Record], Action] = {
     LimitDeleted: "delete_limit",
     LimitOverridden: "override_limit",
     Metered: "reset_limit",
+    FairnessWeighed: "put_fairness_weight",
 }
 """What each record that says who asked for it does."""
 
@@ -131,6 +134,8 @@ def _told(record: Any, state: "State") -> tuple[Action, int, Sequence[str]]:
             return action, 1, [record.limit.name]
         case LimitDeleted() | LimitOverridden():
             return action, 1, [record.limit]
+        case FairnessWeighed():
+            return action, 1, [record.key]
         case Metered():
             return action, len(record.meters), [meter.limit for meter in record.meters]
         case Paused() | Resumed():

@@ -28,7 +28,8 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
     if most <= 0:
         return [], []
     lines = state.lines
-    turns = Turns(lines, command.types, now_ms) if lines.bound and lines.bound_among(command.types) else None
+    in_turns = lines.fairness.levels or (lines.bound and lines.bound_among(command.types))
+    turns = Turns(lines, command.types, now_ms) if in_turns else None
     for job in turns if turns is not None else lines.in_order(command.types):
         spec = job.spec
         room -= len(spec.payload) + _ENVELOPE_BYTES

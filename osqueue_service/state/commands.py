@@ -347,6 +347,14 @@ class SetLimitOverride(Command):
     by: By | None = None
 
 
+class PutFairnessWeight(Command):
+    """A fairness key is to have this weight, in thousandths. Answers None."""
+
+    key: str
+    weight: int
+    by: By | None = None
+
+
 class ResetLimitKey(Command):
     """Forget what was started of the key, and that it was to be held. Answers None."""
 

@@ -24,6 +24,7 @@ from osqueue_service.state.commands import (
     PauseSchedule,
     PauseTypes,
     Purge,
+    PutFairnessWeight,
     PutLimit,
     PutSchedule,
     ResetLimitKey,
@@ -41,6 +42,7 @@ from osqueue_service.state.records import (
     Cancelled,
     CancelRequested,
     CutOff,
+    FairnessWeighed,
     Fired,
     FollowedUp,
     KeysAnswered,
@@ -73,6 +75,7 @@ WORKFLOWS: Final = "workflows"
 SCHEDULES: Final = "schedules"
 LIMITS: Final = "limits"
 SEQUENCES: Final = "sequences"
+FAIRNESS: Final = "fairness"
 UNIQUE: Final = "unique"
 
 FEATURES: Final = {
@@ -83,6 +86,7 @@ FEATURES: Final = {
     FOLLOW_UPS: "jobs that follow another's end: FollowedUp, `on_dead` and `origin`, what a token was answered",
     UNIQUE: "jobs with a unique key: `unique`, blocked jobs, Replaced, KeysAnswered, UniqueKeysFreed, marked numbers",
     SEQUENCES: "jobs that run one after the other: `sequence`, `turn`, blocked jobs",
+    FAIRNESS: "fairness keys: `fairness_key` of a job, FairnessWeighed and the weights in an image",
 }
 """What this release understands, and what each of them adds."""
 
@@ -95,7 +99,19 @@ _LIMITED = (LimitPut, LimitDeleted, LimitOverridden, Metered, OverridesEnded)
 _OF_SCHEDULES = (SchedulePut, SchedulesRemoved, SchedulesPaused, ScheduleResumed, Fired)
 _UNIQUE = (Replaced, KeysAnswered, UniqueKeysFreed)
 _OF_WORKFLOWS = (WorkflowAdded, Unblocked, CutOff, Revived, WorkflowCancelled)
-_USERS = frozenset((*_MANAGED, SteppedDown, *_OF_SCHEDULES, Submitted, FollowedUp, *_LIMITED, *_UNIQUE, *_OF_WORKFLOWS))
+_USERS = frozenset(
+    (
+        *_MANAGED,
+        SteppedDown,
+        FairnessWeighed,
+        *_OF_SCHEDULES,
+        Submitted,
+        FollowedUp,
+        *_LIMITED,
+        *_UNIQUE,
+        *_OF_WORKFLOWS,
+    )
+)
 """The records that may use a feature."""
 
 _ABOUT_SCHEDULES = (PutSchedule, DeleteSchedule, PauseSchedule, ResumeSchedule, TriggerSchedule, BackfillSchedule)
@@ -108,12 +124,15 @@ _WITH_LIMITS = frozenset({LIMITS})
 _WITH_UNIQUE = frozenset({UNIQUE})
 _WITH_WORKFLOWS = frozenset({WORKFLOWS})
 _WITH_SEQUENCES = frozenset({SEQUENCES})
+_WITH_FAIRNESS = frozenset({FAIRNESS})
 
 
 def of_command(command: Command) -> frozenset[str]:
     """The features that the records of this command may use."""
     if isinstance(command, _LIMITING):
         return frozenset({LIMITS, PRINCIPAL}) if command.by is not None else _WITH_LIMITS
+    if isinstance(command, PutFairnessWeight):
+        return _WITH_FAIRNESS if command.by is None else _WITH_FAIRNESS | _WITH_PRINCIPAL
     if isinstance(command, PutSchedule):
         return _WITH_SCHEDULES | _of_jobs([command.spec.job])
     if isinstance(command, _ABOUT_SCHEDULES):
@@ -138,6 +157,7 @@ def _of_jobs(specs: Iterable[JobSpec]) -> frozenset[str]:
     used = _WITH_FOLLOW_UPS if any(more.origin or more.on_dead for more in unusual) else _NONE
     used |= _WITH_LIMITS if any(more.limits for more in unusual) else _NONE
     used |= _WITH_UNIQUE if any(more.unique for more in unusual) else _NONE
+    used |= _WITH_FAIRNESS if any(more.fairness_key for more in unusual) else _NONE
     return used | _WITH_SEQUENCES if any(more.sequence for more in unusual) else used
 
 
@@ -145,6 +165,8 @@ def of_record(record: AnyRecord) -> frozenset[str]:
     """The features that this record uses."""
     if isinstance(record, SteppedDown):
         return _WITH_PRINCIPAL
+    if isinstance(record, FairnessWeighed):
+        return _WITH_FAIRNESS if record.by is None else _WITH_FAIRNESS | _WITH_PRINCIPAL
     if isinstance(record, SchedulePut):
         return _WITH_SCHEDULES | _of_jobs([record.spec.job])
     if isinstance(record, _OF_SCHEDULES):

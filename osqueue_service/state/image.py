@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from osqueue_service.state import legacy, schedule_changes
 from osqueue_service.state.audit import AuditEntry
+from osqueue_service.state.fairness import Weight
 from osqueue_service.state.graphs import WorkflowTable
 from osqueue_service.state.job_ids import JobIds
 from osqueue_service.state.memory import Expiring, Memory
@@ -68,6 +69,7 @@ class Kind(IntEnum):
     UNIQUE_KEYS = 25
     WORKFLOWS = 30
     SCHEDULES = 40
+    FAIRNESS = 50
     AUDIT = 60
 
 
@@ -159,6 +161,7 @@ class Snapshot:
         self._few: list[tuple[Kind, list[Any]]] = [
             (Kind.LIMITS, state.limits.stored()),
             (Kind.METERS, state.limits.meters()),
+            (Kind.FAIRNESS, state.fairness.stored()),
         ]
         self._audit = list(state.audit)
         self._end = state.next_number
@@ -290,7 +293,7 @@ class Loader:
                 _load_head(self._state, decode(_HEAD, raw))
             case Kind.JOBS:
                 _load_jobs(self._state, decode(_JOBS, raw))
-            case Kind.LIMITS | Kind.METERS:
+            case Kind.LIMITS | Kind.METERS | Kind.FAIRNESS:
                 _load_few(self._state, kind, raw)
             case Kind.KEYS | Kind.REQUESTS | Kind.SETTLED | Kind.FOLLOWED:
                 memory, entries = _MEMORIES[kind]
@@ -311,6 +314,7 @@ _FORMAT = msgspec.msgpack.Decoder(_Format)
 _HEAD = msgspec.msgpack.Decoder(Head)
 _JOBS = msgspec.msgpack.Decoder(list[JobImage])
 _LIMITS = msgspec.msgpack.Decoder(list[StoredLimit])
+_WEIGHTS = msgspec.msgpack.Decoder(list[Weight])
 _METERS = msgspec.msgpack.Decoder(list[Meter])
 _MEMORIES: dict[Kind, tuple[Callable[[State], Memory[Any]], msgspec.msgpack.Decoder[Any]]] = {
     Kind.KEYS: (lambda state: state.keys, msgspec.msgpack.Decoder(list[tuple[str, KeyEntry]])),
@@ -343,6 +347,9 @@ def _load_few(state: State, kind: Kind, raw: msgspec.Raw) -> None:
     if kind is Kind.LIMITS:
         for stored in decode(_LIMITS, raw):
             _load_limit(state, stored)
+    elif kind is Kind.FAIRNESS:
+        for weight in decode(_WEIGHTS, raw):
+            state.fairness.weigh(weight.key, weight.weight)
     else:
         for meter in decode(_METERS, raw):
             state.limits.set_meter(meter)

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import astuple
 
 from osqueue_service.state.blocking import block_of
+from osqueue_service.state.fairness import level_of
 from osqueue_service.state.gates import LIMITED, Reason
 from osqueue_service.state.graphs import member_of
 from osqueue_service.state.image import add_job, image_of, job_of
@@ -79,6 +80,7 @@ def _check_indexes(state: State) -> None:
     _check_graphs(state)
     _check_schedules(state)
     _check_limits(state)
+    _check_fairness(state)
     _check(len(state.scheduled) == state.count(Status.SCHEDULED), "scheduled jobs and their deadlines differ")
     finished = sum(state.count(status) for status in Status if status.finished)
     kept = (
@@ -162,11 +164,51 @@ def _check_lines(state: State) -> None:
     _check(waiting == [job.number for job in state.rosters[Status.UNCLAIMED]], "the lines and the roster differ")
     ready = sorted((-job.spec.priority, job.place, job.number) for line in lines if line.gate is None for job in line)
     order = [(-job.spec.priority, job.place, job.number) for job in lines.in_order()]
+    if lines.fairness.levels:
+        _check_turns(state, order)
+        order.sort()
     _check(order == ready, "the order of claims is not that of the ready lines")
     _check(lines.ready == len(ready), "jobs in ready lines do not add up")
     parked = sum(len(line) for line in lines if line.gate is LIMITED)
     _check(lines.parked == parked, "jobs in parked lines do not add up")
     _check(lines.bound == sum(type(line) is BoundLine for line in lines), "lines under limits do not add up")
+
+
+def _check_turns(state: State, order: list[tuple[int, int, int]]) -> None:
+    """Turns are counted at priorities where keys wait, for each key as many as there are jobs; no line stands where it
+    would be met too late."""
+    lines, keyed, waiting = state.lines, set(), Counter[tuple[int, str]]()
+    for job in state.rosters[Status.UNCLAIMED]:
+        waiting[level_of(job.spec.priority), job.spec.fairness_key] += 1
+        keyed.update([level_of(job.spec.priority)] if job.spec.fairness_key else [])
+    _check([each[0] for each in order] == sorted(each[0] for each in order), "a priority is served before a higher one")
+    levels = lines.fairness.levels
+    _check(keyed <= set(levels), "keys wait at a priority where no turns are counted")
+    for name, level in levels.items():
+        counted = {key: share.waiting for key, share in level.shares.items() if share.waiting}
+        told = {key: count for (each, key), count in waiting.items() if each == name}
+        _check(counted == told and level.waiting == sum(told.values()), "waiting jobs of keys do not add up")
+        idle = [share for share in level.shares.values() if not share.waiting]
+        _check(all(share.turns > level.clock for share in idle), "a key is kept that says nothing")
+    for line in lines:
+        unit = line.bundle if type(line) is BoundLine else line
+        share = levels[line.key[0]].shares[line.key[1]] if line.key[0] in levels else None
+        _check(unit.share is share, "a line has the turns of another key")
+        _check(line.gate is not None or (unit.head is not None and unit.head[0] <= unit.rank), "a line is met too late")
+
+
+def _check_fairness(state: State) -> None:
+    counts: Counter[tuple[str, Status]] = Counter()
+    for status in (Status.UNCLAIMED, Status.IN_PROGRESS):
+        counts.update((job.spec.fairness_key, status) for job in state.rosters[status] if job.spec.fairness_key)
+    kept = state.fairness
+    for row in kept.keys.values():
+        told = (counts[row.key, Status.UNCLAIMED], counts[row.key, Status.IN_PROGRESS])
+        _check((row.waiting, row.running) == told and any(told), f"the fairness key {row.key!r} does not add up")
+    _check(len(kept.keys) == len({key for key, _ in counts}), "a fairness key is not known")
+    _check(list(kept.names(None)) == sorted({*kept.keys, *kept.weights}), "fairness keys are out of order")
+    sums = sum(row.waiting for row in kept.keys.values()), sum(row.running for row in kept.keys.values())
+    _check((kept.waiting, kept.running) == sums, "jobs with fairness keys do not add up")
 
 
 def _check_limits(state: State) -> None:
@@ -212,11 +254,12 @@ def _check_limits(state: State) -> None:
 def _check_waiters(state: State, row: LimitKey, name: str, entries: Any, promised: int) -> None:
     lines = [line for line in state.lines.lines_of(name) if type(line) is BoundLine and line.parked is row]
     _check(
-        list(entries) == sorted(line.head for line in lines if line.head), f"who waits for {row.key!r} is out of order"
+        list(entries) == sorted(line.filed for line in lines if line.filed),
+        f"who waits for {row.key!r} is out of order",
     )
     _check((row.promised or {}).get(name, 0) == promised, f"the promises of {row.key!r} do not add up")
     if state.lines.gates.shutting(name) is None and not state.lines.parking.is_stirred(row):
-        now_ms, cost = state.lines.parking.now_ms, entries[0][2].cost_at(row)
+        now_ms, cost = state.lines.parking.now_ms, state.lines.parking.first_waiting(row, name)[2].cost_at(row)
         paid_ns = row.paid_after(promised, now_ms) if promised else 0
         free = row.opens(cost, now_ms, promised, paid_ns) == OPEN
         _check(not free, f"a line waits for {row.key!r} of the limit {row.name!r}, which has room for it")
@@ -268,10 +311,11 @@ def check_derived(state: State) -> None:
 def derived(state: State) -> dict[str, Any]:
     """All that is kept of a state beside its jobs and follows from them, in plain values."""
     lines = state.lines
+    fair = state.fairness.waiting > 0  # whose turn it is follows from what was claimed
     return {
         "rosters": [[job.number for job in roster] for roster in state.rosters],
         "counts by type": state.type_counts,
-        "the order of claims": [job.number for job in lines.in_order() if not job.spec.limits],
+        "the order of claims": [job.number for job in lines.in_order() if not job.spec.limits and not fair],
         "lines": {
             (line.type, line.key): (
                 lines.gates.shutting(line.type) if line.gate is LIMITED else line.gate,
@@ -287,6 +331,7 @@ def derived(state: State) -> dict[str, Any]:
             for name, family in state.limits.families.items()
             for key, row in family.keys.items()
         },
+        "fairness": {row.key: (row.waiting, row.running) for row in state.fairness.keys.values()},
         "dead groups": {key: [job.number for job in group] for key, group in state.dead_groups.items()},
         "claim keys": {key: sorted(numbers) for key, numbers in state.claims.items()},
         "deadlines": [

@@ -1,4 +1,4 @@
-"""Which job is claimed next: higher priority first, first in first out within one.
+"""Which job is claimed next: higher priority first, then the fairness key whose turn it is, then first in first out.
 
 A *line* holds the waiting jobs that nothing tells apart but their place: those of one type,
 one priority, one fairness key and one tuple of limit keys. While it has jobs it is either
@@ -7,21 +7,22 @@ one priority, one fairness key and one tuple of limit keys. While it has jobs it
 A line under limits whose first job has no room is shut, too, and waits for the key without (`parking.py`). That it has
 none is noticed when it appears, or when a claim gets to it: until then it is among the ready ones, and `Turns` decides.
 
-The order is a tree. Each type keeps the heads of its ready lines in order, and `_ready` the
+The order is a tree. Each type keeps the heads of its ready lines in order, those under limits bundled, and `_ready` the
 first head of each type: a claim for any type does not look at every type, a claim for several
 looks only at those, and what is shut is in neither. Only a line whose first job changes
-moves.
+moves; and, late, the lines of a fairness key that has had its turn (`walk.py`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from heapq import heappop, heappush, heapreplace
+from collections.abc import Iterable, Iterator
 
+from osqueue_service.state.fairness import LEVEL_BITS, Fairness, Level, Share, level_of
 from osqueue_service.state.gates import LIMITED, Gate, Gates
 from osqueue_service.state.limit_table import LimitTable
-from osqueue_service.state.line import AGE_SCAN_MAX, BoundLine, Head, Key, Kind, Line
+from osqueue_service.state.line import AGE_SCAN_MAX, BoundLine, Bundle, Head, Key, Kind, Line, LineHead, Unit
 from osqueue_service.state.model import Job
 from osqueue_service.state.order import Order, replaced
 from osqueue_service.state.parking import Parking
+from osqueue_service.state.walk import Walk, jobs_of, merged
 
 __all__ = ["AGE_SCAN_MAX", "Line", "Lines"]
 
@@ -33,6 +34,7 @@ class Lines:
         self.gates = Gates()
         self.parking = Parking(self._wake)
         self.limits = LimitTable(self.parking.stir)
+        self.fairness = Fairness()
         self._kinds: dict[str, Kind] = {}
         self._ready: Order[Head] = []
         self._opened: set[str] = set()
@@ -59,6 +61,12 @@ class Lines:
                 self.parking.park(line, *found)
         else:
             node = job.ready_node = line.add(job.place, job)
+        if type(line) is BoundLine:
+            line.bundle.count += 1
+            if line.bundle.share is not None:
+                self.fairness.waits(line.bundle.share)
+        elif line.share is not None:
+            self.fairness.waits(line.share)
         if line.gate is None:
             kind.ready += 1
             self.ready += 1
@@ -86,20 +94,36 @@ class Lines:
         if was_first:
             self._move_head(line)
             if not line.count:
-                del kind.lines[line.key]
-                if type(line) is BoundLine:
-                    kind.bound -= 1
-                    self.bound -= 1
-                if not kind.lines:
-                    del self._kinds[kind.name]
+                self._end(kind, line)
+        share = line.share
+        if type(line) is BoundLine:
+            share = line.bundle.share
+            line.bundle.count -= 1
+            if not line.bundle.count:
+                del kind.bundles[line.key[:2]]
+        if share is not None:
+            self.fairness.left(share)
+
+    def serve(self, job: Job) -> None:
+        """The job is claimed, and about to be removed: a turn of its key."""
+        share = self.share_of(job)
+        if share is not None:
+            self.fairness.served(share)
+
+    def share_of(self, job: Job) -> Share | None:
+        """The turns of a waiting job's key, where keys are in use at its priority."""
+        level = self.fairness.levels.get(level_of(job.spec.priority))
+        return level.shares[job.spec.fairness_key] if level is not None else None
 
     def in_order(self, types: Iterable[str] = ()) -> Iterator[Job]:
         """The jobs of these types (none given: of all) in ready lines, as they would be claimed but for limits. Nothing
         may change meanwhile. The first k jobs cost O(k log k), whatever else waits or is shut."""
+        if self.bound or self.fairness.levels:
+            return Walk(self, types).jobs()
         heads = self.first_heads(types)
         if len(heads) == 1:
-            return _jobs_of(heads[0][2].kind)
-        return _merged(heads, lambda line: _jobs_of(line.kind))
+            return jobs_of(heads[0][2].kind)
+        return merged(heads, lambda head: jobs_of(head[2].kind))
 
     def first_heads(self, types: Iterable[str] = ()) -> "Order[Head]":
         """The first head of each of these types (none given: of all), in order."""
@@ -133,9 +157,16 @@ class Lines:
         self._count_ready(line, -1)
         self._count_parked(line, 1)
         line.gate = LIMITED
-        self._reorder(line.kind, line.head, None)
+        self._file(line, line.head, None)
         self.parking.park(line, *found)
         return True
+
+    def refresh(self, unit: Unit) -> None:
+        """Put a unit where the turns of its key belong by now."""
+        old = unit.head
+        if old is not None and old[0] != unit.rank:
+            unit.head = unit.rank, old[1], unit
+            self._reorder(unit.kind, old, unit.head)
 
     def has(self, types: Iterable[str] = ()) -> bool:
         """Whether a claim for these types (none given: for any) would find a job."""
@@ -152,8 +183,12 @@ class Lines:
             heads = self.first_heads(types)
             if not heads:
                 return False
-            line = heads[0][2]
-            if type(line) is not BoundLine or not self.park(line):
+            unit = heads[0][2]
+            if type(unit) is not Bundle:
+                return True
+            line = unit.heads[0][2]
+            assert type(line) is BoundLine
+            if not self.park(line):
                 return True
 
     def count(self, type_name: str) -> int:
@@ -174,8 +209,9 @@ class Lines:
         return self.gates.shutting(job.spec.type)
 
     def of_type(self, type_name: str) -> Iterator[Job]:
-        """The waiting jobs of one type, ready or shut, in the order of claims."""
-        return _merged(sorted(line.head for line in self.lines_of(type_name) if line.head), iter)
+        """The waiting jobs of one type, ready or shut, in the order of priorities and places."""
+        heads = [(line.key[0], line.first.key, line) for line in self.lines_of(type_name) if line.first]
+        return merged(sorted(heads), lambda head: iter(head[2]))
 
     def lines_of(self, type_name: str) -> Iterator[Line]:
         """The lines of one type, ready or shut, in no order."""
@@ -208,19 +244,54 @@ class Lines:
             was_ready, line.gate = line.gate is None, gate
             if was_ready and gate is not None:
                 self._count_ready(line, -1)
-                self._reorder(line.kind, line.head, None)
+                self._file(line, line.head, None)
             elif not was_ready and gate is None:
                 self._count_ready(line, 1)
-                self._reorder(line.kind, None, line.head)
+                self._file(line, None, line.head)
 
     def _begin(self, kind: Kind, key: Key, job: Job) -> Line:
         """A line with no job yet."""
         gate = self.gates.shutting(kind.name)
+        share = self._share(key) if key[1] or self.fairness.levels else None
         if not key[2]:
-            return Line(kind, key, gate)
+            line = Line(kind, key, gate)
+            line.share = share
+            return line
         kind.bound += 1
         self.bound += 1
-        return BoundLine(kind, key, gate, tuple(map(self.limits.of, job.spec.limits)))
+        bundle = kind.bundles.get(key[:2])
+        if bundle is None:
+            bundle = kind.bundles[key[:2]] = Bundle(kind, (key[0], key[1], ()))
+            bundle.share = share
+        return BoundLine(kind, key, gate, tuple(map(self.limits.of, job.spec.limits)), bundle)
+
+    def _end(self, kind: Kind, line: Line) -> None:
+        """A line has no job any more."""
+        del kind.lines[line.key]
+        if type(line) is BoundLine:
+            kind.bound -= 1
+            self.bound -= 1
+        if not kind.lines:
+            del self._kinds[kind.name]
+
+    def _share(self, key: Key) -> Share | None:
+        """The share of a line that begins, if keys are in use at its priority from now on."""
+        level = self.fairness.levels.get(key[0])
+        if level is None and key[1]:
+            level = self._begin_level(key[0])
+        return level.share(key[1]) if level is not None else None
+
+    def _begin_level(self, order: int) -> Level:
+        """The first job with a key waits at this priority: those without one have turns, too, from now on."""
+        level = self.fairness.levels[order] = Level(order)
+        for kind in self._kinds.values():
+            line, bundle = kind.lines.get((order, "", ())), kind.bundles.get((order, ""))
+            for unit in (line, bundle):
+                if unit is not None and unit.count:
+                    unit.share = level.share("")
+                    unit.share.waiting += unit.count
+                    level.waiting += unit.count
+        return level
 
     def _wake(self, line: BoundLine) -> bool:
         """A parked line is ready, unless its type is paused: then it stays where it is."""
@@ -230,7 +301,7 @@ class Lines:
         line.gate = None
         self._count_parked(line, -1)
         self._count_ready(line, 1)
-        self._reorder(line.kind, None, line.head)
+        self._file(line, None, line.head)
         return True
 
     def _count_ready(self, line: Line, sign: int) -> None:
@@ -246,13 +317,36 @@ class Lines:
         first, old = line.first, line.head
         # A shut line keeps its head up to date, too, so that it can be put in order when its gate opens.
         new = line.head = (line.key[0], first.key, line) if first is not None else None
-        if line.gate is None:
-            self._reorder(line.kind, old, new)
         if type(line) is BoundLine:
+            if line.gate is None:
+                self._file(line, old, new)
             if line.gate is LIMITED:
-                self.parking.moved(line, old)
+                self.parking.moved(line)
             else:
                 self.parking.withdraw(line)
+        elif line.gate is None:
+            if line.share is None:
+                self._reorder(line.kind, old, new)
+            else:
+                self._file(line, old, new)
+
+    def _file(self, line: Line, old: LineHead | None, new: LineHead | None) -> None:
+        """A ready line has another head (`old` or `new` None: it was, or is, not ready)."""
+        if type(line) is BoundLine:
+            bundle = line.bundle
+            bundle.heads = replaced(bundle.heads, old, new)
+            was = bundle.head
+            if was is None and bundle.share is not None:
+                bundle.share.arm()
+            bundle.head = (bundle.rank, bundle.heads[0][1], bundle) if bundle.heads else None
+            if bundle.head != was:
+                self._reorder(bundle.kind, was, bundle.head)
+            return
+        if new is not None and line.share is not None:
+            if old is None:
+                line.share.arm()
+            new = line.head = line.rank, new[1], line
+        self._reorder(line.kind, old, new)
 
     def _reorder(self, kind: Kind, old: Head | None, new: Head | None) -> None:
         """Put one head of a type in the place of another, and the type where its first head now belongs."""
@@ -273,31 +367,10 @@ class Lines:
 
 def _key(job: Job) -> Key:
     spec = job.spec
-    if spec.more is None or not spec.more.limits:
-        return -spec.priority, "", ()
-    return -spec.priority, "", tuple([(use.limit, use.key) for use in spec.more.limits])
-
-
-def _jobs_of(kind: Kind) -> Iterator[Job]:
-    """The jobs of its ready lines in order."""
-    heads = kind.heads
-    return iter(heads[0][2]) if len(heads) == 1 else _merged(heads, iter)
-
-
-def _merged(heads: "Order[Head]", jobs_of: Callable[[Line], Iterator[Job]]) -> Iterator[Job]:
-    """The jobs behind these heads, which are in order. None is looked behind before its own turn comes."""
-    opened: list[tuple[int, int, Job, Iterator[Job]]] = []
-    unopened = iter(heads)
-    upcoming = next(unopened, None)
-    while opened or upcoming:
-        while upcoming and (not opened or upcoming[:2] <= opened[0][:2]):
-            jobs = jobs_of(upcoming[2])
-            heappush(opened, (*upcoming[:2], next(jobs), jobs))
-            upcoming = next(unopened, None)
-        _, _, job, jobs = opened[0]
-        yield job
-        following = next(jobs, None)
-        if following is None:
-            heappop(opened)
-        else:
-            heapreplace(opened, (-following.spec.priority, following.place, following, jobs))
+    level = -spec.priority << LEVEL_BITS if spec.priority else 0
+    more = spec.more
+    if more is None:
+        return level, "", ()
+    if not more.limits:
+        return level, more.fairness_key, ()
+    return level, more.fairness_key, tuple([(use.limit, use.key) for use in more.limits])

@@ -26,6 +26,7 @@ from osqueue_service.state.commands import (
     PauseSchedule,
     PauseTypes,
     Purge,
+    PutFairnessWeight,
     PutLimit,
     PutSchedule,
     Release,
@@ -54,6 +55,7 @@ from osqueue_service.state.records import AnyRecord, CutOff, Revived, Unblocked
 from osqueue_service.state.settling import decide_complete, decide_fail, decide_release
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import decide_submit
+from osqueue_service.state.weighing import decide_weight
 
 _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyRecord], Any]]] = {
     Submit: decide_submit,
@@ -81,6 +83,7 @@ _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyR
     DeleteLimit: decide_delete,
     SetLimitOverride: decide_override,
     ResetLimitKey: decide_reset,
+    PutFairnessWeight: decide_weight,
 }
 
 

@@ -16,6 +16,9 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from osqueue_service.state.needs import Member
+from osqueue_service.state.origin import FOLLOW_UP as FOLLOW_UP
+from osqueue_service.state.origin import ON_DEAD as ON_DEAD
+from osqueue_service.state.origin import Origin as Origin
 from osqueue_service.state.unique import InSequence, Unique
 
 
@@ -90,23 +93,6 @@ class RetryPolicy(Struct, frozen=True, array_like=True, gc=False, forbid_unknown
     jitter: float = 0.1
 
 
-class Origin(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """The job that another one came from, by its number, and how: `FOLLOW_UP` or `ON_DEAD`.
-
-    `attempt` is the attempt that ended then; what it died of goes with it, because that job may not be kept as long.
-    """
-
-    number: int
-    how: str
-    attempt: int = 0
-    error_type: str = ""
-    error_message: str = ""
-
-
-FOLLOW_UP: Final = "follow_up"
-ON_DEAD: Final = "on_dead"
-
-
 class LimitUse(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """One limit that a job is under: while it runs it takes `cost` of what the key may run, and its start takes as much
     of the key's rate."""
@@ -121,7 +107,7 @@ class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
 
     `id` is set only on jobs adopted from another queue; all others are named by their number. `schedule` is the id of
     the schedule that made the job, for the nominal time `scheduled_for`. `on_dead` is submitted whenever the job dies.
-    `limits` are those that it is under, the ones of its type included.
+    `limits` are those that it is under, the ones of its type included. `fairness_key` is whose turn it is to be.
     """
 
     id: str = ""
@@ -133,6 +119,7 @@ class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
     unique: Unique | None = None
     member: Member | None = None
     sequence: InSequence | None = None
+    fairness_key: str = ""
 
 
 class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -173,6 +160,11 @@ class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fie
         return self.more.unique if self.more is not None else None
 
     @property
+    def fairness_key(self) -> str:
+        """Whose turn it is when the job is claimed; "" like all without one."""
+        return self.more.fairness_key if self.more is not None else ""
+
+    @property
     def sequence(self) -> InSequence | None:
         """The sequence in which it has its turn."""
         return self.more.sequence if self.more is not None else None
@@ -210,10 +202,13 @@ def fingerprint_of_call(specs: Sequence[JobSpec]) -> bytes:
 
 
 def one_type_string(spec: JobSpec) -> JobSpec:
-    """The same spec, its type's name shared with all others of the type: 64 bytes less per job."""
+    """The same spec, its type's name shared with all others of the type, and its fairness key with those of the key:
+    64 bytes less per job for each."""
     name = intern(spec.type)
     if name is not spec.type:
         force_setattr(spec, "type", name)
+    if spec.more is not None and spec.more.fairness_key:
+        force_setattr(spec.more, "fairness_key", intern(spec.more.fairness_key))
     return spec
 
 

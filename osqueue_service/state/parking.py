@@ -13,8 +13,8 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 
 from osqueue_service.state.limit_table import FULL, OPEN, LimitKey
-from osqueue_service.state.line import BoundLine, Head
-from osqueue_service.state.order import replaced
+from osqueue_service.state.line import BoundLine, Filed
+from osqueue_service.state.order import Order, replaced
 
 
 class Parking:
@@ -67,7 +67,7 @@ class Parking:
             opens = key.opens(use.cost, self.now_ms)
             if opens != OPEN:
                 return key, opens
-            if key.waiters and (entries := key.waiters.get(line.type)) and entries[0][:2] < line.order:
+            if key.waiters and line.type in key.waiters and self.first_waiting(key, line.type)[:2] < line.order:
                 return key, FULL  # the room is for the one ahead, which takes more of it
         return None
 
@@ -76,11 +76,25 @@ class Parking:
         self.withdraw(line)
         line.parked = key
         if line.head is not None:
-            self.moved(line, None)
+            self.moved(line)
         if opens != FULL:
             self._file(key, opens)
 
-    def moved(self, line: BoundLine, old: Head | None) -> None:
+    def first_waiting(self, key: LimitKey, name: str) -> Filed:
+        """The first of this type that waits for the key, by the turns of today: those that it was filed by may be
+        fewer."""
+        assert key.waiters is not None
+        while True:
+            entries: Order[Filed] = key.waiters[name]
+            head: Filed = entries[0]
+            line = head[2]
+            rank = line.rank
+            if rank == head[0]:
+                return head
+            line.filed = rank, head[1], line
+            key.waiters[name] = replaced(entries, head, line.filed)
+
+    def moved(self, line: BoundLine) -> None:
         """Another job is the first of a parked line, or none is left: it may have room where the one before had
         none."""
         key = line.parked
@@ -88,29 +102,28 @@ class Parking:
         if key.waiters is None:
             key.waiters = {}
             key.family.parked += 1
-        entries = replaced(key.waiters.get(line.type, []), old, line.head)
-        if entries:
-            key.waiters[line.type] = entries
-        else:
-            key.waiters.pop(line.type, None)
-            if not key.waiters:
-                key.waiters = None
-                key.family.parked -= 1
+        old, line.filed = line.filed, (line.rank, line.head[1], line) if line.head is not None else None
+        self._refile(key, line, old)
         if old is not None:
             self.stir(key)
 
     def leave(self, line: BoundLine) -> None:
         """The line waits for its key no longer."""
         key, line.parked = line.parked, None
-        assert key is not None and key.waiters is not None
-        entries = replaced(key.waiters[line.type], line.head, None)
+        old, line.filed = line.filed, None
+        assert key is not None and old is not None
+        self._refile(key, line, old)
+
+    def _refile(self, key: LimitKey, line: BoundLine, old: Filed | None) -> None:
+        assert key.waiters is not None
+        entries = replaced(key.waiters.get(line.type, []), old, line.filed)
         if entries:
             key.waiters[line.type] = entries
-        else:
-            del key.waiters[line.type]
-            if not key.waiters:
-                key.waiters = None
-                key.family.parked -= 1
+            return
+        key.waiters.pop(line.type, None)
+        if not key.waiters:
+            key.waiters = None
+            key.family.parked -= 1
 
     def withdraw(self, line: BoundLine) -> None:
         """A woken line needs its promise no longer."""
@@ -138,8 +151,8 @@ class Parking:
     def _wake_some(self, key: LimitKey, name: str) -> bool:
         """Wake the first lines of this type as far as the key's room goes."""
         woke = False
-        while key.waiters is not None and (entries := key.waiters.get(name)):
-            line = entries[0][2]
+        while key.waiters is not None and name in key.waiters:
+            line = self.first_waiting(key, name)[2]
             assert type(line) is BoundLine
             cost = line.cost_at(key)
             promised = (key.promised or {}).get(name, 0)

@@ -105,8 +105,8 @@ def leave(state: State, job: Job) -> None:
         pass  # it is in no line; the gates know it
     else:
         assert_never(status)
-    if job.spec.more is not None and job.spec.more.limits and not status.finished:
-        _count_limits(state, job, -1)
+    if job.spec.more is not None and not status.finished:
+        _count(state, job, job.spec.more, -1)
 
 
 def enter(state: State, job: Job, moved: list[Job]) -> None:
@@ -143,8 +143,8 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
 
 def _enter_keys(state: State, job: Job, more: MoreOfSpec) -> None:
     """The job counts against its limits, and holds its keys again or waits behind those that do."""
-    if more.limits and not job.status.finished:
-        _count_limits(state, job, 1)
+    if not job.status.finished:
+        _count(state, job, more, 1)
     state.graphs.enter(job)
     if more.unique is not None:
         state.uniques.enter(job)
@@ -152,12 +152,19 @@ def _enter_keys(state: State, job: Job, more: MoreOfSpec) -> None:
         state.sequences.enter(job)
 
 
-def _count_limits(state: State, job: Job, sign: int) -> None:
-    """A live job counts against its limits: as running while it is leased, as waiting otherwise."""
+def _count(state: State, job: Job, more: MoreOfSpec, sign: int) -> None:
+    """A live job counts against its limits and for its fairness key: as running while it is leased, as waiting
+    otherwise."""
+    if more.fairness_key:
+        running, waiting = job.status is IN_PROGRESS, job.status is UNCLAIMED
+        if running or waiting:
+            state.fairness.count(more.fairness_key, sign * waiting, sign * running)
+    if not more.limits:
+        return
     if job.status is IN_PROGRESS:
-        state.limits.run(job.spec.limits, sign)
+        state.limits.run(more.limits, sign)
     else:
-        state.limits.wait(job.spec.limits, sign, queued=job.status is UNCLAIMED)
+        state.limits.wait(more.limits, sign, queued=job.status is UNCLAIMED)
 
 
 def _forget_lease(state: State, job: Job) -> None:

@@ -230,6 +230,14 @@ class OverridesEnded(Record, frozen=True, tag=21):
     keys: list[tuple[str, str]]
 
 
+class FairnessWeighed(Record, frozen=True, tag=50):
+    """A fairness key has this weight from now on, in thousandths; 1,000 is what it has otherwise."""
+
+    key: str
+    weight: int
+    by: By | None = None
+
+
 class SchedulePut(Record, frozen=True, tag=40):
     """A schedule is made, under the next number, or has another spec from now on."""
 
@@ -354,6 +362,7 @@ AnyRecord = (
     | LimitOverridden
     | Metered
     | OverridesEnded
+    | FairnessWeighed
     | SchedulePut
     | SchedulesRemoved
     | SchedulesPaused

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from osqueue_service.errors import JobNotFound
 from osqueue_service.state.audit import Audit
+from osqueue_service.state.fairness import Fairness
 from osqueue_service.state.graphs import Graphs
 from osqueue_service.state.index import Deadlines, Index
 from osqueue_service.state.job_ids import JobIds
@@ -138,6 +139,11 @@ class State:
 
     def count(self, status: Status) -> int:
         return self.rosters[status].count
+
+    @property
+    def fairness(self) -> Fairness:
+        """Fairness keys: whose turn it is, and what weighs how much."""
+        return self.lines.fairness
 
     @property
     def live(self) -> int:

@@ -10,6 +10,7 @@ alone stands for its latest attempt, or the first in an answer.
     submit a type=email priority=2 key=k delay=5s attempts=3 lease=10s timeout=1m retention=1h backoff=2s ondead=refund
     submit a unique=k scope=queue until=started conflict=debounce running=cancel ttl=1h wait=1m -> a created
     submit a sequence=s afterdead=skip
+    submit a fair=acme          weigh acme 2.5
     claim w1 max=2 types=email,sms wait=10s claimkey=c lease=5s    -> a b#2
     complete a follow=b,c       -> ok b c       what follows it has these names
     complete a result=42        fail a delay=5s retryable=no error=Oops        release a
@@ -234,6 +235,10 @@ class Scenario:
         )
         return "new" if await self.broker.engine.execute(commands.PutLimit(limit)) else "changed"
 
+    async def _weigh(self, key: str, weight: str) -> str:
+        await self.broker.engine.execute(commands.PutFairnessWeight(key, round(float(weight) * 1_000)))
+        return "ok"
+
     async def _unlimit(self, name: str, detach: str = "no") -> str:
         done = await self.broker.engine.execute(commands.DeleteLimit(name, detach == "yes"))
         return f"named by {done.named}" if done.deleted else "nothing"
@@ -429,9 +434,10 @@ def _more(options: dict[str, str]) -> MoreOfSpec | None:
     sequence = None
     if "sequence" in options:
         sequence = InSequence(options.pop("sequence"), AfterDead[options.pop("afterdead", "hold").upper()])
-    if not (on_dead or unique or limits or sequence):
+    fairness_key = options.pop("fair", "")
+    if not (on_dead or unique or limits or sequence or fairness_key):
         return None
-    return MoreOfSpec(on_dead=on_dead, unique=unique, limits=limits, sequence=sequence)
+    return MoreOfSpec(on_dead=on_dead, unique=unique, limits=limits, sequence=sequence, fairness_key=fairness_key)
 
 
 def _ms(text: str) -> int:

@@ -54,6 +54,7 @@
  * @property {number} [scheduledFor]
  * @property {{key: string}} [unique]
  * @property {string} sequenceKey
+ * @property {string} fairnessKey
  * @property {Origin} [cameFrom]
  * @property {string[]} followUps
  * @property {string[]} deadFollowUps
@@ -98,7 +99,10 @@
  * @property {Rates} rates
  * @property {number} bytes
  * @property {Position} position
+ * @property {FairnessKey[]} [fairness]
  */
+
+/** @typedef {{key: string, weight: number, waiting: number, running: number, claimed: number}} FairnessKey */
 
 /** @typedef {{p50Ms: number, p99Ms: number}} Latency */
 

@@ -1,12 +1,12 @@
 """SetLimitOverride, ListLimitKeys, ResetLimitKey."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from heapq import nsmallest
 
 from osqueue_service.errors import InvalidRequest
 from osqueue_service.rpc.access.signing import execute_signed
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, Violations, check_number
+from osqueue_service.rpc.flow_service.key_pages import DEFAULT_PAGE, key_before, token_of
 from osqueue_service.rpc.flow_service.limit_settings import SettingsReader, check_limit_name, override_message
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.limit_uses import check_key
@@ -16,8 +16,6 @@ from osqueue_service.state.commands import ResetLimitKey, SetLimitOverride
 from osqueue_service.state.limit_table import FULL, OPEN, LimitKey
 from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import flow_pb2
-
-_DEFAULT_PAGE = 100
 
 
 class LimitKeys:
@@ -52,9 +50,9 @@ class LimitKeys:
         engine = self._broker.engine
         wrong = Violations()
         check_limit_name(request.name, "name", wrong)
-        size = request.page_size or _DEFAULT_PAGE
+        size = request.page_size or DEFAULT_PAGE
         check_number(size, "page_size", 1, self._limits.page_items, wrong)
-        after = _after(request.page_token, wrong)
+        after = key_before(request.page_token, wrong)
         wrong.check()
         now_ms, at_limit = engine.now_ms(), request.at_limit
 
@@ -71,7 +69,7 @@ class LimitKeys:
             page = nsmallest(size + 1, later, key=lambda row: row.key)
             return flow_pb2.ListLimitKeysResponse(
                 keys=[_info(row, now_ms) for row in page[:size]],
-                next_page_token=_token(page[size - 1].key) if len(page) > size else "",
+                next_page_token=token_of(page[size - 1].key) if len(page) > size else "",
                 position=view_position(engine),
             )
 
@@ -96,21 +94,3 @@ def _info(row: LimitKey, now_ms: int) -> flow_pb2.LimitKeyInfo:
         override=override_message(row.override) if row.override is not None else None,
         at_limit=opens != OPEN,
     )
-
-
-def _token(key: str) -> str:
-    return urlsafe_b64encode(b"k" + key.encode()).decode()
-
-
-def _after(token: str, wrong: Violations) -> str | None:
-    """The key after which the page begins; None: before all of them."""
-    if not token:
-        return None
-    try:
-        raw = urlsafe_b64decode(token.encode())
-        if raw[:1] == b"k":
-            return raw[1:].decode()
-    except ValueError:
-        pass
-    wrong.add("page_token", "is not a token of this list; send next_page_token as it was given")
-    return None

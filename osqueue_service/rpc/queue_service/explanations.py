@@ -5,6 +5,7 @@ from itertools import islice
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.workers import LATELY_MS
 from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.fairness import weight_of
 from osqueue_service.rpc.fields import Violations, check_name
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import view_position
@@ -54,6 +55,10 @@ def _explained(engine: Engine, state: State, job: Job) -> queue_pb2.ExplainJobRe
         shown = answer.limits.add(limit=block.limit, key=block.key, running=block.running, next_start_at=block.opens_at)
         if block.max_running >= 0:
             shown.max_running = block.max_running
+    if found.fair_turn is not None:
+        turn = found.fair_turn
+        answer.fair_turn.key, answer.fair_turn.keys_ahead = turn.key, turn.keys_ahead
+        answer.fair_turn.weight = weight_of(state.fairness, turn.key)
     if found.error_type:
         answer.error.type, answer.error.message = found.error_type, found.error_message
     lease = engine.views.lease_of(job.number)

@@ -4,11 +4,12 @@ from itertools import islice
 
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.figures import RATE_WINDOW_MS, Rates
-from osqueue_service.engine.totals import Totals, TypeTotals, live_count, totals_of
+from osqueue_service.engine.totals import KeyTotals, Totals, TypeTotals, live_count, totals_of
 from osqueue_service.engine.workers import LATELY_MS
 from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import check_live, durable_position, view_position
+from osqueue_service.state.fairness import DEFAULT_WEIGHT
 from osqueue_service.state.model import Status
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
@@ -72,7 +73,8 @@ def stats_of(
 ) -> queue_pb2.GetStatsResponse:
     """These totals, with the figures by type and the rates of now."""
     now_ms = engine.now_ms()
-    types = engine.views.type_totals()
+    breakdown = engine.views.breakdown()
+    types = breakdown.types
     since = min((figures.ready_since for figures in types if figures.ready_since), default=now_ms)
     return queue_pb2.GetStatsResponse(
         total=saturated(totals.live),
@@ -91,6 +93,7 @@ def stats_of(
         bytes=totals.bytes,
         position=position,
         schedules=_schedules(engine, totals, now_ms),
+        fairness=map(_key_stats, breakdown.keys),
     )
 
 
@@ -123,6 +126,16 @@ def _type_stats(engine: Engine, figures: TypeTotals, now_ms: int) -> queue_pb2.T
         oldest_ready_age_ms=max(0, now_ms - figures.ready_since) if figures.ready_since else 0,
         rates=_rates(engine.views.figures.rates(now_ms, figures.name)),
         workers=sum(1 for _ in islice(serving, WORKERS_COUNTED_MAX)),
+    )
+
+
+def _key_stats(figures: KeyTotals) -> job_pb2.FairnessKeyInfo:
+    return job_pb2.FairnessKeyInfo(
+        key=figures.key,
+        weight=figures.weight / DEFAULT_WEIGHT,
+        waiting=figures.waiting,
+        running=figures.running,
+        claimed=figures.claimed,
     )
 
 

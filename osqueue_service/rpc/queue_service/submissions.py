@@ -19,7 +19,7 @@ from osqueue_service.rpc.fields import (
     read_labels,
 )
 from osqueue_service.rpc.handlers import Context
-from osqueue_service.rpc.limit_uses import read_uses
+from osqueue_service.rpc.limit_uses import check_fairness_key, read_uses
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.status import item_error
 from osqueue_service.rpc.uniqueness import OUTCOMES, read_sequence, read_unique
@@ -140,7 +140,8 @@ class SubmissionReader:
         key = job.idempotency_key
         if key:
             check_name(key, "idempotency_key", limits.id_chars, wrong)
-        unusual = job.limits or job.sequence_key or job.HasField("unique") or job.HasField("submit_on_dead")
+        unusual = job.limits or job.fairness_key or job.sequence_key
+        unusual = unusual or job.HasField("unique") or job.HasField("submit_on_dead")
         if job.sequence_after_dead and not job.sequence_key:
             wrong.add("sequence_after_dead", "goes with a sequence_key")
         retention_ms = 0
@@ -174,7 +175,10 @@ class SubmissionReader:
         if job.sequence_key:
             sequence = read_sequence(job.sequence_key, job.sequence_after_dead, self._limits, wrong)
         limits = read_uses(job.limits, self._limits, wrong) if job.limits else ()
-        return MoreOfSpec(on_dead=on_dead, limits=limits, unique=unique, sequence=sequence)
+        check_fairness_key(job.fairness_key, "fairness_key", self._limits, wrong)
+        return MoreOfSpec(
+            on_dead=on_dead, limits=limits, unique=unique, sequence=sequence, fairness_key=job.fairness_key
+        )
 
     def template(self, template: job_pb2.JobTemplate, wrong: Violations) -> JobSpec:
         """A job that the broker is to submit by itself: it is checked like one that is submitted now."""

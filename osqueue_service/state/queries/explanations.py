@@ -42,6 +42,7 @@ class Why(Enum):
     RATE_LIMIT = auto()
     UNIQUE_HELD = auto()
     SEQUENCE = auto()
+    FAIR_TURN = auto()
 
 
 class Serving(Struct, frozen=True):
@@ -67,8 +68,16 @@ class Explanation(Struct):
     blocked_by: list[str] = field(default_factory=list)
     limits: "list[Blocking]" = field(default_factory=list)
     unique_key: str = ""
+    fair_turn: "FairTurn | None" = None
     sequence_key: str = ""
     sequence_ahead: int = 0
+
+
+class FairTurn(Struct, frozen=True):
+    """Where the turn of a job's fairness key stands: the key, and how many have had fewer turns."""
+
+    key: str
+    keys_ahead: int
 
 
 class Blocking(Struct, frozen=True):
@@ -154,16 +163,32 @@ def _waiting(state: State, job: Job, serving: Serving, answer: Explanation, now_
     elif serving.all_busy:
         answer.reasons.append(Why.WORKERS_BUSY)
         said.append(f"all {serving.workers} workers that take {_type(name)} are busy")
+    _taking_turns(state, job, answer, said)
     ahead = _ahead(state, job)
     answer.jobs_ahead = ahead
     if ahead:
         answer.reasons.append(Why.BEHIND)
         many = f"{ahead}" if ahead < COUNTED_MAX else f"at least {ahead}"
-        said.append(f"{many} jobs of its type are claimed before it")
+        whose = "of its type" if answer.fair_turn is None else "of its type and its fairness key"
+        said.append(f"{many} jobs {whose} are claimed before it")
     elif not answer.reasons:
         answer.reasons.append(Why.NEXT)
         said.append("it is the next to be claimed")
     answer.message = f"It waits: {'; '.join(said)}."
+
+
+def _taking_turns(state: State, job: Job, answer: Explanation, said: list[str]) -> None:
+    """Whose turn comes before that of its fairness key."""
+    share = state.lines.share_of(job)
+    if share is None:
+        return
+    others = islice(share.level.shares.values(), COUNTED_MAX)
+    before = sum(1 for other in others if other.waiting and other.turns < share.turns)
+    answer.fair_turn = FairTurn(share.key, before)
+    if before:
+        answer.reasons.append(Why.FAIR_TURN)
+        many = f"{before}" if before < COUNTED_MAX else f"at least {before}"
+        said.append(f"{many} other fairness keys have their turn before {share.key!r}")
 
 
 def _limited(state: State, job: Job, answer: Explanation, said: list[str], now_ms: int) -> None:
@@ -203,7 +228,13 @@ def _shut(gate: Gate | Block) -> tuple[Why, str]:
 
 
 def _ahead(state: State, job: Job) -> int:
-    """Jobs of its type that would be claimed before it, counted up to a limit."""
+    """Jobs of its type that would be claimed before it, counted up to a limit; where fairness keys have turns, those of
+    its key with the same limits."""
+    if state.lines.share_of(job) is not None:
+        node, count = job.ready_node, 0
+        while node is not None and node.before is not None and count < COUNTED_MAX:
+            node, count = node.before, count + 1
+        return count
     for count, other in enumerate(islice(state.lines.of_type(job.spec.type), COUNTED_MAX)):
         if other is job:
             return count

@@ -26,6 +26,7 @@ class Filter(Struct, frozen=True):
     unique_key: str = ""
     schedule_id: str = ""
     sequence_key: str = ""
+    fairness_key: str = ""
 
     def candidates(self, state: State, after: int) -> Iterator[Job]:
         """The jobs in these statuses submitted after the job with this number, oldest first."""
@@ -57,6 +58,8 @@ class Filter(Struct, frozen=True):
         if self.finished_before and not 0 < job.finished_at < self.finished_before:
             return False
         if self.sequence_key and (job.spec.sequence is None or job.spec.sequence.key != self.sequence_key):
+            return False
+        if self.fairness_key and job.spec.fairness_key != self.fairness_key:
             return False
         if self.worker_id and _worker(job) != self.worker_id:
             return False

@@ -44,6 +44,14 @@ class FlowServiceStub:
                 '/osqueue.v1.FlowService/ResetLimitKey',
                 request_serializer=osqueue_dot_v1_dot_flow__pb2.ResetLimitKeyRequest.SerializeToString,
                 response_deserializer=osqueue_dot_v1_dot_flow__pb2.ResetLimitKeyResponse.FromString)
+        self.PutFairnessWeight = channel.unary_unary(
+                '/osqueue.v1.FlowService/PutFairnessWeight',
+                request_serializer=osqueue_dot_v1_dot_flow__pb2.PutFairnessWeightRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_flow__pb2.PutFairnessWeightResponse.FromString)
+        self.ListFairnessKeys = channel.unary_unary(
+                '/osqueue.v1.FlowService/ListFairnessKeys',
+                request_serializer=osqueue_dot_v1_dot_flow__pb2.ListFairnessKeysRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_flow__pb2.ListFairnessKeysResponse.FromString)
 
 
 class FlowServiceServicer:
@@ -105,6 +113,22 @@ class FlowServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutFairnessWeight(self, request, context):
+        """A fairness key has this weight from now on, whether jobs of it wait or not.
+        Errors: INVALID_REQUEST, QUEUE_FULL, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFairnessKeys(self, request, context):
+        """The fairness keys that have jobs or a weight of their own, in order: what waits, what runs.
+        Errors: INVALID_REQUEST.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FlowServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -142,6 +166,16 @@ def add_FlowServiceServicer_to_server(servicer, server):
                     servicer.ResetLimitKey,
                     request_deserializer=osqueue_dot_v1_dot_flow__pb2.ResetLimitKeyRequest.FromString,
                     response_serializer=osqueue_dot_v1_dot_flow__pb2.ResetLimitKeyResponse.SerializeToString,
+            ),
+            'PutFairnessWeight': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutFairnessWeight,
+                    request_deserializer=osqueue_dot_v1_dot_flow__pb2.PutFairnessWeightRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_flow__pb2.PutFairnessWeightResponse.SerializeToString,
+            ),
+            'ListFairnessKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFairnessKeys,
+                    request_deserializer=osqueue_dot_v1_dot_flow__pb2.ListFairnessKeysRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_flow__pb2.ListFairnessKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -327,6 +361,58 @@ class FlowService:
             '/osqueue.v1.FlowService/ResetLimitKey',
             osqueue_dot_v1_dot_flow__pb2.ResetLimitKeyRequest.SerializeToString,
             osqueue_dot_v1_dot_flow__pb2.ResetLimitKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def PutFairnessWeight(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.FlowService/PutFairnessWeight',
+            osqueue_dot_v1_dot_flow__pb2.PutFairnessWeightRequest.SerializeToString,
+            osqueue_dot_v1_dot_flow__pb2.PutFairnessWeightResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def ListFairnessKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.FlowService/ListFairnessKeys',
+            osqueue_dot_v1_dot_flow__pb2.ListFairnessKeysRequest.SerializeToString,
+            osqueue_dot_v1_dot_flow__pb2.ListFairnessKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -839,6 +839,7 @@ class JobInfo(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
     SEQUENCE_AFTER_DEAD_FIELD_NUMBER: _builtins.int
+    FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, chosen by the broker."""
     status: _builtins.str
@@ -904,6 +905,8 @@ class JobInfo(_message.Message):
     """The sequence in which it has its turn; empty: none."""
     sequence_after_dead: Global___SequenceAfterDead.ValueType
     """What that does when this job is dead."""
+    fairness_key: _builtins.str
+    """Whose turn it is when the job is claimed; empty: that of all without one."""
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
         """How it backs off after a failure; absent: it does not."""
@@ -993,10 +996,11 @@ class JobInfo(_message.Message):
         node: _builtins.str = ...,
         sequence_key: _builtins.str = ...,
         sequence_after_dead: Global___SequenceAfterDead.ValueType = ...,
+        fairness_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "came_from", b"came_from", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "node", b"node", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "fairness_key", b"fairness_key", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "node", b"node", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -1203,6 +1207,7 @@ class JobFilter(_message.Message):
     UNIQUE_KEY_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
+    FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Leased by this worker, or last leased by it."""
     created_from: _builtins.int
@@ -1221,6 +1226,8 @@ class JobFilter(_message.Message):
     """Made by the schedule of this id."""
     sequence_key: _builtins.str
     """It is in this sequence: it is its turn, or it is blocked behind others of it. Found by an index."""
+    fairness_key: _builtins.str
+    """It has exactly this fairness key."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these statuses. Empty: live jobs ("unclaimed", "scheduled", "in_progress", "blocked"). At most 7."""
@@ -1248,10 +1255,11 @@ class JobFilter(_message.Message):
         unique_key: _builtins.str = ...,
         schedule_id: _builtins.str = ...,
         sequence_key: _builtins.str = ...,
+        fairness_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "schedule_id", b"schedule_id", "sequence_key", b"sequence_key", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "fairness_key", b"fairness_key", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "schedule_id", b"schedule_id", "sequence_key", b"sequence_key", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1458,3 +1466,41 @@ class JobCounts(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobCounts: _TypeAlias = JobCounts  # noqa: Y015
+
+@_typing.final
+class FairnessKeyInfo(_message.Message):
+    """One fairness key. Jobs of different keys have turns, whatever their numbers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    CLAIMED_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The key."""
+    weight: _builtins.float
+    """How many turns it has for one of a key of weight 1."""
+    waiting: _builtins.int
+    """Its jobs that wait to be claimed, those held by limits or pauses included."""
+    running: _builtins.int
+    """Its jobs that run."""
+    claimed: _builtins.int
+    """How many of its jobs were claimed since it last had none that waited or ran, as far as this leader knows."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        waiting: _builtins.int = ...,
+        running: _builtins.int = ...,
+        claimed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed", b"claimed", "key", b"key", "running", b"running", "waiting", b"waiting", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FairnessKeyInfo: _TypeAlias = FairnessKeyInfo  # noqa: Y015

@@ -219,6 +219,8 @@ class _ExplainReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Explain
     """It is blocked until the job that holds its unique key has ended."""
     EXPLAIN_REASON_SEQUENCE: _ExplainReason.ValueType  # 16
     """It is blocked until the jobs before it in its sequence have ended."""
+    EXPLAIN_REASON_FAIR_TURN: _ExplainReason.ValueType  # 21
+    """Other fairness keys have their turn first."""
 
 class ExplainReason(_ExplainReason, metaclass=_ExplainReasonEnumTypeWrapper):
     """One reason for a job's not running."""
@@ -255,6 +257,8 @@ EXPLAIN_REASON_UNIQUE_HELD: ExplainReason.ValueType  # 15
 """It is blocked until the job that holds its unique key has ended."""
 EXPLAIN_REASON_SEQUENCE: ExplainReason.ValueType  # 16
 """It is blocked until the jobs before it in its sequence have ended."""
+EXPLAIN_REASON_FAIR_TURN: ExplainReason.ValueType  # 21
+"""Other fairness keys have their turn first."""
 Global___ExplainReason: _TypeAlias = ExplainReason  # noqa: Y015
 
 @_typing.final
@@ -301,6 +305,7 @@ class SubmitJobRequest(_message.Message):
     UNIQUE_FIELD_NUMBER: _builtins.int
     SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
     SEQUENCE_AFTER_DEAD_FIELD_NUMBER: _builtins.int
+    FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
     """The work, verbatim; required, at most 1 MiB. By convention JSON text."""
     max_attempts: _builtins.int
@@ -333,6 +338,10 @@ class SubmitJobRequest(_message.Message):
     """
     sequence_after_dead: _job_pb2.SequenceAfterDead.ValueType
     """What the sequence does when this job is dead. Needs sequence_key."""
+    fairness_key: _builtins.str
+    """Whose turn it is when the job is claimed, such as a tenant: among jobs of one priority keys have turns, however many
+    jobs each has waiting. At most 64 bytes. Empty: the turn of all jobs without one.
+    """
     @_builtins.property
     def retry_policy(self) -> _job_pb2.RetryPolicy:
         """How the job backs off after a failure. Absent: it is ready again at once."""
@@ -376,10 +385,11 @@ class SubmitJobRequest(_message.Message):
         unique: _job_pb2.Unique | None = ...,
         sequence_key: _builtins.str = ...,
         sequence_after_dead: _job_pb2.SequenceAfterDead.ValueType = ...,
+        fairness_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "fairness_key", b"fairness_key", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -2438,6 +2448,7 @@ class ExplainJobResponse(_message.Message):
     UNIQUE_KEY_FIELD_NUMBER: _builtins.int
     SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
     SEQUENCE_AHEAD_FIELD_NUMBER: _builtins.int
+    FAIR_TURN_FIELD_NUMBER: _builtins.int
     status: _builtins.str
     """The job's status."""
     message: _builtins.str
@@ -2480,6 +2491,10 @@ class ExplainJobResponse(_message.Message):
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitBlock]:
         """For limits: those without room for it, all of them."""
 
+    @_builtins.property
+    def fair_turn(self) -> Global___FairTurn:
+        """Where fairness keys are in use at its priority: its key. `jobs_ahead` counts those of its key then."""
+
     def __init__(
         self,
         *,
@@ -2499,14 +2514,45 @@ class ExplainJobResponse(_message.Message):
         unique_key: _builtins.str = ...,
         sequence_key: _builtins.str = ...,
         sequence_ahead: _builtins.int = ...,
+        fair_turn: Global___FairTurn | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "position", b"position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "fair_turn", b"fair_turn", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "error", b"error", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "limits", b"limits", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "sequence_ahead", b"sequence_ahead", "sequence_key", b"sequence_key", "status", b"status", "unique_key", b"unique_key", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "error", b"error", "fair_turn", b"fair_turn", "finished_at", b"finished_at", "jobs_ahead", b"jobs_ahead", "lease_expires_at", b"lease_expires_at", "limits", b"limits", "message", b"message", "position", b"position", "reasons", b"reasons", "run_at", b"run_at", "sequence_ahead", b"sequence_ahead", "sequence_key", b"sequence_key", "status", b"status", "unique_key", b"unique_key", "worker_id", b"worker_id", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainJobResponse: _TypeAlias = ExplainJobResponse  # noqa: Y015
+
+@_typing.final
+class FairTurn(_message.Message):
+    """Where the turn of a job's fairness key stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    KEYS_AHEAD_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """The key; empty: that of all jobs without one."""
+    weight: _builtins.float
+    """How many turns it has for one of a key of weight 1."""
+    keys_ahead: _builtins.int
+    """Keys of the same priority that have had fewer turns, counted up to 10,000."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        weight: _builtins.float = ...,
+        keys_ahead: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "keys_ahead", b"keys_ahead", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FairTurn: _TypeAlias = FairTurn  # noqa: Y015
 
 @_typing.final
 class GetStatsRequest(_message.Message):
@@ -2554,6 +2600,7 @@ class GetStatsResponse(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     BLOCKED_FIELD_NUMBER: _builtins.int
     SCHEDULES_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     total: _builtins.int
     """Live jobs. This and the next two stop at 2,147,483,647; `counts` does not."""
     unclaimed: _builtins.int
@@ -2596,6 +2643,10 @@ class GetStatsResponse(_message.Message):
     def schedules(self) -> Global___ScheduleStats:
         """Schedules, and what became of their times. Absent in a queue that never had one."""
 
+    @_builtins.property
+    def fairness(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.FairnessKeyInfo]:
+        """The fairness keys with the most waiting jobs, at most 20. Where thousands have about as many, some of these."""
+
     def __init__(
         self,
         *,
@@ -2615,10 +2666,11 @@ class GetStatsResponse(_message.Message):
         position: _job_pb2.ReadPosition | None = ...,
         blocked: _builtins.int = ...,
         schedules: Global___ScheduleStats | None = ...,
+        fairness: _abc.Iterable[_job_pb2.FairnessKeyInfo] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "position", b"position", "rates", b"rates", "schedules", b"schedules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "broker_address", b"broker_address", "bytes", b"bytes", "cancelled", b"cancelled", "completed_total", b"completed_total", "counts", b"counts", "dead", b"dead", "in_progress", b"in_progress", "oldest_ready_age_ms", b"oldest_ready_age_ms", "position", b"position", "rates", b"rates", "scheduled", b"scheduled", "schedules", b"schedules", "total", b"total", "types", b"types", "unclaimed", b"unclaimed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked", b"blocked", "broker_address", b"broker_address", "bytes", b"bytes", "cancelled", b"cancelled", "completed_total", b"completed_total", "counts", b"counts", "dead", b"dead", "fairness", b"fairness", "in_progress", b"in_progress", "oldest_ready_age_ms", b"oldest_ready_age_ms", "position", b"position", "rates", b"rates", "scheduled", b"scheduled", "schedules", b"schedules", "total", b"total", "types", b"types", "unclaimed", b"unclaimed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

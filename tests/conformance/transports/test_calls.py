@@ -312,6 +312,23 @@ async def test_sequences_run_one_after_the_other(client):
     assert (await claimed(client)).job_id == second.id
 
 
+async def test_fairness_keys_have_turns(client):
+    await client.fairness.weigh("b", 2)
+    await client.submit_jobs([new_job("t", n, fairness_key="a") for n in range(3)])
+    other = await client.submit_job("t", 9, fairness_key="b")
+    await claimed(client)
+    assert (await claimed(client)).job_id == other.id
+    assert [(key.key, key.weight, key.waiting, key.running) async for key in client.fairness.list_keys()] == [
+        ("a", 1, 2, 1),
+        ("b", 2, 0, 1),
+    ]
+    waiting = [job async for job in client.list_jobs(fairness_key="a", statuses=["unclaimed"])]
+    assert [job.fairness_key for job in waiting] == ["a", "a"]
+    why = await client.explain_job(waiting[1].id)
+    assert (why.fair_turn.key, why.fair_turn.keys_ahead, why.jobs_ahead) == ("a", 0, 1)
+    assert [(key.key, key.waiting) for key in (await client.get_stats()).fairness] == [("a", 2), ("b", 0)]
+
+
 async def test_jobs_are_cancelled_and_revived(client):
     first, second, third = await client.submit_jobs([new_job("t", n, max_attempts=1) for n in range(3)])
     await client.fail_job(await claimed(client), "no")

@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "data-format.md"
 Fields = dict[str, Any]
 CHUNKS = {
     0: "Head", 1: "[JobImage]", 2: "[[str, KeyEntry]]", 3: "[[str, RequestEntry]]", 4: "[[str, SettledEntry]]",
-    5: "[[str, FollowedEntry]]", 17: "[StoredLimit]", 18: "[Meter]", 25: "[[str, KeptKey]]",
+    5: "[[str, FollowedEntry]]", 17: "[StoredLimit]", 18: "[Meter]", 50: "[Weight]", 25: "[[str, KeptKey]]",
     30: "WorkflowTable", 40: "ScheduleTable",
     60: "[AuditEntry]",
 }  # fmt: skip
@@ -158,6 +158,7 @@ class Queue:
         self.limits: dict[str, Fields] = {}
         self.overrides: dict[tuple[str, str], Fields] = {}
         self.meters: dict[tuple[str, str], Fields] = {}
+        self.weights: dict[str, Fields] = {}
         self.kept: dict[str, Fields] = {}
         self.audit: list[Fields] = []
         self.workflows: dict[int, Fields] = {}
@@ -177,6 +178,8 @@ class Queue:
                 self.overrides |= {(name, one["key"]): one["override"] for one in stored["overrides"]}
         elif kind == 18:
             self.meters |= {(meter["limit"], meter["key"]): meter for meter in content}
+        elif kind == 50:
+            self.weights |= {weight["key"]: weight for weight in content}
         elif kind == 60:
             self.audit += content
         elif kind == 30:
@@ -233,7 +236,7 @@ class Queue:
     def contents(self) -> tuple[Any, ...]:
         """Everything, so that equal states are equal; tables in their order."""
         tables = [list(table.items()) for table in (self.keys, self.requests, self.settled, self.followed)]
-        limits = (self.limits, self.overrides, self.meters)
+        limits = (self.limits, self.overrides, self.meters, self.weights)
         return (
             self.head,
             dict(sorted(self.jobs.items())),
@@ -280,6 +283,7 @@ class Queue:
             "SchedulesRemoved": "delete_schedule", "SchedulesPaused": "pause_schedule",
             "ScheduleResumed": "resume_schedule", "LimitPut": "put_limit", "LimitDeleted": "delete_limit",
             "LimitOverridden": "override_limit", "Metered": "reset_limit",
+            "FairnessWeighed": "put_fairness_weight",
         }  # fmt: skip
         kind = record["record"]
         if kind.startswith("Schedule"):
@@ -287,6 +291,8 @@ class Queue:
             concerned = [record["id"]] if kind == "SchedulePut" else [self._numbered(each)["id"] for each in numbers]
         elif kind == "Metered":
             concerned = [meter["limit"] for meter in record["meters"]]
+        elif kind == "FairnessWeighed":
+            concerned = [record["key"]]
         elif kind.startswith("Limit"):
             concerned = [record["limit"]["name"] if kind == "LimitPut" else record["limit"]]
         else:
@@ -335,6 +341,12 @@ class Queue:
                 self.meters[meter["limit"], meter["key"]] = meter
             else:
                 del self.meters[meter["limit"], meter["key"]]
+
+    def _fairnessweighed(self, record: Fields, at: int) -> None:
+        if record["weight"] == 1_000:
+            del self.weights[record["key"]]
+        else:
+            self.weights[record["key"]] = {"key": record["key"], "weight": record["weight"]}
 
     def _overridesended(self, record: Fields, at: int) -> None:
         for name, key in record["keys"]:

@@ -36,6 +36,7 @@ from osqueue_service.state.records import (
     CutOff,
     Decision,
     Evicted,
+    FairnessWeighed,
     Fired,
     FollowedUp,
     Following,
@@ -192,6 +193,8 @@ RECORDS: dict[str, AnyRecord] = {
             Replacement(2, FULL_SPEC),
         ],
     ),
+    "fairness-weighed": FairnessWeighed("acme", 2_500, By("ada", "ipv4:10.0.0.7:1")),
+    "submitted-fairness-key": Submitted(7, [JobSpec("t", b"1", more=MoreOfSpec(fairness_key="acme"))]),
     "submitted-sequence": Submitted(
         7, [JobSpec("t", b"1", more=MoreOfSpec(sequence=InSequence("account 7", AfterDead.SKIP)))]
     ),

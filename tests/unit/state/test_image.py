@@ -86,7 +86,7 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
         "timeout_ms": draw.choice([0, 60_000]),
         "retention_ms": draw.choice([0, 0, 2_000]),
         "idempotency_key": draw.choice(["", f"k{number}", f"k{number // 2}"]),
-        "more": among_others(draw),
+        "more": among_others(core, draw),
     }
     more = MoreOfSpec(on_dead=spec("b")) if number % 3 == 0 else None
     if fields["more"]:
@@ -149,11 +149,15 @@ def busy_schedule(core: Core, draw: random.Random, id: str) -> None:
     core.sweep()
 
 
-def among_others(draw: random.Random) -> MoreOfSpec | None:
-    """A job like any other, with a unique key, in a sequence, or both."""
+def among_others(core: Core, draw: random.Random) -> MoreOfSpec | None:
+    """A job like any other, with a unique key, in a sequence, with a fairness key, or with several of these."""
     unique = unique_key(draw) if draw.random() < 0.4 else None
     sequence = InSequence(draw.choice("pq"), draw.choice(list(AfterDead))) if draw.random() < 0.2 else None
-    return MoreOfSpec(unique=unique, sequence=sequence) if unique or sequence else None
+    turn = random.Random(core.state.next_number)
+    key = turn.choice(["", "", "", "x", "y"])
+    if turn.random() < 0.1:
+        core.weigh(turn.choice("xyz"), turn.choice([500, 1_000, 3_000]))
+    return MoreOfSpec(unique=unique, sequence=sequence, fairness_key=key) if unique or sequence or key else None
 
 
 def unique_key(draw: random.Random) -> Unique:

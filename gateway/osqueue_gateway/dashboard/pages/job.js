@@ -210,6 +210,7 @@ function Facts({ job, now }) {
     ["Schedule", job.scheduleId && html`<a href="/schedules/${job.scheduleId}">${visible(job.scheduleId)}</a>`],
     ["Scheduled for", job.scheduledFor && moment(job.scheduledFor)],
     ["Unique key", job.unique && html`<code>${visible(job.unique.key)}</code>`],
+    ["Fairness key", job.fairnessKey && html`<code>${visible(job.fairnessKey)}</code>`],
     ["Sequence", job.sequenceKey && html`<code>${visible(job.sequenceKey)}</code>`],
     ["Came from", job.cameFrom && html`<${CameFrom} origin=${job.cameFrom} />`],
     ["Followed by", job.followUps.length > 0 && html`<${JobLinks} ids=${job.followUps} />`],

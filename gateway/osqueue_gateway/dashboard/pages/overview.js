@@ -11,7 +11,7 @@ import { Chart } from "../parts/chart.js";
 import { Demo } from "../parts/demo.js";
 import { Loading, Wrong, unsaid } from "../parts/states.js";
 import { Activity } from "./overview_activity.js";
-import { BrokerPanel, FailingPanel, RawState, WorkersPanel } from "./overview_panels.js";
+import { BrokerPanel, FailingPanel, FairnessPanel, RawState, WorkersPanel } from "./overview_panels.js";
 
 /** @import { HistoryPoint, Stats } from "../types.js" */
 /** @typedef {import("../parts/chart.js").Series} Series */
@@ -37,6 +37,7 @@ export function Overview() {
       <${BrokerPanel} stats=${stats} />
       <${FailingPanel} stats=${stats} />
       <${WorkersPanel} />
+      <${FairnessPanel} stats=${stats} />
     </div>
     <${Activity} />
     ${!untouched && html`<${Demo} open=${false} />`}

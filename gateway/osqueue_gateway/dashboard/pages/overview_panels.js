@@ -255,3 +255,35 @@ export function RawState({ stats }) {
     ${state && !state.whole && html`<p class="soft">Only the first ${bytes(STATE_CHARACTERS)}. The whole: <code>curl ${OWN}/state</code></p>`}
   </details>`;
 }
+
+/**
+ * Whose turn it is: the fairness keys with the most waiting jobs. Nothing where no job names one.
+ * @param {{stats: Stats}} props
+ */
+export function FairnessPanel({ stats }) {
+  const keys = stats.fairness;
+  if (!keys?.length) return null;
+  return html`<section class="card">
+    <header><h2>Fair turns</h2></header>
+    <table class="compact">
+      <thead>
+        <tr>
+          <th>Key</th>
+          <th class="number">Weight</th>
+          <th class="number">Waiting</th>
+          <th class="number">Running</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${keys.map(
+          (key) => html`<tr key=${key.key}>
+            <td><code>${visible(key.key) || "(none)"}</code></td>
+            <td class="number">${amount(key.weight)}</td>
+            <td class="number">${count(key.waiting)}</td>
+            <td class="number">${count(key.running)}</td>
+          </tr>`,
+        )}
+      </tbody>
+    </table>
+  </section>`;
+}

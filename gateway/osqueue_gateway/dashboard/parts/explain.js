@@ -23,6 +23,7 @@ const REASONS = {
   FINISHED: { tone: "done", title: "Finished" },
   BLOCKED: { tone: "wait", title: "Waiting for other jobs" },
   UNIQUE_HELD: { tone: "wait", title: "Waiting for the job that has its unique key" },
+  FAIR_TURN: { tone: "wait", title: "Other fairness keys have their turn first" },
   SEQUENCE: { tone: "wait", title: "Waiting for those before it in its sequence" },
 };
 
