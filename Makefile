@@ -87,6 +87,7 @@ proof: $(STAMP) ## The long runs: models, many simulated clusters, chaos, the da
 	$(BIN)/python -m pytest tests/chaos $(ARGS)
 	$(BIN)/python -m tests.browser.endurance
 	$(BIN)/python scripts/prove_runtimes.py
+	$(BIN)/python scripts/rehearse_image.py
 	scripts/install_proof_servers.sh
 	OSQUEUE_REQUIRE_SERVERS=1 $(BIN)/python -m pytest tests/conformance/stores/proof_s3.py
 

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from osqueue.errors import ConfigError, TransportConfigError
 from osqueue.transports.addresses import Endpoint, parse
@@ -84,7 +85,7 @@ class GatewayConfig:
             port=_integer(environment, "BROKER_PORT", default.port),
             brokers=_list(environment, "BROKER_GRPC_ADDRESSES") or (f"127.0.0.1:{grpc_port}",),
             advertised=environment.get("BROKER_HTTP_ADDRESS", ""),
-            token=environment.get("OSQUEUE_TOKEN", ""),
+            token=_token(environment),
             allow_remote=_flag(environment, "OSQUEUE_ALLOW_REMOTE"),
             origins=_list(environment, "CORS_ORIGINS"),
             hosts=_list(environment, "OSQUEUE_HOSTS"),
@@ -92,6 +93,22 @@ class GatewayConfig:
                 _integer(environment, "OSQUEUE_LIMIT_MESSAGE_BYTES", default.limits.message_bytes)
             ),
         )
+
+
+def _token(environment: Mapping[str, str]) -> str:
+    """The token, or what stands in the file that holds it, as brokers take them."""
+    token, path = environment.get("OSQUEUE_TOKEN", ""), environment.get("OSQUEUE_TOKEN_FILE", "")
+    if not path:
+        return token
+    if token:
+        raise ConfigError("OSQUEUE_TOKEN and OSQUEUE_TOKEN_FILE: set one of them")
+    try:
+        text = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"OSQUEUE_TOKEN_FILE: {path}: {error}") from None
+    if not text:
+        raise ConfigError(f"OSQUEUE_TOKEN_FILE: {path} is empty; it must hold the token")
+    return text
 
 
 def _integer(environment: Mapping[str, str], name: str, default: int) -> int:

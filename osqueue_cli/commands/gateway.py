@@ -16,6 +16,7 @@ VARIABLES = {
     "brokers": "BROKER_GRPC_ADDRESSES",
     "http_address": "BROKER_HTTP_ADDRESS",
     "token": "OSQUEUE_TOKEN",
+    "token_file": "OSQUEUE_TOKEN_FILE",
     "allow_remote": "OSQUEUE_ALLOW_REMOTE",
     "cors_origins": "CORS_ORIGINS",
     "hosts": "OSQUEUE_HOSTS",
@@ -37,6 +38,7 @@ VARIABLES = {
     metavar="VALUE",
     help="Bearer token of callers and broker; the variable keeps it out of process lists.  [env: OSQUEUE_TOKEN]",
 )
+@click.option("--token-file", metavar="VALUE", help="File that holds the token.  [env: OSQUEUE_TOKEN_FILE]")
 @click.option("--allow-remote", metavar="VALUE", help="1: serve everyone without a token.  [env: OSQUEUE_ALLOW_REMOTE]")
 @click.option("--cors-origins", metavar="VALUE", help="Origins that may call, comma-separated.  [env: CORS_ORIGINS]")
 @click.option("--hosts", metavar="VALUE", help="Its names for callers without a token.  [env: OSQUEUE_HOSTS]")

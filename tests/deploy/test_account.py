@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from osqueue_deploy.aws import image
-from osqueue_deploy.aws.account import Account, check_quotas
+from osqueue_deploy.aws.account import Account, check_quotas, open_account
 from osqueue_deploy.aws.stage import Stage
 from osqueue_deploy.errors import DeployError
 
@@ -43,6 +43,21 @@ ROOM = {"L-F678F1CE": 6.0, "L-53DA6B97": 50.0, "L-69A177A2": 50.0, "L-3032A538":
 def room(**changed: float) -> Account:
     allowed = ROOM | {code.replace("_", "-"): value for code, value in changed.items()}
     return Account(Cloud(allowed), "000000000000", "us-east-1", "arn")
+
+
+def test_a_profile_brings_its_region_and_a_given_one_wins(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[profile work]\nregion = eu-central-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    (tmp_path / "credentials").write_text("[work]\naws_access_key_id = test\naws_secret_access_key = test\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    assert open_account(profile="work").region == "eu-central-1"
+    assert open_account(profile="work", region="us-east-1").region == "us-east-1"
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    assert open_account().region == "eu-central-1"
 
 
 def test_a_stage_that_just_fits() -> None:

@@ -96,6 +96,17 @@ def test_nothing_was_skipped(account: Account, told: Told, stage: Stages) -> Non
     assert f"{bucket}/queue/*" in str(role["PolicyDocument"])
 
 
+def test_with_a_certificate_brokers_are_on_the_internet(account: Account, told: Told, stage: Stages) -> None:
+    certificate = account.client("acm").request_certificate(DomainName="q.example.com")["CertificateArn"]
+    public = stage("public", certificate=certificate, domain="q.example.com")
+    outputs = told.of(public).deploy(IMAGE).outputs
+    assert outputs["Grpc"] == "grpcs://q.example.com:8081,grpcs://q.example.com:8082"
+    balancer = made(account, public)["GrpcBalancer"]
+    listeners = account.client("elbv2").describe_listeners(LoadBalancerArn=balancer)["Listeners"]
+    assert {(each["Port"], each["Protocol"]) for each in listeners} == {(8081, "TLS"), (8082, "TLS")}
+    assert all(each["Certificates"][0]["CertificateArn"] == certificate for each in listeners)
+
+
 def test_a_second_run_changes_only_what_is_different(account: Account, told: Told, stage: Stages) -> None:
     dev = stage("twice")
     told.of(dev).deploy(IMAGE)

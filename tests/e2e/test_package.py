@@ -87,6 +87,12 @@ with BrokerThread() as broker, osqueue.SyncClient(broker.address) as client:
 """,
     "server,s3": "import osqueue_service.storage.s3",
     "server,gcs": "import osqueue_service.storage.gcs",
+    "aws": """
+import osqueue_deploy.aws.deployment
+from osqueue_cli.cli import cli
+
+cli.main(["deploy", "aws", "--stage", "dev", "--dry-run"], prog_name="osqueue")
+""",
     "django": "import osqueue.contrib.django.tasks_api",
     "flask": "import osqueue.contrib.flask",
     "testing": """

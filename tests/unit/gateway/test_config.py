@@ -66,3 +66,23 @@ def test_the_broker_beside_it_by_its_port():
 def test_a_wrong_value_is_named(name, value):
     with pytest.raises(ConfigError, match=name):
         GatewayConfig.from_environment({name: value})
+
+
+def test_the_token_may_stand_in_a_file(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("t0ken\n")
+    assert GatewayConfig.from_environment({"OSQUEUE_TOKEN_FILE": str(path)}).token == "t0ken"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff"])
+def test_a_file_without_a_token_is_named(tmp_path, content):
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"OSQUEUE_TOKEN_FILE: {path}"):
+        GatewayConfig.from_environment({"OSQUEUE_TOKEN_FILE": str(path)})
+
+
+def test_a_token_and_a_file_are_one_too_many(tmp_path):
+    with pytest.raises(ConfigError, match="set one of them"):
+        GatewayConfig.from_environment({"OSQUEUE_TOKEN": "t", "OSQUEUE_TOKEN_FILE": str(tmp_path)})
