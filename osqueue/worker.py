@@ -193,7 +193,7 @@ class Worker(Timetable):
         self._stopping.set()
 
     def state(self) -> WorkerState:
-        """What the worker is doing."""
+        """What the worker is doing. From any thread."""
         tally = self.tally
         return WorkerState(
             worker_id=self.worker_id,
@@ -201,7 +201,7 @@ class Worker(Timetable):
             types=self._types(),
             slots=sum(lane.capacity for lane in self._lanes),
             busy=sum(lane.busy for lane in self._lanes),
-            job_ids=tuple(attempt.job.job_id for attempt in self._attempts.values()),
+            job_ids=tuple([attempt.job.job_id for attempt in list(self._attempts.values())]),
             ahead=sum(len(lane.ready) for lane in self._lanes),
             claimed=tally.claimed,
             completed=tally.completed,

@@ -4,6 +4,8 @@ import asyncio
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,10 +26,11 @@ if TYPE_CHECKING:
 @click.option("-c", "--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once, instead of the worker's own.")
 @click.option("--drain", type=DURATION, help="How long to wait for running jobs when stopped.  [default: 20s]")
 @click.option("--until-idle", is_flag=True, help="End when no job is ready and none runs.")
+@click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Serve /metrics for Prometheus on this port.")
 @json_option
 def work(
     target: str, broker: str | None, token: str | None, concurrency: int | None,
-    drain: int | None, until_idle: bool, as_json: bool,
+    drain: int | None, until_idle: bool, metrics_port: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a worker until Ctrl-C or SIGTERM.
 
@@ -60,7 +63,8 @@ def work(
     from osqueue_cli import worker_view
 
     show = worker_view.JsonLines if as_json or not sys.stdout.isatty() else worker_view.Screen
-    asyncio.run(worker_view.run(worker, show(worker), until_idle=until_idle))
+    with nullcontext() if metrics_port is None else metrics_of(worker, metrics_port):
+        asyncio.run(worker_view.run(worker, show(worker), until_idle=until_idle))
 
 
 def load(target: str) -> "Worker":
@@ -80,6 +84,33 @@ def load(target: str) -> "Worker":
     if isinstance(found, dict):
         return Worker(OsqueueClient(), found)
     raise click.UsageError(f"{target} is a {type(found).__name__}; it must be a Worker or a mapping of handlers")
+
+
+@contextmanager
+def metrics_of(worker: "Worker", port: int) -> Iterator[None]:
+    """Serve the worker's figures meanwhile, to whoever can reach the port: counts are not protected."""
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server
+
+        from osqueue.contrib.prometheus import WorkerMetrics
+    except ImportError as error:
+        raise Failure(
+            "--metrics-port needs prometheus_client: pip install 'osqueue[prometheus]'", Exit.USAGE
+        ) from error
+    registry = CollectorRegistry()
+    WorkerMetrics(worker, registry)
+    try:
+        server, thread = start_http_server(port, registry=registry)
+    except OSError as error:
+        raise Failure(
+            f"--metrics-port: cannot listen on {port}: {error.strerror}; choose another", Exit.USAGE
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _import(module_name: str) -> Any:

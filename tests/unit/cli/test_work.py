@@ -1,8 +1,12 @@
 """`osqueue work`: finding the worker, and telling what it does."""
 
+import socket
+import sys
+
 import pytest
 
 from osqueue_cli.exits import Exit
+from tests.servers import free_ports
 
 
 @pytest.fixture
@@ -37,8 +41,6 @@ def test_a_worker_with_its_own_hooks(osqueue, job_type, module):
         "                on_completed=lambda job, result: seen.append(job.job_id))\n"
     )
     assert osqueue("work", f"{name}:worker", "--until-idle", "--concurrency", "2").exit_code == 0
-    import sys
-
     assert len(sys.modules[name].seen) == 1
 
 
@@ -93,3 +95,31 @@ async def test_the_screen_shows_what_runs_and_what_ended(capsys):
     for text in ("me", "0 completed", "job-2", "E: no", "now dead"):
         assert text in shown
     assert "\x1bluck" not in shown
+
+
+def test_its_figures_are_served_while_it_runs(osqueue, job_type, module):
+    (port,) = free_ports(1)
+    osqueue("submit", job_type, "1")
+    name = module(
+        "import urllib.request\n"
+        "pages = []\n"
+        "def look(payload):\n"
+        f"    pages.append(urllib.request.urlopen('http://127.0.0.1:{port}/metrics', timeout=10).read().decode())\n"
+        f"handlers = {{{job_type!r}: look}}"
+    )
+    assert osqueue("work", f"{name}:handlers", "--until-idle", "--metrics-port", str(port)).exit_code == 0
+    (page,) = sys.modules[name].pages
+    assert "osqueue_worker_busy 1.0" in page
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def test_a_metrics_port_that_is_taken_is_named(osqueue, job_type, module):
+    name = module(f"handlers = {{{job_type!r}: print}}")
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        answer = osqueue("work", f"{name}:handlers", "--until-idle", "--metrics-port", str(port))
+    assert answer.exit_code == Exit.USAGE
+    assert "--metrics-port" in answer.err and str(port) in answer.err
