@@ -235,6 +235,7 @@ def _check_limits(state: State) -> None:
             sum(bool(row.waiters) for row in rows),
         )
         _check((family.running, family.waiting, family.parked) == sums, f"the sums of {family.name!r} do not add up")
+        _check(list(family.names) == sorted(family.keys), f"the keys of {family.name!r} are out of order")
     _check(all(row.used for row in keys.values()), "a key is kept of which nothing is known")
     overrides = sum(row.override is not None for row in keys.values())
     _check(state.limits.overrides == overrides, "overrides do not add up")

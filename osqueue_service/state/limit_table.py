@@ -9,6 +9,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
+from sortedcontainers import SortedList
 
 from osqueue_service.state.model import JobSpec, LimitUse, MoreOfSpec
 from osqueue_service.state.named_limits import NS_PER_MS, KeyOverride, Meter, NamedLimit, Override, Rate, StoredLimit
@@ -25,12 +26,14 @@ FULL = -1
 class Family:
     """One limit with all its keys. `limit` is None after it was deleted while jobs name it: it holds nobody then."""
 
-    __slots__ = ("keys", "limit", "name", "parked", "running", "used", "waiting")
+    __slots__ = ("keys", "limit", "name", "names", "parked", "running", "used", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.limit: NamedLimit | None = None
         self.keys: dict[str, LimitKey] = {}
+        self.names: SortedList[str] = SortedList()
+        """Of the keys, in order."""
         self.used = 0
         """Live jobs that name it."""
         self.running = 0
@@ -39,6 +42,11 @@ class Family:
         """How many of them are not."""
         self.parked = 0
         """Keys that lines wait for."""
+
+    def keys_behind(self, after: str | None) -> "Iterator[LimitKey]":
+        """The keys in order, those behind this one (None: all). Costs what is taken of it."""
+        names = self.names.irange(after, inclusive=(False, False)) if after is not None else iter(self.names)
+        return (self.keys[name] for name in names)
 
 
 class LimitKey:
@@ -176,6 +184,7 @@ class LimitTable:
         found = family.keys.get(key)
         if found is None:
             found = family.keys[key] = LimitKey(family, key)
+            family.names.add(key)
         return found
 
     def of(self, use: LimitUse) -> LimitKey:
@@ -337,6 +346,7 @@ class LimitTable:
         family = key.family
         if family.keys.get(key.key) is key:
             del family.keys[key.key]
+            family.names.remove(key.key)
         if not family.keys and family.limit is None:
             self.families.pop(family.name, None)
 

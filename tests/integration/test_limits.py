@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from osqueue_service.rpc.flow_service import limit_keys
 from osqueue_stubs.osqueue.v1 import flow_pb2, job_pb2, queue_pb2
 from tests.calls import claim, complete, refused
 
@@ -131,6 +132,23 @@ async def test_a_claim_that_waits_is_served_when_the_key_is_reset(queue, flow):
     waiting = asyncio.ensure_future(queue.ClaimJob(queue_pb2.ClaimJobRequest(worker_id="w", wait_ms=30_000)))
     await flow.ResetLimitKey(flow_pb2.ResetLimitKeyRequest(name="api"))
     assert (await waiting).job_id == second
+
+
+async def test_a_page_of_full_keys_looks_at_a_bounded_number(queue, flow, monkeypatch):
+    monkeypatch.setattr(limit_keys, "LOOKED_AT", 3)
+    await put(flow, max_running=1, per_key=True)
+    for number in range(8):
+        await submit(queue, ("api", f"k{number}", 1), type="t" if number == 5 else "u")
+    await claim(queue, types=["t"])
+    pages, token = [], ""
+    while True:
+        request = flow_pb2.ListLimitKeysRequest(name="api", at_limit=True, page_token=token)
+        page = await flow.ListLimitKeys(request)
+        pages.append([key.key for key in page.keys])
+        token = page.next_page_token
+        if not token:
+            break
+    assert pages == [[], ["k5"], []]
 
 
 async def test_keys_come_in_pages(queue, flow):

@@ -1,6 +1,6 @@
 """SetLimitOverride, ListLimitKeys, ResetLimitKey."""
 
-from heapq import nsmallest
+from collections.abc import Iterator
 
 from osqueue_service.errors import InvalidRequest
 from osqueue_service.rpc.access.signing import execute_signed
@@ -16,6 +16,9 @@ from osqueue_service.state.commands import ResetLimitKey, SetLimitOverride
 from osqueue_service.state.limit_table import FULL, OPEN, LimitKey
 from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import flow_pb2
+
+LOOKED_AT = 10_000
+"""Keys that a page looks at, however few of them it is to show."""
 
 
 class LimitKeys:
@@ -60,16 +63,10 @@ class LimitKeys:
             family = state.limits.families.get(request.name)
             if family is None or family.limit is None:
                 raise InvalidRequest.field("name", f"there is no limit {request.name!r}")
-            # The token is the last key of the page before, so a page is right whatever came or went meanwhile.
-            later = (
-                row
-                for row in family.keys.values()
-                if (after is None or row.key > after) and not (at_limit and row.opens(1, now_ms) == OPEN)
-            )
-            page = nsmallest(size + 1, later, key=lambda row: row.key)
+            page, last = _page(family.keys_behind(after), size, at_limit, now_ms)
             return flow_pb2.ListLimitKeysResponse(
-                keys=[_info(row, now_ms) for row in page[:size]],
-                next_page_token=token_of(page[size - 1].key) if len(page) > size else "",
+                keys=[_info(row, now_ms) for row in page],
+                next_page_token=token_of(last) if last is not None else "",
                 position=view_position(engine),
             )
 
@@ -80,6 +77,20 @@ class LimitKeys:
         check_limit_name(name, "name", wrong)
         check_key(key, "key", self._limits, wrong)
         return wrong
+
+
+def _page(rows: Iterator[LimitKey], size: int, at_limit: bool, now_ms: int) -> tuple[list[LimitKey], str | None]:
+    """The rows of a page, and the key behind which the next begins; None: there is none."""
+    page: list[LimitKey] = []
+    before: LimitKey | None = None
+    for looked_at, row in enumerate(rows):
+        if len(page) == size or looked_at == LOOKED_AT:
+            assert before is not None
+            return page, before.key
+        if not (at_limit and row.opens(1, now_ms) == OPEN):
+            page.append(row)
+        before = row
+    return page, None
 
 
 def _info(row: LimitKey, now_ms: int) -> flow_pb2.LimitKeyInfo:

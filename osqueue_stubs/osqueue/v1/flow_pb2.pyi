@@ -512,7 +512,7 @@ class ListLimitKeysRequest(_message.Message):
     name: _builtins.str
     """The limit's name."""
     at_limit: _builtins.bool
-    """Only those without room."""
+    """Only those without room. A page looks at 10,000 keys at most, and may then show fewer than page_size, or none."""
     page_size: _builtins.int
     """1 to 1,000; 0: 100."""
     page_token: _builtins.str
