@@ -288,8 +288,8 @@ def first_in_first_out(history: History, book: Logbook) -> Iterator[str]:
         job = book.jobs.get(event.job)
         if event.outcome != OK or event.returned is None or job is None or job.spec.run_at or event.answer:
             continue
-        if job.spec.unique is not None or job.spec.sequence is not None:
-            continue  # it may have stood behind others first
+        if job.spec.unique is not None or job.spec.sequence is not None or job.spec.limits or job.spec.fairness_key:
+            continue  # it may have stood behind others first, or may not have had room, or its turn
         line = lines[job.spec.type, job.spec.priority]
         line.append((first_tried[event.key], 1, job))
         line.append((event.returned, 0, job))

@@ -25,6 +25,7 @@ from osqueue_service.state.records import (
     Fired,
     Founded,
     IdsRenewed,
+    LimitPut,
     Paused,
     Promoted,
     Purged,
@@ -35,6 +36,7 @@ from osqueue_service.state.records import (
     Submitted,
 )
 from osqueue_service.state.state import State
+from tests.checkers.slots import Slots
 from tests.checkers.turns import Turns
 
 INHERITED = -1
@@ -118,6 +120,7 @@ class Logbook:
         self._ids = JobIds()
         self._default_max_attempts = default_max_attempts
         self._turns = Turns(self.broken)
+        self._slots = Slots(self.broken)
 
     @classmethod
     def walk(cls, fetch: Fetch, default_max_attempts: int, inherited: State | None = None) -> "Logbook":
@@ -157,6 +160,8 @@ class Logbook:
         for record in commit.records:
             if isinstance(record, Paused | Resumed):
                 self.pauses.append((index, "pause" if isinstance(record, Paused) else "resume", record.types))
+            elif isinstance(record, LimitPut):
+                self._slots.put(record.limit)
             else:
                 self._follow(record, index, commit.at_ms)
 
@@ -192,6 +197,7 @@ class Logbook:
         elif isinstance(record, Claimed):
             for grant in record.grants:
                 self._claim(self._numbers[grant.number], grant.token, record.worker_id, index)
+                self._slots.claimed(self._numbers[grant.number], at_ms)
         elif isinstance(record, Completed):
             for item in record.items:
                 self._end(self._numbers[item.number], index, at_ms, Ending.COMPLETED, Status.COMPLETED)
@@ -256,6 +262,7 @@ class Logbook:
             job.changes["retry"].append(index)
         else:
             self._turns.ended(job)
+            self._slots.ended(job, at_ms, None)
             job.purged = index
             job.changes["purge"].append(index)
 
@@ -295,6 +302,7 @@ class Logbook:
         entry.ended, entry.ending, entry.became = index, ending, became
         job.status = became
         self._turns.ended(job)
+        self._slots.ended(job, at_ms, ending)
         if ending is Ending.COMPLETED:
             job.completed = index
         if became.finished:

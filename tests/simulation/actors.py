@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from osqueue import OsqueueClient
 from osqueue.errors import OsqueueError
-from osqueue.job import ClaimedJob, JobFilter, JobSpec, RetryPolicy, Unique
+from osqueue.job import ClaimedJob, JobFilter, JobSpec, Limit, RetryPolicy, Unique
 from osqueue.submission import new_job
 from osqueue_stubs.osqueue.v1 import admin_pb2
 from tests.simulation.loop import Node
@@ -82,6 +82,9 @@ class Producer(Actor):
             if self.chance("batch"):
                 jobs = [self.new_job() for _ in range(self.draw.randint(2, 6))]
                 await self.perhaps_cancelled(self.client.submit_jobs(jobs, atomic=self.draw.random() < 0.5))
+            elif self.world.swarm.behaviours.get("limit") and self.chance("limit"):
+                jobs = [self.job_under_limits() for _ in range(self.draw.randint(3, 8))]
+                await self.perhaps_cancelled(self.client.submit_jobs(jobs, atomic=False))
             elif self.chance("key"):
                 await self.submit_with_key()
             elif self.chance("unique"):
@@ -132,6 +135,14 @@ class Producer(Actor):
         """A job that is to run after those before it."""
         job = self.new_job()
         job.sequence_key, job.sequence_after_dead = f"sequence{self.draw.randrange(3)}", "skip"
+        return job
+
+    def job_under_limits(self) -> JobSpec:
+        """A job that others hold up while they run, that starts at a pace, or both; mostly with a fairness key."""
+        job, draw = self.new_job(), self.draw
+        slots, pace = Limit("slots", draw.choice("ab")), Limit("pace")
+        job.limits = draw.choice([(slots,), (pace,), (slots, pace), (pace, slots)])
+        job.fairness_key = draw.choice(["", "heavy", "heavy", "light"])
         return job
 
     async def submit(self, job: JobSpec) -> Any:

@@ -31,9 +31,11 @@ from osqueue_service.rpc.queue_service.work_session import WorkSession
 from osqueue_service.state import apply, blocking, features, firing, settling, uniques
 from osqueue_service.state import due as state_due
 from osqueue_service.state.image import Kind, Loader, Snapshot
+from osqueue_service.state.limit_table import LimitKey, LimitTable
 from osqueue_service.state.model import Status
 from osqueue_service.state.moves import Cause, Moves
 from osqueue_service.state.sequences import Sequences
+from osqueue_service.state.turns import Turns
 from osqueue_service.storage.operations import Operation
 from osqueue_stubs.osqueue.v1 import queue_pb2
 from tests.simulation.store import ROOT, SimStore
@@ -417,3 +419,38 @@ def _overtaken(patch: Any) -> None:
 
     patch(Sequences, "enter", first)
     patch(blocking, "block_new", lambda state, job: None)
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+@bug("a slot that nobody takes")
+def _no_slot(patch: Any) -> None:
+    opens = LimitKey.opens
+    patch(
+        LimitKey,
+        "opens",
+        lambda self, cost, now_ms, running=0, arrival_ns=0: opens(self, cost, now_ms, -self.running, arrival_ns),
+    )
+
+
+@bug("a rate begun anew by each leader")
+def _rate_begun_anew(patch: Any) -> None:
+    """The meters of rates are written down nowhere."""
+    patch(Turns, "close", lambda self: (self._park() and None) or self._walk.close() or [])
+
+
+@bug("room that nobody is told of")
+def _no_wake(patch: Any) -> None:
+    """Lines that wait for a key stay where they are when a slot is free again."""
+    patch(LimitTable, "run", _run_without_telling)
+
+
+def _run_without_telling(self: LimitTable, uses: Any, sign: int) -> None:
+    for use in uses:
+        key = self.of(use)
+        key.running += sign * use.cost
+        key.family.running += sign * use.cost
+        key.family.used += sign
+        if sign < 0:
+            self._let_go(key)

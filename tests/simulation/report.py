@@ -94,6 +94,7 @@ CHECKS = (
     "first in, first out, within a type and priority",
     "one key, one job, across retries, failovers and checkpoints",
     "under a unique key one job runs at a time, and the jobs of a sequence in their order",
+    "under a limit no more run than may, and no more start in any window, over all takeovers",
     "every recovery and every checkpoint equals a replay of the whole log, byte for byte",
     "jobs are conserved at every commit; counters never fall; every buffer is within its limit",
     "a receipt is told when it is durable, a stream's slots are a cap, who hangs up hears of all that was sent",

@@ -19,6 +19,7 @@ from osqueue_service.rpc.page_tokens import Walk
 from osqueue_service.rpc.queue_service.work import Work
 from osqueue_service.state import commands, model
 from osqueue_service.state.model import Status
+from osqueue_service.state.named_limits import NamedLimit, Rate
 from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.queries.pages import page
 from osqueue_service.state.state import State
@@ -110,12 +111,24 @@ def _more(job: JobSpec) -> model.MoreOfSpec | None:
         unique = Unique(said.key, Scope[said.scope.upper()], Until[said.until.upper()], *terms, said.ttl_ms)
     if job.sequence_key:
         sequence = InSequence(job.sequence_key, AfterDead[job.sequence_after_dead.upper()])
-    return model.MoreOfSpec(unique=unique, sequence=sequence) if unique or sequence else None
+    if not (unique or sequence or job.limits or job.fairness_key):
+        return None
+    limits = tuple(model.LimitUse(*use) for use in job.limits)
+    return model.MoreOfSpec(unique=unique, sequence=sequence, limits=limits, fairness_key=job.fairness_key)
+
+
+LIMITS = {
+    "slots": NamedLimit("slots", 2, per_key=True),
+    "pace": NamedLimit("pace", -1, Rate(8, 1_000, 3)),
+}
+"""What jobs of a simulation may be under; put when the first one asks for it."""
 
 
 async def submit(broker: Broker, jobs: Sequence[JobSpec], atomic: bool, request_id: str) -> Answer:
     engine = broker.engine
     specs = [to_spec(job, engine.now_ms()) for job in jobs]
+    for name in sorted({use.limit for spec in specs for use in spec.limits}):
+        await engine.execute(commands.PutLimit(LIMITS[name]))
     answers = await engine.execute(commands.Submit(specs, atomic, request_id), sum(len(job.payload) for job in jobs))
     return Answer(answers, committed(engine))
 

@@ -228,6 +228,7 @@ def draw(seed: int) -> Swarm:
     if swarm.nemeses and chance() < 0.25:
         swarm.nemeses += (DAMAGE,)
     swarm.thread_ms = choice([0.0, 5.0, 50.0])
+    swarm.behaviours["limit"] = choice([0.0, 0.5])
     return swarm
 
 
