@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,27 @@ def test_values_that_are_wrong_are_named(values: Values, named: str, tmp_path: P
     done = helm("template", merged(values), tmp_path)
     assert done.returncode != 0
     assert named in done.stderr.replace(".", "/"), done.stderr
+
+
+def test_the_command_of_the_guide_renders_as_it_stands(tmp_path: Path) -> None:
+    page = (ROOT / "docs/operations/kubernetes.md").read_text()
+    (command,) = re.findall(r"^helm install osqueue ((?:.*\\\n)*.*)$", page, re.MULTILINE)
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words.pop(0) == "deploy/helm"
+    done = run(program("helm", "helm"), "template", "osqueue", CHART, *words, "--kube-version", "1.34.0")
+    assert done.returncode == 0, done.stderr
+    (named,) = set(re.findall(r"`(osqueue-brokers-0\.\S+:8081)`", page))
+    assert named in done.stdout
+
+
+def test_the_values_of_the_guide_to_google_cloud_render(tmp_path: Path) -> None:
+    page = (ROOT / "docs/operations/gcp.md").read_text()
+    (values,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "values.yaml").write_text(values)
+    arguments = ["template", "osqueue", CHART, "--values", tmp_path / "values.yaml", "--kube-version", "1.34.0"]
+    done = run(program("helm", "helm"), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "GCS_BUCKET" in done.stdout and "iam.gke.io/gcp-service-account" in done.stdout
 
 
 def test_every_value_is_described() -> None:
