@@ -19,7 +19,7 @@ def analyze() -> str:
     found = shutil.which("systemd-analyze")
     if found is None:
         if servers.REQUIRED and shutil.which("apt-get"):
-            pytest.fail("systemd-analyze is not installed: apt-get install systemd", pytrace=False)
+            pytest.fail("systemd-analyze is not installed: run scripts/install_deploy_tools.sh", pytrace=False)
         pytest.skip("systemd-analyze is not installed: it comes with systemd")
     return found
 
