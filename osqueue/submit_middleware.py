@@ -16,21 +16,19 @@ with the caller's context variables. Workflows, schedules and follow-ups do not 
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from osqueue.encoding import to_bytes
 from osqueue.errors import ConfigError, OsqueueError
+from osqueue.handle import JobHandle
 from osqueue.job import JobSpec, SubmitOptions
 from osqueue.submission import checked, text
 
-if TYPE_CHECKING:
-    from osqueue.handle import JobHandle
-
-ProceedSubmit = Callable[[], Awaitable["list[JobHandle[Any] | OsqueueError]"]]
+ProceedSubmit = Callable[[], Awaitable[list[JobHandle[Any] | OsqueueError]]]
 """Submits the jobs, and returns a handle or, where each job is for itself, an error in the place of each. Raises what
 the call raises."""
 
-AsyncSubmitMiddleware = Callable[[list[JobSpec], ProceedSubmit], Awaitable["list[JobHandle[Any] | OsqueueError]"]]
+AsyncSubmitMiddleware = Callable[[list[JobSpec], ProceedSubmit], Awaitable[list[JobHandle[Any] | OsqueueError]]]
 SyncSubmitMiddleware = Callable[[list[JobSpec]], AbstractContextManager[Any] | None]
 SubmitMiddleware = AsyncSubmitMiddleware | SyncSubmitMiddleware
 
@@ -63,12 +61,12 @@ class AroundSubmits:
             self._layers.append(_entering(cast(SyncSubmitMiddleware, middleware)))
 
     async def run(
-        self, jobs: list[JobSpec], submit: Callable[[list[JobSpec]], Awaitable["list[JobHandle[Any] | OsqueueError]"]]
-    ) -> "list[JobHandle[Any] | OsqueueError]":
+        self, jobs: list[JobSpec], submit: Callable[[list[JobSpec]], Awaitable[list[JobHandle[Any] | OsqueueError]]]
+    ) -> list[JobHandle[Any] | OsqueueError]:
         """The submission within all layers."""
         count = len(jobs)
 
-        async def innermost() -> "list[JobHandle[Any] | OsqueueError]":
+        async def innermost() -> list[JobHandle[Any] | OsqueueError]:
             if len(jobs) != count:
                 raise ConfigError(f"submit middleware must leave as many jobs as there were: {count}, not {len(jobs)}")
             for job in jobs:
@@ -98,7 +96,7 @@ def _within(layer: AsyncSubmitMiddleware, jobs: list[JobSpec], proceed: ProceedS
 
 
 def _entering(function: SyncSubmitMiddleware) -> AsyncSubmitMiddleware:
-    async def entered(jobs: list[JobSpec], proceed: ProceedSubmit) -> "list[JobHandle[Any] | OsqueueError]":
+    async def entered(jobs: list[JobSpec], proceed: ProceedSubmit) -> list[JobHandle[Any] | OsqueueError]:
         manager = function(jobs)
         if manager is None:
             return await proceed()
