@@ -59,7 +59,7 @@ def _settle_in() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_it_to_the_worker)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_heed_signals_again)
+        os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_heed_signals_again)
     if sys.platform == "linux":
         _die_soon_after_the_worker()
     # A handler may use processes of its own. This one is a daemon only so that the worker's exit does not wait for it.
@@ -83,10 +83,24 @@ def _leave_it_to_the_worker(number: int, frame: object) -> None:
     """Whether this process stops is the worker's decision."""
 
 
+_HELD = (signal.SIGINT, signal.SIGTERM)
+_mask = threading.local()
+
+
+def _hold() -> None:
+    """A signal to a process that does not heed signals yet would be lost: it waits until it does."""
+    _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+
+
+def _let_go() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.before)
+
+
 def _heed_signals_again() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _let_go()
 
 
 def _listen(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -80,6 +81,19 @@ def terminate_my_pool(payload: object) -> str:
     pool.terminate()
     pool.join()
     return "ended"
+
+
+def terminate_what_was_just_forked(payload: int) -> list[int]:
+    """How so many processes ended that were told to before they had begun: as `os.waitpid` says it."""
+    ends = []
+    for _ in range(payload):
+        child = os.fork()
+        if child == 0:
+            time.sleep(5)
+            os._exit(7)
+        os.kill(child, signal.SIGTERM)
+        ends.append(os.waitpid(child, 0)[1])
+    return ends
 
 
 def signalled(payload: object) -> str:

@@ -130,6 +130,12 @@ async def test_processes_of_a_handler_heed_signals(client):
     assert await handle.result() == "ended"
 
 
+async def test_a_signal_to_a_process_that_was_just_forked_is_not_lost(client):
+    handle = await client.submit_job("t", 30, max_attempts=1)
+    await work(client, jobs.terminate_what_was_just_forked)
+    assert await handle.result() == [signal.SIGTERM] * 30
+
+
 async def test_a_signal_to_all_processes_leaves_the_handlers_to_the_worker(client):
     handle = await client.submit_job("t", 1, max_attempts=1)
     await work(client, jobs.signalled)
