@@ -27,6 +27,7 @@ from osqueue.errors import (
     LeaseLostError,
     OsqueueError,
     QueueFullError,
+    QueueNotFoundError,
     RevisionConflictError,
     ScheduleNotFoundError,
     StorageBackendError,
@@ -66,6 +67,7 @@ from osqueue.job import (
 from osqueue.limits import Limits
 from osqueue.messages import Completed, FollowUp, JobEvent, Resync, Settled
 from osqueue.middleware import Proceed
+from osqueue.queue_messages import QueueInfo
 from osqueue.registry import JobType, Registry
 from osqueue.schedule_messages import Firing, Schedule, ScheduledTime, ScheduleInfo
 from osqueue.schedules import ScheduleOptions, Schedules
@@ -138,6 +140,8 @@ __all__ = [
     "ProceedSubmit",
     "Progress",
     "QueueFullError",
+    "QueueInfo",
+    "QueueNotFoundError",
     "QueueRoot",
     "Rate",
     "RateLimited",

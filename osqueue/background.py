@@ -5,6 +5,7 @@ them is here.
 """
 
 import asyncio
+import copy
 import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -93,6 +94,7 @@ class BackgroundClient(BackgroundCalls):
     def __init__(self, client: "OsqueueClient") -> None:
         self._client = client
         self._loop = BackgroundLoop()
+        self._loop_is_own = True
         self._closed = False
 
     @classmethod
@@ -100,6 +102,16 @@ class BackgroundClient(BackgroundCalls):
         """One to the same broker, with the same options, over a connection of its own."""
         made = cls.__new__(cls)
         BackgroundClient.__init__(made, client._twin())
+        return made
+
+    def queue(self, name: str) -> Self:
+        """A client of the queue with this name, over this client's connections and in its loop; "" is the queue that
+        this one works in. It ends with this one."""
+        made = copy.copy(self)
+        made._client, made._loop_is_own = self._client.queue(name), False
+        for attribute, part in vars(self).items():
+            if isinstance(part, BackgroundPart):
+                setattr(made, attribute, type(part)(getattr(made._client, attribute), self._loop))
         return made
 
     def __enter__(self) -> Self:
@@ -118,7 +130,8 @@ class BackgroundClient(BackgroundCalls):
         if not self._closed:
             self._closed = True
             self._loop.run(self._client.close())
-            self._loop.close()
+            if self._loop_is_own:
+                self._loop.close()
 
 
 class BackgroundPart(Generic[P]):

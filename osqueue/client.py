@@ -15,15 +15,17 @@ from osqueue.calls.reading import ReadCalls
 from osqueue.calls.steering import SteerCalls
 from osqueue.calls.submitting import SubmitCalls
 from osqueue.calls.workflows import WorkflowCalls
-from osqueue.connecting import connect
+from osqueue.connecting import connect, in_queue
 from osqueue.discovery import RootReader
 from osqueue.errors import ConfigError, TransportConfigError, TransportConnectionError
 from osqueue.fairness import Fairness
 from osqueue.limits import Limits
+from osqueue.queues import Queues
 from osqueue.registry import Registry
 from osqueue.retrying import RetryOptions
 from osqueue.schedules import Schedules
 from osqueue.session import Session
+from osqueue.submission import text
 from osqueue.submit_middleware import AroundSubmits, SubmitMiddleware
 from osqueue.tokens import Tokens
 from osqueue.transports.protocol import Transport
@@ -56,8 +58,10 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
     finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is "grpc", "rest", "ws",
     "connect" or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
-    `registry` holds the job types that it knows, `admin` an operator's calls, `limits` what jobs are under,
-    `fairness` whose turn it is, `tokens` who may call, `schedules` jobs with a timetable.
+    `queue` is the name of the queue that it works in, "" the default queue; `client.queue(name)` is a client of
+    another one over the same connections. `registry` holds the job types that it knows, `admin` an operator's calls,
+    `limits` what jobs are under, `fairness` whose turn it is, `tokens` who may call, `schedules` jobs with a timetable,
+    `queues` those with names.
 
     It connects with its first call, and then belongs to that process and event loop. Concurrent `submit_job`,
     `complete_job` and `heartbeat` calls travel together in batches, unless `coalesce` is off. What may pass is retried,
@@ -78,6 +82,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
         retry_delay_ms: int = 1_000,
         retry_deadline_ms: int = 60_000,
         coalesce: bool = True,
+        queue: str = "",
     ) -> None:
         self._around = AroundSubmits()
         self.registry = registry if registry is not None else Registry()
@@ -87,7 +92,10 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
         self.limits = Limits(self._open)
         self.fairness = Fairness(self._open)
         self.schedules = Schedules(self._open)
-        self._connector = connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
+        self.queues = Queues(self._open)
+        self._connector = connect(
+            broker_url, storage=storage, prefix=prefix, transport=transport, token=token, queue=text("queue", queue)
+        )
         self._coalesce = coalesce
         self._session: Session | None = None
         self._beside: weakref.WeakSet[Transport] = weakref.WeakSet()
@@ -131,6 +139,15 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
         self._around.add(middleware)
         return middleware
 
+    def queue(self, name: str) -> "OsqueueClient":
+        """A client of the queue with this name, over this client's connections; "" is the queue that this one works in.
+        It has the same options and job types, belongs to the same event loop, and ends with this one."""
+        text("name", name)
+        twin = self._twin()
+        if name:
+            twin._connector = in_queue(self._connector, name, lambda: self._open().transport)
+        return twin
+
     def new_transport(self) -> Transport:
         """A transport of its own to the same broker, for use in another event loop; the caller closes it."""
         transport = self._connector.another()
@@ -141,7 +158,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
         """Another one like this, not connected yet."""
         twin = copy.copy(self)
         twin.admin, twin.tokens, twin.schedules = Admin(twin._open), Tokens(twin._open), Schedules(twin._open)
-        twin.limits, twin.fairness = Limits(twin._open), Fairness(twin._open)
+        twin.limits, twin.fairness, twin.queues = Limits(twin._open), Fairness(twin._open), Queues(twin._open)
         twin._session, twin._beside, twin._closed = None, weakref.WeakSet(), False
         return twin
 

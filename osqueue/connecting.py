@@ -8,7 +8,7 @@ from typing import Any
 from osqueue.discovery import LeaderFinder, RootReader
 from osqueue.errors import ConfigError, TransportConfigError
 from osqueue.transports.addresses import DEFAULT_URL, Endpoint, parse
-from osqueue.transports.protocol import Transport
+from osqueue.transports.protocol import QueueTransport, Transport
 
 
 @dataclass(slots=True, frozen=True)
@@ -29,8 +29,39 @@ def connect(
     prefix: str,
     transport: str | Transport | None,
     token: str | None,
+    queue: str = "",
 ) -> Connector:
-    """How to make the client's transports; wrong settings are found now, not with the first call."""
+    """How to make the client's transports; wrong settings are found now, not with the first call. `queue` is the name
+    of one; "" is the default queue."""
+    connector = _connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
+    return in_queue(connector, queue) if queue else connector
+
+
+def in_queue(connector: Connector, queue: str, own: Callable[[], Transport] | None = None) -> Connector:
+    """The same for one queue with a name. `own` makes a transport whose connections that of the client shall share."""
+
+    def make(make: Callable[[], Transport], *, shared: bool) -> Transport:
+        transport = make()
+        if not isinstance(transport, QueueTransport):
+            raise TransportConfigError(f"the transport {transport.name!r} knows no queues with names (for_queue)")
+        return transport.for_queue(queue, shared=shared)
+
+    told = None if connector.told is None else {**connector.told, "queue": queue}
+    return Connector(
+        lambda: make(own or connector.own, shared=own is not None),
+        lambda: make(connector.another, shared=False),
+        told,
+    )
+
+
+def _connect(
+    broker_url: str | Sequence[str] | None,
+    *,
+    storage: RootReader | None,
+    prefix: str,
+    transport: str | Transport | None,
+    token: str | None,
+) -> Connector:
     if transport is not None and not isinstance(transport, str):
         if broker_url is not None or storage is not None:
             raise ConfigError("give either a transport of your own, or broker_url, or storage")

@@ -64,6 +64,13 @@ class ScheduleNotFoundError(OsqueueError):
     tag = "ScheduleNotFoundError"
 
 
+class QueueNotFoundError(OsqueueError):
+    """No queue has this name: it was never created, or it was deleted. The message names some that are called nearly
+    so."""
+
+    tag = "QueueNotFoundError"
+
+
 class RevisionConflictError(OsqueueError):
     """The schedule has another revision than was expected: somebody else changed it. Nothing was changed."""
 
@@ -208,6 +215,7 @@ _BY_REASON: dict[str, type[OsqueueError]] = {
     "UNIMPLEMENTED": BrokerProtocolError,
     "JOB_NOT_FOUND": JobNotFoundError,
     "SCHEDULE_NOT_FOUND": ScheduleNotFoundError,
+    "QUEUE_NOT_FOUND": QueueNotFoundError,
     "REVISION_CONFLICT": RevisionConflictError,
     "WORKFLOW_NOT_FOUND": JobNotFoundError,
     "LEASE_LOST": LeaseLostError,
@@ -238,6 +246,7 @@ _BY_TAG: dict[str, type[OsqueueError]] = {
         JobNotFoundError,
         LeaseLostError,
         QueueFullError,
+        QueueNotFoundError,
         RevisionConflictError,
         ScheduleNotFoundError,
         StorageBackendError,

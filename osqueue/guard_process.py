@@ -146,7 +146,14 @@ def _read_to_the_end(loop: asyncio.AbstractEventLoop, gone: asyncio.Event) -> No
 def _transport(told: dict[str, Any]) -> Transport:
     from osqueue.connecting import connect
 
-    connector = connect(told["endpoints"], storage=None, prefix="", transport=told["transport"], token=told["token"])
+    connector = connect(
+        told["endpoints"],
+        storage=None,
+        prefix="",
+        transport=told["transport"],
+        token=told["token"],
+        queue=told.get("queue", ""),
+    )
     return connector.own()
 
 

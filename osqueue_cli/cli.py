@@ -25,6 +25,7 @@ SECTIONS = {
             "osqueue_cli.commands.history:history", "Show the leader's figures of the last hour, a line for each step."
         ),
         "workers": Entry("osqueue_cli.commands.workers:workers", "List the workers seen lately, with what they hold."),
+        "queues": Entry("osqueue_cli.commands.queues:queues", "Queues with names: create, list, change, delete."),
         "schedules": Entry(
             "osqueue_cli.commands.schedules:schedules", "Jobs with a timetable: put, list, show, preview, trigger."
         ),

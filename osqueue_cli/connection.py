@@ -27,6 +27,8 @@ class Connection:
     broker: str | None
     token: str | None
     timeout_s: float
+    queue: str = ""
+    """"": the default queue."""
 
     def client(self, **options: Any) -> "OsqueueClient":
         """A client that tries for `timeout_s`, and then says what is wrong."""
@@ -35,7 +37,7 @@ class Connection:
         timeout_ms = max(1, round(self.timeout_s * 1_000))
         options.setdefault("timeout_ms", min(5_000, timeout_ms))
         options.setdefault("retry_deadline_ms", timeout_ms)
-        return OsqueueClient(self.broker, token=self.token, **options)
+        return OsqueueClient(self.broker, token=self.token, queue=self.queue, **options)
 
     def run(self, work: "Callable[[OsqueueClient], Awaitable[T]]") -> T:
         """Do the work with a client, in an event loop of its own."""
@@ -60,6 +62,14 @@ def json_option(command: Command) -> Command:
 
 
 def connection_options(command: Command) -> Command:
+    """--queue and what `process_options` are."""
+    told = click.option(
+        "-q", "--queue", default="", metavar="NAME", help="Name of a queue; without it, the default one."
+    )
+    return told(process_options(command))
+
+
+def process_options(command: Command) -> Command:
     """--broker, --token, --timeout and --json: the parameters `connection` and `as_json`."""
 
     @click.option(
@@ -82,7 +92,9 @@ def connection_options(command: Command) -> Command:
     )  # fmt: skip
     @json_option
     @functools.wraps(command)
-    def with_connection(broker: str | None, token: str | None, timeout_s: float, **arguments: Any) -> Any:
-        return command(connection=Connection(broker or None, token, timeout_s), **arguments)
+    def with_connection(
+        broker: str | None, token: str | None, timeout_s: float, queue: str = "", **arguments: Any
+    ) -> Any:
+        return command(connection=Connection(broker or None, token, timeout_s, queue), **arguments)
 
     return with_connection  # type: ignore[return-value]

@@ -41,6 +41,7 @@ _OF_TAG = {
     "BrokerProtocolError": Exit.USAGE,
     "JobNotFoundError": Exit.NOT_FOUND,
     "ScheduleNotFoundError": Exit.NOT_FOUND,
+    "QueueNotFoundError": Exit.NOT_FOUND,
     "RevisionConflictError": Exit.CONFLICT,
     "LeaseLostError": Exit.CONFLICT,
     "IdempotencyConflictError": Exit.CONFLICT,

@@ -20,6 +20,7 @@ from osqueue_service.ids import IdSource
 from osqueue_service.leadership import DEFAULT_DEPTH, Addresses, Bar, Elector, GuardedClock, Heartbeat, Standbys, Term
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
 from osqueue_service.log import LogCounters, Root
+from osqueue_service.queues import Host, OpenQueues
 from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.storage import ObjectStore
 
@@ -112,6 +113,8 @@ class Broker:
         self.barred: Bar | None = None
         """What keeps this broker from leading: a later release wrote what is stored, or the clock is wrong."""
         self._elector = self._candidate(depth, follow, retention_ms)
+        self.queues = OpenQueues(self._host(depth, retention_ms), self._not_leader)
+        """The queues with names that this broker leads, all while it leads."""
         self._standbys: Standbys | None = None
         self._clearing_root = False
         self._handing_over: asyncio.Task[None] | None = None
@@ -120,6 +123,21 @@ class Broker:
         self._life: asyncio.Task[None] | None = None
         self._leading = asyncio.Event()
         self._stopping = False
+
+    def _host(self, depth: int, retention_ms: int) -> Host:
+        return Host(
+            store=self.store,
+            clock=self._clock,
+            queue_clock=self._queue_clock,
+            ids=self._ids,
+            addresses=self.addresses,
+            heartbeat=self._heartbeat,
+            limits=self.limits,
+            settings=self._settings,
+            depth=depth,
+            retention_ms=retention_ms,
+            understood=self.understood,
+        )
 
     def _candidate(self, depth: int, follow: bool, retention_ms: int) -> Elector:
         return Elector(
@@ -273,6 +291,7 @@ class Broker:
         self._term, self._engine = term, engine
         standbys = self._standbys = term.standbys = Standbys(self._clock, self.limits.standbys)
         engine.start()
+        self.queues.begin(term, standbys)
         self._leading.set()
         self._enter(Role.LEADER)
         log.info(
@@ -291,6 +310,7 @@ class Broker:
             watching.cancel()
             self._engine = self._term = self._standbys = None
             self._leading.clear()
+            self.queues.end(term.lost.result() if term.lost.over else NotLeader("this broker stops"))
             engine.lose(leader_address=self.leader_address)
             if not self._clearing_root:  # else they look when that is done
                 standbys.end()
@@ -318,7 +338,7 @@ class Broker:
         await self._await_successor(engine, standbys)
         self._clearing_root = True
         try:
-            await self._clock.within_ms(HAND_OVER_LIMIT_MS, self._finish(engine, term))
+            await self._clock.within_ms(HAND_OVER_LIMIT_MS, self._finish(engine, term, self.queues))
         except TimeoutError:
             log.warning(
                 "storage did not confirm the hand-over within %d ms; a standby takes over after its timeout",
@@ -350,8 +370,8 @@ class Broker:
             )  # fmt: skip
 
     @staticmethod
-    async def _finish(engine: Engine, term: Term) -> None:
-        await engine.stop()
+    async def _finish(engine: Engine, term: Term, queues: OpenQueues) -> None:
+        await asyncio.gather(engine.stop(), queues.close())
         await term.hand_over()
 
     def _not_leader(self) -> NotLeader:

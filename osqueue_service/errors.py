@@ -94,6 +94,12 @@ class ScheduleNotFound(OsqueueError):
     reason = "SCHEDULE_NOT_FOUND"
 
 
+class QueueNotFound(OsqueueError):
+    """No queue has this name."""
+
+    reason = "QUEUE_NOT_FOUND"
+
+
 class RevisionConflict(OsqueueError):
     """The schedule is not what the caller took it for: somebody else changed it, made it or removed it."""
 

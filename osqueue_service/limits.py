@@ -140,6 +140,8 @@ class Limits:
     metric_types: int = 200
     metric_limits: int = 200
     standbys: int = 100
+    open_queues: int = 1_000
+    idle_queue_ms: int = 5 * MINUTE_MS
     sweep_jobs: int = 250
     commit_bytes: int = 8 * MIB
 

@@ -50,10 +50,11 @@ TWINS = (
     Twin("osqueue/tokens.py", "Tokens", "tokens", "SyncTokens", "BackgroundPart[Tokens]", "_part"),
     Twin("osqueue/limits.py", "Limits", "limits", "SyncLimits", "BackgroundPart[Limits]", "_part"),
     Twin("osqueue/fairness.py", "Fairness", "fairness", "SyncFairness", "BackgroundPart[Fairness]", "_part"),
+    Twin("osqueue/queues.py", "Queues", "queues", "SyncQueues", "BackgroundPart[Queues]", "_part"),
     Twin("osqueue/schedules.py", "Schedules", "schedules", "SyncSchedules", "BackgroundPart[Schedules]", "_part"),
     Twin(
         "osqueue/client.py", "OsqueueClient", "client", "SyncClient", "BackgroundClient",
-        skip=frozenset({"close", "new_transport"}),
+        skip=frozenset({"close", "new_transport", "queue"}),
     ),
 )  # fmt: skip
 

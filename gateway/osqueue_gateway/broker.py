@@ -29,7 +29,10 @@ PAUSE_MS = 50
 PAUSE_MS_MAX = 500
 
 TOKENS_MAX = 256
-"""Callers with a token of their own whose calls are gathered into batches."""
+"""Callers with a token of their own, times the queues that they use, whose calls are gathered into batches."""
+
+BATCHED = frozenset({"SubmitJob", "CompleteJob", "Heartbeat"})
+"""Calls that many callers make at once, each for one job."""
 
 Batchers: TypeAlias = "dict[str, Coalescer[Any, Any]]"
 
@@ -62,9 +65,9 @@ class Broker:
         self._link = link
         self._outage_s = limits.outage_ms / 1_000
         self._call_ms = limits.call_ms
-        self.batchers = self._batchers("")
-        """Those of callers without a token of their own."""
-        self._others: OrderedDict[str, Batchers] = OrderedDict()
+        self.batchers = self._batchers("", "")
+        """Those of callers without a token of their own, for the default queue; the others are by token and queue."""
+        self._others: OrderedDict[tuple[str, str], Batchers] = OrderedDict()
         self.repeated = 0
         """Attempts after the first one, all together."""
 
@@ -76,7 +79,7 @@ class Broker:
     async def call(self, rpc: Rpc, request: Any, timeout_ms: int) -> Any:
         """The broker's response; raises an `OsqueueError`."""
         token = caller().token
-        batcher = self._batchers_of(token).get(rpc.name)
+        batcher = self._batchers_of(token, request.queue).get(rpc.name) if rpc.name in BATCHED else None
         # A caller's own request id is its promise to repeat this very call: it does not survive inside a batch.
         if batcher is not None and not (rpc.name != "Heartbeat" and request.request_id):
             return await batcher.call(request, request.ByteSize())
@@ -105,30 +108,30 @@ class Broker:
                 batcher.close()
         await self._link.close()
 
-    def _batchers(self, token: str) -> Batchers:
+    def _batchers(self, token: str, queue: str) -> Batchers:
         return {
-            "SubmitJob": Coalescer(partial(self._submit, token)),
-            "CompleteJob": Coalescer(partial(self._complete, token)),
-            "Heartbeat": Coalescer(partial(self._heartbeat, token)),
+            "SubmitJob": Coalescer(partial(self._submit, token, queue)),
+            "CompleteJob": Coalescer(partial(self._complete, token, queue)),
+            "Heartbeat": Coalescer(partial(self._heartbeat, token, queue)),
         }
 
-    def _batchers_of(self, token: str) -> Batchers:
-        """Calls of different tokens never share a batch. Those of very many tokens go one by one."""
-        if not token:
+    def _batchers_of(self, token: str, queue: str) -> Batchers:
+        """Calls of different tokens, or for different queues, never share a batch. Those of very many go one by one."""
+        if not token and not queue:
             return self.batchers
-        found = self._others.get(token)
+        found = self._others.get((token, queue))
         if found is None:
             if len(self._others) >= TOKENS_MAX and not self._make_room():
                 return {}
-            found = self._others[token] = self._batchers(token)
-        self._others.move_to_end(token)
+            found = self._others[token, queue] = self._batchers(token, queue)
+        self._others.move_to_end((token, queue))
         return found
 
     def _make_room(self) -> bool:
-        token, oldest = next(iter(self._others.items()))
+        key, oldest = next(iter(self._others.items()))
         if any(batcher.waiting or batcher.in_flight for batcher in oldest.values()):
             return False
-        del self._others[token]
+        del self._others[key]
         return True
 
     async def _persist(self, rpc: Rpc, request: Any, timeout_ms: int, token: str) -> Any:
@@ -167,16 +170,16 @@ class Broker:
                 await asyncio.sleep(pause_ms / 1_000)
                 pause_ms = min(2 * pause_ms, PAUSE_MS_MAX)
 
-    async def _submit(self, token: str, jobs: list[Any]) -> Sequence[Any]:
-        request = queue_pb2.SubmitJobsRequest(jobs=jobs, atomic=False)
+    async def _submit(self, token: str, queue: str, jobs: list[Any]) -> Sequence[Any]:
+        request = queue_pb2.SubmitJobsRequest(jobs=jobs, atomic=False, queue=queue)
         return await self._batch(RPCS["SubmitJobs"], request, "submitted", token)
 
-    async def _complete(self, token: str, completions: list[Any]) -> Sequence[Any]:
-        request = queue_pb2.CompleteJobsRequest(completions=completions)
+    async def _complete(self, token: str, queue: str, completions: list[Any]) -> Sequence[Any]:
+        request = queue_pb2.CompleteJobsRequest(completions=completions, queue=queue)
         return await self._batch(RPCS["CompleteJobs"], request, "completed", token)
 
-    async def _heartbeat(self, token: str, heartbeats: list[Any]) -> Sequence[Any]:
-        request = queue_pb2.HeartbeatJobsRequest(heartbeats=heartbeats)
+    async def _heartbeat(self, token: str, queue: str, heartbeats: list[Any]) -> Sequence[Any]:
+        request = queue_pb2.HeartbeatJobsRequest(heartbeats=heartbeats, queue=queue)
         answer = await self._through_outage(
             lambda: self._link.call("HeartbeatJobs", request, self._call_ms, **_shown(token)), True, False
         )

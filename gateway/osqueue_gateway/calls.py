@@ -157,7 +157,10 @@ class Calls:
             jobs = claimed.jobs if rpc.name == "ClaimJobs" else [claimed] if claimed.job_id else []
             for job in jobs:
                 release = queue_pb2.ReleaseJobRequest(
-                    job_id=job.job_id, worker_id=request.worker_id, lease_token=job.lease_token
+                    job_id=job.job_id,
+                    worker_id=request.worker_id,
+                    lease_token=job.lease_token,
+                    queue=request.queue,
                 )
                 await self._broker.call(RPCS["ReleaseJob"], release, call_ms)
         except OsqueueError as error:  # leases that nobody renews expire, and their jobs run again

@@ -44,6 +44,7 @@ FAULTS = {
     "PAYLOAD_TOO_LARGE": Fault(413, "BrokerProtocolError", "invalid_argument"),
     "JOB_NOT_FOUND": Fault(404, "JobNotFoundError", "not_found"),
     "SCHEDULE_NOT_FOUND": Fault(404, "ScheduleNotFoundError", "not_found"),
+    "QUEUE_NOT_FOUND": Fault(404, "QueueNotFoundError", "not_found"),
     "REVISION_CONFLICT": Fault(409, "RevisionConflictError", "aborted"),
     "WORKFLOW_NOT_FOUND": Fault(404, "JobNotFoundError", "not_found"),
     "LEASE_LOST": Fault(409, "LeaseLostError", "failed_precondition"),

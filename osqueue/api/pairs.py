@@ -6,7 +6,7 @@ want it: a test walks every field of every message and fails on one that is neit
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from osqueue import (
@@ -17,6 +17,7 @@ from osqueue import (
     job_inputs,
     limit_uses,
     messages,
+    queue_messages,
     schedule_messages,
     stats,
     workflow_messages,
@@ -24,6 +25,9 @@ from osqueue import (
 from osqueue.api import descriptors
 from osqueue.job import ClaimedJob, Job, JobSpec, Lease, Position
 from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, job_pb2, queue_pb2, schedules_pb2, workflows_pb2
+
+QUEUE_FIELD_NUMBER = 100
+"""Of the field that says which queue a request is for, in every request that has it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,6 +180,12 @@ _DIFFERENT = (
     Pair(flow_messages.FairnessKeysRequest, flow_pb2.ListFairnessKeysRequest),
     Pair(flow_messages.FairnessKeyPage, flow_pb2.ListFairnessKeysResponse),
     Pair(access_messages.AuditPage, access_pb2.GetAuditResponse),
+    # Queues.
+    Pair(queue_messages.QueueCreated, admin_pb2.CreateQueueResponse),
+    Pair(queue_messages.QueueAnswer, admin_pb2.GetQueueResponse),
+    Pair(queue_messages.QueueAnswer, admin_pb2.UpdateQueueResponse),
+    Pair(queue_messages.QueuePage, admin_pb2.ListQueuesResponse),
+    Pair(queue_messages.QueueDeleted, admin_pb2.DeleteQueueResponse),
     # Schedules.
     Pair(schedule_messages.ScheduleAnswer, schedules_pb2.PutScheduleResponse, own=frozenset({"position"})),
     Pair(schedule_messages.ScheduleAnswer, schedules_pb2.GetScheduleResponse, own=frozenset({"commit"})),
@@ -203,6 +213,7 @@ def _alike() -> Iterator[Pair]:
         admin_messages,
         access_messages,
         flow_messages,
+        queue_messages,
         schedule_messages,
         workflow_messages,
         stats,
@@ -215,7 +226,15 @@ def _alike() -> Iterator[Pair]:
                     yield Pair(sdk, descriptors.message_class(descriptor))
 
 
-PAIRS = (*_DIFFERENT, *_alike())
+def _in_a_queue(pair: Pair) -> Pair:
+    """Which queue a call is for, its transport says: no type has it."""
+    field = pair.message.DESCRIPTOR.fields_by_name.get("queue")
+    if field is None or field.number != QUEUE_FIELD_NUMBER:
+        return pair
+    return replace(pair, left_out={**pair.left_out, "queue": "the transport names it in every call"})
+
+
+PAIRS = tuple(map(_in_a_queue, (*_DIFFERENT, *_alike())))
 """Every type that carries a message."""
 
 OUTCOMES: dict[type[Any], type[Any] | None] = {

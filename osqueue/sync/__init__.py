@@ -16,7 +16,17 @@ from osqueue.sync.client import SyncClient
 from osqueue.sync.fairness import SyncFairness
 from osqueue.sync.handle import SyncJobHandle
 from osqueue.sync.limits import SyncLimits
+from osqueue.sync.queues import SyncQueues
 from osqueue.sync.schedules import SyncSchedules
 from osqueue.sync.tokens import SyncTokens
 
-__all__ = ["SyncAdmin", "SyncClient", "SyncFairness", "SyncJobHandle", "SyncLimits", "SyncSchedules", "SyncTokens"]
+__all__ = [
+    "SyncAdmin",
+    "SyncClient",
+    "SyncFairness",
+    "SyncJobHandle",
+    "SyncLimits",
+    "SyncQueues",
+    "SyncSchedules",
+    "SyncTokens",
+]

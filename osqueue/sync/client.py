@@ -12,6 +12,7 @@ from osqueue.sync.admin import SyncAdmin
 from osqueue.sync.fairness import SyncFairness
 from osqueue.sync.leasing import SyncLeaseCalls
 from osqueue.sync.limits import SyncLimits
+from osqueue.sync.queues import SyncQueues
 from osqueue.sync.reading import SyncReadCalls
 from osqueue.sync.schedules import SyncSchedules
 from osqueue.sync.steering import SyncSteerCalls
@@ -33,8 +34,10 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
     bytes | None`, finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is
     "grpc", "rest", "ws", "connect" or an object of your own. `token` defaults to OSQUEUE_TOKEN.
 
-    `registry` holds the job types that it knows, `admin` an operator's calls, `limits` what jobs are under,
-    `fairness` whose turn it is, `tokens` who may call, `schedules` jobs with a timetable.
+    `queue` is the name of the queue that it works in, "" the default queue; `client.queue(name)` is a client of
+    another one over the same connections. `registry` holds the job types that it knows, `admin` an operator's calls,
+    `limits` what jobs are under, `fairness` whose turn it is, `tokens` who may call, `schedules` jobs with a
+    timetable, `queues` those with names.
 
     It runs in an event loop of its own, in a background thread, which its first call starts, and may be used from
     any number of threads of that process. Concurrent `submit_job`, `complete_job` and `heartbeat` calls travel
@@ -56,6 +59,7 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
         retry_delay_ms: int = 1000,
         retry_deadline_ms: int = 60000,
         coalesce: bool = True,
+        queue: str = "",
     ) -> None:
         super().__init__(
             OsqueueClient(
@@ -70,12 +74,14 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
                 retry_delay_ms=retry_delay_ms,
                 retry_deadline_ms=retry_deadline_ms,
                 coalesce=coalesce,
+                queue=queue,
             )
         )
         self.admin = SyncAdmin(self._client.admin, self._loop)
         self.tokens = SyncTokens(self._client.tokens, self._loop)
         self.limits = SyncLimits(self._client.limits, self._loop)
         self.fairness = SyncFairness(self._client.fairness, self._loop)
+        self.queues = SyncQueues(self._client.queues, self._loop)
         self.schedules = SyncSchedules(self._client.schedules, self._loop)
 
     def state(self) -> ClientState:

@@ -5,6 +5,7 @@ from typing import Any
 
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.grpc_link import BrokerLink, LeaderFinder
+from osqueue.transports.queue_link import QueueLink
 from osqueue.transports.wire import WireTransport
 
 
@@ -14,12 +15,19 @@ class GrpcTransport(WireTransport):
     def __init__(
         self, endpoints: Sequence[Endpoint] = (), *, token: str = "", find_leader: LeaderFinder | None = None
     ) -> None:
-        self._broker = BrokerLink(endpoints, token=token, find_leader=find_leader)
+        self._broker: BrokerLink | QueueLink = BrokerLink(endpoints, token=token, find_leader=find_leader)
         super().__init__("grpc", self._broker)
 
     def clone(self) -> "GrpcTransport":
+        return self._over(self._broker.clone())
+
+    def for_queue(self, queue: str, *, shared: bool) -> "GrpcTransport":
+        return self._over(QueueLink(self._broker, queue, shared=shared))
+
+    @staticmethod
+    def _over(link: BrokerLink | QueueLink) -> "GrpcTransport":
         twin = GrpcTransport()
-        twin._link = twin._broker = self._broker.clone()
+        twin._link = twin._broker = link
         return twin
 
     def work(self, frames: AsyncIterator[Any]) -> AsyncIterator[Any]:

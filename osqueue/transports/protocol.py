@@ -142,6 +142,16 @@ class Transport(Protocol):
 
 
 @runtime_checkable
+class QueueTransport(Protocol):
+    """What a client of a queue with a name needs beside `Transport`."""
+
+    def for_queue(self, queue: str, *, shared: bool) -> Transport:
+        """The same for one queue with a name. `shared`: over the same connections, which whoever made this one
+        closes."""
+        ...
+
+
+@runtime_checkable
 class WorkflowTransport(Protocol):
     """What calls about workflows need beside `Transport`."""
 

@@ -29,6 +29,7 @@ from osqueue.messages import (
     WatchRequest,
 )
 from osqueue.stats import Stats
+from osqueue.transports.queue_link import QueueLink
 from osqueue.transports.wire_admin import WireAdmin
 from osqueue.transports.wire_workflows import WireWorkflows
 from osqueue_stubs.osqueue.v1 import queue_pb2
@@ -74,6 +75,11 @@ class WireTransport(WireAdmin, WireWorkflows):
 
     def clone(self) -> "WireTransport":
         return WireTransport(self.name, self._link.clone())
+
+    def for_queue(self, queue: str, *, shared: bool) -> "WireTransport":
+        """The same for one queue with a name. `shared`: over the same connections, which whoever made this one
+        closes."""
+        return WireTransport(self.name, QueueLink(self._link, queue, shared=shared))
 
     async def close(self) -> None:
         await self._link.close()

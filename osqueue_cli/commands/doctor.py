@@ -6,7 +6,7 @@ import click
 
 from osqueue_cli import output
 from osqueue_cli.checks import Check, Verdict, check_everything
-from osqueue_cli.connection import Connection, connection_options
+from osqueue_cli.connection import Connection, process_options
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 from osqueue_cli.settings import settings_options
@@ -17,7 +17,7 @@ MARKS = {Verdict.OK: ("✔", "green"), Verdict.WARNING: ("!", "yellow"), Verdict
 @click.command()
 @click.option("--no-write", is_flag=True, help="Do not prove the bucket's conditions: that puts and removes objects.")
 @settings_options(storage_default="file", exclude=("token",))
-@connection_options
+@process_options
 def doctor(connection: Connection, as_json: bool, no_write: bool, overrides: Mapping[str, str]) -> None:
     """Check settings, storage, clock, ports and versions.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from osqueue_cli import asking, output
-from osqueue_cli.connection import Connection, connection_options
+from osqueue_cli.connection import Connection, process_options
 from osqueue_cli.exits import Exit, exit_of
 from osqueue_cli.failing import Failure
 from osqueue_cli.params import DURATION
@@ -31,7 +31,7 @@ class Leader(NamedTuple):
     help="How long to wait for the next leader (exit code 9 when there is none by then).",
 )  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@connection_options
+@process_options
 def step_down(connection: Connection, as_json: bool, reason: str, limit: int, yes: bool) -> None:
     """Let the leader hand over to a standby, and say who leads then.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from osqueue_cli import asking, output
-from osqueue_cli.connection import Connection, connection_options
+from osqueue_cli.connection import Connection, process_options
 from osqueue_cli.params import DURATION
 from osqueue_cli.shapes import to_json
 
@@ -38,7 +38,7 @@ def tokens() -> None:
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, help="A scope or a role; repeat it for several.")
 @click.option("--expires", type=DURATION, default=None, help="How long it is let in, such as 90d; unset: for ever.")
-@connection_options
+@process_options
 def create(connection: Connection, as_json: bool, name: str, scopes: tuple[str, ...], expires: int | None) -> None:
     """Make a token for NAME and show it, this once.
 
@@ -53,7 +53,7 @@ def create(connection: Connection, as_json: bool, name: str, scopes: tuple[str, 
 
 
 @tokens.command("list")
-@connection_options
+@process_options
 def list_tokens(connection: Connection, as_json: bool) -> None:
     """List all tokens, without their secrets.
 
@@ -85,7 +85,7 @@ def list_tokens(connection: Connection, as_json: bool) -> None:
 @tokens.command()
 @click.argument("token_id")
 @click.option("--revoke-old", is_flag=True, help="Refuse the secret before at once.")
-@connection_options
+@process_options
 def rotate(connection: Connection, as_json: bool, token_id: str, revoke_old: bool) -> None:
     """Give a token another secret, and show it, this once.
 
@@ -103,7 +103,7 @@ def rotate(connection: Connection, as_json: bool, token_id: str, revoke_old: boo
 @tokens.command()
 @click.argument("token_id")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@connection_options
+@process_options
 def revoke(connection: Connection, as_json: bool, token_id: str, yes: bool) -> None:
     """Let nobody in by a token any more.
 
@@ -137,7 +137,7 @@ def hash_token() -> None:
 
 
 @click.command()
-@connection_options
+@process_options
 def whoami(connection: Connection, as_json: bool) -> None:
     """Say who you are to the broker, and what you may do.
 

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="MODULE:NAME")
 @click.option("-b", "--broker", metavar="URL", help="Broker of a client that names none itself.  [env: BROKER_URL]")
 @click.option("--token", help="Token of a client that names none itself; better in the variable.  [env: OSQUEUE_TOKEN]")
+@click.option("-q", "--queue", default="", metavar="NAME", help="Name of a queue, instead of the worker's own.")
 @click.option("-c", "--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once, instead of the worker's own.")
 @click.option("--drain", type=DURATION, help="How long to wait for running jobs when stopped.  [default: 20s]")
 @click.option("--until-idle", is_flag=True, help="End when no job is ready and none runs.")
 @click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Serve /metrics for Prometheus on this port.")
 @json_option
 def work(
-    target: str, broker: str | None, token: str | None, concurrency: int | None,
+    target: str, broker: str | None, token: str | None, queue: str, concurrency: int | None,
     drain: int | None, until_idle: bool, metrics_port: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a worker until Ctrl-C or SIGTERM.
@@ -55,7 +56,7 @@ def work(
     for name, value in (("BROKER_URL", broker), ("OSQUEUE_TOKEN", token)):
         if value:
             os.environ[name] = value
-    worker = load(target)
+    worker = load(target, queue)
     if concurrency is not None:
         worker.concurrency = concurrency
     if drain is not None:
@@ -67,8 +68,8 @@ def work(
         asyncio.run(worker_view.run(worker, show(worker), until_idle=until_idle))
 
 
-def load(target: str) -> "Worker":
-    """The worker that the target names, made from handlers where it names those."""
+def load(target: str, queue: str = "") -> "Worker":
+    """The worker that the target names, made from handlers where it names those. `queue` is another than its own."""
     from osqueue import OsqueueClient, Worker
 
     module_name, colon, name = target.partition(":")
@@ -80,9 +81,10 @@ def load(target: str) -> "Worker":
             raise click.UsageError(f"{module_name} has no {name!r}{_hint(found)}")
         found = getattr(found, part)
     if isinstance(found, Worker):
+        found.client = found.client.queue(queue)
         return found
     if isinstance(found, dict):
-        return Worker(OsqueueClient(), found)
+        return Worker(OsqueueClient(queue=queue), found)
     raise click.UsageError(f"{target} is a {type(found).__name__}; it must be a Worker or a mapping of handlers")
 
 

@@ -17,16 +17,17 @@ _WAY_OUT = "run `osqueue verify`, and restore the object from a copy or an earli
 class Rebuild:
     """One recovery's state; depends on nothing but the calls."""
 
-    def __init__(self, understood: Set[str] = UNDERSTOOD) -> None:
-        """`understood` are the features that the records may use."""
+    def __init__(self, understood: Set[str] = UNDERSTOOD, queue: str = "") -> None:
+        """`understood` are the features that the records may use, `queue` is the name of a named queue."""
         self.understood = understood
-        self.state = State()
+        self._queue = queue
+        self.state = State(queue)
         self._loader = Loader(self.state)
 
     def begin(self) -> None:
         """Forget everything: the state of a new, empty queue."""
         self.state.take_apart()
-        self.state = State()
+        self.state = State(self._queue)
         self._loader = Loader(self.state)
 
     def load(self, chunk: bytes) -> None:

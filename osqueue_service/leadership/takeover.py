@@ -15,6 +15,7 @@ from osqueue_service.errors import (
 )
 from osqueue_service.leadership.following import Follower
 from osqueue_service.leadership.held_root import Heartbeat, HeldRoot
+from osqueue_service.leadership.lease import Lease, LentLease, Tenure
 from osqueue_service.leadership.renewal import Renewal
 from osqueue_service.leadership.watch import Vacancy
 from osqueue_service.log import (
@@ -63,10 +64,11 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Victory:
-    """A candidacy that may serve: the root is mine, renewed, and the log before the fence is in the replayer."""
+    """A candidacy that may serve: the root is mine, and the log before the fence is in the replayer."""
 
     held: HeldRoot
-    renewal: Renewal
+    tenure: Tenure
+    lease: Lease
     recovered: Recovered
 
 
@@ -80,8 +82,12 @@ class Takeover:
         addresses: Addresses,
         replayer: Replayer,
         follower: Follower,
+        *,
+        lent: LentLease | None = None,
     ) -> None:
+        """`lent`: the lease of a term that this one hangs on, so that its own root need not be renewed."""
         self._settler = settler
+        self._lent = lent
         self._heartbeat = heartbeat
         self._addresses = addresses
         self._replayer = replayer
@@ -95,18 +101,18 @@ class Takeover:
         if isinstance(vacancy.root, SeedQueue):
             self._try_adoption(vacancy.root)
         held = await self._take_root(vacancy)
-        renewal = Renewal(self._settler, self._heartbeat, held)
+        tenure = self._lent or Renewal(self._settler, self._heartbeat, held)
         rebuilding = asyncio.get_running_loop().create_task(self._rebuild(held))
         # A candidate that is deposed, or may no longer renew, need not finish loading.
-        renewal.lost.listen(lambda _: rebuilding.cancel())
+        tenure.lost.listen(lambda _: rebuilding.cancel())
         try:
             await asyncio.wait({rebuilding})
             if rebuilding.cancelled():
-                raise renewal.lost.result()
-            return Victory(held, renewal, rebuilding.result())
+                raise tenure.lost.result()
+            return Victory(held, tenure, self._lent or held, rebuilding.result())
         except BaseException:
             rebuilding.cancel()
-            renewal.stop()
+            tenure.stop()
             raise
 
     def _try_adoption(self, seed: SeedQueue) -> None:
@@ -160,6 +166,7 @@ class Takeover:
                 broker=self._addresses.broker,
                 grpc_address=self._addresses.grpc,
                 broker_heartbeat=clock.wall_ms(),
+                member=None if self._lent is None else self._lent.member,
             )
         return Root(
             nonce=ids.nonce(),

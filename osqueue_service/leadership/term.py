@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Set
+from collections.abc import Awaitable, Callable, Set
 
 import msgspec
 
@@ -72,7 +72,8 @@ class Term:
         """Who attends this leader, once it serves."""
         self._settler = settler
         self._held = victory.held
-        self._renewal = victory.renewal
+        self._lease = victory.lease
+        self._tenure = victory.tenure
         self._points = points or RestorePoints(settler, 0)
         self._cleanup = Cleanup(settler, self.epoch, victory.recovered.fence.sequence + 1, self._points)
         self._publishing = asyncio.Lock()
@@ -82,7 +83,7 @@ class Term:
         self._reading: asyncio.Task[None] | None = None
         self._queued: asyncio.Task[None] | None = None
         self.appender.lost.listen(self.end)
-        self._renewal.lost.listen(self.end)
+        self._tenure.lost.listen(self.end)
 
     @property
     def epoch(self) -> int:
@@ -111,12 +112,17 @@ class Term:
 
     def lease_left_ms(self) -> float:
         """For how long that holds without another renewal; 0 or less when it does not."""
-        return 0.0 if self.lost.over else self._held.lease_until_ms - self._settler.clock.monotonic_ms()
+        return 0.0 if self.lost.over else self._lease.lease_until_ms - self._settler.clock.monotonic_ms()
+
+    @property
+    def lease_until_ms(self) -> float:
+        """Until when no other broker can lead, by the monotonic clock, as far as renewals are confirmed."""
+        return self._lease.lease_until_ms
 
     @property
     def lapses(self) -> int:
         """How often this term was not live for a while and is again."""
-        return self._held.lapses
+        return self._lease.lapses
 
     async def confirm(self) -> None:
         """Return once a root read that began after this call has shown this term; callers share reads.
@@ -189,17 +195,27 @@ class Term:
                     f"the queue cannot use {names} yet: the broker at {standby.address}, which could take over, is "
                     f"{release} and does not know it: upgrade or stop that broker, and call again"
                 )
+        await self.change_root(
+            lambda root: msgspec.structs.replace(root, needs=tuple(sorted(missing.union(root.needs))))
+        )
+        log.info("the queue uses %s from now on; releases that do not know it can no longer lead it", sorted(missing))
+
+    async def change_root(self, change: Callable[[Root], Root]) -> None:
+        """Write what the root says beside who leads and what is vouched for; returns once it is known to say so.
+
+        Raises `NotLeader` when the term is over.
+        """
+        if self.lost.over:
+            raise self._not_leader()
         try:
-            await self._held.swap(
-                lambda root: msgspec.structs.replace(root, needs=tuple(sorted(missing.union(root.needs))))
-            )
+            await self._held.swap(change)
         except (Deposed, CorruptObject, StoreFailed) as reason:
             self.end(reason)
             raise self._not_leader() from None
-        log.info("the queue uses %s from now on; releases that do not know it can no longer lead it", sorted(missing))
 
-    async def hand_over(self) -> None:
-        """End the term and clear `broker` in the root, so that a standby takes over at once.
+    async def hand_over(self, leave: Callable[[Root], Root] | None = None) -> None:
+        """End the term and clear `broker` in the root, so that a standby takes over at once. `leave` is what the root
+        becomes instead; `Deposed` when it is somebody else's by then.
 
         Whoever calls this has stopped appending and has had all answers. It returns when the
         root shows it; the caller bounds the wait, and if that is cut short standbys wait for their timeout.
@@ -208,16 +224,18 @@ class Term:
             return
         self.end(NotLeader("this broker is handing over"))
         try:
-            await self._held.swap(lambda root: msgspec.structs.replace(root, broker=None, grpc_address=None))
+            await self._held.swap(leave or _vacated)
         except Deposed:
-            return  # somebody else leads already, which is all that was wanted
+            if leave is not None:
+                raise
+            # Else somebody else leads already, which is all that was wanted.
 
     def end(self, reason: Exception) -> None:
         """End the term: nothing is acknowledged, renewed or cleaned up any more. Only the first reason counts."""
         if not self.lost.set(reason):
             return
         self.appender.end(reason)
-        self._renewal.stop()
+        self._tenure.stop()
         if self._cleaning is not None and self._cleaning is not asyncio.current_task():
             self._cleaning.cancel()
 
@@ -285,6 +303,10 @@ class Term:
         reason = self.lost.result()
         leader = reason.leader if isinstance(reason, Deposed) else ""
         return NotLeader(f"this broker no longer leads: {reason}", leader_address=leader)
+
+
+def _vacated(root: Root) -> Root:
+    return msgspec.structs.replace(root, broker=None, grpc_address=None)
 
 
 def _mark_retrieved(task: asyncio.Task[None]) -> None:

@@ -56,11 +56,26 @@ class CheckpointRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 GENESIS_CHECKPOINT = CheckpointRef(sequence=0, epoch=0, hash=bytes(32).hex(), form="empty", format=CONTENT_FORMAT)
 
 
+class NamedQueue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the root of a queue with a name says of it. The default queue has none of it."""
+
+    name: str
+    created_at: int
+    """Wall clock of its creator, in milliseconds."""
+    description: str = ""
+    """For people."""
+    max_jobs: int = 0
+    """How many live jobs it may hold; 0: as many as any queue."""
+    deleted: bool = False
+    """It is gone, and what is left of its data goes."""
+
+
 class Root(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """The body of `queue.json`. `broker` is None while nobody leads; addresses are what others dial.
+    """The body of a root. `broker` is None while nobody leads; addresses are what others dial.
 
     `needs` are the features that the stored data uses, sorted, and `release` is the one that wrote this. `uid`,
-    `member` and `fleet` are for queues with names, and written only with the feature that brings them.
+    `member` and `queue` are those of a queue with a name: the one below which its data lies, the incarnation of the
+    broker that leads it, and its settings. `fleet` is not used yet.
     """
 
     format: int = ROOT_FORMAT
@@ -81,6 +96,7 @@ class Root(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     uid: str | None = None
     member: str | None = None
     fleet: str | None = None
+    queue: NamedQueue | msgspec.UnsetType = msgspec.UNSET
 
     def encode(self) -> bytes:
         """The sealed body."""

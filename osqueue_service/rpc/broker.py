@@ -1,4 +1,4 @@
-"""What the servicers need of the broker they serve."""
+"""What the servicers need of the queue that they serve, and some of the broker that leads it."""
 
 from typing import Protocol
 
@@ -6,10 +6,11 @@ from osqueue_service.engine.engine import Engine
 from osqueue_service.leadership import Addresses, Standbys
 from osqueue_service.limits import Limits
 from osqueue_service.log import LogCounters, Root
+from osqueue_service.queues import OpenQueues
 
 
 class Broker(Protocol):
-    """One broker; it leads or stands by."""
+    """One queue at one broker; the broker leads it or stands by."""
 
     @property
     def engine(self) -> Engine:
@@ -34,13 +35,22 @@ class Broker(Protocol):
     def counters(self) -> LogCounters: ...
 
     @property
-    def standbys(self) -> Standbys:
-        """Those that attend this leader. Raises `NotLeader` while it does not lead."""
+    def leader_address(self) -> str:
+        """Where the leader is, as far as this broker knows; "" when it does not."""
+        ...
+
+
+class Peer(Broker, Protocol):
+    """A broker among others: its default queue, and what concerns the whole process."""
+
+    @property
+    def queues(self) -> OpenQueues:
+        """The queues with names, which it leads while it leads the default queue."""
         ...
 
     @property
-    def leader_address(self) -> str:
-        """Where the leader is, as far as this broker knows; "" when it does not."""
+    def standbys(self) -> Standbys:
+        """Those that attend this leader. Raises `NotLeader` while it does not lead."""
         ...
 
     @property

@@ -6,7 +6,7 @@ This is not a server interceptor because an interceptor does not see who calls: 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
@@ -25,6 +25,7 @@ from osqueue_service.rpc.access.streams import while_let_in
 from osqueue_service.rpc.access.withholding import withhold
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.messages import Parse, parser_of
+from osqueue_service.rpc.routes import Inner, Requests, Routes, check_inner, inner_requests, is_routed
 from osqueue_service.rpc.shutdown import Shutdown
 from osqueue_service.rpc.status import Trailing, code_of, message_of, trailing_metadata
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Behaviour = Callable[[Any, Context], Awaitable[Any]]
+Stream = Callable[[Any, Context], AsyncGenerator[Message, None]]
 
 _KINDS = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -102,10 +104,12 @@ class Handlers(grpc.GenericRpcHandler):
         name: str = "",
         strict: bool = False,
         asks_itself: bool = False,
+        routes: Routes | None = None,
     ) -> None:
         """Serve every method of the service, under another `name` if one is given. `strict`: refuse requests that have
         fields which are not known here. `asks_itself`: callers show their token in the request, and every method
-        of the implementations decides with the guard whether to serve them.
+        of the implementations decides with the guard whether to serve them. `routes` finds what serves a request that
+        names its queue.
 
         A method is an async function of (request, context); one that streams its answer is an async generator, and
         the request of one that takes a stream is an async iterator.
@@ -114,10 +118,14 @@ class Handlers(grpc.GenericRpcHandler):
             (served,) = [getattr(one, method.name) for one in implementations if hasattr(one, method.name)]
             rpc = RPCS.get(method.name) if not name else None
             scope = rpc.scope if rpc is not None and rpc.service == service.full_name else ANY
+            routed = routes if is_routed(method.input_type) else None
             if method.server_streaming:
-                served = self._written(served, scope)
-            elif scope == READ:
-                served = _withholding(served)
+                served = self._written(served, scope, method.name, routed)
+            else:
+                if routed is not None:
+                    served = _routed(served, method.name, routed, inner_requests(method.input_type))
+                if scope == READ:
+                    served = _withholding(served)
             parse = parser_of(method.input_type, self._limits, strict=strict)
             served = _parsing_stream(served, parse) if method.client_streaming else _parsing(served, parse)
             takes_stream = method.client_streaming
@@ -230,17 +238,29 @@ class Handlers(grpc.GenericRpcHandler):
             "Whether the call had an effect is not known"
         )
 
-    def _written(self, stream: Callable[[Any, Context], AsyncGenerator[Message, None]], scope: str) -> Behaviour:
+    def _written(self, stream: Stream, scope: str, method: str, routes: Routes | None) -> Behaviour:
         """An async generator as a function that writes what is yielded, no faster than the caller reads."""
 
         async def write_all(request: Any, context: Context) -> None:
             hides = scope == READ and not caller().rights.may(READ_PAYLOAD)
+            opened: Stream = stream
+            used: AbstractContextManager[None] = nullcontext()
+            if routes is not None:
+                if isinstance(request, Requests):
+                    routes.check_leads()  # rather than wait for a first request that is of no use here
+                    queue = await request.first_queue()
+                else:
+                    queue = request.queue
+                if queue:
+                    found = await routes.find(queue, method)
+                    opened, used = found.behaviour, found.queue.in_use()
             # Closed at once when the caller goes: the collector would get round to its `finally` at some later time.
-            async with aclosing(stream(request, context)) as messages:
-                async for message in messages:
-                    if hides:
-                        withhold(message)
-                    await context.write(message)
+            async with aclosing(opened(request, context)) as messages:
+                with used:
+                    async for message in messages:
+                        if hides:
+                            withhold(message)
+                        await context.write(message)
 
         return lambda request, context: self._shutdown.until(write_all(request, context))
 
@@ -248,6 +268,21 @@ class Handlers(grpc.GenericRpcHandler):
 def _parsing(behaviour: Behaviour, parse: Parse) -> Behaviour:
     async def handle(request: bytes, context: Context) -> Any:
         return await behaviour(parse(request), context)
+
+    return handle
+
+
+def _routed(behaviour: Behaviour, method: str, routes: Routes, inner: tuple[Inner, ...]) -> Behaviour:
+    """For the queue that the request names."""
+
+    async def handle(request: Any, context: Context) -> Any:
+        if inner:
+            check_inner(request, request.queue, inner)
+        if request.queue:
+            found = await routes.find(request.queue, method)
+            with found.queue.in_use():
+                return await found.behaviour(request, context)
+        return await behaviour(request, context)
 
     return handle
 
@@ -267,12 +302,8 @@ def _withholding(behaviour: Behaviour) -> Behaviour:
 def _parsing_stream(behaviour: Behaviour, parse: Parse) -> Behaviour:
     """With a stream of requests whose iteration raises at one that cannot be parsed."""
 
-    async def requests(stream: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-        async for request in stream:
-            yield parse(request)
-
     async def handle(stream: AsyncIterator[bytes], context: Context) -> Any:
-        return await behaviour(requests(stream), context)
+        return await behaviour(Requests(stream, parse), context)
 
     return handle
 

@@ -14,7 +14,7 @@ from osqueue_service.limits import MIB, SECOND_MS, Limits
 from osqueue_service.metrics import Calls
 from osqueue_service.rpc.access.registry import Registry
 from osqueue_service.rpc.auth import Guard
-from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.broker import Peer
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.handlers import Handlers
 from osqueue_service.rpc.health import Health
@@ -78,7 +78,7 @@ class Server:
         if settings.own_socket:
             self._server.add_insecure_port(f"unix:{settings.own_socket}")
 
-    async def start(self, broker: Broker, storage: OpenedStore, registry: Registry, *, asks: bool = False) -> None:
+    async def start(self, broker: Peer, storage: OpenedStore, registry: Registry, *, asks: bool = False) -> None:
         """Serve the broker. While it does not lead, calls answer NOT_LEADER, and it attends whoever does.
 
         `asks`: let in whoever the registry knows, and nobody without a token."""

@@ -1,5 +1,7 @@
 """Which methods are served by what."""
 
+from google.protobuf.descriptor import ServiceDescriptor
+
 from osqueue_service.clock import Clock
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.access.registry import Registry
@@ -9,11 +11,12 @@ from osqueue_service.rpc.admin_service.dead_groups import DeadGroups
 from osqueue_service.rpc.admin_service.history import History
 from osqueue_service.rpc.admin_service.pauses import Pauses
 from osqueue_service.rpc.admin_service.purges import Purges
+from osqueue_service.rpc.admin_service.queues import Queues
 from osqueue_service.rpc.admin_service.state import QueueState
 from osqueue_service.rpc.admin_service.step_down import StepDown
 from osqueue_service.rpc.admin_service.storage_stats import StorageStats
 from osqueue_service.rpc.admin_service.workers import Workers
-from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.broker import Broker, Peer
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.flow_service.fairness import FairnessKeys
 from osqueue_service.rpc.flow_service.limit_keys import LimitKeys
@@ -33,6 +36,7 @@ from osqueue_service.rpc.queue_service.stats import Stats
 from osqueue_service.rpc.queue_service.submissions import Submissions
 from osqueue_service.rpc.queue_service.watches import Watches
 from osqueue_service.rpc.queue_service.work import Work
+from osqueue_service.rpc.routes import Routes
 from osqueue_service.rpc.schedule_service.control import ScheduleControl
 from osqueue_service.rpc.schedule_service.schedules import Schedules
 from osqueue_service.rpc.standby_service.attendance import Attendance
@@ -61,7 +65,7 @@ STANDBY = standby_pb2.DESCRIPTOR.services_by_name["StandbyService"]
 
 def add_services(
     handlers: Handlers,
-    broker: Broker,
+    broker: Peer,
     storage: OpenedStore,
     registry: Registry,
     clock: Clock,
@@ -69,49 +73,57 @@ def add_services(
     *,
     asks: bool,
 ) -> None:
-    """Serve the broker, the figures of its store, and the tokens of those who call. `asks`: they must show one."""
-    types = TypeNames(broker.limits.type_chars)
-    handlers.add(
-        QUEUE,
-        (
-            Submissions(broker, types),
-            Claims(broker, types, clock),
-            Heartbeats(broker),
-            Completions(broker),
-            Failures(broker, ids),
-            Releases(broker),
-            Work(broker, types, ids),
-            Jobs(broker, types),
-            Watches(broker, types, clock),
-            Cancellations(broker, types),
-            Retries(broker, types),
-            Explanations(broker),
-            Stats(broker),
-            Info(broker),
-        ),
-        strict=True,
-    )
-    handlers.add(
-        ADMIN,
-        (
-            QueueState(broker),
-            StorageStats(broker, storage, clock),
-            History(broker),
-            Pauses(broker, types),
-            Workers(broker),
-            DeadGroups(broker, types),
-            Purges(broker, types),
-            StepDown(broker),
-        ),
-        strict=True,
-    )
-    handlers.add(ACCESS, (Tokens(broker, registry, clock, asks=asks), Audits(broker)), strict=True)
-    handlers.add(FLOW, (NamedLimits(broker, types), LimitKeys(broker), FairnessKeys(broker)), strict=True)
-    handlers.add(SCHEDULES, (Schedules(broker, types, clock), ScheduleControl(broker)), strict=True)
-    handlers.add(
-        WORKFLOWS,
-        (WorkflowSubmissions(broker, types), WorkflowReading(broker), WorkflowCancellations(broker)),
-        strict=True,
-    )
+    """Serve the broker's queues, the figures of its store, and the tokens of those who call. `asks`: they must show
+    one."""
+
+    def of_queue(queue: Broker) -> list[object]:
+        return [each for servicers in _of_queue(queue, storage, clock, ids).values() for each in servicers]
+
+    routes = Routes(broker.queues, of_queue)
+    by_queue = _of_queue(broker, storage, clock, ids)
+    once: dict[ServiceDescriptor, tuple[object, ...]] = {
+        QUEUE: (Info(broker),),
+        ADMIN: (Queues(broker), StepDown(broker)),
+        ACCESS: (Tokens(broker, registry, clock, asks=asks),),
+    }
+    for service, servicers in by_queue.items():
+        handlers.add(service, (*servicers, *once.get(service, ())), strict=True, routes=routes)
     # Brokers of two releases attend each other: what one does not know yet, it passes over.
     handlers.add(STANDBY, (Attendance(broker, clock),))
+
+
+def _of_queue(
+    queue: Broker, storage: OpenedStore, clock: Clock, ids: IdSource
+) -> dict[ServiceDescriptor, tuple[object, ...]]:
+    """What serves one queue, the default queue or one with a name."""
+    types = TypeNames(queue.limits.type_chars)
+    return {
+        QUEUE: (
+            Submissions(queue, types),
+            Claims(queue, types, clock),
+            Heartbeats(queue),
+            Completions(queue),
+            Failures(queue, ids),
+            Releases(queue),
+            Work(queue, types, ids),
+            Jobs(queue, types),
+            Watches(queue, types, clock),
+            Cancellations(queue, types),
+            Retries(queue, types),
+            Explanations(queue),
+            Stats(queue),
+        ),
+        ADMIN: (
+            QueueState(queue),
+            StorageStats(queue, storage, clock),
+            History(queue),
+            Pauses(queue, types),
+            Workers(queue),
+            DeadGroups(queue, types),
+            Purges(queue, types),
+        ),
+        ACCESS: (Audits(queue),),
+        FLOW: (NamedLimits(queue, types), LimitKeys(queue), FairnessKeys(queue)),
+        SCHEDULES: (Schedules(queue, types, clock), ScheduleControl(queue)),
+        WORKFLOWS: (WorkflowSubmissions(queue, types), WorkflowReading(queue), WorkflowCancellations(queue)),
+    }

@@ -31,6 +31,7 @@ CODES = {
     "UNAUTHENTICATED": grpc.StatusCode.UNAUTHENTICATED,
     "PERMISSION_DENIED": grpc.StatusCode.PERMISSION_DENIED,
     "SCHEDULE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "QUEUE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "REVISION_CONFLICT": grpc.StatusCode.ABORTED,
     "INTERNAL": grpc.StatusCode.INTERNAL,
 }

@@ -77,6 +77,7 @@ LIMITS: Final = "limits"
 SEQUENCES: Final = "sequences"
 FAIRNESS: Final = "fairness"
 UNIQUE: Final = "unique"
+QUEUES: Final = "queues"
 
 FEATURES: Final = {
     PRINCIPAL: "who asked for a change, in the records of management: `by`, SteppedDown, and the audit of an image",
@@ -84,6 +85,7 @@ FEATURES: Final = {
     SCHEDULES: "the records of schedules, their part of an image, and `schedule` and `scheduled_for` of a job",
     WORKFLOWS: "jobs that need others: the records 31 to 35, `member` and `cut_by` of a job, their part of an image",
     FOLLOW_UPS: "jobs that follow another's end: FollowedUp, `on_dead` and `origin`, what a token was answered",
+    QUEUES: "queues with names beside the default one, whose root says so: their roots, with `uid`, `member`, `queue`",
     UNIQUE: "jobs with a unique key: `unique`, blocked jobs, Replaced, KeysAnswered, UniqueKeysFreed, marked numbers",
     SEQUENCES: "jobs that run one after the other: `sequence`, `turn`, blocked jobs",
     FAIRNESS: "fairness keys: `fairness_key` of a job, FairnessWeighed and the weights in an image",

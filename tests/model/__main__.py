@@ -3,6 +3,7 @@
 import sys
 
 from tests.model.lanes import Lanes
+from tests.model.lending import Lending
 from tests.model.members import Members
 
 STATES_MAX = 3_000_000
@@ -12,6 +13,8 @@ FAR = (
     Members(moves=True, crashes=0, heal_every=500),
     Members(operator=True, deletions=1, epochs=2, renewals=1, heal_every=500),
     Members(lives=3, epochs=2, renewals=1, heal_every=500),
+    Lending(renewals=2, leaves=True, epochs=3, queue_epochs=4),
+    Lending(processes=3, epochs=3),
     Lanes(commands=2, depth=2),
     Lanes(commands=2, deletes=True),
     Lanes(commands=1, epochs=4),

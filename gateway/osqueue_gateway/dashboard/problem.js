@@ -30,6 +30,7 @@ const HINTS = {
   TOO_MANY_REQUESTS: "The broker is at a limit. Wait a moment.",
   QUEUE_FULL: "The queue is at a limit. Let workers catch up, or purge finished jobs.",
   SCHEDULE_NOT_FOUND: "It was never put, or it was deleted.",
+  QUEUE_NOT_FOUND: "Create it first, or see whether its name is meant otherwise.",
   REVISION_CONFLICT: "Somebody else changed it. Look at what it is now, and change that.",
   WORKFLOW_NOT_FOUND: "It never existed, or it ended and none of its jobs is kept.",
   JOB_NOT_FOUND: "It never existed, was purged, or its retention has passed.",

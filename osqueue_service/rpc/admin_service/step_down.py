@@ -3,7 +3,7 @@
 import logging
 
 from osqueue_service.rpc.access.signing import execute_signed
-from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.broker import Peer
 from osqueue_service.rpc.fields import Violations, check_text
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class StepDown:
     """Serves StepDown."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Peer) -> None:
         self._broker = broker
         self._limits = broker.limits
 

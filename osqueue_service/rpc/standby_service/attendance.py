@@ -7,7 +7,7 @@ from typing import Any
 
 from osqueue_service.clock import Clock
 from osqueue_service.leadership import Standby, Standbys
-from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.broker import Peer
 from osqueue_service.rpc.fields import Violations, check_count, check_name
 from osqueue_service.rpc.handlers import Context
 from osqueue_stubs.osqueue.v1 import standby_pb2
@@ -24,7 +24,7 @@ Positions = AsyncIterator[standby_pb2.AttendRequest]
 class Attendance:
     """Serves Attend."""
 
-    def __init__(self, broker: Broker, clock: Clock) -> None:
+    def __init__(self, broker: Peer, clock: Clock) -> None:
         self._broker = broker
         self._clock = clock
 

@@ -13,7 +13,7 @@ import grpc.aio
 from osqueue_service.clock import Clock
 from osqueue_service.leadership.pause import Pause
 from osqueue_service.release import RELEASE
-from osqueue_service.rpc.broker import Broker
+from osqueue_service.rpc.broker import Peer
 from osqueue_stubs.osqueue.v1 import standby_pb2
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ Call = grpc.aio.StreamStreamCall[standby_pb2.AttendRequest, standby_pb2.AttendRe
 class Attendant:
     """Attends whoever leads, from `start` to `stop`, whenever this broker stands by."""
 
-    def __init__(self, broker: Broker, clock: Clock, *, token: str, secure: bool) -> None:
+    def __init__(self, broker: Peer, clock: Clock, *, token: str, secure: bool) -> None:
         """`secure`: brokers speak TLS; certificates are checked against the roots that the system trusts."""
         self._broker = broker
         self._clock = clock

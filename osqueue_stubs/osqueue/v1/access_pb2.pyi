@@ -258,6 +258,7 @@ class GetAuditRequest(_message.Message):
     SINCE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
     """Only those that this principal asked for; "": all."""
     action: _builtins.str
@@ -270,6 +271,8 @@ class GetAuditRequest(_message.Message):
     """At most this many, up to 1,000; 0: 100."""
     page_token: _builtins.str
     """Of the answer before."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
@@ -278,10 +281,11 @@ class GetAuditRequest(_message.Message):
         since: _builtins.int = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "page_size", b"page_size", "page_token", b"page_token", "principal", b"principal", "queue", b"queue", "since", b"since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,6 +52,26 @@ class AdminServiceStub:
                 '/osqueue.v1.AdminService/StepDown',
                 request_serializer=osqueue_dot_v1_dot_admin__pb2.StepDownRequest.SerializeToString,
                 response_deserializer=osqueue_dot_v1_dot_admin__pb2.StepDownResponse.FromString)
+        self.CreateQueue = channel.unary_unary(
+                '/osqueue.v1.AdminService/CreateQueue',
+                request_serializer=osqueue_dot_v1_dot_admin__pb2.CreateQueueRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_admin__pb2.CreateQueueResponse.FromString)
+        self.GetQueue = channel.unary_unary(
+                '/osqueue.v1.AdminService/GetQueue',
+                request_serializer=osqueue_dot_v1_dot_admin__pb2.GetQueueRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_admin__pb2.GetQueueResponse.FromString)
+        self.ListQueues = channel.unary_unary(
+                '/osqueue.v1.AdminService/ListQueues',
+                request_serializer=osqueue_dot_v1_dot_admin__pb2.ListQueuesRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_admin__pb2.ListQueuesResponse.FromString)
+        self.UpdateQueue = channel.unary_unary(
+                '/osqueue.v1.AdminService/UpdateQueue',
+                request_serializer=osqueue_dot_v1_dot_admin__pb2.UpdateQueueRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_admin__pb2.UpdateQueueResponse.FromString)
+        self.DeleteQueue = channel.unary_unary(
+                '/osqueue.v1.AdminService/DeleteQueue',
+                request_serializer=osqueue_dot_v1_dot_admin__pb2.DeleteQueueRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_admin__pb2.DeleteQueueResponse.FromString)
 
 
 class AdminServiceServicer:
@@ -135,6 +155,46 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateQueue(self, request, context):
+        """Creates a queue with a name. One of this name that there is already stays as it is, and is answered.
+        Errors: INVALID_REQUEST (also: a broker that could take over knows no queues with names), STORAGE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQueue(self, request, context):
+        """One queue: its settings, and what is in it if it is open.
+        Errors: INVALID_REQUEST, QUEUE_NOT_FOUND, STORAGE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQueues(self, request, context):
+        """The queues with names, by name, in pages. The default queue is not among them.
+        Errors: INVALID_REQUEST, STORAGE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateQueue(self, request, context):
+        """Changes what is said of a queue; what is absent stays.
+        Errors: INVALID_REQUEST, QUEUE_NOT_FOUND, STORAGE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteQueue(self, request, context):
+        """Deletes a queue with everything in it. A queue of this name can be created again; it has nothing of this one.
+        Errors: INVALID_REQUEST (the name is not repeated, or there are live jobs), QUEUE_NOT_FOUND, STORAGE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -182,6 +242,31 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.StepDown,
                     request_deserializer=osqueue_dot_v1_dot_admin__pb2.StepDownRequest.FromString,
                     response_serializer=osqueue_dot_v1_dot_admin__pb2.StepDownResponse.SerializeToString,
+            ),
+            'CreateQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateQueue,
+                    request_deserializer=osqueue_dot_v1_dot_admin__pb2.CreateQueueRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_admin__pb2.CreateQueueResponse.SerializeToString,
+            ),
+            'GetQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQueue,
+                    request_deserializer=osqueue_dot_v1_dot_admin__pb2.GetQueueRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_admin__pb2.GetQueueResponse.SerializeToString,
+            ),
+            'ListQueues': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQueues,
+                    request_deserializer=osqueue_dot_v1_dot_admin__pb2.ListQueuesRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_admin__pb2.ListQueuesResponse.SerializeToString,
+            ),
+            'UpdateQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateQueue,
+                    request_deserializer=osqueue_dot_v1_dot_admin__pb2.UpdateQueueRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_admin__pb2.UpdateQueueResponse.SerializeToString,
+            ),
+            'DeleteQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteQueue,
+                    request_deserializer=osqueue_dot_v1_dot_admin__pb2.DeleteQueueRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_admin__pb2.DeleteQueueResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -419,6 +504,136 @@ class AdminService:
             '/osqueue.v1.AdminService/StepDown',
             osqueue_dot_v1_dot_admin__pb2.StepDownRequest.SerializeToString,
             osqueue_dot_v1_dot_admin__pb2.StepDownResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def CreateQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.AdminService/CreateQueue',
+            osqueue_dot_v1_dot_admin__pb2.CreateQueueRequest.SerializeToString,
+            osqueue_dot_v1_dot_admin__pb2.CreateQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def GetQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.AdminService/GetQueue',
+            osqueue_dot_v1_dot_admin__pb2.GetQueueRequest.SerializeToString,
+            osqueue_dot_v1_dot_admin__pb2.GetQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def ListQueues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.AdminService/ListQueues',
+            osqueue_dot_v1_dot_admin__pb2.ListQueuesRequest.SerializeToString,
+            osqueue_dot_v1_dot_admin__pb2.ListQueuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def UpdateQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.AdminService/UpdateQueue',
+            osqueue_dot_v1_dot_admin__pb2.UpdateQueueRequest.SerializeToString,
+            osqueue_dot_v1_dot_admin__pb2.UpdateQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def DeleteQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.AdminService/DeleteQueue',
+            osqueue_dot_v1_dot_admin__pb2.DeleteQueueRequest.SerializeToString,
+            osqueue_dot_v1_dot_admin__pb2.DeleteQueueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 isort:skip_file
 What operators, dashboards and tools call. The conventions and common errors of queue.proto hold here too.
 
-Field 100 of every request is kept for the name of a queue.
+Field 100 of a request is the name of the queue that is meant.
 """
 
 from collections import abc as _abc
@@ -57,6 +57,26 @@ class AdminServiceStub:
     """The leader hands over: finishes its commits, clears itself from the root and becomes a standby. Where standbys have
     yet to catch up it serves on first, 20 s at most; a caller that gives up does not call it off.
     Errors: OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+    """
+    CreateQueue: _aio.UnaryUnaryMultiCallable[_admin_pb2.CreateQueueRequest, _admin_pb2.CreateQueueResponse]
+    """Creates a queue with a name. One of this name that there is already stays as it is, and is answered.
+    Errors: INVALID_REQUEST (also: a broker that could take over knows no queues with names), STORAGE_UNAVAILABLE.
+    """
+    GetQueue: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetQueueRequest, _admin_pb2.GetQueueResponse]
+    """One queue: its settings, and what is in it if it is open.
+    Errors: INVALID_REQUEST, QUEUE_NOT_FOUND, STORAGE_UNAVAILABLE.
+    """
+    ListQueues: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListQueuesRequest, _admin_pb2.ListQueuesResponse]
+    """The queues with names, by name, in pages. The default queue is not among them.
+    Errors: INVALID_REQUEST, STORAGE_UNAVAILABLE.
+    """
+    UpdateQueue: _aio.UnaryUnaryMultiCallable[_admin_pb2.UpdateQueueRequest, _admin_pb2.UpdateQueueResponse]
+    """Changes what is said of a queue; what is absent stays.
+    Errors: INVALID_REQUEST, QUEUE_NOT_FOUND, STORAGE_UNAVAILABLE.
+    """
+    DeleteQueue: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteQueueRequest, _admin_pb2.DeleteQueueResponse]
+    """Deletes a queue with everything in it. A queue of this name can be created again; it has nothing of this one.
+    Errors: INVALID_REQUEST (the name is not repeated, or there are live jobs), QUEUE_NOT_FOUND, STORAGE_UNAVAILABLE.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -155,6 +175,56 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """The leader hands over: finishes its commits, clears itself from the root and becomes a standby. Where standbys have
         yet to catch up it serves on first, 20 s at most; a caller that gives up does not call it off.
         Errors: OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateQueue(
+        self,
+        request: _admin_pb2.CreateQueueRequest,
+        context: _aio.ServicerContext[_admin_pb2.CreateQueueRequest, _abc.Awaitable[_admin_pb2.CreateQueueResponse]],
+    ) -> _abc.Awaitable[_admin_pb2.CreateQueueResponse]:
+        """Creates a queue with a name. One of this name that there is already stays as it is, and is answered.
+        Errors: INVALID_REQUEST (also: a broker that could take over knows no queues with names), STORAGE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetQueue(
+        self,
+        request: _admin_pb2.GetQueueRequest,
+        context: _aio.ServicerContext[_admin_pb2.GetQueueRequest, _abc.Awaitable[_admin_pb2.GetQueueResponse]],
+    ) -> _abc.Awaitable[_admin_pb2.GetQueueResponse]:
+        """One queue: its settings, and what is in it if it is open.
+        Errors: INVALID_REQUEST, QUEUE_NOT_FOUND, STORAGE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListQueues(
+        self,
+        request: _admin_pb2.ListQueuesRequest,
+        context: _aio.ServicerContext[_admin_pb2.ListQueuesRequest, _abc.Awaitable[_admin_pb2.ListQueuesResponse]],
+    ) -> _abc.Awaitable[_admin_pb2.ListQueuesResponse]:
+        """The queues with names, by name, in pages. The default queue is not among them.
+        Errors: INVALID_REQUEST, STORAGE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateQueue(
+        self,
+        request: _admin_pb2.UpdateQueueRequest,
+        context: _aio.ServicerContext[_admin_pb2.UpdateQueueRequest, _abc.Awaitable[_admin_pb2.UpdateQueueResponse]],
+    ) -> _abc.Awaitable[_admin_pb2.UpdateQueueResponse]:
+        """Changes what is said of a queue; what is absent stays.
+        Errors: INVALID_REQUEST, QUEUE_NOT_FOUND, STORAGE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteQueue(
+        self,
+        request: _admin_pb2.DeleteQueueRequest,
+        context: _aio.ServicerContext[_admin_pb2.DeleteQueueRequest, _abc.Awaitable[_admin_pb2.DeleteQueueResponse]],
+    ) -> _abc.Awaitable[_admin_pb2.DeleteQueueResponse]:
+        """Deletes a queue with everything in it. A queue of this name can be created again; it has nothing of this one.
+        Errors: INVALID_REQUEST (the name is not repeated, or there are live jobs), QUEUE_NOT_FOUND, STORAGE_UNAVAILABLE.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _aio.Server) -> None: ...

@@ -4,7 +4,7 @@ isort:skip_file
 Who may run when: limits on how many jobs of a key run at a time and on the pace at which they start, and fair turns
 between fairness keys. The conventions and common errors of queue.proto hold here too.
 
-Field 100 of every request is kept for the name of a queue.
+Field 100 of a request is the name of the queue that is meant.
 """
 
 from collections import abc as _abc

@@ -67,6 +67,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_SCHEDULE_NOT_FOUND: _ErrorReason.ValueType  # 21
     """No schedule has this id: it was never put, or it was deleted. NOT_FOUND."""
+    ERROR_REASON_QUEUE_NOT_FOUND: _ErrorReason.ValueType  # 70
+    """No queue has this name: it was never created, or it was deleted. NOT_FOUND."""
     ERROR_REASON_REVISION_CONFLICT: _ErrorReason.ValueType  # 22
     """The schedule has another revision than the caller expected; nothing was changed. ABORTED. Read it, then put again."""
     ERROR_REASON_WORKFLOW_NOT_FOUND: _ErrorReason.ValueType  # 18
@@ -111,6 +113,8 @@ error, names it (job_id). ALREADY_EXISTS. Retry once that job has ended.
 """
 ERROR_REASON_SCHEDULE_NOT_FOUND: ErrorReason.ValueType  # 21
 """No schedule has this id: it was never put, or it was deleted. NOT_FOUND."""
+ERROR_REASON_QUEUE_NOT_FOUND: ErrorReason.ValueType  # 70
+"""No queue has this name: it was never created, or it was deleted. NOT_FOUND."""
 ERROR_REASON_REVISION_CONFLICT: ErrorReason.ValueType  # 22
 """The schedule has another revision than the caller expected; nothing was changed. ABORTED. Read it, then put again."""
 ERROR_REASON_WORKFLOW_NOT_FOUND: ErrorReason.ValueType  # 18

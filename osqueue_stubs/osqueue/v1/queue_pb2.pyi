@@ -13,7 +13,7 @@ repeat it with the same request_id, idempotency_key, claim_key or lease_token an
 A call cut short by its deadline (DEADLINE_EXCEEDED) may have happened all the same: treat it like OUTCOME_UNKNOWN. A
 waiting claim ends before its deadline.
 
-Field 100 of every request is kept for the name of a queue.
+Field 100 of a request is the name of the queue that is meant.
 """
 
 from collections import abc as _abc
@@ -306,6 +306,7 @@ class SubmitJobRequest(_message.Message):
     SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
     SEQUENCE_AFTER_DEAD_FIELD_NUMBER: _builtins.int
     FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
     """The work, verbatim; required, at most 1 MiB. By convention JSON text."""
     max_attempts: _builtins.int
@@ -342,6 +343,8 @@ class SubmitJobRequest(_message.Message):
     """Whose turn it is when the job is claimed, such as a tenant: among jobs of one priority keys have turns, however many
     jobs each has waiting. At most 64 bytes. Empty: the turn of all jobs without one.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def retry_policy(self) -> _job_pb2.RetryPolicy:
         """How the job backs off after a failure. Absent: it is ready again at once."""
@@ -386,10 +389,11 @@ class SubmitJobRequest(_message.Message):
         sequence_key: _builtins.str = ...,
         sequence_after_dead: _job_pb2.SequenceAfterDead.ValueType = ...,
         fairness_key: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "fairness_key", b"fairness_key", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "fairness_key", b"fairness_key", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "queue", b"queue", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
@@ -447,10 +451,13 @@ class SubmitJobsRequest(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     ATOMIC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     atomic: _builtins.bool
     """true (default): all or none. false: each job for itself."""
     request_id: _builtins.str
     """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitJobRequest]:
         """1 to 1,000 jobs, in order; together at most 4 MiB."""
@@ -461,10 +468,11 @@ class SubmitJobsRequest(_message.Message):
         jobs: _abc.Iterable[Global___SubmitJobRequest] | None = ...,
         atomic: _builtins.bool | None = ...,
         request_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_atomic", b"_atomic", "atomic", b"atomic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_atomic", b"_atomic", "atomic", b"atomic", "jobs", b"jobs", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_atomic", b"_atomic", "atomic", b"atomic", "jobs", b"jobs", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__atomic: _TypeAlias = _typing.Literal["atomic"]  # noqa: Y015
     _WhichOneofArgType__atomic: _TypeAlias = _typing.Literal["_atomic", b"_atomic"]  # noqa: Y015
@@ -546,6 +554,7 @@ class ClaimJobRequest(_message.Message):
     WAIT_MS_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
     WORKER_VERSION_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Labels the worker; required, at most 128 characters. It never authorises."""
     claim_key: _builtins.str
@@ -558,6 +567,8 @@ class ClaimJobRequest(_message.Message):
     """Length of the lease, 100 ms to 12 hours. 0: the job's, or the default of 30 s."""
     worker_version: _builtins.str
     """Version of the worker's code, shown to operators. At most 128 characters."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only jobs of these types; at most 128. Empty: any."""
@@ -571,10 +582,11 @@ class ClaimJobRequest(_message.Message):
         wait_ms: _builtins.int = ...,
         lease_ms: _builtins.int = ...,
         worker_version: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_key", b"claim_key", "lease_ms", b"lease_ms", "types", b"types", "wait_ms", b"wait_ms", "worker_id", b"worker_id", "worker_version", b"worker_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_key", b"claim_key", "lease_ms", b"lease_ms", "queue", b"queue", "types", b"types", "wait_ms", b"wait_ms", "worker_id", b"worker_id", "worker_version", b"worker_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -715,6 +727,7 @@ class ClaimJobsRequest(_message.Message):
     WORKER_VERSION_FIELD_NUMBER: _builtins.int
     MAX_JOBS_FIELD_NUMBER: _builtins.int
     MAX_BYTES_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Labels the worker; required, at most 128 characters. It never authorises."""
     claim_key: _builtins.str
@@ -733,6 +746,8 @@ class ClaimJobsRequest(_message.Message):
     """At most this many bytes of payload and metadata, except that the first job always fits. 0: the default and maximum,
     3 MiB.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only jobs of these types; at most 128. Empty: any."""
@@ -748,10 +763,11 @@ class ClaimJobsRequest(_message.Message):
         worker_version: _builtins.str = ...,
         max_jobs: _builtins.int = ...,
         max_bytes: _builtins.int = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_key", b"claim_key", "lease_ms", b"lease_ms", "max_bytes", b"max_bytes", "max_jobs", b"max_jobs", "types", b"types", "wait_ms", b"wait_ms", "worker_id", b"worker_id", "worker_version", b"worker_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_key", b"claim_key", "lease_ms", b"lease_ms", "max_bytes", b"max_bytes", "max_jobs", b"max_jobs", "queue", b"queue", "types", b"types", "wait_ms", b"wait_ms", "worker_id", b"worker_id", "worker_version", b"worker_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -797,12 +813,15 @@ class HeartbeatRequest(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     worker_id: _builtins.str
     """Who holds the lease. In a Work stream it may be left empty: the stream's worker."""
     lease_token: _builtins.str
     """The token of the claim. Callers that never showed it for this lease may leave it empty and are matched by worker_id."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def progress(self) -> _job_pb2.Progress:
         """How far it has come. Absent: as said before."""
@@ -814,10 +833,11 @@ class HeartbeatRequest(_message.Message):
         worker_id: _builtins.str = ...,
         lease_token: _builtins.str = ...,
         progress: _job_pb2.Progress | None = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_token", b"lease_token", "progress", b"progress", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_token", b"lease_token", "progress", b"progress", "queue", b"queue", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -862,6 +882,9 @@ class HeartbeatJobsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HEARTBEATS_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def heartbeats(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeartbeatRequest]:
         """1 to 1,000 leases."""
@@ -870,10 +893,11 @@ class HeartbeatJobsRequest(_message.Message):
         self,
         *,
         heartbeats: _abc.Iterable[Global___HeartbeatRequest] | None = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeats", b"heartbeats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeats", b"heartbeats", "queue", b"queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -955,6 +979,7 @@ class CompleteJobRequest(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     LIMIT_BACKOFF_FIELD_NUMBER: _builtins.int
     FOLLOW_UPS_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     worker_id: _builtins.str
@@ -967,6 +992,8 @@ class CompleteJobRequest(_message.Message):
     """Set by SDKs. Not remembered: a completion repeated with its token is answered as before.
     At most 128 characters. Empty inside a batch.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def usage(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitUsage]:
         """What the attempt used of its limits' rates."""
@@ -993,10 +1020,11 @@ class CompleteJobRequest(_message.Message):
         usage: _abc.Iterable[_job_pb2.LimitUsage] | None = ...,
         limit_backoff: _abc.Iterable[_job_pb2.LimitBackoff] | None = ...,
         follow_ups: _abc.Iterable[Global___SubmitJobRequest] | None = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "follow_ups", b"follow_ups", "job_id", b"job_id", "lease_token", b"lease_token", "limit_backoff", b"limit_backoff", "request_id", b"request_id", "result", b"result", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "follow_ups", b"follow_ups", "job_id", b"job_id", "lease_token", b"lease_token", "limit_backoff", b"limit_backoff", "queue", b"queue", "request_id", b"request_id", "result", b"result", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -1080,10 +1108,13 @@ class CompleteJobsRequest(_message.Message):
 
     COMPLETIONS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Set by SDKs. Not remembered: a completion repeated with its token is answered as before.
     At most 128 characters.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def completions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CompleteJobRequest]:
         """1 to 1,000 completions; together at most 4 MiB."""
@@ -1093,10 +1124,11 @@ class CompleteJobsRequest(_message.Message):
         *,
         completions: _abc.Iterable[Global___CompleteJobRequest] | None = ...,
         request_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completions", b"completions", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completions", b"completions", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1179,6 +1211,7 @@ class FailJobRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     LIMIT_BACKOFF_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     worker_id: _builtins.str
@@ -1193,6 +1226,8 @@ class FailJobRequest(_message.Message):
     """Set by SDKs. Not remembered: a failure repeated with its token is answered as before.
     At most 128 characters. Empty in a Work stream.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def error(self) -> _job_pb2.JobError:
         """What went wrong."""
@@ -1217,10 +1252,11 @@ class FailJobRequest(_message.Message):
         request_id: _builtins.str = ...,
         usage: _abc.Iterable[_job_pb2.LimitUsage] | None = ...,
         limit_backoff: _abc.Iterable[_job_pb2.LimitBackoff] | None = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_ms", b"_retry_delay_ms", "_retryable", b"_retryable", "error", b"error", "retry_delay_ms", b"retry_delay_ms", "retryable", b"retryable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_ms", b"_retry_delay_ms", "_retryable", b"_retryable", "error", b"error", "job_id", b"job_id", "lease_token", b"lease_token", "limit_backoff", b"limit_backoff", "request_id", b"request_id", "retry_delay_ms", b"retry_delay_ms", "retryable", b"retryable", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_delay_ms", b"_retry_delay_ms", "_retryable", b"_retryable", "error", b"error", "job_id", b"job_id", "lease_token", b"lease_token", "limit_backoff", b"limit_backoff", "queue", b"queue", "request_id", b"request_id", "retry_delay_ms", b"retry_delay_ms", "retryable", b"retryable", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retry_delay_ms: _TypeAlias = _typing.Literal["retry_delay_ms"]  # noqa: Y015
     _WhichOneofArgType__retry_delay_ms: _TypeAlias = _typing.Literal["_retry_delay_ms", b"_retry_delay_ms"]  # noqa: Y015
@@ -1277,6 +1313,7 @@ class ReleaseJobRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     LIMIT_BACKOFF_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     worker_id: _builtins.str
@@ -1287,6 +1324,8 @@ class ReleaseJobRequest(_message.Message):
     """Set by SDKs. Not remembered: a release repeated with its token is answered as before.
     At most 128 characters. Empty in a Work stream.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def usage(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.LimitUsage]:
         """What the attempt used of its limits' rates."""
@@ -1304,10 +1343,11 @@ class ReleaseJobRequest(_message.Message):
         request_id: _builtins.str = ...,
         usage: _abc.Iterable[_job_pb2.LimitUsage] | None = ...,
         limit_backoff: _abc.Iterable[_job_pb2.LimitBackoff] | None = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_token", b"lease_token", "limit_backoff", b"limit_backoff", "request_id", b"request_id", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_token", b"lease_token", "limit_backoff", b"limit_backoff", "queue", b"queue", "request_id", b"request_id", "usage", b"usage", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1355,12 +1395,15 @@ class WorkRequest(_message.Message):
     RENEW_ALL_FIELD_NUMBER: _builtins.int
     SLOTS_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     renew_all: _builtins.bool
     """Renew every lease obtained or presented on this stream; answered by renewals."""
     slots: _builtins.int
     """A new value for the worker's slots. Absent: as before."""
     drain: _builtins.bool
     """Send no more jobs; the broker ends the stream when the last one held is settled."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def open(self) -> Global___WorkOpen:
         """Introduces the worker; in the first frame only."""
@@ -1392,10 +1435,11 @@ class WorkRequest(_message.Message):
         renew_all: _builtins.bool = ...,
         slots: _builtins.int | None = ...,
         drain: _builtins.bool = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_slots", b"_slots", "open", b"open", "slots", b"slots"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_slots", b"_slots", "completions", b"completions", "drain", b"drain", "failures", b"failures", "heartbeats", b"heartbeats", "open", b"open", "releases", b"releases", "renew_all", b"renew_all", "slots", b"slots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_slots", b"_slots", "completions", b"completions", "drain", b"drain", "failures", b"failures", "heartbeats", b"heartbeats", "open", b"open", "queue", b"queue", "releases", b"releases", "renew_all", b"renew_all", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__slots: _TypeAlias = _typing.Literal["slots"]  # noqa: Y015
     _WhichOneofArgType__slots: _TypeAlias = _typing.Literal["_slots", b"_slots"]  # noqa: Y015
@@ -1704,21 +1748,25 @@ class GetJobRequest(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     LINEARIZABLE_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     linearizable: _builtins.bool
     """Confirm leadership with the object store first, so that nothing acknowledged anywhere is missed. Costs a read that
     concurrent callers share.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
         linearizable: _builtins.bool = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "linearizable", b"linearizable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "linearizable", b"linearizable", "queue", b"queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1762,19 +1810,23 @@ class WaitJobRequest(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     WAIT_MS_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     wait_ms: _builtins.int
     """How long to wait; cut to 60 s, and ends before the call's deadline. 0: not at all."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
         wait_ms: _builtins.int = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "wait_ms", b"wait_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "queue", b"queue", "wait_ms", b"wait_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1825,6 +1877,7 @@ class ListJobsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     LINEARIZABLE_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     view: _job_pb2.JobView.ValueType
     """How much of each job."""
     page_size: _builtins.int
@@ -1835,6 +1888,8 @@ class ListJobsRequest(_message.Message):
     """Confirm leadership with the object store first, so that nothing acknowledged anywhere is missed. Costs a read that
     concurrent callers share.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def filter(self) -> _job_pb2.JobFilter:
         """Which jobs. Absent: all live ones."""
@@ -1847,10 +1902,11 @@ class ListJobsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         linearizable: _builtins.bool = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "linearizable", b"linearizable", "page_size", b"page_size", "page_token", b"page_token", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "linearizable", b"linearizable", "page_size", b"page_size", "page_token", b"page_token", "queue", b"queue", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1930,8 +1986,11 @@ class WatchJobsRequest(_message.Message):
     TYPES_FIELD_NUMBER: _builtins.int
     STATS_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     stats_interval_ms: _builtins.int
     """How often to send the statistics, at least 100. 0: never."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these jobs; at most 1,000. Empty: all."""
@@ -1953,10 +2012,11 @@ class WatchJobsRequest(_message.Message):
         types: _abc.Iterable[_builtins.str] | None = ...,
         stats_interval_ms: _builtins.int = ...,
         after: _job_pb2.CommitPosition | None = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "job_ids", b"job_ids", "stats_interval_ms", b"stats_interval_ms", "types", b"types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "job_ids", b"job_ids", "queue", b"queue", "stats_interval_ms", b"stats_interval_ms", "types", b"types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2100,21 +2160,25 @@ class CancelJobRequest(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     request_id: _builtins.str
     """Set by SDKs. Not remembered: a repeated call finds the job cancelled, and says so.
     At most 128 characters.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2163,6 +2227,7 @@ class CancelJobsRequest(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     dry_run: _builtins.bool
     """Say what would happen and change nothing."""
     page_token: _builtins.str
@@ -2171,6 +2236,8 @@ class CancelJobsRequest(_message.Message):
     """Set by SDKs. Not remembered: a repeated call finds its jobs cancelled, and says so.
     At most 128 characters.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These jobs, at most 1,000. Exactly one of job_ids and filter."""
@@ -2187,10 +2254,11 @@ class CancelJobsRequest(_message.Message):
         dry_run: _builtins.bool = ...,
         page_token: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "filter", b"filter", "job_ids", b"job_ids", "page_token", b"page_token", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "filter", b"filter", "job_ids", b"job_ids", "page_token", b"page_token", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2277,12 +2345,15 @@ class RetryJobsRequest(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     dry_run: _builtins.bool
     """Say what would happen and change nothing."""
     page_token: _builtins.str
     """next_page_token of the answer before, with the same filter. Empty: start."""
     request_id: _builtins.str
     """Set by SDKs. Not remembered: a call repeated within its effect says of jobs it retried that they are not dead."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """These jobs, at most 1,000. Exactly one of job_ids and filter."""
@@ -2299,10 +2370,11 @@ class RetryJobsRequest(_message.Message):
         dry_run: _builtins.bool = ...,
         page_token: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "filter", b"filter", "job_ids", b"job_ids", "page_token", b"page_token", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "filter", b"filter", "job_ids", b"job_ids", "page_token", b"page_token", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2411,16 +2483,20 @@ class ExplainJobRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "queue", b"queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2561,18 +2637,22 @@ class GetStatsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LINEARIZABLE_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     linearizable: _builtins.bool
     """Confirm leadership with the object store first, so that nothing acknowledged anywhere is missed. Costs a read that
     concurrent callers share.
     """
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         linearizable: _builtins.bool = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["linearizable", b"linearizable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["linearizable", b"linearizable", "queue", b"queue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,7 @@ repeat it with the same request_id, idempotency_key, claim_key or lease_token an
 A call cut short by its deadline (DEADLINE_EXCEEDED) may have happened all the same: treat it like OUTCOME_UNKNOWN. A
 waiting claim ends before its deadline.
 
-Field 100 of every request is kept for the name of a queue.
+Field 100 of a request is the name of the queue that is meant.
 """
 
 from collections import abc as _abc

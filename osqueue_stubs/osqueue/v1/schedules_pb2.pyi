@@ -3,7 +3,7 @@
 isort:skip_file
 Jobs that are submitted when their time comes. The conventions and common errors of queue.proto hold here too.
 
-Field 100 of every request is kept for the name of a queue.
+Field 100 of a request is the name of the queue that is meant.
 """
 
 from collections import abc as _abc
@@ -508,8 +508,11 @@ class PutScheduleRequest(_message.Message):
 
     SCHEDULE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Only if it has this revision now; 0: only if there is none. Absent: whatever is there."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def schedule(self) -> Global___Schedule:
         """What it is to be."""
@@ -519,10 +522,11 @@ class PutScheduleRequest(_message.Message):
         *,
         schedule: Global___Schedule | None = ...,
         revision: _builtins.int | None = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "revision", b"revision", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "revision", b"revision", "schedule", b"schedule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revision", b"_revision", "queue", b"queue", "revision", b"revision", "schedule", b"schedule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__revision: _TypeAlias = _typing.Literal["revision"]  # noqa: Y015
     _WhichOneofArgType__revision: _TypeAlias = _typing.Literal["_revision", b"_revision"]  # noqa: Y015
@@ -567,16 +571,20 @@ class GetScheduleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
     """Which."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         schedule_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedule_id", b"schedule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue", "schedule_id", b"schedule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -622,12 +630,15 @@ class ListSchedulesRequest(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Only those whose id begins with this."""
     page_size: _builtins.int
     """At most 1,000; 0: 100."""
     page_token: _builtins.str
     """The next_page_token of the page before."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___ScheduleState.ValueType]:
         """Only those in one of these states. Empty: all."""
@@ -639,10 +650,11 @@ class ListSchedulesRequest(_message.Message):
         states: _abc.Iterable[Global___ScheduleState.ValueType] | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "prefix", b"prefix", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "prefix", b"prefix", "queue", b"queue", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -689,16 +701,20 @@ class DeleteScheduleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
     """Which."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         schedule_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedule_id", b"schedule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue", "schedule_id", b"schedule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -740,19 +756,23 @@ class PauseScheduleRequest(_message.Message):
 
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
     """Which."""
     reason: _builtins.str
     """Why, for people; at most 1 KiB."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         schedule_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "schedule_id", b"schedule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue", "reason", b"reason", "schedule_id", b"schedule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -795,16 +815,20 @@ class ResumeScheduleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
     """Which."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         schedule_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedule_id", b"schedule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue", "schedule_id", b"schedule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -848,19 +872,23 @@ class TriggerScheduleRequest(_message.Message):
 
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
     """Which."""
     request_id: _builtins.str
     """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
         schedule_id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "schedule_id", b"schedule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue", "request_id", b"request_id", "schedule_id", b"schedule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -904,6 +932,7 @@ class BackfillScheduleRequest(_message.Message):
     FIRST_AT_FIELD_NUMBER: _builtins.int
     END_AT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
     """Which schedule."""
     first_at: _builtins.int
@@ -912,6 +941,8 @@ class BackfillScheduleRequest(_message.Message):
     """The end of the span, which is not in it; not in the future."""
     request_id: _builtins.str
     """Set by SDKs: names this call across its own retries, for 10 minutes. At most 128 characters."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     def __init__(
         self,
         *,
@@ -919,10 +950,11 @@ class BackfillScheduleRequest(_message.Message):
         first_at: _builtins.int = ...,
         end_at: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_at", b"end_at", "first_at", b"first_at", "request_id", b"request_id", "schedule_id", b"schedule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_at", b"end_at", "first_at", b"first_at", "queue", b"queue", "request_id", b"request_id", "schedule_id", b"schedule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -994,12 +1026,15 @@ class PreviewScheduleRequest(_message.Message):
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     schedule_id: _builtins.str
     """One that is there."""
     after: _builtins.int
     """Times after this moment. 0: now."""
     count: _builtins.int
     """How many; at most 100. 0: 5."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
     def schedule(self) -> Global___Schedule:
         """A schedule, which need not be there; its `job` may be absent. Either this or schedule_id."""
@@ -1011,10 +1046,11 @@ class PreviewScheduleRequest(_message.Message):
         schedule_id: _builtins.str = ...,
         after: _builtins.int = ...,
         count: _builtins.int = ...,
+        queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "count", b"count", "schedule", b"schedule", "schedule_id", b"schedule_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "count", b"count", "queue", b"queue", "schedule", b"schedule", "schedule_id", b"schedule_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,7 +3,7 @@
 isort:skip_file
 Jobs that are submitted when their time comes. The conventions and common errors of queue.proto hold here too.
 
-Field 100 of every request is kept for the name of a queue.
+Field 100 of a request is the name of the queue that is meant.
 """
 
 from collections import abc as _abc

@@ -18,7 +18,7 @@ from osqueue_stubs.osqueue.v1 import options_pb2 as osqueue_dot_v1_dot_options__
 from osqueue_stubs.osqueue.v1 import queue_pb2 as osqueue_dot_v1_dot_queue__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aosqueue/v1/workflows.proto\x12\nosqueue.v1\x1a\x14osqueue/v1/job.proto\x1a\x18osqueue/v1/options.proto\x1a\x16osqueue/v1/queue.proto\"\xa9\x01\n\x08NodeNeed\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12.\n\x07if_dead\x18\x02 \x01(\x0e\x32\x15.osqueue.v1.EndPolicyR\x06ifDead\x12\x38\n\x0cif_cancelled\x18\x03 \x01(\x0e\x32\x15.osqueue.v1.EndPolicyR\x0bifCancelled\x12\x1f\n\x0bpass_result\x18\x04 \x01(\x08R\npassResult\"~\n\x0cWorkflowNode\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12.\n\x03job\x18\x02 \x01(\x0b\x32\x1c.osqueue.v1.SubmitJobRequestR\x03job\x12*\n\x05needs\x18\x03 \x03(\x0b\x32\x14.osqueue.v1.NodeNeedR\x05needs\"z\n\x15SubmitWorkflowRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12.\n\x05nodes\x18\x02 \x03(\x0b\x32\x18.osqueue.v1.WorkflowNodeR\x05nodes\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\":\n\rSubmittedNode\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\"\x9e\x01\n\x16SubmitWorkflowResponse\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12/\n\x05nodes\x18\x02 \x03(\x0b\x32\x19.osqueue.v1.SubmittedNodeR\x05nodes\x12\x32\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x1a.osqueue.v1.CommitPositionR\x06\x63ommit\"\x9b\x01\n\x14\x41\x64\x64ToWorkflowRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1b\n\tworker_id\x18\x02 \x01(\tR\x08workerId\x12\x1f\n\x0blease_token\x18\x03 \x01(\tR\nleaseToken\x12.\n\x05nodes\x18\x04 \x03(\x0b\x32\x18.osqueue.v1.WorkflowNodeR\x05nodes\"\x9d\x01\n\x15\x41\x64\x64ToWorkflowResponse\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12/\n\x05nodes\x18\x02 \x03(\x0b\x32\x19.osqueue.v1.SubmittedNodeR\x05nodes\x12\x32\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x1a.osqueue.v1.CommitPositionR\x06\x63ommit\"5\n\x12GetWorkflowRequest\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\"\xcf\x01\n\x0cWorkflowInfo\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x1d\n\ncreated_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1f\n\x0b\x66inished_at\x18\x05 \x01(\x03R\nfinishedAt\x12\x14\n\x05nodes\x18\x06 \x01(\x03R\x05nodes\x12-\n\x06\x63ounts\x18\x07 \x01(\x0b\x32\x15.osqueue.v1.JobCountsR\x06\x63ounts\"\xc5\x01\n\x08NodeInfo\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x12\n\x04type\x18\x04 \x01(\tR\x04type\x12*\n\x05needs\x18\x05 \x03(\x0b\x32\x14.osqueue.v1.NodeNeedR\x05needs\x12\x15\n\x06\x63ut_by\x18\x06 \x01(\tR\x05\x63utBy\x12\x1f\n\x0b\x66inished_at\x18\x07 \x01(\x03R\nfinishedAt\"\xad\x01\n\x13GetWorkflowResponse\x12\x34\n\x08workflow\x18\x01 \x01(\x0b\x32\x18.osqueue.v1.WorkflowInfoR\x08workflow\x12*\n\x05nodes\x18\x02 \x03(\x0b\x32\x14.osqueue.v1.NodeInfoR\x05nodes\x12\x34\n\x08position\x18\x03 \x01(\x0b\x32\x18.osqueue.v1.ReadPositionR\x08position\"\x82\x01\n\x14ListWorkflowsRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08statuses\x18\x02 \x03(\tR\x08statuses\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"\xad\x01\n\x15ListWorkflowsResponse\x12\x36\n\tworkflows\x18\x01 \x03(\x0b\x32\x18.osqueue.v1.WorkflowInfoR\tworkflows\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x34\n\x08position\x18\x03 \x01(\x0b\x32\x18.osqueue.v1.ReadPositionR\x08position\"8\n\x15\x43\x61ncelWorkflowRequest\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\"\x80\x01\n\x16\x43\x61ncelWorkflowResponse\x12\x1c\n\tcancelled\x18\x01 \x01(\x03R\tcancelled\x12\x14\n\x05\x61sked\x18\x02 \x01(\x03R\x05\x61sked\x12\x32\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x1a.osqueue.v1.CommitPositionR\x06\x63ommit*h\n\tEndPolicy\x12\x1a\n\x16\x45ND_POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45ND_POLICY_CASCADE\x10\x01\x12\x12\n\x0e\x45ND_POLICY_RUN\x10\x02\x12\x13\n\x0f\x45ND_POLICY_HOLD\x10\x03\x32\x93\x05\n\x0fWorkflowService\x12\x7f\n\x0eSubmitWorkflow\x12!.osqueue.v1.SubmitWorkflowRequest\x1a\".osqueue.v1.SubmitWorkflowResponse\"&\xca\xa1\x19\"\x08\x01\x12\x12POST /v1/workflows\x1a\nrequest_id\x12\x80\x01\n\rAddToWorkflow\x12 .osqueue.v1.AddToWorkflowRequest\x1a!.osqueue.v1.AddToWorkflowResponse\"*\x90\x02\x02\xca\xa1\x19#\x08\x02\x12\x1fPOST /v1/jobs/{job_id}/workflow\x12z\n\x0bGetWorkflow\x12\x1e.osqueue.v1.GetWorkflowRequest\x1a\x1f.osqueue.v1.GetWorkflowResponse\"*\x90\x02\x01\xca\xa1\x19#\x08\x03\x12\x1fGET /v1/workflows/{workflow_id}\x12r\n\rListWorkflows\x12 .osqueue.v1.ListWorkflowsRequest\x1a!.osqueue.v1.ListWorkflowsResponse\"\x1c\x90\x02\x01\xca\xa1\x19\x15\x08\x03\x12\x11GET /v1/workflows\x12\x8b\x01\n\x0e\x43\x61ncelWorkflow\x12!.osqueue.v1.CancelWorkflowRequest\x1a\".osqueue.v1.CancelWorkflowResponse\"2\x90\x02\x02\xca\xa1\x19+\x08\x04\x12\'POST /v1/workflows/{workflow_id}/cancelBt\n\rio.osqueue.v1P\x01Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\xa2\x02\x03OSQ\xaa\x02\nOsqueue.V1\xca\x02\nOsqueue\\V1\xea\x02\x0bOsqueue::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aosqueue/v1/workflows.proto\x12\nosqueue.v1\x1a\x14osqueue/v1/job.proto\x1a\x18osqueue/v1/options.proto\x1a\x16osqueue/v1/queue.proto\"\xa9\x01\n\x08NodeNeed\x12\x12\n\x04node\x18\x01 \x01(\tR\x04node\x12.\n\x07if_dead\x18\x02 \x01(\x0e\x32\x15.osqueue.v1.EndPolicyR\x06ifDead\x12\x38\n\x0cif_cancelled\x18\x03 \x01(\x0e\x32\x15.osqueue.v1.EndPolicyR\x0bifCancelled\x12\x1f\n\x0bpass_result\x18\x04 \x01(\x08R\npassResult\"~\n\x0cWorkflowNode\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12.\n\x03job\x18\x02 \x01(\x0b\x32\x1c.osqueue.v1.SubmitJobRequestR\x03job\x12*\n\x05needs\x18\x03 \x03(\x0b\x32\x14.osqueue.v1.NodeNeedR\x05needs\"\x90\x01\n\x15SubmitWorkflowRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12.\n\x05nodes\x18\x02 \x03(\x0b\x32\x18.osqueue.v1.WorkflowNodeR\x05nodes\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\x12\x14\n\x05queue\x18\x64 \x01(\tR\x05queue\":\n\rSubmittedNode\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\"\x9e\x01\n\x16SubmitWorkflowResponse\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12/\n\x05nodes\x18\x02 \x03(\x0b\x32\x19.osqueue.v1.SubmittedNodeR\x05nodes\x12\x32\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x1a.osqueue.v1.CommitPositionR\x06\x63ommit\"\xb1\x01\n\x14\x41\x64\x64ToWorkflowRequest\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1b\n\tworker_id\x18\x02 \x01(\tR\x08workerId\x12\x1f\n\x0blease_token\x18\x03 \x01(\tR\nleaseToken\x12.\n\x05nodes\x18\x04 \x03(\x0b\x32\x18.osqueue.v1.WorkflowNodeR\x05nodes\x12\x14\n\x05queue\x18\x64 \x01(\tR\x05queue\"\x9d\x01\n\x15\x41\x64\x64ToWorkflowResponse\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12/\n\x05nodes\x18\x02 \x03(\x0b\x32\x19.osqueue.v1.SubmittedNodeR\x05nodes\x12\x32\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x1a.osqueue.v1.CommitPositionR\x06\x63ommit\"K\n\x12GetWorkflowRequest\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12\x14\n\x05queue\x18\x64 \x01(\tR\x05queue\"\xcf\x01\n\x0cWorkflowInfo\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x1d\n\ncreated_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1f\n\x0b\x66inished_at\x18\x05 \x01(\x03R\nfinishedAt\x12\x14\n\x05nodes\x18\x06 \x01(\x03R\x05nodes\x12-\n\x06\x63ounts\x18\x07 \x01(\x0b\x32\x15.osqueue.v1.JobCountsR\x06\x63ounts\"\xc5\x01\n\x08NodeInfo\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x16\n\x06status\x18\x03 \x01(\tR\x06status\x12\x12\n\x04type\x18\x04 \x01(\tR\x04type\x12*\n\x05needs\x18\x05 \x03(\x0b\x32\x14.osqueue.v1.NodeNeedR\x05needs\x12\x15\n\x06\x63ut_by\x18\x06 \x01(\tR\x05\x63utBy\x12\x1f\n\x0b\x66inished_at\x18\x07 \x01(\x03R\nfinishedAt\"\xad\x01\n\x13GetWorkflowResponse\x12\x34\n\x08workflow\x18\x01 \x01(\x0b\x32\x18.osqueue.v1.WorkflowInfoR\x08workflow\x12*\n\x05nodes\x18\x02 \x03(\x0b\x32\x14.osqueue.v1.NodeInfoR\x05nodes\x12\x34\n\x08position\x18\x03 \x01(\x0b\x32\x18.osqueue.v1.ReadPositionR\x08position\"\x98\x01\n\x14ListWorkflowsRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08statuses\x18\x02 \x03(\tR\x08statuses\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\x12\x14\n\x05queue\x18\x64 \x01(\tR\x05queue\"\xad\x01\n\x15ListWorkflowsResponse\x12\x36\n\tworkflows\x18\x01 \x03(\x0b\x32\x18.osqueue.v1.WorkflowInfoR\tworkflows\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x34\n\x08position\x18\x03 \x01(\x0b\x32\x18.osqueue.v1.ReadPositionR\x08position\"N\n\x15\x43\x61ncelWorkflowRequest\x12\x1f\n\x0bworkflow_id\x18\x01 \x01(\tR\nworkflowId\x12\x14\n\x05queue\x18\x64 \x01(\tR\x05queue\"\x80\x01\n\x16\x43\x61ncelWorkflowResponse\x12\x1c\n\tcancelled\x18\x01 \x01(\x03R\tcancelled\x12\x14\n\x05\x61sked\x18\x02 \x01(\x03R\x05\x61sked\x12\x32\n\x06\x63ommit\x18\x03 \x01(\x0b\x32\x1a.osqueue.v1.CommitPositionR\x06\x63ommit*h\n\tEndPolicy\x12\x1a\n\x16\x45ND_POLICY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45ND_POLICY_CASCADE\x10\x01\x12\x12\n\x0e\x45ND_POLICY_RUN\x10\x02\x12\x13\n\x0f\x45ND_POLICY_HOLD\x10\x03\x32\x93\x05\n\x0fWorkflowService\x12\x7f\n\x0eSubmitWorkflow\x12!.osqueue.v1.SubmitWorkflowRequest\x1a\".osqueue.v1.SubmitWorkflowResponse\"&\xca\xa1\x19\"\x08\x01\x12\x12POST /v1/workflows\x1a\nrequest_id\x12\x80\x01\n\rAddToWorkflow\x12 .osqueue.v1.AddToWorkflowRequest\x1a!.osqueue.v1.AddToWorkflowResponse\"*\x90\x02\x02\xca\xa1\x19#\x08\x02\x12\x1fPOST /v1/jobs/{job_id}/workflow\x12z\n\x0bGetWorkflow\x12\x1e.osqueue.v1.GetWorkflowRequest\x1a\x1f.osqueue.v1.GetWorkflowResponse\"*\x90\x02\x01\xca\xa1\x19#\x08\x03\x12\x1fGET /v1/workflows/{workflow_id}\x12r\n\rListWorkflows\x12 .osqueue.v1.ListWorkflowsRequest\x1a!.osqueue.v1.ListWorkflowsResponse\"\x1c\x90\x02\x01\xca\xa1\x19\x15\x08\x03\x12\x11GET /v1/workflows\x12\x8b\x01\n\x0e\x43\x61ncelWorkflow\x12!.osqueue.v1.CancelWorkflowRequest\x1a\".osqueue.v1.CancelWorkflowResponse\"2\x90\x02\x02\xca\xa1\x19+\x08\x04\x12\'POST /v1/workflows/{workflow_id}/cancelBt\n\rio.osqueue.v1P\x01Z3github.com/osqueue/osqueue/gen/osqueue/v1;osqueuev1\xa2\x02\x03OSQ\xaa\x02\nOsqueue.V1\xca\x02\nOsqueue\\V1\xea\x02\x0bOsqueue::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,38 +36,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKFLOWSERVICE'].methods_by_name['ListWorkflows']._serialized_options = b'\220\002\001\312\241\031\025\010\003\022\021GET /v1/workflows'
   _globals['_WORKFLOWSERVICE'].methods_by_name['CancelWorkflow']._loaded_options = None
   _globals['_WORKFLOWSERVICE'].methods_by_name['CancelWorkflow']._serialized_options = b'\220\002\002\312\241\031+\010\004\022\'POST /v1/workflows/{workflow_id}/cancel'
-  _globals['_ENDPOLICY']._serialized_start=2216
-  _globals['_ENDPOLICY']._serialized_end=2320
+  _globals['_ENDPOLICY']._serialized_start=2327
+  _globals['_ENDPOLICY']._serialized_end=2431
   _globals['_NODENEED']._serialized_start=115
   _globals['_NODENEED']._serialized_end=284
   _globals['_WORKFLOWNODE']._serialized_start=286
   _globals['_WORKFLOWNODE']._serialized_end=412
-  _globals['_SUBMITWORKFLOWREQUEST']._serialized_start=414
-  _globals['_SUBMITWORKFLOWREQUEST']._serialized_end=536
-  _globals['_SUBMITTEDNODE']._serialized_start=538
-  _globals['_SUBMITTEDNODE']._serialized_end=596
-  _globals['_SUBMITWORKFLOWRESPONSE']._serialized_start=599
-  _globals['_SUBMITWORKFLOWRESPONSE']._serialized_end=757
-  _globals['_ADDTOWORKFLOWREQUEST']._serialized_start=760
-  _globals['_ADDTOWORKFLOWREQUEST']._serialized_end=915
-  _globals['_ADDTOWORKFLOWRESPONSE']._serialized_start=918
-  _globals['_ADDTOWORKFLOWRESPONSE']._serialized_end=1075
-  _globals['_GETWORKFLOWREQUEST']._serialized_start=1077
-  _globals['_GETWORKFLOWREQUEST']._serialized_end=1130
-  _globals['_WORKFLOWINFO']._serialized_start=1133
-  _globals['_WORKFLOWINFO']._serialized_end=1340
-  _globals['_NODEINFO']._serialized_start=1343
-  _globals['_NODEINFO']._serialized_end=1540
-  _globals['_GETWORKFLOWRESPONSE']._serialized_start=1543
-  _globals['_GETWORKFLOWRESPONSE']._serialized_end=1716
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=1719
-  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=1849
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=1852
-  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=2025
-  _globals['_CANCELWORKFLOWREQUEST']._serialized_start=2027
-  _globals['_CANCELWORKFLOWREQUEST']._serialized_end=2083
-  _globals['_CANCELWORKFLOWRESPONSE']._serialized_start=2086
-  _globals['_CANCELWORKFLOWRESPONSE']._serialized_end=2214
-  _globals['_WORKFLOWSERVICE']._serialized_start=2323
-  _globals['_WORKFLOWSERVICE']._serialized_end=2982
+  _globals['_SUBMITWORKFLOWREQUEST']._serialized_start=415
+  _globals['_SUBMITWORKFLOWREQUEST']._serialized_end=559
+  _globals['_SUBMITTEDNODE']._serialized_start=561
+  _globals['_SUBMITTEDNODE']._serialized_end=619
+  _globals['_SUBMITWORKFLOWRESPONSE']._serialized_start=622
+  _globals['_SUBMITWORKFLOWRESPONSE']._serialized_end=780
+  _globals['_ADDTOWORKFLOWREQUEST']._serialized_start=783
+  _globals['_ADDTOWORKFLOWREQUEST']._serialized_end=960
+  _globals['_ADDTOWORKFLOWRESPONSE']._serialized_start=963
+  _globals['_ADDTOWORKFLOWRESPONSE']._serialized_end=1120
+  _globals['_GETWORKFLOWREQUEST']._serialized_start=1122
+  _globals['_GETWORKFLOWREQUEST']._serialized_end=1197
+  _globals['_WORKFLOWINFO']._serialized_start=1200
+  _globals['_WORKFLOWINFO']._serialized_end=1407
+  _globals['_NODEINFO']._serialized_start=1410
+  _globals['_NODEINFO']._serialized_end=1607
+  _globals['_GETWORKFLOWRESPONSE']._serialized_start=1610
+  _globals['_GETWORKFLOWRESPONSE']._serialized_end=1783
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_start=1786
+  _globals['_LISTWORKFLOWSREQUEST']._serialized_end=1938
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_start=1941
+  _globals['_LISTWORKFLOWSRESPONSE']._serialized_end=2114
+  _globals['_CANCELWORKFLOWREQUEST']._serialized_start=2116
+  _globals['_CANCELWORKFLOWREQUEST']._serialized_end=2194
+  _globals['_CANCELWORKFLOWRESPONSE']._serialized_start=2197
+  _globals['_CANCELWORKFLOWRESPONSE']._serialized_end=2325
+  _globals['_WORKFLOWSERVICE']._serialized_start=2434
+  _globals['_WORKFLOWSERVICE']._serialized_end=3093
 # @@protoc_insertion_point(module_scope)

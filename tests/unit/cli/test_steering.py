@@ -234,6 +234,7 @@ WANTS_YES = {
     "dead retry": ["dead", "retry", "--all"],
     "step-down": ["step-down"],
     "tokens revoke": ["tokens", "revoke", "ghost"],
+    "queues delete": ["queues", "delete", "ghost"],
 }
 
 

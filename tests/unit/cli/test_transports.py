@@ -9,6 +9,7 @@ import pytest
 
 from osqueue import JobError, OsqueueClient
 from osqueue_cli.cli import cli
+from osqueue_cli.commands.queues import queues
 from osqueue_cli.commands.schedules import schedules
 from osqueue_cli.exits import Exit
 from osqueue_gateway.app import Gateway
@@ -166,6 +167,25 @@ def test_schedules_are_put_and_steered(site, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+def test_queues_are_created_used_and_deleted(site, scheme):
+    name = f"queue-{scheme}"
+    call = lambda *arguments: site.call(scheme, *arguments, "--json")  # noqa: E731
+    assert call("queues", "create", name, "--max-jobs", "2").json["created"]
+    assert not call("queues", "create", name).json["created"]
+    job_id = call("submit", "--queue", name, "a", "1").json["jobId"]
+    assert [each["id"] for each in call("jobs", "-q", name).json_lines] == [job_id]
+    assert call("job", "show", job_id).exit_code == Exit.NOT_FOUND
+    assert call("job", "show", job_id, "-q", name).json["id"] == job_id
+    assert call("queues", "show", name).json["counts"]["total"] == 1
+    assert call("queues", "change", name, "--description", "many").json["description"] == "many"
+    assert name in [each["name"] for each in call("queues", "list", "queue-").json_lines]
+    assert call("queues", "delete", name, "--yes").exit_code == Exit.USAGE
+    assert call("queues", "delete", name, "--yes", "--force").json == {"name": name, "liveJobs": 1}
+    assert call("queues", "show", name).exit_code == Exit.NOT_FOUND
+    assert call("stats", "-q", name).exit_code == Exit.NOT_FOUND
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_leader_hands_over(site, scheme):
     before = site.call(scheme, "stats", "--json").json["position"]["epoch"]
     answer = site.call(scheme, "step-down", "--reason", "new disks", "--yes")
@@ -194,6 +214,7 @@ def test_every_command_that_takes_a_broker_is_here():
     tried |= {f"limits {name}" for name in ("put", "override", "reset", "delete")}
     tried |= {"schedules " + name for name in schedules.commands}
     tried |= {"pause", "resume", "job cancel", "job retry", "dead retry", "purge", "submit", "step-down", "doctor"}
+    tried |= {"queues " + name for name in queues.commands}
     tried |= {"tokens create", "tokens rotate", "tokens revoke"}  # by a broker that asks for a token: test_tokens.py
     assert {name for name, command in commands(cli) if takes_broker(command)} - set(WITHOUT) <= tried
 

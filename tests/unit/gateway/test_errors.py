@@ -14,6 +14,7 @@ CONTRACT = {
     "PAYLOAD_TOO_LARGE": (413, "BrokerProtocolError"),
     "JOB_NOT_FOUND": (404, "JobNotFoundError"),
     "SCHEDULE_NOT_FOUND": (404, "ScheduleNotFoundError"),
+    "QUEUE_NOT_FOUND": (404, "QueueNotFoundError"),
     "REVISION_CONFLICT": (409, "RevisionConflictError"),
     "WORKFLOW_NOT_FOUND": (404, "JobNotFoundError"),
     "LEASE_LOST": (409, "LeaseLostError"),

@@ -105,7 +105,7 @@ class TestBroker:
 
 def kill(term: Term) -> None:
     """Stop all that a term does on its own, as a killed process would: nothing is written any more."""
-    term._renewal.stop()
+    term._tenure.stop()
 
 
 def root_of(bucket: MemoryBucket) -> Root:

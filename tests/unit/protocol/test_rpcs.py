@@ -45,6 +45,8 @@ SCOPES = {
         "GetSchedule",
         "ListSchedules",
         "PreviewSchedule",
+        "GetQueue",
+        "ListQueues",
     },
     "manage": {
         "CancelJob",
@@ -66,7 +68,17 @@ SCOPES = {
         "BackfillSchedule",
     },
     "operate": {"GetAudit", "GetStorageStats", "StepDown"},
-    "admin": {"Purge", "Attend", "CreateToken", "ListTokens", "RotateToken", "RevokeToken"},
+    "admin": {
+        "Purge",
+        "Attend",
+        "CreateToken",
+        "ListTokens",
+        "RotateToken",
+        "RevokeToken",
+        "CreateQueue",
+        "UpdateQueue",
+        "DeleteQueue",
+    },
     "any": {"WhoAmI"},
 }
 NEVER_REPEATED = {"Work", "StepDown", "Attend", "CreateToken", "RotateToken", "RevokeToken"}

@@ -14,6 +14,7 @@ TABLE = {
     "PAYLOAD_TOO_LARGE": grpc.StatusCode.INVALID_ARGUMENT,
     "JOB_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "SCHEDULE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "QUEUE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "REVISION_CONFLICT": grpc.StatusCode.ABORTED,
     "WORKFLOW_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "LEASE_LOST": grpc.StatusCode.FAILED_PRECONDITION,

@@ -40,6 +40,7 @@ REASONS = {
     "PAYLOAD_TOO_LARGE": "BrokerProtocolError",
     "JOB_NOT_FOUND": "JobNotFoundError",
     "SCHEDULE_NOT_FOUND": "ScheduleNotFoundError",
+    "QUEUE_NOT_FOUND": "QueueNotFoundError",
     "REVISION_CONFLICT": "RevisionConflictError",
     "WORKFLOW_NOT_FOUND": "JobNotFoundError",
     "LEASE_LOST": "LeaseLostError",

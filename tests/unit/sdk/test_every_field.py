@@ -71,7 +71,7 @@ def _argument(hint: Any) -> Any:
 
 
 async def called(rpc: str, link: Recorder) -> Any:
-    transport = WireTransport("recorded", link)
+    transport = WireTransport("recorded", link).for_queue("some", shared=True)
     if rpc in QUESTIONS:
         return await transport.ask(_argument(QUESTIONS[rpc]), timeout_ms=7)
     method = METHODS[rpc]
