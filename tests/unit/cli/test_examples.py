@@ -51,7 +51,7 @@ EXAMPLES = sorted(set(examples()))
 
 def arguments_of(line: str) -> list[str]:
     """What `osqueue` is called with, without what stands before and behind."""
-    called = line.rpartition("date | ")[2].partition(" | ")[0]
+    called = line.rpartition("date | ")[2].partition(" | ")[0].partition(" > ")[0]
     words = shlex.split(called.replace("\\", "").replace('"$(openssl rand -hex 16)"', "token"))
     while "=" in words[0]:
         words.pop(0)

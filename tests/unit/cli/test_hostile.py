@@ -49,6 +49,8 @@ def hostile():
                 await client.fail_job(dead, JobError("EvilError", EVIL))
                 await client.complete_job(done, EVIL.encode())
                 await client.limits.put("evil", max_running=1, per_key=True)
+                await client.fairness.weigh("evil", 2)
+                await client.queues.create("evil", description=EVIL)
                 return running.job_id, dead.job_id, done.job_id
 
         yield broker, asyncio.run(fill())
@@ -113,6 +115,8 @@ CALLS = {
     "schedules delete": ["schedules", "delete", EVIL],
     "pause": ["pause", "evil", EVIL],
     "resume": ["resume", "evil", EVIL],
+    "fairness keys": ["fairness", "keys"],
+    "fairness weigh": ["fairness", "weigh", EVIL, "2"],
     "limits put": ["limits", "put", EVIL, "--max", "1"],
     "limits list": ["limits", "list"],
     "limits show": ["limits", "show", EVIL],

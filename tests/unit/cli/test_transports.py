@@ -84,6 +84,7 @@ READING = {
     "audit": ["audit", "--since", "1h"],
     "tokens list": ["tokens", "list"],
     "limits list": ["limits", "list"],
+    "fairness keys": ["fairness", "keys"],
     "limits show": ["limits", "show", "reading"],
     "limits keys": ["limits", "keys", "nosuch"],
     "nothing found": ["job", "show", "nope"],
@@ -101,6 +102,7 @@ MOVING = re.compile(
 def reading(site: Site) -> dict[str, str]:
     site.prepare("reading")
     site.call("grpc", "limits", "put", "reading", "--max", "1")
+    site.call("grpc", "fairness", "weigh", "reading", "2")
     names = ("running", "done", "dead", "other", "waiting")
     return dict(zip(names, site.ids("reading"), strict=True))
 
@@ -133,6 +135,7 @@ def test_the_queue_is_steered(site, scheme):
     assert call("limits", "override", name, "a", "--clear").json == {"name": name, "key": "a"}
     assert call("limits", "reset", name, "a").json == {"name": name, "key": "a"}
     assert call("limits", "show", name).json["limit"]["rate"] == {"limit": 100, "periodMs": 60_000, "burst": 5}
+    assert call("fairness", "weigh", name, "2").json == {"key": name, "weight": 2.0}
     held = call("submit", name, "1", "--limit", f"{name}:acme*2").json["jobId"]
     assert call("job", "show", held).json["limits"] == [{"limit": name, "key": "acme", "cost": 2}]
     assert call("purge", held, "--yes").exit_code != 0
@@ -214,6 +217,7 @@ def test_every_command_that_takes_a_broker_is_here():
     tried |= {f"limits {name}" for name in ("put", "override", "reset", "delete")}
     tried |= {"schedules " + name for name in schedules.commands}
     tried |= {"pause", "resume", "job cancel", "job retry", "dead retry", "purge", "submit", "step-down", "doctor"}
+    tried |= {"fairness weigh"}
     tried |= {"queues " + name for name in queues.commands}
     tried |= {"tokens create", "tokens rotate", "tokens revoke"}  # by a broker that asks for a token: test_tokens.py
     assert {name for name, command in commands(cli) if takes_broker(command)} - set(WITHOUT) <= tried
