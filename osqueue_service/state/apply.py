@@ -96,7 +96,7 @@ def apply(state: State, record: AnyRecord, at_ms: int) -> None:
 
 def _founded(state: State, record: Founded, at_ms: int) -> None:
     require(not state.salt, "the queue is founded twice")
-    state.ids = JobIds(record.salt, record.ids_from, state.queue)
+    state.ids = JobIds(record.salt, record.ids_from, state.ids.queue)
 
 
 def _submitted(state: State, record: Submitted, at_ms: int) -> None:
@@ -289,7 +289,7 @@ def _resumed(state: State, record: Resumed, at_ms: int) -> None:
 
 def _ids_renewed(state: State, record: IdsRenewed, at_ms: int) -> None:
     require(record.first == state.next_number and not state.ids.since, "the ids are renewed out of turn")
-    state.ids = JobIds(state.salt, record.first, state.queue)
+    state.ids = JobIds(state.salt, record.first, state.ids.queue)
 
 
 def _stepped_down(state: State, record: SteppedDown, at_ms: int) -> None:

@@ -329,7 +329,7 @@ _AUDIT = msgspec.msgpack.Decoder(list[AuditEntry])
 
 
 def _load_head(state: State, head: Head) -> None:
-    state.ids = JobIds(head.salt, head.ids_from, state.queue)
+    state.ids = JobIds(head.salt, head.ids_from, state.ids.queue)
     state.next_number = head.next_number
     state.stamp_ms = head.stamp_ms
     state.counters = head.counters

@@ -33,12 +33,13 @@ _PLAIN_DIGITS: Final = bytes(
 class JobIds:
     """The ids of one queue. `since`: the first number whose id is of today's form; 0: none is yet."""
 
-    __slots__ = ("_add", "_back", "_multiply", "_prefix", "_suffix", "salt", "since")
+    __slots__ = ("_add", "_back", "_multiply", "_prefix", "_suffix", "queue", "salt", "since")
 
     def __init__(self, salt: str = "", since: int = 0, queue: str = "") -> None:
         """`queue` is the name of a named queue; the default queue has none."""
         self.salt = salt
         self.since = since
+        self.queue = queue
         self._prefix = f"{queue}_" if queue else ""
         self._suffix = SHARD + salt
         key = blake2b(salt.encode(), digest_size=10).digest()

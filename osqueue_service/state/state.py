@@ -22,11 +22,10 @@ from osqueue_service.state.uniques import Uniques
 
 
 class State:
-    """A queue; `queue` is its name, if it has one. `next_number` numbers jobs and places alike, so every number is used
+    """A queue. `next_number` numbers jobs and places alike, so every number is used
     once; `stamp_ms` is the time of the last change."""
 
     def __init__(self, queue: str = "") -> None:
-        self.queue = queue
         self.ids = JobIds(queue=queue)
         self.next_number = 1
         self.stamp_ms = 0
