@@ -1,5 +1,6 @@
 """Jobs as callers see them: JobInfo and ClaimedJob."""
 
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from osqueue_service.engine.engine import Engine
@@ -21,7 +22,7 @@ from osqueue_service.state.model import (
 )
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import public_id
-from osqueue_stubs.osqueue.v1 import job_pb2
+from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 ENVELOPE_BYTES = 512
 """What a job takes in an answer beside payload, result, labels and errors, generously."""
@@ -197,19 +198,21 @@ def progress(said: Progress) -> job_pb2.Progress:
     return job_pb2.Progress(fraction=said.fraction, message=said.message, updated_at=said.updated_at)
 
 
-def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.ClaimedJob]:
-    """The jobs as their worker receives them."""
-    if not granted:
-        return []
-    jobs = []
+Claimed: TypeAlias = job_pb2.ClaimedJob | queue_pb2.ClaimJobResponse
+
+
+def fill_claimed(engine: Engine, granted: Iterable[Granted], add: Callable[[], Claimed]) -> None:
+    """Write the jobs as their worker receives them, each into a message that `add` makes. They are not handed back in
+    a list to be put into the answer, because that would copy each of them."""
+    lease_of = engine.views.lease_of
     for grant in granted:
         spec = grant.spec
-        job = job_pb2.ClaimedJob()
+        job = add()
         job.job_id = grant.job_id
         job.payload = spec.payload
         job.lease_token = grant.token
         job.attempt = grant.attempt
-        lease = engine.views.lease_of(grant.number)
+        lease = lease_of(grant.number)
         if lease is not None and lease.token == grant.token:
             job.lease_expires_at = lease.expires_at
         else:  # it ended while the answer was on its way
@@ -225,17 +228,21 @@ def claimed_jobs(engine: Engine, granted: list[Granted]) -> list[job_pb2.Claimed
             job.timeout_ms = spec.timeout_ms
         if spec.metadata:
             job.metadata.update(spec.metadata)
-        if spec.more is not None and spec.more.schedule:
-            job.schedule_id, job.scheduled_for = spec.more.schedule, spec.more.scheduled_for
         if grant.cancel_requested:
             job.cancel_requested = True
-        if spec.more is not None and spec.more.origin is not None:
-            job.came_from.CopyFrom(origin(grant.came_from, spec.more.origin))
-        if grant.workflow_id:
-            job.workflow_id = grant.workflow_id
-            job.inputs.extend(map(_input, grant.inputs))
-        jobs.append(job)
-    return jobs
+        if spec.more is not None:
+            _fill_relatives(grant, spec.more, job)
+
+
+def _fill_relatives(grant: Granted, more: MoreOfSpec, job: Claimed) -> None:
+    """What a worker is told of what made its job, and of others."""
+    if more.schedule and isinstance(job, job_pb2.ClaimedJob):  # the answer of ClaimJob has no place for it
+        job.schedule_id, job.scheduled_for = more.schedule, more.scheduled_for
+    if more.origin is not None:
+        job.came_from.CopyFrom(origin(grant.came_from, more.origin))
+    if grant.workflow_id:
+        job.workflow_id = grant.workflow_id
+        job.inputs.extend(map(_input, grant.inputs))
 
 
 def _input(given: Input) -> job_pb2.JobInput:

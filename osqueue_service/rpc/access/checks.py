@@ -11,7 +11,7 @@ from osqueue_service.rpc.fields import Violations
 def check_submit(type_name: str, wrong: Violations) -> None:
     """Whether the caller may submit a job of this type, by itself or as a part of something else."""
     principal = caller()
-    if principal.rights is not EVERYTHING and not principal.rights.may_with(SUBMIT, type_name):
+    if not principal.rights.may_with(SUBMIT, type_name):
         allowed = _patterns(principal, SUBMIT)
         wrong.deny("type", f"is {type_name!r}, and the token {principal.id} may submit only jobs of {allowed}")
 

@@ -54,7 +54,7 @@ class AttemptReader:
 
     def renewal(self, request: queue_pb2.HeartbeatRequest, wrong: Violations) -> Renewal:
         """A heartbeat."""
-        self._holder(request, wrong)
+        job_id, worker_id, token = self._holder(request, wrong)
         progress = None
         if request.HasField("progress"):
             progress = (request.progress.fraction, request.progress.message)
@@ -62,18 +62,18 @@ class AttemptReader:
             check_text(
                 progress[1], "progress.message", self._limits.progress_message_bytes, "progress_message_bytes", wrong
             )
-        return Renewal(request.job_id, request.worker_id, request.lease_token, progress)
+        return Renewal(job_id, worker_id, token, progress)
 
     def completion(self, request: queue_pb2.CompleteJobRequest, wrong: Violations, now_ms: int = 0) -> CompleteItem:
         """An attempt that succeeded, and what follows it. `now_ms` is queue time."""
-        self._holder(request, wrong)
+        job_id, worker_id, token = self._holder(request, wrong)
         result = None
         if request.HasField("result"):
             result = request.result
             check_bytes(len(result), "result", self._limits.result_bytes, "result_bytes", wrong)
         follow_ups = self._follow_ups(request, now_ms, wrong) if request.follow_ups else ()
         report = read_report(request, self._limits, wrong) if request.usage or request.limit_backoff else None
-        return CompleteItem(request.job_id, request.worker_id, request.lease_token, result, follow_ups, report)
+        return CompleteItem(job_id, worker_id, token, result, follow_ups, report)
 
     def _follow_ups(self, request: queue_pb2.CompleteJobRequest, now_ms: int, wrong: Violations) -> list[JobSpec]:
         """The jobs that are to follow a completion."""
@@ -99,7 +99,7 @@ class AttemptReader:
     def failure(self, request: queue_pb2.FailJobRequest, jitter: float, wrong: Violations) -> FailItem:
         """An attempt that failed."""
         limits = self._limits
-        self._holder(request, wrong)
+        job_id, worker_id, token = self._holder(request, wrong)
         error: job_pb2.JobError = request.error
         check_text(error.type, "error.type", limits.error_type_bytes, "error_type_bytes", wrong)
         check_printable(error.type, "error.type", wrong)
@@ -109,9 +109,9 @@ class AttemptReader:
             retry_delay_ms = request.retry_delay_ms
             check_number(retry_delay_ms, "retry_delay_ms", 0, limits.delay_ms_max, wrong, " ms")
         return FailItem(
-            request.job_id,
-            request.worker_id,
-            request.lease_token,
+            job_id,
+            worker_id,
+            token,
             error.type,
             error.message,
             request.retryable if request.HasField("retryable") else True,
@@ -122,12 +122,13 @@ class AttemptReader:
 
     def release(self, request: queue_pb2.ReleaseJobRequest, wrong: Violations) -> ReleaseItem:
         """A job given back."""
-        self._holder(request, wrong)
+        job_id, worker_id, token = self._holder(request, wrong)
         report = read_report(request, self._limits, wrong) if request.usage or request.limit_backoff else None
-        return ReleaseItem(request.job_id, request.worker_id, request.lease_token, report)
+        return ReleaseItem(job_id, worker_id, token, report)
 
-    def _holder(self, request: _Holder, wrong: Violations) -> None:
-        """Who speaks of which job. Inlined, because completions and heartbeats come by the hundred."""
+    def _holder(self, request: _Holder, wrong: Violations) -> tuple[str, str, str]:
+        """Which job, who speaks of it, and the token that proves it. Inlined, because completions and heartbeats come
+        by the hundred; handed back, because each look into a message costs as much as a check."""
         chars_max = self._limits.id_chars
         job_id, worker_id, token = request.job_id, request.worker_id, request.lease_token
         if not job_id or len(job_id) > chars_max or not job_id.isprintable():
@@ -136,6 +137,7 @@ class AttemptReader:
             check_name(worker_id, "worker_id", chars_max, wrong, required=True)
         if token and (len(token) > chars_max or not token.isprintable()):
             check_name(token, "lease_token", chars_max, wrong)
+        return job_id, worker_id, token
 
     def request_id(self, request_id: str, wrong: Violations) -> None:
         """The token makes a repetition harmless; the id is checked so that a bad one is noticed early."""

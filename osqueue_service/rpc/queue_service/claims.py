@@ -8,7 +8,7 @@ from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.deadlines import allowed_wait
 from osqueue_service.rpc.fields import TypeNames, Violations, check_duration, check_name, check_number
 from osqueue_service.rpc.handlers import Context
-from osqueue_service.rpc.job_info import claimed_jobs
+from osqueue_service.rpc.job_info import fill_claimed
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.state.commands import Claim, Granted
 from osqueue_stubs.osqueue.v1 import queue_pb2
@@ -29,33 +29,18 @@ class Claims:
         granted = await self._claim(request, context, engine)
         if not granted:
             return queue_pb2.ClaimJobResponse()
-        (job,) = claimed_jobs(engine, granted)
-        return queue_pb2.ClaimJobResponse(
-            job_id=job.job_id,
-            payload=job.payload,
-            type=job.type,
-            lease_token=job.lease_token,
-            attempt=job.attempt,
-            lease_expires_at=job.lease_expires_at,
-            metadata=job.metadata,
-            priority=job.priority,
-            timeout_ms=job.timeout_ms,
-            max_attempts=job.max_attempts,
-            created_at=job.created_at,
-            lease_ms=job.lease_ms,
-            cancel_requested=job.cancel_requested,
-            came_from=job.came_from if job.HasField("came_from") else None,
-            inputs=job.inputs,
-            workflow_id=job.workflow_id,
-            commit=commit_position(engine),
-        )
+        response = queue_pb2.ClaimJobResponse(commit=commit_position(engine))
+        fill_claimed(engine, granted, lambda: response)
+        return response
 
     async def ClaimJobs(self, request: queue_pb2.ClaimJobsRequest, context: Context) -> queue_pb2.ClaimJobsResponse:
         engine = self._broker.engine
         granted = await self._claim(request, context, engine)
         if not granted:
             return queue_pb2.ClaimJobsResponse()
-        return queue_pb2.ClaimJobsResponse(jobs=claimed_jobs(engine, granted), commit=commit_position(engine))
+        response = queue_pb2.ClaimJobsResponse(commit=commit_position(engine))
+        fill_claimed(engine, granted, response.jobs.add)
+        return response
 
     async def _claim(
         self, request: queue_pb2.ClaimJobRequest | queue_pb2.ClaimJobsRequest, context: Context, engine: Engine

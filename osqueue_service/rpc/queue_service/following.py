@@ -53,4 +53,5 @@ def tell(followed: Followed, into: Told) -> None:
 
 def completions_bytes(items: Sequence[CompleteItem]) -> int:
     """Bytes that completions take in the inbox."""
-    return sum([len(item.result or b"") + sum([spec.size for spec in item.follow_ups]) for item in items])
+    results = sum([len(item.result) for item in items if item.result])
+    return results + sum([spec.size for item in items if item.follow_ups for spec in item.follow_ups])

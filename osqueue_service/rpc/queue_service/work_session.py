@@ -12,7 +12,7 @@ from osqueue_service.engine.workers import Lane, Worker
 from osqueue_service.errors import NotLeader, OsqueueError
 from osqueue_service.ids import IdSource
 from osqueue_service.rpc.fields import Violations
-from osqueue_service.rpc.job_info import claimed_jobs
+from osqueue_service.rpc.job_info import fill_claimed
 from osqueue_service.rpc.positions import check_live, commit_position, view_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader, Renewal
 from osqueue_service.rpc.queue_service.following import complete, tell
@@ -255,7 +255,7 @@ class WorkSession:
         if granted:
             for job in granted:
                 self._hold(Held(job.number, job.job_id, job.token))
-            self._message.jobs.extend(claimed_jobs(self._engine, granted))
+            fill_claimed(self._engine, granted, self._message.jobs.add)
             self._message.commit.CopyFrom(commit_position(self._engine))
             self._arrived.set()
 
