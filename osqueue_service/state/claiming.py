@@ -1,6 +1,6 @@
 """Deciding a claim: which waiting jobs the worker gets."""
 
-from typing import Any
+from msgspec.structs import replace
 
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Claim, Granted, Input
@@ -42,19 +42,17 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
         lease_ms = command.lease_ms or spec.lease_ms or limits.default_lease_ms
         token = command.tokens[len(grants)]
         grants.append(Grant(job.number, token, lease_ms))
-        granted.append(
-            Granted(
-                job_id=state.job_id(job),
-                number=job.number,
-                spec=spec,
-                token=token,
-                attempt=job.claims + 1,
-                lease_ms=lease_ms,
-                created_at=job.created_at,
-                max_attempts=spec.max_attempts or limits.default_max_attempts,
-                **(_relatives(state, job, limits) if spec.more is not None else {}),
-            )
+        told = Granted(
+            job_id=state.job_id(job),
+            number=job.number,
+            spec=spec,
+            token=token,
+            attempt=job.claims + 1,
+            lease_ms=lease_ms,
+            created_at=job.created_at,
+            max_attempts=spec.max_attempts or limits.default_max_attempts,
         )
+        granted.append(told if spec.more is None else _with_relatives(told, state, job, limits))
         if turns is not None:
             turns.choose(job)
         if len(grants) == most:
@@ -71,7 +69,7 @@ def decide_claim(state: State, command: Claim, now_ms: int, limits: Limits) -> t
 def _granted_again(state: State, job: Job, limits: Limits) -> Granted:
     lease = job.lease
     assert lease is not None, "the index of claims names a job without a lease"
-    return Granted(
+    told = Granted(
         job_id=state.job_id(job),
         number=job.number,
         spec=job.spec,
@@ -81,20 +79,19 @@ def _granted_again(state: State, job: Job, limits: Limits) -> Granted:
         created_at=job.created_at,
         max_attempts=job.spec.max_attempts or limits.default_max_attempts,
         cancel_requested=job.cancel_requested,
-        **_relatives(state, job, limits),
     )
+    return _with_relatives(told, state, job, limits)
 
 
-def _relatives(state: State, job: Job, limits: Limits) -> dict[str, Any]:
-    """What a worker is told of other jobs."""
+def _with_relatives(granted: Granted, state: State, job: Job, limits: Limits) -> Granted:
+    """The same, with what its worker is told of other jobs."""
     more = job.spec.more
-    told: dict[str, Any] = {}
     if more is not None and more.origin is not None:
-        told["came_from"] = public_id(state, more.origin.number)
+        granted = replace(granted, came_from=public_id(state, more.origin.number))
     if more is not None and more.member is not None:
-        told["workflow_id"] = state.id_of_number(more.member.workflow)
-        told["inputs"] = inputs_of(state, job, limits)
-    return told
+        workflow_id = state.id_of_number(more.member.workflow)
+        granted = replace(granted, workflow_id=workflow_id, inputs=inputs_of(state, job, limits))
+    return granted
 
 
 def inputs_of(state: State, job: Job, limits: Limits) -> tuple[Input, ...]:

@@ -49,10 +49,11 @@ def changing(state: State, job: Job) -> None:
 
 def _retention(state: State, job: Job) -> Deadlines | None:
     """Where it is listed when it may be let go; nowhere while others wait for what a dead job holds."""
-    if job.status is DEAD and held_when_dead(job.spec):
-        return None
-    if job.spec.more is not None and state.graphs.pins(job):
-        return state.graphs.pinned
+    if job.spec.more is not None:
+        if job.status is DEAD and held_when_dead(job.spec):
+            return None
+        if state.graphs.pins(job):
+            return state.graphs.pinned
     if job.spec.retention_ms:
         return state.promised_retention
     return state.dead_retention if job.status is DEAD else state.retention
@@ -98,7 +99,9 @@ def leave(state: State, job: Job) -> None:
     elif status is IN_PROGRESS:
         _forget_lease(state, job)
     elif status is COMPLETED or status is DEAD or status is CANCELLED:
-        _leave_finished(state, job)
+        _unlist_finished(state, job)
+        if status is DEAD:
+            _leave_dead_group(state, job)
     elif status is SCHEDULED:
         state.scheduled.remove(job.due_at, job.number)
     elif status is BLOCKED:
@@ -132,7 +135,9 @@ def enter(state: State, job: Job, moved: list[Job]) -> None:
         if lease.claim_key:
             state.claims.setdefault((lease.worker_id, lease.claim_key), []).append(job.number)
     elif status is COMPLETED or status is DEAD or status is CANCELLED:
-        _enter_finished(state, job)
+        _list_finished(state, job)
+        if status is DEAD:
+            _enter_dead_group(state, job)
     elif status is SCHEDULED:
         state.scheduled.add(job.due_at, job.number)
     elif status is BLOCKED:
@@ -177,23 +182,11 @@ def _forget_lease(state: State, job: Job) -> None:
     state.shown_tokens.discard(lease.token)
 
 
-def _leave_finished(state: State, job: Job) -> None:
-    _unlist_finished(state, job)
-    if job.status is DEAD:
-        _leave_dead_group(state, job)
-
-
 def _unlist_finished(state: State, job: Job) -> None:
     retention = _retention(state, job)
     if retention is not None:
         retention.remove(job.keep_until, job.number)
     _count_finished(state, job, -1)
-
-
-def _enter_finished(state: State, job: Job) -> None:
-    _list_finished(state, job)
-    if job.status is DEAD:
-        _enter_dead_group(state, job)
 
 
 def _list_finished(state: State, job: Job) -> None:

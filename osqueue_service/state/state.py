@@ -114,11 +114,9 @@ class State:
 
     def find(self, job_id: str) -> Job | None:
         """The job with this public id, if it is kept."""
-        number = self.aliases.get(job_id)
-        if number is None:
-            number = self.ids.number_of(job_id)
-            if number is None:
-                return None
+        number = self.aliases.get(job_id) if self.aliases else None
+        if number is None and (number := self.ids.number_of(job_id)) is None:
+            return None
         job = self.jobs.get(number)
         if job is None or (more := job.spec.more) is None:
             return job

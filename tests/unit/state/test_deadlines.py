@@ -1,7 +1,10 @@
 """What is due, and when."""
 
+import random
+
 import pytest
 
+from osqueue_service.state import index
 from osqueue_service.state.index import Deadlines
 
 
@@ -32,3 +35,36 @@ def test_an_entry_is_taken_back_exactly():
         deadlines.remove(6, 1)
     deadlines.remove(5, 1)
     assert deadlines.next_ms() is None and len(deadlines) == 0
+
+
+@pytest.mark.parametrize("piece", [1, 4])
+@pytest.mark.parametrize("seed", range(10))
+def test_they_agree_with_a_sorted_list(monkeypatch, seed, piece):
+    monkeypatch.setattr(index, "PIECE", piece)
+    draw = random.Random(seed)
+    deadlines, expected = Deadlines(), set()
+    for step in range(400):
+        if expected and draw.random() < 0.45:
+            entry = draw.choice(sorted(expected))
+            expected.remove(entry)
+            deadlines.remove(*entry)
+        else:
+            entry = step // 3 if draw.random() < 0.6 else draw.randrange(150), step
+            expected.add(entry)
+            deadlines.add(*entry)
+        now_ms = draw.randrange(150)
+        assert list(deadlines.due(now_ms)) == [number for at_ms, number in sorted(expected) if at_ms <= now_ms]
+        assert deadlines.next_ms() == min(expected, default=(None, 0))[0]
+        assert len(deadlines) == len(expected)
+    assert list(deadlines) == [number for _, number in sorted(expected)]
+
+
+def test_what_is_not_there_is_not_taken_back():
+    deadlines = Deadlines()
+    with pytest.raises(ValueError, match="nothing is due"):
+        deadlines.remove(5, 1)
+    deadlines.add(5, 1)
+    for at_ms, number in ((5, 0), (5, 2), (4, 1), (6, 1)):
+        with pytest.raises(ValueError, match="nothing is due"):
+            deadlines.remove(at_ms, number)
+    assert list(deadlines) == [1]

@@ -81,3 +81,25 @@ def test_it_agrees_with_a_sorted_list(seed):
     assert keys(index) == sorted(nodes)
     assert len(index) == len(nodes)
     assert (index.last.key if index.last else None) == max(nodes, default=None)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_it_agrees_with_a_sorted_list_while_it_moves_on(seed):
+    """As a line does: mostly added to at the end and taken from the front, some come back to their old places."""
+    draw = random.Random(seed)
+    index, nodes, gone, following = Index(), {}, [], 0
+    for _ in range(1_500):
+        action = draw.random()
+        if action < 0.45:
+            following += draw.choice((1, 1, 1, 30, 200))
+            nodes[following] = index.add(following, job(following))
+        elif action < 0.9 and nodes:
+            key = min(nodes) if draw.random() < 0.8 else draw.choice(sorted(nodes))
+            index.remove(nodes.pop(key))
+            gone.append(key)
+        elif gone:
+            key = gone.pop(draw.randrange(len(gone)))
+            nodes[key] = index.add(key, job(key))
+        start = draw.randrange(following + 100)
+        assert [job.number for job in index.from_key(start)] == sorted(key for key in nodes if key >= start)
+    assert [job.number for job in index.backwards()] == sorted(nodes, reverse=True)
