@@ -95,6 +95,9 @@ cli.main(["deploy", "aws", "--stage", "dev", "--dry-run"], prog_name="osqueue")
 """,
     "django": "import osqueue.contrib.django.tasks_api",
     "flask": "import osqueue.contrib.flask",
+    # Both say themselves what they lack: the one does nothing without the API, the other cannot be imported.
+    "otel": "from osqueue.contrib.opentelemetry import INSTALLED, Tracing; Tracing(); assert INSTALLED",
+    "prometheus": "import osqueue.contrib.prometheus",
     "testing": """
 import pytest
 import osqueue_testing.plugin
