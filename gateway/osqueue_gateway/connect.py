@@ -26,6 +26,7 @@ from osqueue_gateway.bodies import Budget, apart, read_body
 from osqueue_gateway.calls import Calls, FeedEnded
 from osqueue_gateway.errors import CONNECT_STATUS, Problem, Refusal, problem_of
 from osqueue_gateway.limits import Limits
+from osqueue_gateway.trace_context import carry
 from osqueue_gateway.wire import JSON, headers_of
 from osqueue_protocol.rpcs import Rpc
 
@@ -75,6 +76,7 @@ class Connect:
     ) -> web.StreamResponse:
         codec = UNARY[media]
         request = await apart(len(body), lambda: _decode(body, rpc, codec))
+        carry(http.headers, request)
         self._calls.require_size(request, len(body))
         response = await self._within(rpc, request, timeout_ms)
         sent = False

@@ -13,6 +13,7 @@ from osqueue_gateway.errors import Problem, Refusal
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.protection import cors_of
 from osqueue_gateway.routes import NOTHING, Route
+from osqueue_gateway.trace_context import carry
 from osqueue_gateway.wire import JSON, headers_of
 
 
@@ -37,6 +38,7 @@ class Rest:
         try:
             reads = shape(route.rpc.request.DESCRIPTOR)
             request = await apart(len(body), lambda: reads.read(body or b"{}", given=given))
+            carry(http.headers, request)
             self._calls.require_size(request, len(body))
             return await self._respond(http, route, request)
         finally:
