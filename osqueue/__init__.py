@@ -11,6 +11,7 @@ from osqueue.admin import Admin
 from osqueue.admin_messages import QueueRoot, WorkerInfo
 from osqueue.calls.steering import Changes
 from osqueue.client import ClientState, OsqueueClient
+from osqueue.codecs import Codec, Compression, Encryption
 from osqueue.context import JobContext
 from osqueue.current import JobLogFilter, current_job
 from osqueue.errors import (
@@ -18,6 +19,7 @@ from osqueue.errors import (
     BrokerLeadershipError,
     BrokerProtocolError,
     CASConflictError,
+    CodecError,
     ConfigError,
     DiscoveryError,
     EngineStateError,
@@ -98,9 +100,13 @@ __all__ = [
     "Changes",
     "ClaimedJob",
     "ClientState",
+    "Codec",
+    "CodecError",
     "Completed",
+    "Compression",
     "ConfigError",
     "DiscoveryError",
+    "Encryption",
     "EngineStateError",
     "Failed",
     "Fairness",

@@ -13,6 +13,7 @@ from osqueue.current import enter_job
 from osqueue.dispatch import Dispatcher
 from osqueue.errors import (
     BrokerProtocolError,
+    CodecError,
     JobNotFoundError,
     LeaseLostError,
     OsqueueError,
@@ -213,7 +214,7 @@ class Attempt:
             self._unsettled("not done", again)
 
     async def _refuse(self, error: JobError) -> None:
-        """The payload does not validate: what the worker's `invalid_payload` says."""
+        """The payload does not validate, or could not be decoded: what the worker's `invalid_payload` says."""
         if self._shared.invalid_payload == "reject":
             await self._fail(error, retryable=False)
             return
@@ -311,7 +312,7 @@ class Attempt:
             done = await self._shared.dispatcher.complete(self.job, result, self.context.follow_ups, self.context.usage)
         except (LeaseLostError, JobNotFoundError) as error:
             await self._lost(f"it was done, but too late: {error}")
-        except BrokerProtocolError as error:
+        except (BrokerProtocolError, CodecError) as error:
             await self._fail(JobError("InvalidResult", error.message), retryable=False)
         except QueueFullError as error:
             await self._fail(JobError("QueueFull", error.message))

@@ -15,7 +15,10 @@ from osqueue.calls.reading import ReadCalls
 from osqueue.calls.steering import SteerCalls
 from osqueue.calls.submitting import SubmitCalls
 from osqueue.calls.workflows import WorkflowCalls
-from osqueue.connecting import connect, in_queue
+from osqueue.codecs.envelope import Codec
+from osqueue.codecs.pipeline import Pipeline
+from osqueue.connecting import connect, credentials, in_queue
+from osqueue.credentials import TokenProvider
 from osqueue.discovery import RootReader
 from osqueue.errors import ConfigError, TransportConfigError, TransportConnectionError
 from osqueue.fairness import Fairness
@@ -56,7 +59,13 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
     `broker_url` is `grpc://host:port` (a broker; several separated by commas), `http(s)://` or `ws(s)://` (a gateway);
     without one, BROKER_URL, or a broker on this machine. `storage`, anything with `async read(key) -> bytes | None`,
     finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is "grpc", "rest", "ws",
-    "connect" or an object of your own. `token` defaults to OSQUEUE_TOKEN.
+    "connect" or an object of your own. `token` defaults to OSQUEUE_TOKEN; it may be a function, or coroutine function,
+    that gives one, and is asked again every 10 s and after a refusal, in whatever thread and event loop a token is
+    needed. `token_file` (OSQUEUE_TOKEN_FILE) is read again when it changes. `tls_ca_file` names authorities to trust
+    instead of the system's, `tls_cert_file` and `tls_key_file` the client's own certificate (OSQUEUE_TLS_CA_FILE,
+    OSQUEUE_TLS_CLIENT_CERT_FILE, OSQUEUE_TLS_CLIENT_KEY_FILE).
+
+    `codecs` encode payloads and results before they leave, and decode what comes: see `osqueue.codecs`.
 
     `queue` is the name of the queue that it works in, "" the default queue; `client.queue(name)` is a client of
     another one over the same connections. `registry` holds the job types that it knows, `admin` an operator's calls,
@@ -76,13 +85,18 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
         prefix: str = "",
         transport: str | Transport | None = None,
         registry: Registry | None = None,
-        token: str | None = None,
+        token: str | TokenProvider | None = None,
+        token_file: str = "",
         timeout_ms: int = 5_000,
         max_retries: int = 3,
         retry_delay_ms: int = 1_000,
         retry_deadline_ms: int = 60_000,
         coalesce: bool = True,
         queue: str = "",
+        codecs: Codec | Sequence[Codec] = (),
+        tls_ca_file: str = "",
+        tls_cert_file: str = "",
+        tls_key_file: str = "",
     ) -> None:
         self._around = AroundSubmits()
         self.registry = registry if registry is not None else Registry()
@@ -93,10 +107,17 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
         self.fairness = Fairness(self._open)
         self.schedules = Schedules(self._open)
         self.queues = Queues(self._open)
+        shown = credentials(token, token_file, tls_ca_file, tls_cert_file, tls_key_file)
         self._connector = connect(
-            broker_url, storage=storage, prefix=prefix, transport=transport, token=token, queue=text("queue", queue)
+            broker_url,
+            storage=storage,
+            prefix=prefix,
+            transport=transport,
+            credentials=shown,
+            queue=text("queue", queue),
         )
         self._coalesce = coalesce
+        self._codecs = Pipeline(codecs)
         self._session: Session | None = None
         self._beside: weakref.WeakSet[Transport] = weakref.WeakSet()
         """The transports beside its own: a worker's jobs come over one of them."""
@@ -185,7 +206,7 @@ class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCall
                     "or use osqueue.sync from other threads"
                 )
         asyncio.get_running_loop()  # a clear RuntimeError before anything is made
-        self._session = Session(self._connector.own(), self.options, self._coalesce)
+        self._session = Session(self._connector.own(), self.options, self._coalesce, self._codecs)
         return self._session
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from osqueue.credentials import Credentials, Tls, TokenProvider, tls_of
 from osqueue.discovery import LeaderFinder, RootReader
 from osqueue.errors import ConfigError, TransportConfigError
 from osqueue.transports.addresses import DEFAULT_URL, Endpoint, parse
@@ -22,18 +23,30 @@ class Connector:
     leader is: only this process can find it."""
 
 
+def credentials(
+    token: str | TokenProvider | None, token_file: str, ca_file: str, cert_file: str, key_file: str
+) -> Credentials:
+    """What a caller said, or the environment says where it said nothing."""
+    tls = Tls(ca_file, cert_file, key_file) if ca_file or cert_file or key_file else tls_of(os.environ)
+    if token is None and not token_file:
+        token, token_file = os.environ.get("OSQUEUE_TOKEN", ""), os.environ.get("OSQUEUE_TOKEN_FILE", "")
+        if token:
+            token_file = ""
+    return Credentials(token or "", token_file, tls)
+
+
 def connect(
     broker_url: str | Sequence[str] | None,
     *,
     storage: RootReader | None,
     prefix: str,
     transport: str | Transport | None,
-    token: str | None,
+    credentials: Credentials,
     queue: str = "",
 ) -> Connector:
     """How to make the client's transports; wrong settings are found now, not with the first call. `queue` is the name
     of one; "" is the default queue."""
-    connector = _connect(broker_url, storage=storage, prefix=prefix, transport=transport, token=token)
+    connector = _connect(broker_url, storage=storage, prefix=prefix, transport=transport, credentials=credentials)
     return in_queue(connector, queue) if queue else connector
 
 
@@ -60,20 +73,19 @@ def _connect(
     storage: RootReader | None,
     prefix: str,
     transport: str | Transport | None,
-    token: str | None,
+    credentials: Credentials,
 ) -> Connector:
     if transport is not None and not isinstance(transport, str):
         if broker_url is not None or storage is not None:
             raise ConfigError("give either a transport of your own, or broker_url, or storage")
         given = [transport]
         return Connector(lambda: given.pop() if given else transport.clone(), transport.clone)
-    token = os.environ.get("OSQUEUE_TOKEN", "") if token is None else token
     if storage is not None:
         if broker_url is not None:
             raise ConfigError("give either broker_url or storage: the storage names the broker")
         if transport not in (None, "grpc"):
             raise ConfigError(f"the storage names the broker's gRPC address; transport {transport!r} cannot use it")
-        return _grpc([], token, LeaderFinder(storage, prefix))
+        return _grpc([], credentials, LeaderFinder(storage, prefix))
     endpoints = parse(broker_url if broker_url is not None else os.environ.get("BROKER_URL") or DEFAULT_URL)
     kind = endpoints[0].kind
     if transport in ("ws", "connect") and kind == "rest":
@@ -84,24 +96,27 @@ def _connect(
             "grpc needs grpc://host:port, rest, ws and connect need the gateway's http://host:port"
         )
     if kind == "grpc":
-        return _grpc(endpoints, token, None)
-    return _gateway(kind, endpoints, token)
+        return _grpc(endpoints, credentials, None)
+    return _gateway(kind, endpoints, credentials)
 
 
-def _grpc(endpoints: list[Endpoint], token: str, find_leader: LeaderFinder | None) -> Connector:
+def _grpc(endpoints: list[Endpoint], credentials: Credentials, find_leader: LeaderFinder | None) -> Connector:
     def make() -> Transport:
         from osqueue.transports.grpc import GrpcTransport
 
-        return GrpcTransport(endpoints, token=token, find_leader=find_leader)
+        return GrpcTransport(endpoints, token=credentials, find_leader=find_leader)
 
-    return Connector(make, make, _told(endpoints, "grpc", token))
-
-
-def _told(endpoints: list[Endpoint], transport: str, token: str) -> dict[str, Any]:
-    return {"endpoints": [endpoint.url for endpoint in endpoints], "transport": transport, "token": token}
+    return Connector(make, make, _told(endpoints, "grpc", credentials))
 
 
-def _gateway(kind: str, endpoints: list[Endpoint], token: str) -> Connector:
+def _told(endpoints: list[Endpoint], transport: str, credentials: Credentials) -> dict[str, Any] | None:
+    shown = credentials.told()
+    if shown is None:
+        return None
+    return {"endpoints": [endpoint.url for endpoint in endpoints], "transport": transport, **shown}
+
+
+def _gateway(kind: str, endpoints: list[Endpoint], credentials: Credentials) -> Connector:
     from osqueue.transports.http import import_aiohttp
 
     import_aiohttp()
@@ -110,13 +125,13 @@ def _gateway(kind: str, endpoints: list[Endpoint], token: str) -> Connector:
         if kind == "ws":
             from osqueue.transports.ws import WsTransport
 
-            return WsTransport(endpoints, token=token)
+            return WsTransport(endpoints, token=credentials)
         if kind == "connect":
             from osqueue.transports.connect import ConnectTransport
 
-            return ConnectTransport(endpoints, token=token)
+            return ConnectTransport(endpoints, token=credentials)
         from osqueue.transports.rest import RestTransport
 
-        return RestTransport(endpoints, token=token)
+        return RestTransport(endpoints, token=credentials)
 
-    return Connector(make, make, _told(endpoints, kind, token))
+    return Connector(make, make, _told(endpoints, kind, credentials))

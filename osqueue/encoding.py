@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from osqueue.codecs.envelope import refusal
 from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, Violation
 
 
@@ -32,12 +33,20 @@ def to_bytes(value: object, field: str) -> bytes:
 
 
 def from_bytes(data: bytes) -> Any:
-    """The JSON value that the bytes hold, or the bytes themselves when they hold none."""
+    """The JSON value that the bytes hold, or the bytes themselves when they hold none. `CodecError` when they are
+    encoded."""
     try:
         # Told apart from UTF-16 and the like, which are JSON too, by the first bytes: json.loads looks more closely.
         return _decode(data.decode()) if data[:1] in _PLAIN_BEGINNINGS and 0 not in data[:4] else json.loads(data)
     except (ValueError, RecursionError):  # a payload that is not JSON is as good as any other
-        return data
+        return plain(data)
+
+
+def plain(data: bytes) -> bytes:
+    """The bytes, unless a codec made them what they are: `CodecError` says which."""
+    if (refused := refusal(data)) is not None:
+        raise refused
+    return data
 
 
 def invalid(field: str, problem: str) -> BrokerProtocolError:

@@ -136,6 +136,12 @@ class AuthError(OsqueueError):
     tag = "AuthError"
 
 
+class CodecError(OsqueueError):
+    """A payload or result could not be encoded or decoded: the message says whose, and what is missing."""
+
+    tag = "CodecError"
+
+
 class ConfigError(OsqueueError):
     """A setting is missing or wrong. The message names it and says what to do."""
 

@@ -145,13 +145,15 @@ def _read_to_the_end(loop: asyncio.AbstractEventLoop, gone: asyncio.Event) -> No
 
 def _transport(told: dict[str, Any]) -> Transport:
     from osqueue.connecting import connect
+    from osqueue.credentials import Credentials, Tls
 
+    tls = Tls(told["ca_file"], told["cert_file"], told["key_file"])
     connector = connect(
         told["endpoints"],
         storage=None,
         prefix="",
         transport=told["transport"],
-        token=told["token"],
+        credentials=Credentials(told["token"], told.get("token_file", ""), tls),
         queue=told.get("queue", ""),
     )
     return connector.own()

@@ -101,6 +101,9 @@ class PushingDispatcher:
         fed = self._fed.get(job.lease_token)
         if fed is None:
             return self._single.complete(job, result, follow_ups, usage)
+        codecs = self._session.codecs
+        result = codecs.result(result, job.job_id, job.lease_token)
+        follow_ups = codecs.specs(follow_ups, job.lease_token)
         return fed.settle(job, Completion(job.job_id, "", job.lease_token, result, follow_ups, usages(usage)))
 
     def fail(
@@ -201,6 +204,7 @@ class _Fed:
             fed = self._dispatcher._fed
             for job in jobs:
                 fed[job.lease_token] = self
+            self._dispatcher._session.codecs.claimed(jobs)
             self._taker.take(jobs, stream.way_s)
             stream.resize(self._taker.room)
 

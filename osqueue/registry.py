@@ -12,7 +12,7 @@ import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from osqueue.encoding import from_bytes, to_bytes
+from osqueue.encoding import from_bytes, plain, to_bytes
 from osqueue.errors import INVALID_REQUEST, BrokerProtocolError, ConfigError, Violation
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class JobType(Generic[P, R]):
         return to_bytes(payload, "payload") if self._payload is None else self._payload.encode(payload)
 
     def decode_payload(self, data: bytes) -> P:
-        """The payload; a `BrokerProtocolError` names the fields that do not fit the type."""
+        """The payload; a `BrokerProtocolError` names the fields that do not fit the type, a `CodecError` says why it
+        could not be decoded."""
         return cast(P, from_bytes(data) if self._payload is None else self._payload.decode(data))
 
     def encode_result(self, result: R) -> bytes | None:
@@ -98,10 +99,11 @@ class _Codec:
         from pydantic import ValidationError
 
         if self._kind is bytes:
-            return data
+            return plain(data)
         try:
             return adapter.validate_json(data)
         except ValidationError as error:
+            plain(data)  # a clearer reason, if it is one
             raise self._refused(error) from error
 
     def _build(self) -> "TypeAdapter[Any]":

@@ -96,8 +96,9 @@ class Schedules:
         stays as it is. With `revision` only if it has that one, 0 if there is none: else `RevisionConflictError`.
         """
         schedule = Schedule(text("schedule_id", schedule_id), job, **checked(options, ScheduleOptions))
-        answer = await self._change(PutScheduleRequest(schedule, _optional("revision", revision)))
-        return answer.schedule
+        encoded = self._open_session().codecs.schedule(schedule)
+        answer = await self._change(PutScheduleRequest(encoded, _optional("revision", revision)))
+        return self._decoded(answer.schedule)
 
     async def get(self, schedule_id: str) -> ScheduleInfo:
         """One schedule: when it fires next, what became of its last times, and why it does not fire."""
@@ -105,7 +106,7 @@ class Schedules:
         request = GetScheduleRequest(text("schedule_id", schedule_id))
         timeout_ms = session.timeout_ms
         answer = await read(session, lambda: session.transport.ask(request, timeout_ms=timeout_ms))
-        return answer.schedule
+        return self._decoded(answer.schedule)
 
     async def list(self, *, prefix: str = "", states: Iterable[ScheduleState] = ()) -> AsyncIterator[ScheduleInfo]:
         """The schedules whose id begins with `prefix`, in the order of their ids, without payloads and firings."""
@@ -128,12 +129,12 @@ class Schedules:
     async def pause(self, schedule_id: str, reason: str = "") -> ScheduleInfo:
         """Let it not fire until it is resumed."""
         answer = await self._change(PauseScheduleRequest(text("schedule_id", schedule_id), text("reason", reason)))
-        return answer.schedule
+        return self._decoded(answer.schedule)
 
     async def resume(self, schedule_id: str) -> ScheduleInfo:
         """Let it fire again from now on: times that passed while it was paused are not missed."""
         answer = await self._change(ResumeScheduleRequest(text("schedule_id", schedule_id)))
-        return answer.schedule
+        return self._decoded(answer.schedule)
 
     async def trigger(self, schedule_id: str) -> str:
         """Submit a job of it now, whatever its times and its last job, paused or not; the job's id."""
@@ -168,6 +169,10 @@ class Schedules:
         timeout_ms = session.timeout_ms
         answer = await session.run(lambda: session.transport.ask(request, timeout_ms=timeout_ms))
         return answer.times
+
+    def _decoded(self, info: ScheduleInfo) -> ScheduleInfo:
+        self._open_session().codecs.stored_schedule(info.schedule)
+        return info
 
     async def _change(self, question: Question[C]) -> C:
         """Every change may be asked for again: it happens once."""

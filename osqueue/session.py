@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from osqueue.coalescing import BATCH_BYTES, BATCH_ITEMS, FLIGHTS, SPACING_MS, Coalescer
+from osqueue.codecs.pipeline import Pipeline
 from osqueue.errors import BrokerLeadershipError, OsqueueError
 from osqueue.job import JobSpec, Position
 from osqueue.messages import ClaimRequest, Completed, Completion, Heartbeat, Release, Renewal, Submitted
@@ -36,8 +37,9 @@ C = TypeVar("C", bound=_Change)
 class Session:
     """Everything of a client that cannot be shared between loops or survive a fork."""
 
-    def __init__(self, transport: Transport, options: RetryOptions, coalesce: bool) -> None:
+    def __init__(self, transport: Transport, options: RetryOptions, coalesce: bool, codecs: Pipeline) -> None:
         self.transport = transport
+        self.codecs = codecs
         self.loop = asyncio.get_running_loop()
         self.pid = os.getpid()
         self.retrying = Retrying(options)

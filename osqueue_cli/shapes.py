@@ -55,6 +55,11 @@ def camel(name: str) -> str:
 
 def preview(data: bytes, chars: int = 200) -> str:
     """The beginning of a payload for a person: its text, or what it is."""
+    if data[:1] == b"\0":
+        from osqueue.codecs import encoding_of
+
+        if encoding := encoding_of(data):
+            return f"({encoding}, {len(data):,} bytes)"
     try:
         text = data[: chars * 4].decode()
     except UnicodeDecodeError:

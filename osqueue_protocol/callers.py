@@ -38,6 +38,10 @@ SCHEME = "bearer "
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
+JWT_BYTES_MAX = 7 * 1024
+"""What fits into the metadata of a call, which gRPC limits to 8 KiB."""
+
+
 def is_forwarded(names: Iterable[str]) -> bool:
     """Whether a call with headers, or metadata, of these names came through a proxy."""
     return any(name.lower() in FORWARDING_HEADERS for name in names)
@@ -86,6 +90,11 @@ def host_name(header: str) -> str | None:
 def is_loopback_name(name: str) -> bool:
     """localhost, or an address of the loopback interface."""
     return name == "localhost" or is_loopback(name.strip("[]"))
+
+
+def is_jwt(token: bytes) -> bool:
+    """Whether a token has the form of a JWT: three parts, of which the first is a JSON object in base64."""
+    return token.startswith(b"eyJ") and token.count(b".") == 2
 
 
 def is_address(name: str) -> bool:

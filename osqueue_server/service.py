@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from osqueue.credentials import Credentials, Tls
 from osqueue.errors import ConfigError as GatewayConfigError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.grpc_link import OWN_SOCKET, BrokerLink
@@ -70,7 +71,10 @@ class Service:
     async def _open(self, socket: str) -> App:
         settings = self._settings
         own = Endpoint("grpc", secure=bool(settings.tls_cert_file), authority=f"{OWN_SOCKET}{socket}")
-        link = BrokerLink([own], token=settings.token, silence_s=self._config.limits.silence_ms / 1_000)
+        # Another broker may lead, and ask for a certificate as this one does.
+        shown = (settings.tls_cert_file, settings.tls_key_file) if settings.tls_client_ca_file else ("", "")
+        credentials = Credentials(settings.token, tls=Tls(settings.tls_ca_file, *shown))
+        link = BrokerLink([own], token=credentials, silence_s=self._config.limits.silence_ms / 1_000)
         gateway = self._gateway = Gateway(self._config, link=link)
         # It comes first, because the address of its port goes into the store with the broker's.
         await gateway.start()
@@ -105,5 +109,7 @@ def _gateway_config(settings: Settings, origins: Sequence[str], hosts: Sequence[
         allow_remote=settings.allow_remote,
         origins=tuple(origins),
         hosts=tuple(hosts),
+        tls_cert_file=settings.http_tls_cert_file,
+        tls_key_file=settings.http_tls_key_file,
         limits=DEFAULT_LIMITS.for_messages(settings.limits.message_bytes),
     )

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osqueue_service.broker import Broker, Role
 from osqueue_service.broker_metrics import broker_families
@@ -24,6 +24,7 @@ from osqueue_service.memory_policy import settle_memory
 from osqueue_service.metrics import Registry
 from osqueue_service.metrics_page import MetricsPage
 from osqueue_service.rpc.access.registry import Registry as Tokens
+from osqueue_service.rpc.certificates import Certificates
 from osqueue_service.rpc.server import Server, ServerSettings
 from osqueue_service.storage import ObjectStore
 from osqueue_service.storage.backends import price_table_named
@@ -31,6 +32,9 @@ from osqueue_service.storage.factory import OpenedStore, StoreSettings, open_sto
 from osqueue_service.storage.selftest import RACES, RACES_AGAIN, prove_conditions, watch_conditions
 from osqueue_service.storage.throttled import ThrottleLimits
 from osqueue_service.storage.usage import FREE, PriceTable
+
+if TYPE_CHECKING:
+    from osqueue_service.rpc.access.signed.bearers import Bearers
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,7 @@ class App:
         )
         file = Path(settings.access_file) if settings.access_file else None
         self.tokens = Tokens(opened.store, clock, ids, file=file)
+        self.bearers = _bearers(settings.issuers_file, clock)
         self._reading: asyncio.Task[None] | None = None
         self.metrics = Registry()
         self.metrics.add(lambda: broker_families(self.broker))
@@ -134,7 +139,9 @@ class App:
         asks = self.settings.asks_for_a_token
         if asks:
             await self.tokens.start()
-        await self.server.start(self.broker, self.storage, self.tokens, asks=asks)
+        if self.bearers is not None:
+            self.bearers.start()
+        await self.server.start(self.broker, self.storage, self.tokens, asks=asks, bearers=self.bearers)
         self._proved = True
         log.info("listening on %s:%d; the queue is in %s", self.server.host, self.server.port, self._location)
         if guessed := self.settings.guessed_addresses(shared=self.shared):
@@ -159,6 +166,8 @@ class App:
         if self._reading is not None:
             self._reading.cancel()
         await self.tokens.stop()
+        if self.bearers is not None:
+            await self.bearers.stop()
         if self._page is not None:
             await self._page.stop()
         if self.storage.exclusive is not None:
@@ -281,21 +290,28 @@ def _server_settings(settings: Settings, own_socket: str) -> ServerSettings:
         token=settings.token,
         allow_remote=settings.allow_remote,
         own_socket=own_socket,
-        certificate=_read_pem("OSQUEUE_TLS_CERT_FILE", settings.tls_cert_file),
-        private_key=_read_pem("OSQUEUE_TLS_KEY_FILE", settings.tls_key_file),
+        certificates=Certificates(
+            settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file, settings.tls_ca_file
+        )
+        if settings.tls_cert_file
+        else None,
     )
 
 
-def _read_pem(name: str, path: str) -> bytes:
+def _bearers(path: str, clock: Clock) -> "Bearers | None":
     if not path:
-        return b""
+        return None
     try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}") from error
-    if b"-----BEGIN " not in content:
-        raise ConfigError(f"{name}: {path} is not a PEM file")
-    return content
+        from osqueue_service.rpc.access.signed.bearers import Bearers
+        from osqueue_service.rpc.access.signed.fetching import fetch
+        from osqueue_service.rpc.access.signed.issuers import IssuersError, read
+    except ImportError as error:
+        raise ConfigError("OSQUEUE_ISSUERS_FILE needs another package: pip install 'osqueue[jwt]'") from error
+    try:
+        issuers = read(Path(path).read_bytes())
+    except (OSError, IssuersError) as error:
+        raise ConfigError(f"OSQUEUE_ISSUERS_FILE: {path}: {error}") from None
+    return Bearers(issuers, fetch, clock)
 
 
 def _on_signal(loop: asyncio.AbstractEventLoop, signalled: asyncio.Event, number: signal.Signals) -> None:

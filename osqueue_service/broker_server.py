@@ -13,6 +13,11 @@ from osqueue_service.errors import ConfigError
 from osqueue_service.limits import DEFAULT_LIMITS, Limits
 from osqueue_service.storage import ObjectStore
 
+_TOO_RARE = (
+    "heartbeat_interval_ms: {} must be below heartbeat_timeout_ms ({}), or standbys would take a healthy leader for "
+    "dead"
+)
+
 
 class BrokerServer:
     """One broker with its port, on a store that you made and that you close.
@@ -21,10 +26,12 @@ class BrokerServer:
     it must prove that it refuses what it must, unless only one broker can use it (`ExclusiveStore`: memory, a
     directory). `port` 0 takes any free one. `advertise_address` is what others dial, host:port; unset, and with a
     wildcard as `host`, it is this machine's own address towards others. Without `token`, only callers on this machine
-    are served, unless `allow_remote`; `access_file` declares further tokens with their scopes.
+    are served, unless `allow_remote`; `access_file` declares further tokens with their scopes, `issuers_file` whose
+    JWTs are let in.
     `group_commit_interval_ms` bounds how long a change waits for others to share its commit; a lone one waits for
     nobody. `commit_spacing_ms` keeps the starts of commits that far apart, to save requests. `metrics_port` serves
-    /metrics and /readyz; 0: nowhere. `tls_cert_file` and `tls_key_file` (PEM) make the port speak TLS.
+    /metrics and /readyz; 0: nowhere. `tls_cert_file` and `tls_key_file` (PEM) make the port speak TLS,
+    `tls_client_ca_file` asks callers for certificates of that authority, and `tls_ca_file` is that of other brokers.
     `max_reads_per_minute`, `max_writes_per_minute` and `max_writes_per_day` throttle requests to the store; 0: no
     limit. `storage_prices` names the table that costs are shown by. Without `warm_standby`, a broker that stands by
     does not follow the log. `log_retention_ms` is how long checkpoints and commits are kept once they are superseded,
@@ -46,12 +53,15 @@ class BrokerServer:
         advertise_address: str = "",
         token: str = "",
         access_file: str = "",
+        issuers_file: str = "",
         allow_remote: bool = False,
         limits: Limits = DEFAULT_LIMITS,
         commit_spacing_ms: int = 0,
         metrics_port: int = 0,
         tls_cert_file: str = "",
         tls_key_file: str = "",
+        tls_client_ca_file: str = "",
+        tls_ca_file: str = "",
         max_reads_per_minute: int = 0,
         max_writes_per_minute: int = 0,
         max_writes_per_day: int = 0,
@@ -60,10 +70,7 @@ class BrokerServer:
         log_retention_ms: int | None = None,
     ) -> None:
         if not 0 < heartbeat_interval_ms < heartbeat_timeout_ms:
-            raise ConfigError(
-                f"heartbeat_interval_ms: {heartbeat_interval_ms} must be below heartbeat_timeout_ms "
-                f"({heartbeat_timeout_ms}), or standbys would take a healthy leader for dead"
-            )
+            raise ConfigError(_TOO_RARE.format(heartbeat_interval_ms, heartbeat_timeout_ms))
         self.settings = Settings(
             host=host,
             grpc_port=port,
@@ -74,12 +81,15 @@ class BrokerServer:
             advertise_address=advertise_address,
             token=token,
             access_file=access_file,
+            issuers_file=issuers_file,
             allow_remote=allow_remote,
             limits=limits,
             commit_spacing_ms=commit_spacing_ms,
             metrics_port=metrics_port,
             tls_cert_file=tls_cert_file,
             tls_key_file=tls_key_file,
+            tls_client_ca_file=tls_client_ca_file,
+            tls_ca_file=tls_ca_file,
             max_reads_per_minute=max_reads_per_minute,
             max_writes_per_minute=max_writes_per_minute,
             max_writes_per_day=max_writes_per_day,

@@ -158,6 +158,12 @@ class Settings:
         setting.line,
         "File that declares tokens and their scopes; read again when it changes.",
     )
+    issuers_file: str = _setting(
+        "OSQUEUE_ISSUERS_FILE",
+        "",
+        setting.line,
+        "File that names issuers of JWTs, and what their claims give; read at the start.",
+    )
     allow_remote: bool = _setting(
         "OSQUEUE_ALLOW_REMOTE", False, setting.switch, "1: without a token, serve everyone who can reach the port."
     )
@@ -165,6 +171,24 @@ class Settings:
         "OSQUEUE_TLS_CERT_FILE", "", setting.line, "Certificate chain (PEM): serve gRPC over TLS."
     )
     tls_key_file: str = _setting("OSQUEUE_TLS_KEY_FILE", "", setting.line, "Private key (PEM) of the certificate.")
+    tls_client_ca_file: str = _setting(
+        "OSQUEUE_TLS_CLIENT_CA_FILE",
+        "",
+        setting.line,
+        "Authority (PEM) of callers' certificates: who shows none of it over gRPC is not connected.",
+    )
+    tls_ca_file: str = _setting(
+        "OSQUEUE_TLS_CA_FILE",
+        "",
+        setting.line,
+        "Authority (PEM) of the brokers' certificates, which they check of each other. Unset: those of the system.",
+    )
+    http_tls_cert_file: str = _setting(
+        "OSQUEUE_HTTP_TLS_CERT_FILE", "", setting.line, "Certificate chain (PEM) of the gateway: serve HTTPS."
+    )
+    http_tls_key_file: str = _setting(
+        "OSQUEUE_HTTP_TLS_KEY_FILE", "", setting.line, "Private key (PEM) of the gateway's certificate."
+    )
 
     log_level: str = _setting(
         "LOG_LEVEL",
@@ -186,6 +210,10 @@ class Settings:
             )
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             raise ConfigError("OSQUEUE_TLS_CERT_FILE and OSQUEUE_TLS_KEY_FILE: set both, or neither")
+        if bool(self.http_tls_cert_file) != bool(self.http_tls_key_file):
+            raise ConfigError("OSQUEUE_HTTP_TLS_CERT_FILE and OSQUEUE_HTTP_TLS_KEY_FILE: set both, or neither")
+        if self.tls_client_ca_file and not self.tls_cert_file:
+            raise ConfigError("OSQUEUE_TLS_CLIENT_CA_FILE: needs OSQUEUE_TLS_CERT_FILE and OSQUEUE_TLS_KEY_FILE")
         self.backend.values(self.store)
         changed = {name: getattr(self, name) for name in _JOB_DEFAULTS if self._says(name)}
         if changed:
@@ -225,7 +253,7 @@ class Settings:
     @property
     def asks_for_a_token(self) -> bool:
         """Whether callers must show one."""
-        return bool(self.token or self.access_file)
+        return bool(self.token or self.access_file or self.issuers_file)
 
     @property
     def backend(self) -> Backend:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
+from osqueue.credentials import Credentials
 from osqueue.errors import ConfigError
 from osqueue.transports.grpc_link import BrokerLink
 from osqueue_gateway import assets
@@ -15,6 +16,7 @@ from osqueue_gateway.bodies import Budget
 from osqueue_gateway.broker import Broker, Link
 from osqueue_gateway.callers import OWN, Callers, act_for, require
 from osqueue_gateway.calls import Calls
+from osqueue_gateway.certificates import Certificate
 from osqueue_gateway.config import GatewayConfig
 from osqueue_gateway.connect import Connect, connect_error
 from osqueue_gateway.errors import Refusal, problem_of
@@ -53,7 +55,8 @@ class Gateway:
         """Listen; raises `ConfigError` when that is not possible."""
         config, limits = self.config, self.config.limits
         self.budget = Budget(limits.body_bytes_total)
-        link = self._link or BrokerLink(config.endpoints(), token=config.token, silence_s=limits.silence_ms / 1_000)
+        shown = Credentials(config.token, tls=config.tls)
+        link = self._link or BrokerLink(config.endpoints(), token=shown, silence_s=limits.silence_ms / 1_000)
         self.broker = Broker(link, limits)
         self.calls = Calls(self.broker, limits)
         self._callers = Callers(self.broker)
@@ -83,7 +86,10 @@ class Gateway:
     async def _listen(self) -> None:
         self._runner = web.ServerRunner(self._server, shutdown_timeout=CLOSE_S)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.config.host, self.config.port, backlog=1_024)
+        config = self.config
+        self._certificate = Certificate(config.tls_cert_file, config.tls_key_file) if config.tls_cert_file else None
+        context = None if self._certificate is None else self._certificate.context
+        site = web.TCPSite(self._runner, config.host, config.port, backlog=1_024, ssl_context=context)
         try:
             await site.start()
         except OSError as error:
@@ -95,7 +101,10 @@ class Gateway:
             ) from error
         self._sites = [site]
         self.port = self._runner.addresses[0][1]
-        log.info("gateway listens on http://%s:%s, broker at %s", self.config.host, self.port, self.broker.address)
+        if self._certificate is not None:
+            self._certificate.watch()
+        scheme = "http" if context is None else "https"
+        log.info("gateway listens on %s://%s:%s, broker at %s", scheme, config.host, self.port, self.broker.address)
 
     async def stop(self) -> None:
         """Take no new connections, end waits, let calls finish, close."""
@@ -104,6 +113,8 @@ class Gateway:
         runner, self._runner = self._runner, None
         for site in self._sites:
             await site.stop()
+        if self._certificate is not None:
+            self._certificate.stop()
         self.calls.drain()
         try:
             async with asyncio.timeout(self.config.limits.drain_ms / 1_000):

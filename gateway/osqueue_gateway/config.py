@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from osqueue.credentials import Tls, tls_of
 from osqueue.errors import ConfigError, TransportConfigError
 from osqueue.transports.addresses import Endpoint, parse
 from osqueue_gateway.limits import Limits
@@ -35,6 +36,11 @@ class GatewayConfig:
     """Origins of web pages that may call, such as https://dashboard.example."""
     hosts: tuple[str, ...] = ()
     """Names by which callers without a token reach this gateway, such as queue.internal."""
+    tls_cert_file: str = ""
+    """Certificate chain (PEM): serve HTTPS."""
+    tls_key_file: str = ""
+    tls: Tls = field(default_factory=Tls)
+    """What to trust of brokers, and to show them."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -42,6 +48,8 @@ class GatewayConfig:
             raise ConfigError(f"BROKER_PORT must be a port from 0 to 65535, not {self.port}")
         if self.token and not _TOKEN.fullmatch(self.token):
             raise ConfigError("OSQUEUE_TOKEN must be printable ASCII without spaces")
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            raise ConfigError("OSQUEUE_HTTP_TLS_CERT_FILE and OSQUEUE_HTTP_TLS_KEY_FILE: set both, or neither")
         for origin in self.origins:
             if not _ORIGIN.fullmatch(origin):
                 raise ConfigError(
@@ -89,6 +97,9 @@ class GatewayConfig:
             allow_remote=_flag(environment, "OSQUEUE_ALLOW_REMOTE"),
             origins=_list(environment, "CORS_ORIGINS"),
             hosts=_list(environment, "OSQUEUE_HOSTS"),
+            tls_cert_file=environment.get("OSQUEUE_HTTP_TLS_CERT_FILE", ""),
+            tls_key_file=environment.get("OSQUEUE_HTTP_TLS_KEY_FILE", ""),
+            tls=tls_of(environment),
             limits=default.limits.for_messages(
                 _integer(environment, "OSQUEUE_LIMIT_MESSAGE_BYTES", default.limits.message_bytes)
             ),

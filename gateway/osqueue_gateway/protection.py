@@ -15,10 +15,12 @@ from aiohttp import hdrs, web
 from osqueue.errors import AuthError
 from osqueue_gateway.errors import Refusal
 from osqueue_protocol.callers import (
+    JWT_BYTES_MAX,
     bearer_token,
     host_name,
     is_address,
     is_forwarded,
+    is_jwt,
     is_loopback,
     is_loopback_name,
     same_secret,
@@ -97,11 +99,15 @@ class Guard:
             )
         if same_secret(token, self._token):
             return ""
-        if not token.startswith(MINTED) or len(token) > TOKEN_BYTES_MAX:
+        if not ((token.startswith(MINTED) and len(token) <= TOKEN_BYTES_MAX) or is_jwt(token)):
             raise AuthError(
                 "the token is wrong: it must be the OSQUEUE_TOKEN of this gateway, or one that `osqueue tokens create` "
                 "made",
                 reason="UNAUTHENTICATED",
+            )
+        if len(token) > JWT_BYTES_MAX:
+            raise AuthError(
+                f"the token is a JWT of {len(token)} bytes; at most {JWT_BYTES_MAX} are taken", reason="UNAUTHENTICATED"
             )
         return token.decode("ascii", "replace")
 

@@ -68,7 +68,7 @@ class LeaseCalls(Calls):
             session.give_back(request)
             raise
         session.wrote(claims.commit, since)
-        return claims.jobs
+        return session.codecs.claimed(claims.jobs)
 
     async def heartbeat(self, job: HoldsLease, *, progress: float | None = None, message: str = "") -> Renewal:
         """Renew a lease, and tell how far the job has come, from 0 to 1.
@@ -95,12 +95,15 @@ class LeaseCalls(Calls):
         says by the names of its limits what the attempt used of their rates, instead of the job's cost, `limit_backoff`
         for how long (ms) nothing of its key of a limit shall start.
         """
+        session, lease = self._open(), lease_of(job)
         data = None if result is None else to_bytes(result, "result")
+        data = session.codecs.result(data, job.job_id, job.lease_token)
+        follow_ups = session.codecs.specs(follow_ups, job.lease_token)
         used, held = usages(usage), backoffs(limit_backoff)
-        completion = Completion(*lease_of(job), data, follow_ups, used, held)
+        completion = Completion(*lease, data, follow_ups, used, held)
         if follow_ups:
-            return await self._open().complete_alone(completion)
-        return await self._open().completions.call(completion, ITEM_BYTES if data is None else ITEM_BYTES + len(data))
+            return await session.complete_alone(completion)
+        return await session.completions.call(completion, ITEM_BYTES if data is None else ITEM_BYTES + len(data))
 
     async def fail_job(
         self,

@@ -37,7 +37,7 @@ class ReadCalls(Calls):
             session,
             lambda: session.transport.get_job(job_id, linearizable=linearizable, timeout_ms=timeout_ms),
         )
-        return answer.job
+        return session.codecs.job(answer.job)
 
     async def wait_job(self, job_id: str, timeout_ms: int | None = None) -> Job:
         """The job as soon as it is finished, or as it is when the time is over. Without a timeout: until it is."""
@@ -58,7 +58,7 @@ class ReadCalls(Calls):
             lambda: session.transport.wait_job(job_id, wait_ms=wait_ms, timeout_ms=timeout_ms),
             None if left_ms is None else left_ms + self.options.timeout_ms,
         )
-        return answer.job
+        return session.codecs.job(answer.job)
 
     async def list_jobs(
         self,
@@ -79,7 +79,7 @@ class ReadCalls(Calls):
         while True:
             page = await read(session, lambda: session.transport.list_jobs(request, timeout_ms=timeout_ms))
             for job in page.jobs:
-                yield job
+                yield session.codecs.job(job)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token

@@ -32,7 +32,7 @@ class SubmitCalls(Calls):
         """Put one job into the queue; returns once it is durable.
 
         The payload is what the type says, or anything JSON can hold, or bytes. Errors: `BrokerProtocolError` for what
-        is wrong with it, `IdempotencyConflictError`, `QueueFullError`.
+        is wrong with it, `IdempotencyConflictError`, `QueueFullError`, `CodecError`.
         """
         spec = new_job(self.registry.known(job_type), payload, **options)
         if self._around:
@@ -40,8 +40,9 @@ class SubmitCalls(Calls):
         return cast("JobHandle[Any]", (await self._submit_one([spec]))[0])
 
     async def _submit_one(self, jobs: list[JobSpec]) -> list[JobHandle[Any] | OsqueueError]:
-        (spec,) = jobs
-        answer = await self._open().submits.call(spec, spec.wire_bytes)
+        session = self._open()
+        (spec,) = session.codecs.specs(jobs)
+        answer = await session.submits.call(spec, spec.wire_bytes)
         return [_handle(self._client, answer, spec)]
 
     @overload
@@ -60,6 +61,7 @@ class SubmitCalls(Calls):
 
     async def _submit_many(self, specs: list[JobSpec], atomic: bool) -> list[JobHandle[Any] | OsqueueError]:
         session = self._open()
+        specs = session.codecs.specs(specs)
         handles: list[JobHandle[Any] | OsqueueError] = []
         answers = await (session.submit_all(specs) if atomic else session.submit_each(specs))
         for spec, answer in zip(specs, answers, strict=True):

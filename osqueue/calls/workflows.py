@@ -43,7 +43,8 @@ class WorkflowCalls(Calls):
         `QueueFullError`.
         """
         session = self._open()
-        request = SubmitWorkflowRequest(text("name", name), nodes, session.request_id())
+        request_id = session.request_id()
+        request = SubmitWorkflowRequest(text("name", name), session.codecs.nodes(nodes, request_id), request_id)
         transport, since = _workflows_of(session), session.seen
         answer = await session.run(
             lambda: transport.submit_workflow(request, timeout_ms=self.options.timeout_ms), changes=True
@@ -55,7 +56,8 @@ class WorkflowCalls(Calls):
         """Add jobs to the workflow of a running job, by the lease of that job. Repeated, it adds none twice: a node
         that is there already is answered. `LeaseLostError`, `BrokerProtocolError`, `QueueFullError`."""
         session = self._open()
-        request = AddToWorkflowRequest(*lease_of(job), nodes=nodes)
+        lease = lease_of(job)
+        request = AddToWorkflowRequest(*lease, nodes=session.codecs.nodes(nodes, f"added by {job.job_id}"))
         transport, since = _workflows_of(session), session.seen
         answer = await session.run(
             lambda: transport.add_to_workflow(request, timeout_ms=self.options.timeout_ms), changes=True

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from osqueue.background import BackgroundClient
 from osqueue.client import ClientState, OsqueueClient
+from osqueue.codecs.envelope import Codec
+from osqueue.credentials import TokenProvider
 from osqueue.discovery import RootReader
 from osqueue.registry import Registry
 from osqueue.submit_middleware import SubmitMiddleware
@@ -32,7 +34,13 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
     `broker_url` is `grpc://host:port` (a broker; several separated by commas), `http(s)://` or `ws(s)://` (a
     gateway); without one, BROKER_URL, or a broker on this machine. `storage`, anything with `async read(key) ->
     bytes | None`, finds the leader in the queue's own `queue.json` under `prefix` and follows it. `transport` is
-    "grpc", "rest", "ws", "connect" or an object of your own. `token` defaults to OSQUEUE_TOKEN.
+    "grpc", "rest", "ws", "connect" or an object of your own. `token` defaults to OSQUEUE_TOKEN; it may be a
+    function, or coroutine function, that gives one, and is asked again every 10 s and after a refusal, in whatever
+    thread and event loop a token is needed. `token_file` (OSQUEUE_TOKEN_FILE) is read again when it changes.
+    `tls_ca_file` names authorities to trust instead of the system's, `tls_cert_file` and `tls_key_file` the client's
+    own certificate (OSQUEUE_TLS_CA_FILE, OSQUEUE_TLS_CLIENT_CERT_FILE, OSQUEUE_TLS_CLIENT_KEY_FILE).
+
+    `codecs` encode payloads and results before they leave, and decode what comes: see `osqueue.codecs`.
 
     `queue` is the name of the queue that it works in, "" the default queue; `client.queue(name)` is a client of
     another one over the same connections. `registry` holds the job types that it knows, `admin` an operator's calls,
@@ -53,13 +61,18 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
         prefix: str = "",
         transport: str | Transport | None = None,
         registry: Registry | None = None,
-        token: str | None = None,
+        token: str | TokenProvider | None = None,
+        token_file: str = "",
         timeout_ms: int = 5000,
         max_retries: int = 3,
         retry_delay_ms: int = 1000,
         retry_deadline_ms: int = 60000,
         coalesce: bool = True,
         queue: str = "",
+        codecs: Codec | Sequence[Codec] = (),
+        tls_ca_file: str = "",
+        tls_cert_file: str = "",
+        tls_key_file: str = "",
     ) -> None:
         super().__init__(
             OsqueueClient(
@@ -69,12 +82,17 @@ class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls,
                 transport=transport,
                 registry=registry,
                 token=token,
+                token_file=token_file,
                 timeout_ms=timeout_ms,
                 max_retries=max_retries,
                 retry_delay_ms=retry_delay_ms,
                 retry_deadline_ms=retry_deadline_ms,
                 coalesce=coalesce,
                 queue=queue,
+                codecs=codecs,
+                tls_ca_file=tls_ca_file,
+                tls_cert_file=tls_cert_file,
+                tls_key_file=tls_key_file,
             )
         )
         self.admin = SyncAdmin(self._client.admin, self._loop)

@@ -26,7 +26,7 @@ class SyncSubmitCalls(BackgroundCalls):
         """Put one job into the queue; returns once it is durable.
 
         The payload is what the type says, or anything JSON can hold, or bytes. Errors: `BrokerProtocolError` for
-        what is wrong with it, `IdempotencyConflictError`, `QueueFullError`.
+        what is wrong with it, `IdempotencyConflictError`, `QueueFullError`, `CodecError`.
         """
         return SyncJobHandle(self._loop.run(self._client.submit_job(job_type, payload, **options)), self._loop)
 

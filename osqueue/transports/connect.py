@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from osqueue.api.descriptors import RPCS
+from osqueue.credentials import Credentials
 from osqueue.errors import TransportRequestError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.connect_stream import connect_stream, not_understood, refused
@@ -20,12 +21,13 @@ class ConnectLink(HttpLink):
 
     async def _ask(self, name: str, request: Any, timeout_ms: int) -> Any:
         endpoint, path = self._gateways.endpoint, RPCS[name].path
-        headers = {**HEADERS, "Connect-Timeout-Ms": str(max(1, timeout_ms))}
+        shown = await self._gateways.headers()
+        headers = {**HEADERS, **shown, "Connect-Timeout-Ms": str(max(1, timeout_ms))}
         body = request.SerializeToString()
         status, content = await self._send(name, "POST", path, body, headers, timeout_ms, endpoint)
         try:
             if status != 200:
-                raise refused(content, path, status)
+                raise await self._gateways.after(refused(content, path, status), shown)
             answer = RPCS[name].response.FromString(content)
         except TransportRequestError:  # a load balancer's page, say: another gateway may be one
             self._gateways.move_on(endpoint)
@@ -45,5 +47,5 @@ class ConnectLink(HttpLink):
 class ConnectTransport(WireTransport):
     """Speaks Connect to a gateway."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, token: str = "") -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], *, token: str | Credentials = "") -> None:
         super().__init__("connect", ConnectLink(endpoints, token))

@@ -29,14 +29,14 @@ async def connect_stream(gateways: Gateways, name: str, request: Any) -> AsyncIt
     """The messages of the server stream `name`, until the gateway or the connection ends it."""
     aiohttp = import_aiohttp()
     endpoint, path = gateways.endpoint, RPCS[name].path
-    body = request.SerializeToString()
+    body, shown = request.SerializeToString(), await gateways.headers()
     try:
         async with gateways.session().post(
             gateways.url(endpoint, "http", path),
-            data=ENVELOPE.pack(0, len(body)) + body, headers=HEADERS, allow_redirects=False,
+            data=ENVELOPE.pack(0, len(body)) + body, headers={**HEADERS, **shown}, allow_redirects=False,
         ) as response:  # fmt: skip
             if response.status != 200:
-                raise refused(await response.read(), path, response.status)
+                raise await gateways.after(refused(await response.read(), path, response.status), shown)
             while True:
                 flags, size = ENVELOPE.unpack(await response.content.readexactly(ENVELOPE.size))
                 if flags & COMPRESSED or size > MESSAGE_BYTES_MAX:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from osqueue.credentials import Credentials
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.grpc_link import BrokerLink, LeaderFinder
 from osqueue.transports.queue_link import QueueLink
@@ -13,7 +14,11 @@ class GrpcTransport(WireTransport):
     """Speaks to whichever of the brokers leads, or to the one that `find_leader` finds."""
 
     def __init__(
-        self, endpoints: Sequence[Endpoint] = (), *, token: str = "", find_leader: LeaderFinder | None = None
+        self,
+        endpoints: Sequence[Endpoint] = (),
+        *,
+        token: str | Credentials = "",
+        find_leader: LeaderFinder | None = None,
     ) -> None:
         self._broker: BrokerLink | QueueLink = BrokerLink(endpoints, token=token, find_leader=find_leader)
         super().__init__("grpc", self._broker)

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from osqueue.credentials import Credentials
 from osqueue.errors import (
     NOT_LEADER,
     BrokerLeadershipError,
@@ -66,6 +67,9 @@ CHANNEL_OPTIONS = [
 ]
 
 
+Metadata = tuple[tuple[str, str], ...] | None
+
+
 class BrokerLink:
     """Calls by name on the current address, which moves to the leader as errors tell where it is."""
 
@@ -73,7 +77,7 @@ class BrokerLink:
         self,
         endpoints: Sequence[Endpoint] = (),
         *,
-        token: str = "",
+        token: str | Credentials = "",
         find_leader: LeaderFinder | None = None,
         silence_s: float = SILENCE_S,
     ) -> None:
@@ -81,10 +85,10 @@ class BrokerLink:
         self._endpoints = tuple(endpoints)
         self._addresses = [endpoint.authority for endpoint in endpoints]
         self._secure = bool(endpoints) and endpoints[0].secure
-        self._token = token
+        self._credentials = Credentials.of(token)
         self._find_leader = find_leader
         self._finding: asyncio.Task[str] | None = None
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else None
+        self._metadata = _bearing(self._credentials.fixed or "")
         self._address = self._addresses[0] if self._addresses else ""
         self._peers: dict[str, Peer] = {}
         self._closing: set[asyncio.Future[None]] = set()
@@ -104,7 +108,9 @@ class BrokerLink:
 
     def clone(self) -> "BrokerLink":
         """Another link to the same brokers, not connected yet."""
-        return BrokerLink(self._endpoints, token=self._token, find_leader=self._find_leader, silence_s=self._silence_s)
+        return BrokerLink(
+            self._endpoints, token=self._credentials, find_leader=self._find_leader, silence_s=self._silence_s
+        )
 
     async def close(self) -> None:
         """Close all channels; idempotent."""
@@ -118,16 +124,18 @@ class BrokerLink:
     async def call(self, name: str, request: Any, timeout_ms: int, *, token: str = "") -> Any:
         """One attempt of the unary RPC `name`. `token`: another than the link's own."""
         address = self._address or await self._discover()
+        metadata = self._metadata if not token and self._credentials.fixed is not None else await self._shown(token)
         peer = self._peer(address)
         asked_at = self._clock()
-        call = peer.method(name)(request, timeout=timeout_ms / 1_000, metadata=self._shown(token))
+        call = peer.method(name)(request, timeout=timeout_ms / 1_000, metadata=metadata)
         self._began(call, peer, address)
         try:
             answer = await call
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and peer.heard_at < asked_at:
                 self._retire(address, peer)
-            raise await self._failed(self._error(error, name, address, timeout_ms), address, peer) from error
+            failed = await self._failed(self._error(error, name, address, timeout_ms), address, peer)
+            raise failed if token else await self._credentials.after(failed, _borne(metadata)) from error
         except asyncio.CancelledError:
             if not peer.abandoned or _cancelled():
                 raise
@@ -143,8 +151,9 @@ class BrokerLink:
         """The messages of the stream `name`, until the broker or the connection ends it. A stream in both directions
         takes an iterator of messages as its request. `token`: another than the link's own."""
         address = self._address or await self._discover()
+        metadata = await self._shown(token)
         peer = self._peer(address)
-        call = peer.method(name)(request, metadata=self._shown(token))
+        call = peer.method(name)(request, metadata=metadata)
         self._began(call, peer, address)
         try:
             async for message in call:
@@ -152,7 +161,8 @@ class BrokerLink:
                 self._hops = 0
                 yield message
         except grpc.aio.AioRpcError as error:
-            raise await self._failed(self._error(error, name, address, 0), address, peer) from error
+            failed = await self._failed(self._error(error, name, address, 0), address, peer)
+            raise failed if token else await self._credentials.after(failed, _borne(metadata)) from error
         except asyncio.CancelledError:
             if not peer.abandoned or _cancelled():
                 raise
@@ -161,8 +171,8 @@ class BrokerLink:
             self._let_go(peer, call)
             call.cancel()
 
-    def _shown(self, token: str) -> tuple[tuple[str, str], ...] | None:
-        return (("authorization", f"Bearer {token}"),) if token else self._metadata
+    async def _shown(self, token: str) -> Metadata:
+        return _bearing(token or await self._credentials.token())
 
     def _began(self, call: Any, peer: Peer, address: str) -> None:
         peer.calls.add(call)
@@ -271,7 +281,7 @@ class BrokerLink:
         forking.opening()
         options = [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)] if is_loopback(address) else CHANNEL_OPTIONS
         if self._secure and not address.startswith(OWN_SOCKET):
-            return Peer(grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=options))
+            return Peer(grpc.aio.secure_channel(address, self._credentials.tls.channel_credentials(), options=options))
         return Peer(grpc.aio.insecure_channel(address, options=options))
 
     def _drop_idle(self) -> None:
@@ -289,6 +299,14 @@ class BrokerLink:
     @staticmethod
     def _clock() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _bearing(token: str) -> Metadata:
+    return (("authorization", f"Bearer {token}"),) if token else None
+
+
+def _borne(metadata: Metadata) -> str:
+    return metadata[0][1].removeprefix("Bearer ") if metadata else ""
 
 
 def _cancelled() -> bool:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from osqueue.credentials import Credentials
 from osqueue.errors import OsqueueError, TransportConfigError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.causes import as_error, of_http
@@ -21,9 +22,9 @@ CONNECT_S = 2.5
 class Gateways:
     """Where the gateways are. A call that cannot reach one sends the next call to another."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], token: str) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], token: str | Credentials) -> None:
         self.endpoints = tuple(endpoints)
-        self.token = token
+        self.credentials = Credentials.of(token)
         self.heard = False
         """A gateway has answered."""
         self.heard_at = float("-inf")
@@ -63,13 +64,24 @@ class Gateways:
         """The connections, opened on demand in the running loop."""
         if self._session is None:
             aiohttp = import_aiohttp()
-            headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    keepalive_timeout=KEEPALIVE_S,
+                    ssl=self.credentials.tls.context() if self.credentials.tls.is_set else True,
+                ),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-                headers=headers,
             )
         return self._session
+
+    async def headers(self) -> dict[str, str]:
+        """What every request shows."""
+        token = await self.credentials.token()
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def after(self, error: OsqueueError, shown: dict[str, str]) -> OsqueueError:
+        """What an error means that a request met which showed these headers: see `Credentials.after`."""
+        return await self.credentials.after(error, shown.get("Authorization", "").removeprefix("Bearer "))
 
     async def close(self) -> None:
         """Close the connections; idempotent."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from osqueue.credentials import Credentials
 from osqueue.errors import TransportConnectionError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.http import Gateways, import_aiohttp
@@ -19,7 +20,7 @@ gateway that is silent for SILENCE_MS more is asked again on another connection.
 class HttpLink:
     """Calls as requests to gateways. `_ask` makes one attempt of a call that answers at once, or within its turn."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], token: str = "") -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], token: str | Credentials = "") -> None:
         self._gateways = Gateways(endpoints, token)
         self._hasty = True
         """The last wait was answered in time: the next may count on it."""
@@ -29,7 +30,7 @@ class HttpLink:
         return self._gateways.endpoint.authority
 
     def clone(self) -> Self:
-        return type(self)(self._gateways.endpoints, self._gateways.token)
+        return type(self)(self._gateways.endpoints, self._gateways.credentials)
 
     async def close(self) -> None:
         await self._gateways.close()

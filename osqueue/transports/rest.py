@@ -9,6 +9,7 @@ from osqueue.api.events import frame_of
 from osqueue.api.json_shapes import read_answer, shape
 from osqueue.api.json_text import JsonError, encode
 from osqueue.api.queries import query_of
+from osqueue.credentials import Credentials
 from osqueue.errors import OsqueueError, TransportRequestError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.connect_stream import connect_stream
@@ -30,11 +31,12 @@ class RestLink(HttpLink):
     async def _ask(self, name: str, request: Any, timeout_ms: int) -> Any:
         endpoint = self._gateways.endpoint
         method, path, body = _http(name, request)
-        headers = JSON_HEADERS if body else None
+        shown = await self._gateways.headers()
+        headers = {**JSON_HEADERS, **shown} if body else shown
         status, content = await self._send(name, method, path, body, headers, timeout_ms, endpoint)
         try:
             if status != 200:
-                raise _error(content, method, path, status)
+                raise await self._gateways.after(_error(content, method, path, status), shown)
             answer = read_answer(content, CLIENT_RPCS[name].response())
         except TransportRequestError:
             self._gateways.move_on(endpoint)
@@ -55,16 +57,19 @@ class RestLink(HttpLink):
         endpoint = self._gateways.endpoint
         method, path, _ = _http(name, request)
         url = self._gateways.url(endpoint, "http", path)
+        shown = await self._gateways.headers()
         try:
-            async with self._gateways.session().get(_encoded(url), allow_redirects=False) as response:
+            async with self._gateways.session().get(_encoded(url), headers=shown, allow_redirects=False) as response:
                 if response.status != 200:
-                    raise _error(await response.read(), method, path, response.status)
+                    refused = _error(await response.read(), method, path, response.status)
+                    raise await self._gateways.after(refused, shown)
                 if response.content_type != "text/event-stream":
                     raise from_tagged(None, method=method, path=path, status=response.content_type)
                 async for event, data, identifier in _events(response.content):
                     self._gateways.hear()
                     if event == "error":
-                        raise _error(data.encode(), method, path, response.status)
+                        refused = _error(data.encode(), method, path, response.status)
+                        raise await self._gateways.after(refused, shown)
                     message = frame_of(event, data.encode())
                     if message is None:
                         continue
@@ -82,7 +87,7 @@ class RestLink(HttpLink):
 class RestTransport(WireTransport):
     """Speaks HTTP to a gateway."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, token: str = "") -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], *, token: str | Credentials = "") -> None:
         super().__init__("rest", RestLink(endpoints, token))
 
 

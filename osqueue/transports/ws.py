@@ -15,7 +15,8 @@ from osqueue.api.descriptors import RPCS
 from osqueue.api.events import frame_of
 from osqueue.api.json_shapes import read_answer, shape
 from osqueue.api.json_text import JsonError, encode, spaced_members
-from osqueue.errors import OsqueueError, TransportConnectionError, TransportRequestError
+from osqueue.credentials import Credentials
+from osqueue.errors import AuthError, OsqueueError, TransportConnectionError, TransportRequestError
 from osqueue.transports.addresses import Endpoint
 from osqueue.transports.connect_stream import connect_stream
 from osqueue.transports.http import Gateways, import_aiohttp
@@ -41,8 +42,10 @@ CLOSED = TransportConnectionError("the socket to the gateway was closed")
 class _Socket:
     """One open socket: frames out, answers and events in."""
 
-    def __init__(self, ws: "aiohttp.ClientWebSocketResponse[bool]", endpoint: Endpoint) -> None:
+    def __init__(self, ws: "aiohttp.ClientWebSocketResponse[bool]", endpoint: Endpoint, shown: dict[str, str]) -> None:
         self.endpoint = endpoint
+        self.shown = shown
+        """The headers that it was opened with."""
         self.calls = 0
         self._ws = ws
         self._ids = itertools.count(1)
@@ -118,7 +121,7 @@ class _Socket:
 class WsLink:
     """Frames on as few sockets as will do."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], token: str = "") -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], token: str | Credentials = "") -> None:
         self._gateways = Gateways(endpoints, token)
         self._sockets: dict[str, list[_Socket]] = {"call": [], "wait": [], "claim": []}
         self._opening = asyncio.Lock()
@@ -128,7 +131,7 @@ class WsLink:
         return self._gateways.endpoint.authority
 
     def clone(self) -> "WsLink":
-        return WsLink(self._gateways.endpoints, self._gateways.token)
+        return WsLink(self._gateways.endpoints, self._gateways.credentials)
 
     async def close(self) -> None:
         for sockets in self._sockets.values():
@@ -156,6 +159,13 @@ class WsLink:
             raise TransportRequestError(f"the answer to {name} is not understood: {error}") from error
         except ConnectionError as error:
             raise self._gateways.unreachable(endpoint, error) from error
+        except AuthError as error:
+            if socket is None:
+                raise
+            after = await self._gateways.after(error, socket.shown)
+            if after is not error:  # the socket stays with the token that it was opened with
+                await self._drop(socket)
+            raise after from error
         except asyncio.CancelledError:
             if purpose == "claim":
                 await self._drop(socket)
@@ -207,17 +217,23 @@ class WsLink:
     async def _open(self) -> _Socket:
         aiohttp = import_aiohttp()
         endpoint = self._gateways.endpoint
+        shown = await self._gateways.headers()
         try:
             ws = await self._gateways.session().ws_connect(
-                self._gateways.url(endpoint, "ws", PATH), max_msg_size=0, heartbeat=PING_S, decode_text=False
+                self._gateways.url(endpoint, "ws", PATH),
+                headers=shown,
+                max_msg_size=0,
+                heartbeat=PING_S,
+                decode_text=False,
             )
         except aiohttp.WSServerHandshakeError as error:
             self._gateways.move_on(endpoint)
-            raise from_tagged(_shown(error), method="GET", path=PATH, status=error.status) from error
+            refused = from_tagged(_shown(error), method="GET", path=PATH, status=error.status)
+            raise await self._gateways.after(refused, shown) from error
         except aiohttp.ClientError as error:
             self._gateways.move_on(endpoint)
             raise self._gateways.unreachable(endpoint, error) from error
-        return _Socket(ws, endpoint)
+        return _Socket(ws, endpoint, shown)
 
     async def _drop(self, socket: _Socket | None) -> None:
         if socket is not None:
@@ -230,7 +246,7 @@ class WsLink:
 class WsTransport(WireTransport):
     """Speaks JSON-RPC to a gateway."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, token: str = "") -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], *, token: str | Credentials = "") -> None:
         super().__init__("ws", WsLink(endpoints, token))
 
 

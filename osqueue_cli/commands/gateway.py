@@ -20,6 +20,11 @@ VARIABLES = {
     "allow_remote": "OSQUEUE_ALLOW_REMOTE",
     "cors_origins": "CORS_ORIGINS",
     "hosts": "OSQUEUE_HOSTS",
+    "tls_ca_file": "OSQUEUE_TLS_CA_FILE",
+    "tls_client_cert_file": "OSQUEUE_TLS_CLIENT_CERT_FILE",
+    "tls_client_key_file": "OSQUEUE_TLS_CLIENT_KEY_FILE",
+    "http_tls_cert_file": "OSQUEUE_HTTP_TLS_CERT_FILE",
+    "http_tls_key_file": "OSQUEUE_HTTP_TLS_KEY_FILE",
 }
 
 
@@ -42,6 +47,25 @@ VARIABLES = {
 @click.option("--allow-remote", metavar="VALUE", help="1: serve everyone without a token.  [env: OSQUEUE_ALLOW_REMOTE]")
 @click.option("--cors-origins", metavar="VALUE", help="Origins that may call, comma-separated.  [env: CORS_ORIGINS]")
 @click.option("--hosts", metavar="VALUE", help="Its names for callers without a token.  [env: OSQUEUE_HOSTS]")
+@click.option(
+    "--tls-ca-file",
+    metavar="FILE",
+    help="Authority (PEM) of brokers, instead of those of the system.  [env: OSQUEUE_TLS_CA_FILE]",
+)
+@click.option(
+    "--tls-client-cert-file",
+    metavar="FILE",
+    help="Certificate (PEM) that is shown to brokers.  [env: OSQUEUE_TLS_CLIENT_CERT_FILE]",
+)
+@click.option(
+    "--tls-client-key-file", metavar="FILE", help="Private key of it (PEM).  [env: OSQUEUE_TLS_CLIENT_KEY_FILE]"
+)
+@click.option(
+    "--http-tls-cert-file",
+    metavar="FILE",
+    help="Certificate chain (PEM): serve HTTPS.  [env: OSQUEUE_HTTP_TLS_CERT_FILE]",
+)
+@click.option("--http-tls-key-file", metavar="FILE", help="Private key of it (PEM).  [env: OSQUEUE_HTTP_TLS_KEY_FILE]")
 @click.option(
     "--log-level",
     envvar="LOG_LEVEL",

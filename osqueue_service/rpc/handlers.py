@@ -20,7 +20,7 @@ from osqueue_service.errors import InternalError, InvalidRequest, OsqueueError, 
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.metrics import Calls
-from osqueue_service.rpc.access.principal import LOCAL, Principal, answer_for, caller
+from osqueue_service.rpc.access.principal import CERTIFIED, LOCAL, Principal, answer_for, caller
 from osqueue_service.rpc.access.streams import while_let_in
 from osqueue_service.rpc.access.withholding import withhold
 from osqueue_service.rpc.auth import Guard
@@ -154,7 +154,7 @@ class Handlers(grpc.GenericRpcHandler):
             return self._handlers[path]
         if isinstance(principal, OsqueueError):
             return self._turned_away(served.name, principal, metadata)
-        if not principal.rights.may(served.scope):
+        if principal is not CERTIFIED and not principal.rights.may(served.scope):
             return self._turned_away(served.name, _denied(served, principal), metadata)
         handler = self._bound.get((path, principal))
         if handler is None:
@@ -191,9 +191,10 @@ class Handlers(grpc.GenericRpcHandler):
                     guard.check_place(context)
                     answer = await served(request, context)
                 else:
-                    answer_for(principal)
+                    who = self._certified(method_served, context) if principal is CERTIFIED else principal
+                    answer_for(who)
                     work = served(request, context)
-                    answer = await (while_let_in(principal, work, clock) if streams else work)
+                    answer = await (while_let_in(who, work, clock) if streams else work)
             except asyncio.CancelledError:
                 calls.ended(method, "CANCELLED", clock.monotonic_ms() - started_ms)
                 raise
@@ -209,6 +210,12 @@ class Handlers(grpc.GenericRpcHandler):
             await end
 
         return handle
+
+    def _certified(self, served: Served, context: Context) -> Principal:
+        principal = self._guard.of_certificate(context)
+        if not principal.rights.may(served.scope):
+            raise _denied(served, principal)
+        return principal
 
     def _received(self, behaviour: Behaviour) -> Behaviour:
         """With the one message of a stream, which has to come in time."""

@@ -1,7 +1,7 @@
 """The gRPC server: one port, the queue, health and reflection."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -15,6 +15,7 @@ from osqueue_service.metrics import Calls
 from osqueue_service.rpc.access.registry import Registry
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.broker import Peer
+from osqueue_service.rpc.certificates import Certificates
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.handlers import Handlers
 from osqueue_service.rpc.health import Health
@@ -29,6 +30,9 @@ from osqueue_stubs.externalscaler import externalscaler_pb2
 SCALER = externalscaler_pb2.DESCRIPTOR.services_by_name["ExternalScaler"]
 """What KEDA calls."""
 
+if TYPE_CHECKING:
+    from osqueue_service.rpc.access.signed.bearers import Bearers
+
 STOP_LIMIT_MS = 2_000
 """How long calls under way may take to end when the server stops; nearly all end at once, because the broker has."""
 
@@ -37,7 +41,7 @@ STOP_LIMIT_MS = 2_000
 class ServerSettings:
     """Where to listen, and whom to serve. Port 0: any free one.
 
-    `certificate` and `private_key` are PEM; both or neither. `token` and `allow_remote` are those of `Guard`.
+    With `certificates` the port speaks TLS. `token` and `allow_remote` are those of `Guard`.
     `own_socket` is the path of a socket for callers in this process, to whom it speaks without TLS.
     """
 
@@ -45,8 +49,7 @@ class ServerSettings:
     port: int = 0
     token: str = ""
     allow_remote: bool = False
-    certificate: bytes = b""
-    private_key: bytes = b""
+    certificates: Certificates | None = None
     own_socket: str = ""
 
 
@@ -59,7 +62,11 @@ class Server:
         self._ids = ids
         self._shutdown = Shutdown()
         self._health = Health(self._shutdown, limits)
-        self._guard = Guard(settings.token, allow_remote=settings.allow_remote)
+        self._guard = Guard(
+            settings.token,
+            allow_remote=settings.allow_remote,
+            certificates=settings.certificates is not None and settings.certificates.asks,
+        )
         self._handlers = Handlers(
             guard=self._guard,
             shutdown=self._shutdown,
@@ -78,12 +85,21 @@ class Server:
         if settings.own_socket:
             self._server.add_insecure_port(f"unix:{settings.own_socket}")
 
-    async def start(self, broker: Peer, storage: OpenedStore, registry: Registry, *, asks: bool = False) -> None:
+    async def start(
+        self,
+        broker: Peer,
+        storage: OpenedStore,
+        registry: Registry,
+        *,
+        asks: bool = False,
+        bearers: "Bearers | None" = None,
+    ) -> None:
         """Serve the broker. While it does not lead, calls answer NOT_LEADER, and it attends whoever does.
 
-        `asks`: let in whoever the registry knows, and nobody without a token."""
+        `asks`: let in whoever the registry knows, or the issuer behind `bearers` vouches for, and nobody without a
+        token."""
         if asks:
-            self._guard.consult(registry)
+            self._guard.consult(registry, bearers)
         add_services(self._handlers, broker, storage, registry, self._clock, self._ids, asks=asks)
         scaler = Scaler(broker, self._guard, TypeNames(broker.limits.type_chars), self._clock)
         self._handlers.add(SCALER, (scaler,), asks_itself=True)
@@ -97,7 +113,9 @@ class Server:
         await self._server.start()
         self._started = True
         settings = self._settings
-        self._attendant = Attendant(broker, self._clock, token=settings.token, secure=bool(settings.certificate))
+        certificates = settings.certificates
+        secure = None if certificates is None else certificates.channel_credentials
+        self._attendant = Attendant(broker, self._clock, token=settings.token, secure=secure)
         self._attendant.start()
 
     @property
@@ -148,9 +166,8 @@ def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.port}"
     try:
-        if settings.certificate:
-            credentials = grpc.ssl_server_credentials([(settings.private_key, settings.certificate)])
-            return server.add_secure_port(address, credentials)
+        if settings.certificates is not None:
+            return server.add_secure_port(address, settings.certificates.server_credentials())
         return server.add_insecure_port(address)
     except RuntimeError:
         raise ConfigError(

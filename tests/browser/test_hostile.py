@@ -75,6 +75,14 @@ def test_bytes_that_are_no_text(page: Page, queue: Queue) -> None:
     expect(shown).to_contain_text("0027f0  f0 f1")
 
 
+def test_what_a_codec_made_says_how(page: Page, queue: Queue) -> None:
+    for key, said in ((b"2027-01", "with the key 2027-01, 26 B"), (b"\x07", "with the key ␇, 20 B")):
+        made = b"\x00osq\x01\x09aes256gcm" + bytes([len(key)]) + key + bytes(3)
+        body = json.dumps({"type": "hostile.encoded", "payloadBase64": b64encode(made).decode()})
+        page.goto(f"/jobs/{queue.post('/v1/jobs', body.encode())['jobId']}")
+        expect(page.locator(".payload", has_text="Payload").get_by_text(f"encrypted {said}")).to_be_visible()
+
+
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "</pre><script>window.owned=1</script>" * 27_000, "\\" * 500_000])
 def test_a_payload_of_a_megabyte(page: Page, queue: Queue, text: str) -> None:
     job_id = queue.submit({"big": text, "n": 10**30}, type="hostile.big")

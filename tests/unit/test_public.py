@@ -25,6 +25,8 @@ PUBLIC = {
     "osqueue.api.mapping": "messages as the SDK's types and back",
     "osqueue.api.queries": "messages as query parameters",
     "osqueue.coalescing": "calls that travel together",
+    "osqueue.codecs": "payloads and results that are encoded on their way",
+    "osqueue.credentials": "what a client shows and trusts: tokens and certificates",
     "osqueue.contrib": "backends and clients for web frameworks",
     "osqueue.dependencies": "what handlers are given",
     "osqueue.errors": "every error, with its reason",

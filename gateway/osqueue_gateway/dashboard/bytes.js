@@ -52,6 +52,24 @@ function readable(bytes) {
   }
 }
 
+const ENVELOPE = [0x00, 0x6f, 0x73, 0x71, 0x01];
+/** What a codec of the SDK made begins with this, its name and the id of its key, each with its length before it. */
+
+/**
+ * @param {Uint8Array} bytes
+ * @returns {string} What was done to the bytes before they came here, "" when nothing was.
+ */
+export function encodingOf(bytes) {
+  if (ENVELOPE.some((byte, place) => bytes[place] !== byte)) return "";
+  const words = [];
+  for (let place = ENVELOPE.length; words.length < 2; place += 1 + words[words.length - 1].length) {
+    words.push(String.fromCharCode(...bytes.subarray(place + 1, place + 1 + (bytes[place] ?? 0))));
+  }
+  const [codec, key] = words;
+  const made = codec === "aes256gcm" ? "encrypted" : `encoded by ${codec}`;
+  return key ? `${made} with the key ${key}` : made;
+}
+
 const ROW = 16;
 
 /**

@@ -55,9 +55,18 @@ class Token(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         return rights_of(self.scopes)
 
 
+class Certified(msgspec.Struct, forbid_unknown_fields=True):
+    """Who shows a certificate of one of these alternative names: host names, addresses, URIs such as SPIFFE's."""
+
+    id: str
+    names: list[str]
+    scopes: list[str]
+
+
 class _Document(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     tokens: list[Token]
     seal: str = ""
+    certificates: list[Certified] = []
 
 
 _decoder = msgspec.json.Decoder(_Document)
@@ -66,13 +75,8 @@ _decoder = msgspec.json.Decoder(_Document)
 def read(body: bytes, *, sealed: bool) -> dict[str, Token]:
     """The tokens by id. `DocumentError` when anything in it is wrong, or when it must be `sealed` and the seal does not
     fit."""
-    if len(body) > DOCUMENT_BYTES_MAX:
-        raise DocumentError(f"it has {len(body):,} bytes; at most {DOCUMENT_BYTES_MAX:,} are read")
-    try:
-        document = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DocumentError(f"it cannot be read: {error}") from None
-    if sealed and document.seal != _seal(document.tokens):
+    document = _decoded(body)
+    if sealed and (document.certificates or document.seal != _seal(document.tokens)):
         raise DocumentError("its seal does not fit what it says: it is damaged, or was changed by hand")
     if len(document.tokens) > TOKENS_MAX:
         raise DocumentError(f"it has {len(document.tokens):,} tokens; at most {TOKENS_MAX:,} are taken")
@@ -83,6 +87,39 @@ def read(body: bytes, *, sealed: bool) -> dict[str, Token]:
         _check(token)
         found[token.id] = token
     return found
+
+
+def certificates(body: bytes) -> list[Certified]:
+    """Whose certificates a file declares. `DocumentError` as in `read`."""
+    document = _decoded(body)
+    rows = document.certificates
+    if len(rows) > TOKENS_MAX:
+        raise DocumentError(f"it has {len(rows):,} certificates; at most {TOKENS_MAX:,} are taken")
+    ids = {token.id for token in document.tokens}
+    names: set[str] = set()
+    for row in rows:
+        if not tokens.is_id(row.id) or row.id in ids:
+            raise DocumentError(
+                f"the id {row.id[:60]!r} is there twice, or not 2 to 40 small letters, digits and hyphens"
+            )
+        if not row.names or not all(row.names) or not names.isdisjoint(row.names):
+            raise DocumentError(f"certificate {row.id}: names must be one or more, each in one place alone")
+        try:
+            rights_of(row.scopes)
+        except ScopeError as error:
+            raise DocumentError(f"certificate {row.id}: {error}") from None
+        ids.add(row.id)
+        names.update(row.names)
+    return rows
+
+
+def _decoded(body: bytes) -> _Document:
+    if len(body) > DOCUMENT_BYTES_MAX:
+        raise DocumentError(f"it has {len(body):,} bytes; at most {DOCUMENT_BYTES_MAX:,} are read")
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DocumentError(f"it cannot be read: {error}") from None
 
 
 def written(known: dict[str, Token]) -> bytes:

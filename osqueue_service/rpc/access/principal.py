@@ -4,7 +4,7 @@ import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from osqueue_protocol.rights import EVERYTHING, Rights
+from osqueue_protocol.rights import EVERYTHING, NOTHING, Rights
 
 
 @dataclass(eq=False, slots=True)
@@ -30,6 +30,9 @@ def boot() -> Principal:
 
 LOCAL = Principal(LOCAL_ID, "without a token", EVERYTHING)
 """Whoever calls a broker that was started without one."""
+
+CERTIFIED = Principal("certificate", "whoever the certificate of the connection names", NOTHING)
+"""Stands for a caller whose certificate is known once its call is there."""
 
 _CALLER: ContextVar[Principal] = ContextVar("caller", default=LOCAL)
 

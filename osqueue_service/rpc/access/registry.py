@@ -7,7 +7,7 @@ bucket's are read at the start, at the beginning of a term, and when somebody sh
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -61,6 +61,7 @@ class Registry:
         self._version = ""
         self._known: dict[str, Known] = {}
         self._by_hash: dict[str, Known] = {}
+        self._certified: dict[str, Principal] = {}
         self._used: dict[str, int] = {}
         self._looked_ms = float("-inf")
         self._changing = asyncio.Lock()
@@ -86,6 +87,15 @@ class Registry:
             return None
         self._used[token_id] = now_ms
         return known.principal
+
+    @property
+    def knows_certificates(self) -> bool:
+        """Whether the file declares any."""
+        return bool(self._certified)
+
+    def of_certificate(self, names: Iterable[str]) -> Principal | None:
+        """Who shows a certificate with these alternative names; None: nobody that is declared."""
+        return next((self._certified[name] for name in names if name in self._certified), None)
 
     def has_expired(self, shown: bytes) -> bool:
         """Whether the token was let in once, and is over."""
@@ -204,11 +214,13 @@ class Registry:
             stamp = (stat.st_mtime_ns, stat.st_size)
             if stamp == self._file_stamp:
                 return
-            declared = document.read(self._file.read_bytes(), sealed=False)
+            body = self._file.read_bytes()
+            declared, certified = document.read(body, sealed=False), document.certificates(body)
         except (OSError, DocumentError) as error:
             raise ConfigError(f"OSQUEUE_ACCESS_FILE: {self._file}: {error}") from None
         self._file_stamp = stamp
         self._declared = declared
+        self._certify(certified)
         self._rebuild()
         log.info("%d tokens are declared in %s", len(declared), self._file)
 
@@ -240,6 +252,20 @@ class Registry:
         for known in before.values():
             if id(known.principal) not in kept:
                 known.principal.ended.set()
+
+    def _certify(self, rows: list[document.Certified]) -> None:
+        """As in `_rebuild`."""
+        before = {principal.id: principal for principal in self._certified.values()}
+        self._certified = {}
+        for row in rows:
+            principal, rights = before.pop(row.id, None), rights_of(row.scopes)
+            if principal is None or principal.rights != rights:
+                if principal is not None:
+                    principal.ended.set()
+                principal = Principal(row.id, row.id, rights)
+            self._certified.update(dict.fromkeys(row.names, principal))
+        for principal in before.values():
+            principal.ended.set()
 
     def _as_known(self, token: Token, before: Known | None) -> Known:
         rights, expires = rights_of(token.scopes), token.expires_ms

@@ -6,6 +6,7 @@ watches, up to one look later, and a leader that leaves does not wait for it.
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import grpc
 import grpc.aio
@@ -44,8 +45,10 @@ Call = grpc.aio.StreamStreamCall[standby_pb2.AttendRequest, standby_pb2.AttendRe
 class Attendant:
     """Attends whoever leads, from `start` to `stop`, whenever this broker stands by."""
 
-    def __init__(self, broker: Peer, clock: Clock, *, token: str, secure: bool) -> None:
-        """`secure`: brokers speak TLS; certificates are checked against the roots that the system trusts."""
+    def __init__(
+        self, broker: Peer, clock: Clock, *, token: str, secure: "Callable[[], grpc.ChannelCredentials] | None"
+    ) -> None:
+        """`secure`: brokers speak TLS; what to trust of each other, and to show."""
         self._broker = broker
         self._clock = clock
         self._metadata = (("authorization", f"Bearer {token}"),) if token else None
@@ -141,8 +144,8 @@ class Attendant:
             await self._pause.sleep_ms(TELL_CLOSELY_MS if self._leaving else TELL_MS)
 
     def _channel(self, leader: str) -> grpc.aio.Channel:
-        if self._secure:
-            return grpc.aio.secure_channel(leader, grpc.ssl_channel_credentials(), options=_OPTIONS)
+        if self._secure is not None:
+            return grpc.aio.secure_channel(leader, self._secure(), options=_OPTIONS)
         return grpc.aio.insecure_channel(leader, options=_OPTIONS)
 
 

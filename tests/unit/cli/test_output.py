@@ -6,6 +6,7 @@ import pytest
 
 from osqueue.api import mapping
 from osqueue.api.json_shapes import shape
+from osqueue.codecs import Envelope
 from osqueue.job import Job, JobError, Progress
 from osqueue_cli import output
 from osqueue_cli.shapes import bytes_members, preview, to_json
@@ -102,3 +103,10 @@ def test_a_preview_is_short():
     assert preview(b"x" * 1_000, 10) == "x" * 10
     assert preview("ä".encode() * 100, 3) == "äää"
     assert preview(b"\xff\xfe") == "(2 bytes)"
+
+
+def test_a_preview_says_how_a_payload_is_encoded():
+    assert preview(Envelope("aes256gcm", "a", b"..").to_bytes()) == "(encrypted with the key 'a', 19 bytes)"
+    assert preview(Envelope("zstd", "", b"..").to_bytes()) == "(encoded by 'zstd', 13 bytes)"
+    assert preview(b"\x00osq\x01") == "(encoded, but cut short, 5 bytes)"
+    assert preview(b"\x00\xff") == "(2 bytes)"

@@ -4,7 +4,7 @@
  */
 
 import { html, useMemo, useState } from "../lib.js";
-import { hexDump } from "../bytes.js";
+import { encodingOf, hexDump } from "../bytes.js";
 import { bytes as written, visible } from "../format.js";
 import { layOut, pretty } from "../json_text.js";
 import { CopyButton } from "./copy.js";
@@ -22,7 +22,7 @@ export function Payload({ title, content, none }) {
   return html`<section class="card payload">
     <header>
       <h2>${title}</h2>
-      ${content && html`<span class="soft">${content.kind === "json" ? "JSON" : content.kind}, ${written(content.bytes.length)}</span>`}
+      ${content && html`<span class="soft">${kindOf(content)}, ${written(content.bytes.length)}</span>`}
       <span class="grow"></span>
       ${content && content.kind !== "binary" && html`<${CopyButton} label="Copy" text=${() => content.text} />`}
       ${content && html`<button type="button" class="quiet" onClick=${() => download(title, content)}>Download</button>`}
@@ -40,6 +40,12 @@ export function Payload({ title, content, none }) {
       </p>`
     }
   </section>`;
+}
+
+/** @param {Content} content */
+function kindOf(content) {
+  if (content.kind === "json") return "JSON";
+  return visible(encodingOf(content.bytes)) || content.kind;
 }
 
 /**

@@ -1,0 +1,1 @@
+"""Tokens that somebody else signs: an identity provider of the operator's choice."""
