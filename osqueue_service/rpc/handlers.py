@@ -25,7 +25,7 @@ from osqueue_service.rpc.access.streams import while_let_in
 from osqueue_service.rpc.access.withholding import withhold
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.messages import Parse, parser_of
-from osqueue_service.rpc.routes import Inner, Requests, Routes, check_inner, inner_requests, is_routed
+from osqueue_service.rpc.routes import Requests, Routes, for_one_queue, is_routed
 from osqueue_service.rpc.shutdown import Shutdown
 from osqueue_service.rpc.status import Trailing, code_of, message_of, trailing_metadata
 
@@ -123,10 +123,12 @@ class Handlers(grpc.GenericRpcHandler):
                 served = self._written(served, scope, method.name, routed)
             else:
                 if routed is not None:
-                    served = _routed(served, method.name, routed, inner_requests(method.input_type))
+                    served = _routed(served, method.name, routed)
                 if scope == READ:
                     served = _withholding(served)
             parse = parser_of(method.input_type, self._limits, strict=strict)
+            if routed is not None and not method.client_streaming:
+                parse = for_one_queue(parse, method.input_type)
             served = _parsing_stream(served, parse) if method.client_streaming else _parsing(served, parse)
             takes_stream = method.client_streaming
             if self._for_strangers and not takes_stream:
@@ -279,12 +281,10 @@ def _parsing(behaviour: Behaviour, parse: Parse) -> Behaviour:
     return handle
 
 
-def _routed(behaviour: Behaviour, method: str, routes: Routes, inner: tuple[Inner, ...]) -> Behaviour:
+def _routed(behaviour: Behaviour, method: str, routes: Routes) -> Behaviour:
     """For the queue that the request names."""
 
     async def handle(request: Any, context: Context) -> Any:
-        if inner:
-            check_inner(request, request.queue, inner)
         if request.queue:
             found = await routes.find(request.queue, method)
             with found.queue.in_use():

@@ -7,6 +7,7 @@ serves the default queue. A new RPC need only have the field.
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
+from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor
 
 from osqueue_service.errors import InvalidRequest
@@ -82,8 +83,27 @@ def inner_requests(message: Descriptor, outer: tuple[Descriptor, ...] = ()) -> t
     return tuple(found)
 
 
-def check_inner(message: Any, queue: str, inner: tuple[Inner, ...], path: str = "") -> None:
-    """Raises INVALID_REQUEST where a part of a request names another queue than the whole."""
+def for_one_queue(parse: Parse, message: Descriptor) -> Parse:
+    """Parses requests as before, and raises INVALID_REQUEST where a part of one names another queue than the whole.
+
+    Parts are looked at only where the bytes say that more than the request itself may name a queue: most name none.
+    """
+    inner = inner_requests(message)
+    if not inner:
+        return parse
+    # What a field with one character begins with, before its length.
+    tag = message_factory.GetMessageClass(message)(queue="q").SerializeToString()[:-2]
+
+    def parsed(data: bytes) -> Any:
+        request = parse(data)
+        if tag in data and data.count(tag) > bool(request.queue):
+            _check_inner(request, request.queue, inner)
+        return request
+
+    return parsed
+
+
+def _check_inner(message: Any, queue: str, inner: tuple[Inner, ...], path: str = "") -> None:
     for each in inner:
         if each.is_list:
             for position, part in enumerate(getattr(message, each.field)):
@@ -98,7 +118,7 @@ def _check_part(part: Any, queue: str, each: Inner, path: str) -> None:
         raise InvalidRequest.field(
             f"{path}queue", "a call is for one queue: name it in the call itself, not in a part of it"
         )
-    check_inner(part, queue, each.inner, path)
+    _check_inner(part, queue, each.inner, path)
 
 
 class Requests:
