@@ -9,6 +9,8 @@ async with osqueue.OsqueueClient("grpc://localhost:8081") as client:
 
 from osqueue.admin import Admin
 from osqueue.admin_messages import QueueRoot, WorkerInfo
+from osqueue.batch_messages import BatchInfo
+from osqueue.batches import Batch
 from osqueue.calls.steering import Changes
 from osqueue.client import ClientState, OsqueueClient
 from osqueue.codecs import Codec, Compression, Encryption
@@ -94,6 +96,8 @@ __all__ = [
     "Admin",
     "Attempt",
     "AuthError",
+    "Batch",
+    "BatchInfo",
     "BrokerLeadershipError",
     "BrokerProtocolError",
     "CASConflictError",

@@ -10,6 +10,7 @@ from typing import Any, Self, cast
 
 from osqueue.admin import Admin
 from osqueue.background import BackgroundClient
+from osqueue.calls.batches import BatchCalls
 from osqueue.calls.leasing import LeaseCalls
 from osqueue.calls.reading import ReadCalls
 from osqueue.calls.steering import SteerCalls
@@ -49,7 +50,7 @@ class ClientState:
     last_error: str = ""
 
 
-class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCalls):
+class OsqueueClient(SubmitCalls, LeaseCalls, ReadCalls, SteerCalls, WorkflowCalls, BatchCalls):
     """Submits, claims, settles and observes jobs.
 
         async with OsqueueClient("grpc://localhost:8081") as client:

@@ -224,6 +224,7 @@ _BY_REASON: dict[str, type[OsqueueError]] = {
     "QUEUE_NOT_FOUND": QueueNotFoundError,
     "REVISION_CONFLICT": RevisionConflictError,
     "WORKFLOW_NOT_FOUND": JobNotFoundError,
+    "BATCH_NOT_FOUND": JobNotFoundError,
     "LEASE_LOST": LeaseLostError,
     "IDEMPOTENCY_CONFLICT": IdempotencyConflictError,
     "UNIQUE_CONFLICT": UniqueConflictError,

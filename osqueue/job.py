@@ -126,12 +126,13 @@ OriginKind = Literal["follow_up", "on_dead"]
 
 class Origin(NamedTuple):
     """The job whose end submitted another one, and how: a follow-up of its completion, or what it asked for in case of
-    its death. `error` is what it died of."""
+    its death; or the batch that did. `error` is what it died of."""
 
     job_id: str
     kind: OriginKind
     attempt: int = 0
     error: JobError | None = None
+    batch_id: str = ""
 
 
 @dataclass(slots=True)
@@ -221,6 +222,7 @@ class Job:
     sequence_key: str = ""
     sequence_after_dead: AfterDead = "hold"
     fairness_key: str = ""
+    batch_id: str = ""
 
     @property
     def max_attempts_set(self) -> bool:
@@ -290,6 +292,8 @@ class SubmitOptions(TypedDict, total=False):
     """What the sequence does when this job is dead: "hold" until it is retried or purged (default), or "skip" it."""
     fairness_key: str
     """Whose turn it is, such as a tenant: keys have turns, however many jobs each has waiting. At most 64 bytes."""
+    batch_id: str
+    """The batch that it joins; `Batch.submit` sets it."""
 
 
 @dataclass(slots=True)
@@ -314,6 +318,7 @@ class JobSpec(Generic[R]):
     sequence_key: str = ""
     sequence_after_dead: AfterDead = "hold"
     fairness_key: str = ""
+    batch_id: str = ""
     job_type: JobType[Any, R] | None = None
 
     @property
@@ -345,6 +350,8 @@ class JobFilter:
     schedule_id: str = ""
     sequence_key: str = ""
     fairness_key: str = ""
+    batch_id: str = ""
+    workflow_id: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -381,3 +388,7 @@ class FilterOptions(TypedDict, total=False):
     """Is in this sequence."""
     fairness_key: str
     """Has exactly this fairness key."""
+    batch_id: str
+    """Member of this batch."""
+    workflow_id: str
+    """Node of this workflow."""

@@ -151,7 +151,7 @@ def _template(field: str, spec: object) -> JobSpec:
     if not isinstance(spec, JobSpec):
         raise invalid(field, f"must be a JobSpec, made with new_job, got {type(spec).__name__}")
     for name in ("run_at", "delay_ms", "idempotency_key", "submit_on_dead", "limits", "unique", "sequence_key",
-                 "fairness_key"):  # fmt: skip
+                 "fairness_key", "batch_id"):  # fmt: skip
         if getattr(spec, name):
             raise invalid(f"{field}.{name}", "cannot be set: the job is submitted when its time has come, as a new one")
     return spec

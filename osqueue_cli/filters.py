@@ -43,6 +43,8 @@ _OPTIONS = (
     click.option("--ended-since", "finished_from", type=PAST, default=0, help="Finished since: 1h, 2025-01-31T09:00."),
     click.option("--ended-before", "finished_before", type=PAST, default=0, help="Finished before."),
     click.option("--schedule", "schedule_id", default="", metavar="ID", help="Only those that this schedule made."),
+    click.option("--batch", "batch_id", default="", metavar="ID", help="Only members of this batch."),
+    click.option("--workflow", "workflow_id", default="", metavar="ID", help="Only nodes of this workflow."),
 )  # fmt: skip
 
 

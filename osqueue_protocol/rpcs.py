@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from osqueue_stubs.osqueue.v1 import (
     access_pb2,
     admin_pb2,
+    batches_pb2,
     flow_pb2,
     job_pb2,
     options_pb2,
@@ -127,6 +128,7 @@ MODULES: tuple[Any, ...] = (
     flow_pb2,
     schedules_pb2,
     workflows_pb2,
+    batches_pb2,
     standby_pb2,
 )
 """The stubs of everything that can be called; the last are for brokers among themselves."""

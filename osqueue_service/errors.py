@@ -112,6 +112,12 @@ class WorkflowNotFound(OsqueueError):
     reason = "WORKFLOW_NOT_FOUND"
 
 
+class BatchNotFound(OsqueueError):
+    """No batch has this id: it never existed, or it ended and is no longer kept."""
+
+    reason = "BATCH_NOT_FOUND"
+
+
 class LeaseLost(OsqueueError):
     """The caller does not hold the current lease of the job. Nothing was changed."""
 

@@ -69,6 +69,8 @@ class Limits:
     workflow_nodes: int = 1_000
     workflow_needs: int = 10_000
     inputs_bytes: int = 1 * MIB
+    batch_depth: int = 8
+    seal_after_ms_max: int = 30 * DAY_MS
     claim_types: int = 128
     filter_labels: int = 8
     reason_bytes: int = 1 * KIB
@@ -88,6 +90,8 @@ class Limits:
     jobs: int = 2_000_000
     bytes: int = 4 * GIB
     workflows: int = 100_000
+    batches: int = 10_000
+    batch_members: int = 1_000_000
     pinned_bytes: int = 256 * MIB
     reserve_jobs: int = 100_000
     reserve_bytes: int = 256 * MIB
@@ -155,6 +159,8 @@ class Limits:
     request_ttl_ms: int = 10 * MINUTE_MS
     settled_ttl_ms: int = 10 * MINUTE_MS
     outcome_ttl_ms: int = 1 * MINUTE_MS
+    seal_after_ms: int = 24 * HOUR_MS
+    batch_retention_ms: int = 14 * DAY_MS
 
 
 DEFAULT_LIMITS = Limits()

@@ -46,6 +46,10 @@ TWINS = (
     Twin("osqueue/calls/reading.py", "ReadCalls", "reading", "SyncReadCalls", "BackgroundCalls"),
     Twin("osqueue/calls/steering.py", "SteerCalls", "steering", "SyncSteerCalls", "BackgroundCalls"),
     Twin("osqueue/calls/workflows.py", "WorkflowCalls", "workflows", "SyncWorkflowCalls", "BackgroundCalls"),
+    Twin(
+        "osqueue/calls/batches.py", "BatchCalls", "batches", "SyncBatchCalls", "BackgroundCalls",
+        skip=frozenset({"batch"}),
+    ),
     Twin("osqueue/admin.py", "Admin", "admin", "SyncAdmin", "BackgroundPart[Admin]", "_part"),
     Twin("osqueue/tokens.py", "Tokens", "tokens", "SyncTokens", "BackgroundPart[Tokens]", "_part"),
     Twin("osqueue/limits.py", "Limits", "limits", "SyncLimits", "BackgroundPart[Limits]", "_part"),

@@ -46,6 +46,7 @@ FAULTS = {
     "SCHEDULE_NOT_FOUND": Fault(404, "ScheduleNotFoundError", "not_found"),
     "QUEUE_NOT_FOUND": Fault(404, "QueueNotFoundError", "not_found"),
     "REVISION_CONFLICT": Fault(409, "RevisionConflictError", "aborted"),
+    "BATCH_NOT_FOUND": Fault(404, "JobNotFoundError", "not_found"),
     "WORKFLOW_NOT_FOUND": Fault(404, "JobNotFoundError", "not_found"),
     "LEASE_LOST": Fault(409, "LeaseLostError", "failed_precondition"),
     "IDEMPOTENCY_CONFLICT": Fault(409, "IdempotencyConflictError", "already_exists"),

@@ -12,6 +12,7 @@ from typing import Any
 from osqueue import (
     access_messages,
     admin_messages,
+    batch_messages,
     flow_messages,
     job,
     job_inputs,
@@ -24,7 +25,16 @@ from osqueue import (
 )
 from osqueue.api import descriptors
 from osqueue.job import ClaimedJob, Job, JobSpec, Lease, Position
-from osqueue_stubs.osqueue.v1 import access_pb2, admin_pb2, flow_pb2, job_pb2, queue_pb2, schedules_pb2, workflows_pb2
+from osqueue_stubs.osqueue.v1 import (
+    access_pb2,
+    admin_pb2,
+    batches_pb2,
+    flow_pb2,
+    job_pb2,
+    queue_pb2,
+    schedules_pb2,
+    workflows_pb2,
+)
 
 QUEUE_FIELD_NUMBER = 100
 """Of the field that says which queue a request is for, in every request that has it."""
@@ -74,6 +84,7 @@ _DIFFERENT = (
                 "submit_on_dead",
                 "limits",
                 "unique",
+                "batch_id",
                 "sequence_key",
                 "sequence_after_dead",
                 "fairness_key",
@@ -136,6 +147,15 @@ _DIFFERENT = (
     Pair(workflow_messages.WorkflowPage, workflows_pb2.ListWorkflowsResponse),
     Pair(workflow_messages.WorkflowsRequest, workflows_pb2.ListWorkflowsRequest),
     Pair(workflow_messages.CancelledWorkflow, workflows_pb2.CancelWorkflowResponse),
+    # Batches.
+    Pair(batch_messages.OpenedBatch, batches_pb2.OpenBatchResponse),
+    Pair(batch_messages.AddedToBatch, batches_pb2.AddToBatchResponse),
+    Pair(batch_messages.SealedBatch, batches_pb2.SealBatchResponse),
+    Pair(batch_messages.BatchRequest, batches_pb2.GetBatchRequest),
+    Pair(batch_messages.BatchAnswer, batches_pb2.GetBatchResponse),
+    Pair(batch_messages.BatchesRequest, batches_pb2.ListBatchesRequest),
+    Pair(batch_messages.BatchPage, batches_pb2.ListBatchesResponse),
+    Pair(batch_messages.CancelledBatch, batches_pb2.CancelBatchResponse),
     # Operating.
     Pair(
         messages.Change,
@@ -216,6 +236,7 @@ def _alike() -> Iterator[Pair]:
         queue_messages,
         schedule_messages,
         workflow_messages,
+        batch_messages,
         stats,
     ):
         for name, sdk in vars(module).items():

@@ -11,6 +11,7 @@ from osqueue.discovery import RootReader
 from osqueue.registry import Registry
 from osqueue.submit_middleware import SubmitMiddleware
 from osqueue.sync.admin import SyncAdmin
+from osqueue.sync.batches import SyncBatchCalls
 from osqueue.sync.fairness import SyncFairness
 from osqueue.sync.leasing import SyncLeaseCalls
 from osqueue.sync.limits import SyncLimits
@@ -24,7 +25,9 @@ from osqueue.sync.workflows import SyncWorkflowCalls
 from osqueue.transports.protocol import Transport
 
 
-class SyncClient(SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls, SyncWorkflowCalls, BackgroundClient):
+class SyncClient(
+    SyncSubmitCalls, SyncLeaseCalls, SyncReadCalls, SyncSteerCalls, SyncWorkflowCalls, SyncBatchCalls, BackgroundClient
+):
     """Submits, claims, settles and observes jobs.
 
         with SyncClient("grpc://localhost:8081") as client:

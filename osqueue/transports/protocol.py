@@ -14,6 +14,14 @@ from osqueue.admin_messages import (
     SteppedDown,
     TypesRequest,
 )
+from osqueue.batch_messages import (
+    AddedToBatch,
+    AddToBatchRequest,
+    CancelledBatch,
+    OpenBatchRequest,
+    OpenedBatch,
+    SealedBatch,
+)
 from osqueue.errors import OsqueueError
 from osqueue.job import JobSpec, Position
 from osqueue.messages import (
@@ -165,6 +173,27 @@ class WorkflowTransport(Protocol):
 
     async def cancel_workflow(self, workflow_id: str, *, timeout_ms: int) -> CancelledWorkflow:
         """Cancel what waits of a workflow, and ask the workers of what runs to stop."""
+        ...
+
+
+@runtime_checkable
+class BatchTransport(Protocol):
+    """What calls about batches need beside `Transport`."""
+
+    async def open_batch(self, request: OpenBatchRequest, *, timeout_ms: int) -> OpenedBatch:
+        """Open a batch."""
+        ...
+
+    async def add_to_batch(self, request: AddToBatchRequest, *, timeout_ms: int) -> AddedToBatch:
+        """Put more jobs into the batch of a running member, all or none."""
+        ...
+
+    async def seal_batch(self, batch_id: str, *, timeout_ms: int) -> SealedBatch:
+        """Take members from those that run only."""
+        ...
+
+    async def cancel_batch(self, batch_id: str, *, timeout_ms: int) -> CancelledBatch:
+        """Cancel what waits of a batch, and ask the workers of what runs to stop."""
         ...
 
 

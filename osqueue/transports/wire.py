@@ -31,6 +31,7 @@ from osqueue.messages import (
 from osqueue.stats import Stats
 from osqueue.transports.queue_link import QueueLink
 from osqueue.transports.wire_admin import WireAdmin
+from osqueue.transports.wire_batches import WireBatches
 from osqueue.transports.wire_workflows import WireWorkflows
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
@@ -62,7 +63,7 @@ class Link(Protocol):
         ...
 
 
-class WireTransport(WireAdmin, WireWorkflows):
+class WireTransport(WireAdmin, WireWorkflows, WireBatches):
     """The SDK's protocol over a link."""
 
     def __init__(self, name: str, link: Link) -> None:

@@ -19,7 +19,18 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 HEAD = ["SCHEDULE", "WHEN", "STATE", "NEXT", "FIRED", "SKIPPED", "MISSED", "TYPE"]
 
-_NOT_OF_TEMPLATES = {"lines", "key", "delay_ms", "run_at", "wait", "wait_limit", "ids", "unique", *_TERMS.values()}
+_NOT_OF_TEMPLATES = {
+    "lines",
+    "key",
+    "delay_ms",
+    "run_at",
+    "wait",
+    "wait_limit",
+    "ids",
+    "unique",
+    "batch_id",
+    *_TERMS.values(),
+}
 """What `submit` offers for one job, and a template cannot have."""
 
 _WHEN = (

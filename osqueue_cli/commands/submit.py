@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     help="With --sequence: when this job is dead.  [default: hold]",
 )
 @click.option("--fairness-key", default="", metavar="KEY", help="Whose turn it is when the job is claimed.")
+@click.option("--batch", "batch_id", default="", metavar="ID", help="The batch that it joins.")
 @click.option("--wait", is_flag=True, help="Wait for the job and print its result.")
 @click.option("--wait-limit", type=DURATION, help="With --wait: give up after this time (exit code 9).")
 @click.option("--ids", is_flag=True, help="With --lines: print the id of every job.")

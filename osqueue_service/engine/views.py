@@ -73,6 +73,10 @@ class Views:
             await self._term.confirm()
         return seen
 
+    def number_of(self, public_id: str) -> int | None:
+        """The number behind the id of a job, workflow or batch, kept or not; None if it is not an id of this queue."""
+        return self._state.ids.number_of(public_id)
+
     async def wait_finished(self, job_id: str, wait_ms: int, view: Callable[[State, Job | None], T]) -> T:
         """`view` of the job once it is finished, or after `wait_ms`, whichever is first. One that has finished is seen
         though it has just been let go."""

@@ -49,7 +49,8 @@ def read_filter(
         for position, name in enumerate(filter.types[: limits.claim_types])
     )
     check_name(filter.worker_id, "filter.worker_id", limits.id_chars, wrong)
-    check_name(filter.schedule_id, "filter.schedule_id", limits.id_chars, wrong)
+    for name in ("schedule_id", "batch_id", "workflow_id"):
+        check_name(getattr(filter, name), f"filter.{name}", limits.id_chars, wrong)
     moments = {name: getattr(filter, name) for name in _MOMENTS}
     for name, moment in moments.items():
         if moment < 0:
@@ -71,4 +72,6 @@ def read_filter(
         schedule_id=filter.schedule_id,
         sequence_key=filter.sequence_key,
         fairness_key=filter.fairness_key,
+        batch_id=filter.batch_id,
+        workflow_id=filter.workflow_id,
     )

@@ -20,6 +20,7 @@ from osqueue_service.state.model import (
     Origin,
     RetryPolicy,
 )
+from osqueue_service.state.origin import BATCH_FINISHED, BATCH_FIRST_DEAD, BATCH_SUCCESS
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import public_id
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
@@ -35,6 +36,9 @@ _ID_BYTES = 160
 _KINDS = {
     FOLLOW_UP: job_pb2.ORIGIN_KIND_FOLLOW_UP,
     ON_DEAD: job_pb2.ORIGIN_KIND_ON_DEAD,
+    BATCH_FIRST_DEAD: job_pb2.ORIGIN_KIND_BATCH_FIRST_DEAD,
+    BATCH_SUCCESS: job_pb2.ORIGIN_KIND_BATCH_SUCCESS,
+    BATCH_FINISHED: job_pb2.ORIGIN_KIND_BATCH_FINISHED,
 }
 
 _NO_MORE = MoreOfSpec()
@@ -111,6 +115,8 @@ def _relatives(state: State, job: Job, info: job_pb2.JobInfo, view: View) -> Non
     if more is not None and more.member is not None:
         info.workflow_id = state.id_of_number(more.member.workflow)
         info.node = more.member.node
+    if more is not None and more.batch:
+        info.batch_id = state.id_of_number(more.batch)
     if view == job_pb2.JOB_VIEW_BASIC:
         return
     if more is not None and more.on_dead is not None:
@@ -120,9 +126,13 @@ def _relatives(state: State, job: Job, info: job_pb2.JobInfo, view: View) -> Non
         info.dead_follow_ups.extend(public_id(state, number) for number in job.more.on_dead)
 
 
-def origin(job_id: str, came_from: Origin) -> job_pb2.Origin:
-    """Where a job came from, and the id of that job."""
-    said = job_pb2.Origin(job_id=job_id, kind=_KINDS[came_from.how], attempt=came_from.attempt)
+def origin(public_id: str, came_from: Origin) -> job_pb2.Origin:
+    """Where a job came from, and the id of that job or batch."""
+    said = job_pb2.Origin(kind=_KINDS[came_from.how], attempt=came_from.attempt)
+    if came_from.how in (FOLLOW_UP, ON_DEAD):
+        said.job_id = public_id
+    else:
+        said.batch_id = public_id
     if came_from.error_type or came_from.error_message:
         said.error.type, said.error.message = came_from.error_type, came_from.error_message
     return said

@@ -16,6 +16,9 @@ from osqueue_service.rpc.admin_service.state import QueueState
 from osqueue_service.rpc.admin_service.step_down import StepDown
 from osqueue_service.rpc.admin_service.storage_stats import StorageStats
 from osqueue_service.rpc.admin_service.workers import Workers
+from osqueue_service.rpc.batch_service.cancellations import BatchCancellations
+from osqueue_service.rpc.batch_service.openings import BatchOpenings
+from osqueue_service.rpc.batch_service.reading import BatchReading
 from osqueue_service.rpc.broker import Broker, Peer
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.flow_service.fairness import FairnessKeys
@@ -47,6 +50,7 @@ from osqueue_service.storage.factory import OpenedStore
 from osqueue_stubs.osqueue.v1 import (
     access_pb2,
     admin_pb2,
+    batches_pb2,
     flow_pb2,
     queue_pb2,
     schedules_pb2,
@@ -60,6 +64,7 @@ ACCESS = access_pb2.DESCRIPTOR.services_by_name["AccessService"]
 FLOW = flow_pb2.DESCRIPTOR.services_by_name["FlowService"]
 SCHEDULES = schedules_pb2.DESCRIPTOR.services_by_name["ScheduleService"]
 WORKFLOWS = workflows_pb2.DESCRIPTOR.services_by_name["WorkflowService"]
+BATCHES = batches_pb2.DESCRIPTOR.services_by_name["BatchService"]
 STANDBY = standby_pb2.DESCRIPTOR.services_by_name["StandbyService"]
 
 
@@ -126,4 +131,5 @@ def _of_queue(
         FLOW: (NamedLimits(queue, types), LimitKeys(queue), FairnessKeys(queue)),
         SCHEDULES: (Schedules(queue, types, clock), ScheduleControl(queue)),
         WORKFLOWS: (WorkflowSubmissions(queue, types), WorkflowReading(queue), WorkflowCancellations(queue)),
+        BATCHES: (BatchOpenings(queue, types), BatchReading(queue), BatchCancellations(queue)),
     }

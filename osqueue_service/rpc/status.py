@@ -19,6 +19,7 @@ CODES = {
     "INVALID_REQUEST": grpc.StatusCode.INVALID_ARGUMENT,
     "PAYLOAD_TOO_LARGE": grpc.StatusCode.INVALID_ARGUMENT,
     "JOB_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "BATCH_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "WORKFLOW_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "LEASE_LOST": grpc.StatusCode.FAILED_PRECONDITION,
     "IDEMPOTENCY_CONFLICT": grpc.StatusCode.ALREADY_EXISTS,

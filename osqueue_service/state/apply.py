@@ -12,7 +12,7 @@ tells the followers, so a change that forgets them would forget the indexes, too
 from collections.abc import Callable
 from typing import Any, assert_never
 
-from osqueue_service.state import blocking, graph_changes, schedule_changes
+from osqueue_service.state import batch_changes, batch_ends, blocking, graph_changes, schedule_changes
 from osqueue_service.state.consistency import BrokenRecord, require
 from osqueue_service.state.followed import followed_up
 from osqueue_service.state.job_ids import JobIds
@@ -41,6 +41,9 @@ from osqueue_service.state.records import (
     MANAGED,
     AnyRecord,
     AttemptsEnded,
+    BatchesMoved,
+    BatchOpened,
+    CalledBack,
     Cancelled,
     CancelRequested,
     Claimed,
@@ -233,6 +236,7 @@ def _retried(state: State, record: Retried, at_ms: int) -> None:
             wait_again(state, job, moved)
         if job.spec.more is not None:
             moved_on(state, job)
+            batch_ends.reopened(state, job)
     state.counters.retried += len(record.numbers)
 
 
@@ -371,4 +375,7 @@ _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     CutOff: graph_changes.cut_off,
     Revived: graph_changes.revived,
     WorkflowCancelled: graph_changes.workflow_cancelled,
+    BatchOpened: batch_changes.opened,
+    BatchesMoved: batch_changes.moved,
+    CalledBack: batch_changes.called_back,
 }

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from osqueue_service.state.records import (
+    BatchesMoved,
     By,
     Cancelled,
     CancelRequested,
@@ -48,6 +49,7 @@ Action = Literal[
     "put_schedule", "delete_schedule", "pause_schedule", "resume_schedule",
     "put_limit", "delete_limit", "override_limit", "reset_limit",
     "put_fairness_weight",
+    "cancel_batch",
 ]  # fmt: skip
 
 ACTIONS: dict[type[Record], Action] = {
@@ -67,6 +69,7 @@ ACTIONS: dict[type[Record], Action] = {
     LimitOverridden: "override_limit",
     Metered: "reset_limit",
     FairnessWeighed: "put_fairness_weight",
+    BatchesMoved: "cancel_batch",
 }
 """What each record that says who asked for it does."""
 

@@ -13,6 +13,7 @@ from itertools import islice
 from msgspec import Struct, structs
 
 from osqueue_service.limits import Limits
+from osqueue_service.state.batches import BatchStep
 from osqueue_service.state.commands import Sweep
 from osqueue_service.state.firing import Round
 from osqueue_service.state.index import Deadlines
@@ -23,6 +24,7 @@ from osqueue_service.state.records import (
     AnyRecord,
     AttemptEnd,
     AttemptsEnded,
+    BatchesMoved,
     Cancelled,
     Evicted,
     Fired,
@@ -232,6 +234,18 @@ def _unique_keys(sweep: Sweeping) -> AnyRecord | None:
     return UniqueKeysFreed(names) if names else None
 
 
+def _sealed(sweep: Sweeping) -> AnyRecord | None:
+    """Batches that nothing was added to for as long as they said."""
+    numbers = list(islice(sweep.state.batches.idle.due(sweep.now_ms), sweep.command.limit))
+    return BatchesMoved(numbers, BatchStep.SEALED) if numbers else None
+
+
+def _forgotten(sweep: Sweeping) -> AnyRecord | None:
+    """Batches that ended long ago."""
+    numbers = list(islice(sweep.state.batches.kept.due(sweep.now_ms), sweep.let_go))
+    return BatchesMoved(numbers, BatchStep.FORGOTTEN) if numbers else None
+
+
 def _finished_over(state: State, limits: Limits) -> bool:
     return len(state.retention) > limits.finished_jobs or state.finished_bytes > limits.finished_bytes
 
@@ -254,6 +268,14 @@ ROWS = (
     Row("schedules", Urgency.AT_ONCE, lambda state: state.schedules.next_ms(), _fired, by_wall=True),
     # Decided once the rest of the sweep is applied, like every effect; what no commit had room for so far.
     Row("dependents", Urgency.AT_ONCE, lambda state: 0 if state.graphs.fates else None, lambda sweep: None),
+    Row(
+        "batches",
+        Urgency.AT_ONCE,
+        lambda state: 0 if state.batches.due or state.batches.cancelling else None,
+        lambda sweep: None,
+    ),
+    Row("idle batches", Urgency.AT_ONCE, lambda state: state.batches.idle.next_ms(), _sealed),
+    Row("kept batches", Urgency.A_WHILE, lambda state: state.batches.kept.next_ms(), _forgotten),
     Row(
         "promised retention",
         Urgency.A_WHILE,

@@ -11,6 +11,8 @@ docs/data-format.md says what it adds.
 from collections.abc import Iterable
 from typing import Final
 
+from osqueue_service.state.batch_commands import AddToBatch, CancelBatch, OpenBatch, SealBatch
+from osqueue_service.state.batches import BatchSpec
 from osqueue_service.state.commands import (
     AddToWorkflow,
     BackfillSchedule,
@@ -39,6 +41,9 @@ from osqueue_service.state.commands import (
 from osqueue_service.state.model import JobSpec
 from osqueue_service.state.records import (
     AnyRecord,
+    BatchesMoved,
+    BatchOpened,
+    CalledBack,
     Cancelled,
     CancelRequested,
     CutOff,
@@ -72,6 +77,7 @@ from osqueue_service.state.records import (
 PRINCIPAL: Final = "principal"
 FOLLOW_UPS: Final = "follow-ups"
 WORKFLOWS: Final = "workflows"
+BATCHES: Final = "batches"
 SCHEDULES: Final = "schedules"
 LIMITS: Final = "limits"
 SEQUENCES: Final = "sequences"
@@ -84,6 +90,7 @@ FEATURES: Final = {
     LIMITS: "named limits: `limits` of a job, and the records and parts of an image that define and meter them",
     SCHEDULES: "the records of schedules, their part of an image, and `schedule` and `scheduled_for` of a job",
     WORKFLOWS: "jobs that need others: the records 31 to 35, `member` and `cut_by` of a job, their part of an image",
+    BATCHES: "jobs that are counted together: the records 36 to 38, `batch` of a job, their part of an image",
     FOLLOW_UPS: "jobs that follow another's end: FollowedUp, `on_dead` and `origin`, what a token was answered",
     QUEUES: "queues with names beside the default one, whose root says so: their roots, with `uid`, `member`, `queue`",
     UNIQUE: "jobs with a unique key: `unique`, blocked jobs, Replaced, KeysAnswered, UniqueKeysFreed, marked numbers",
@@ -101,6 +108,7 @@ _LIMITED = (LimitPut, LimitDeleted, LimitOverridden, Metered, OverridesEnded)
 _OF_SCHEDULES = (SchedulePut, SchedulesRemoved, SchedulesPaused, ScheduleResumed, Fired)
 _UNIQUE = (Replaced, KeysAnswered, UniqueKeysFreed)
 _OF_WORKFLOWS = (WorkflowAdded, Unblocked, CutOff, Revived, WorkflowCancelled)
+_OF_BATCHES = (BatchOpened, BatchesMoved, CalledBack)
 _USERS = frozenset(
     (
         *_MANAGED,
@@ -112,10 +120,12 @@ _USERS = frozenset(
         *_LIMITED,
         *_UNIQUE,
         *_OF_WORKFLOWS,
+        *_OF_BATCHES,
     )
 )
 """The records that may use a feature."""
 
+_ABOUT_BATCHES = (OpenBatch, AddToBatch, SealBatch, CancelBatch)
 _ABOUT_SCHEDULES = (PutSchedule, DeleteSchedule, PauseSchedule, ResumeSchedule, TriggerSchedule, BackfillSchedule)
 
 _NONE: frozenset[str] = frozenset()
@@ -127,6 +137,7 @@ _WITH_UNIQUE = frozenset({UNIQUE})
 _WITH_WORKFLOWS = frozenset({WORKFLOWS})
 _WITH_SEQUENCES = frozenset({SEQUENCES})
 _WITH_FAIRNESS = frozenset({FAIRNESS})
+_WITH_BATCHES = frozenset({BATCHES})
 
 
 def of_command(command: Command) -> frozenset[str]:
@@ -143,6 +154,8 @@ def of_command(command: Command) -> frozenset[str]:
         return _WITH_WORKFLOWS | _of_jobs([node.job for node in command.nodes])
     if isinstance(command, CancelWorkflow):
         return _WITH_WORKFLOWS if command.by is None else _WITH_WORKFLOWS | _WITH_PRINCIPAL
+    if isinstance(command, _ABOUT_BATCHES):
+        return _of_batch_command(command)
     if isinstance(command, Submit):
         return _of_jobs(command.jobs)
     if isinstance(command, Complete):
@@ -157,10 +170,32 @@ def _of_jobs(specs: Iterable[JobSpec]) -> frozenset[str]:
     if not unusual:
         return _NONE
     used = _WITH_FOLLOW_UPS if any(more.origin or more.on_dead for more in unusual) else _NONE
+    used |= _WITH_BATCHES if any(more.batch for more in unusual) else _NONE
     used |= _WITH_LIMITS if any(more.limits for more in unusual) else _NONE
     used |= _WITH_UNIQUE if any(more.unique for more in unusual) else _NONE
     used |= _WITH_FAIRNESS if any(more.fairness_key for more in unusual) else _NONE
     return used | _WITH_SEQUENCES if any(more.sequence for more in unusual) else used
+
+
+def _of_batch_command(command: OpenBatch | AddToBatch | SealBatch | CancelBatch) -> frozenset[str]:
+    if isinstance(command, OpenBatch):
+        callbacks = _callbacks(command.spec)
+        return _WITH_BATCHES | _of_jobs(callbacks) | (_WITH_FOLLOW_UPS if callbacks else _NONE)
+    if isinstance(command, AddToBatch):
+        return _WITH_BATCHES | _of_jobs(command.jobs)
+    return _WITH_BATCHES | _WITH_PRINCIPAL if isinstance(command, CancelBatch) and command.by else _WITH_BATCHES
+
+
+def _callbacks(spec: BatchSpec) -> list[JobSpec]:
+    return [job for job in (spec.on_first_dead, spec.on_success, spec.on_finished) if job is not None]
+
+
+def _of_batches(record: BatchOpened | BatchesMoved | CalledBack) -> frozenset[str]:
+    if isinstance(record, BatchOpened):
+        return _WITH_BATCHES | _of_jobs(_callbacks(record.spec))
+    if isinstance(record, CalledBack):
+        return _WITH_BATCHES | _of_jobs([item.job for item in record.items])
+    return _WITH_BATCHES if record.by is None else _WITH_BATCHES | _WITH_PRINCIPAL
 
 
 def of_record(record: AnyRecord) -> frozenset[str]:
@@ -179,6 +214,8 @@ def of_record(record: AnyRecord) -> frozenset[str]:
         return _WITH_WORKFLOWS | _of_jobs(record.jobs)
     if isinstance(record, _OF_WORKFLOWS):
         return _WITH_WORKFLOWS
+    if isinstance(record, _OF_BATCHES):
+        return _of_batches(record)
     if isinstance(record, FollowedUp):
         return _WITH_FOLLOW_UPS | _of_jobs([spec for item in record.items for spec in item.jobs])
     if isinstance(record, Submitted):

@@ -46,6 +46,7 @@ class FollowUps:
             self._items.append(Following(job.number, [], withheld=True))
             return Followed(withheld=True)
         admission = self._admission
+        admission.joins = job.spec.more.batch if job.spec.more is not None else 0
         new, numbers = len(admission.new), len(admission.numbers)
         origin = Origin(job.number, FOLLOW_UP, job.claims)
         answers: list[SubmitAnswer | OsqueueError] = []

@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from osqueue_service.state import legacy, schedule_changes
 from osqueue_service.state.audit import AuditEntry
+from osqueue_service.state.batch_changes import file_batch
+from osqueue_service.state.batches import Batch, batch_bytes
 from osqueue_service.state.fairness import Weight
 from osqueue_service.state.graphs import WorkflowTable
 from osqueue_service.state.job_ids import JobIds
@@ -34,6 +36,8 @@ from osqueue_service.state.model import (
     one_type_string,
 )
 from osqueue_service.state.named_limits import Meter, StoredLimit
+from osqueue_service.state.parts import PART_BYTES as PART_BYTES
+from osqueue_service.state.parts import by_size
 from osqueue_service.state.placement import enter
 from osqueue_service.state.schedules import Schedule, ScheduleTable, Tally
 from osqueue_service.state.state import State
@@ -41,9 +45,6 @@ from osqueue_service.state.stored import Unreadable, decode
 from osqueue_service.state.uniques import KeptKey
 
 FORMAT = 2
-PART_BYTES = 1024 * 1024
-"""A part is closed when its entries have come to about this much: a step of writing or reading one takes milliseconds,
-whatever the jobs weigh. One job that is larger has a part to itself."""
 _JOBS_PER_PART = 256
 _LIMITS_PER_PART = 1_024
 _ENTRIES_PER_PART = 2_000
@@ -68,6 +69,7 @@ class Kind(IntEnum):
     METERS = 18
     UNIQUE_KEYS = 25
     WORKFLOWS = 30
+    BATCHES = 36
     SCHEDULES = 40
     FAIRNESS = 50
     AUDIT = 60
@@ -158,10 +160,11 @@ class Snapshot:
         ]
         self._workflows = [(Kind.WORKFLOWS, table) for table in state.graphs.tables(_JOBS_PER_PART)]
         self._tally, self._schedules = state.schedules.tally, list(state.schedules.by_id.values())
-        self._few: list[tuple[Kind, list[Any]]] = [
-            (Kind.LIMITS, state.limits.stored()),
-            (Kind.METERS, state.limits.meters()),
-            (Kind.FAIRNESS, state.fairness.stored()),
+        self._few: list[tuple[Kind, list[Any], Callable[[Any], int]]] = [
+            (Kind.LIMITS, state.limits.stored(), _least_size),
+            (Kind.METERS, state.limits.meters(), _least_size),
+            (Kind.BATCHES, state.batches.copies(), batch_bytes),
+            (Kind.FAIRNESS, state.fairness.stored(), _least_size),
         ]
         self._audit = list(state.audit)
         self._end = state.next_number
@@ -178,9 +181,9 @@ class Snapshot:
         encode = msgspec.msgpack.Encoder().encode
         try:
             yield encode([Kind.HEAD, self._head])
-            for kind, few in self._few:
-                for first in range(0, len(few), _LIMITS_PER_PART):
-                    yield encode([kind, few[first : first + _LIMITS_PER_PART]])
+            for kind, few, size_of in self._few:
+                for some in by_size(few, size_of, _LIMITS_PER_PART):
+                    yield encode([kind, some])
             # Before the jobs: how long those are kept depends on whether their workflows have ended.
             yield from map(encode, self._workflows)
             for status in Status:
@@ -188,17 +191,17 @@ class Snapshot:
                 while images := self._next_images():
                     yield encode([Kind.JOBS, images])
             self._done = True
-            for copies in _by_size(self._copies, lambda image: image.size, _JOBS_PER_PART):
+            for copies in by_size(self._copies, lambda image: image.size, _JOBS_PER_PART):
                 yield encode([Kind.JOBS, copies])
             for kind, slices in self._memories:
                 for entries in slices:
-                    for some in _by_size(entries, _entry_size, len(entries)):
+                    for some in by_size(entries, _entry_size, len(entries)):
                         yield encode([kind, some])
-            for schedules in _by_size(self._schedules, _schedule_size, _JOBS_PER_PART):
+            for schedules in by_size(self._schedules, _schedule_size, _JOBS_PER_PART):
                 yield encode([Kind.SCHEDULES, ScheduleTable(self._tally, schedules)])
             if not self._schedules and self._tally != Tally():
                 yield encode([Kind.SCHEDULES, ScheduleTable(self._tally, [])])
-            for audited in _by_size(self._audit, lambda entry: _ENTRY_BYTES, _ENTRIES_PER_PART):
+            for audited in by_size(self._audit, _least_size, _ENTRIES_PER_PART):
                 yield encode([Kind.AUDIT, audited])
         finally:
             self.close()
@@ -239,20 +242,6 @@ def encode(state: State) -> list[bytes]:
     return list(Snapshot(state).parts())
 
 
-def _by_size(items: list[T], size_of: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """The items in lists of at most `most`, each closed when it has reached `PART_BYTES`."""
-    some: list[T] = []
-    size = 0
-    for item in items:
-        some.append(item)
-        size += size_of(item)
-        if len(some) == most or size >= PART_BYTES:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
-
-
 def _in_slices(entries: list[T]) -> Iterator[list[T]]:
     for start in range(0, len(entries), _ENTRIES_PER_PART):
         yield entries[start : start + _ENTRIES_PER_PART]
@@ -261,6 +250,10 @@ def _in_slices(entries: list[T]) -> Iterator[list[T]]:
 def _entry_size(item: tuple[str, KeyEntry | RequestEntry | SettledEntry | FollowedEntry | KeptKey]) -> int:
     key, entry = item
     return _ENTRY_BYTES + len(key) + (9 * len(entry.numbers) if isinstance(entry, RequestEntry | FollowedEntry) else 0)
+
+
+def _least_size(entry: object) -> int:
+    return _ENTRY_BYTES
 
 
 def _schedule_size(schedule: Schedule) -> int:
@@ -293,7 +286,7 @@ class Loader:
                 _load_head(self._state, decode(_HEAD, raw))
             case Kind.JOBS:
                 _load_jobs(self._state, decode(_JOBS, raw))
-            case Kind.LIMITS | Kind.METERS | Kind.FAIRNESS:
+            case Kind.LIMITS | Kind.METERS | Kind.FAIRNESS | Kind.BATCHES:
                 _load_few(self._state, kind, raw)
             case Kind.KEYS | Kind.REQUESTS | Kind.SETTLED | Kind.FOLLOWED:
                 memory, entries = _MEMORIES[kind]
@@ -322,6 +315,7 @@ _MEMORIES: dict[Kind, tuple[Callable[[State], Memory[Any]], msgspec.msgpack.Deco
     Kind.SETTLED: (lambda state: state.settled, msgspec.msgpack.Decoder(list[tuple[str, SettledEntry]])),
     Kind.FOLLOWED: (lambda state: state.followed, msgspec.msgpack.Decoder(list[tuple[str, FollowedEntry]])),
 }
+_BATCHES = msgspec.msgpack.Decoder(list[Batch])
 _WORKFLOWS = msgspec.msgpack.Decoder(WorkflowTable)
 _SCHEDULES = msgspec.msgpack.Decoder(ScheduleTable)
 _UNIQUE_KEYS = msgspec.msgpack.Decoder(list[tuple[str, KeptKey]])
@@ -350,6 +344,9 @@ def _load_few(state: State, kind: Kind, raw: msgspec.Raw) -> None:
     elif kind is Kind.FAIRNESS:
         for weight in decode(_WEIGHTS, raw):
             state.fairness.weigh(weight.key, weight.weight)
+    elif kind is Kind.BATCHES:
+        for batch in decode(_BATCHES, raw):
+            file_batch(state, batch)
     else:
         for meter in decode(_METERS, raw):
             state.limits.set_meter(meter)
@@ -387,6 +384,7 @@ def add_job(state: State, job: Job) -> None:
         state.reserved_jobs += spec.on_dead is not None
     if spec.more is not None:
         state.graphs.join(job)
+        state.batches.join(job)
     enter(state, job, [])  # nobody follows what is being loaded
     if spec.more is not None:
         state.graphs.reconsider(state.jobs, (job.number, *state.graphs.dependents.get(job.number, ())))

@@ -6,6 +6,9 @@ from typing import Any
 
 from msgspec.structs import astuple
 
+from osqueue_service.state.batch_changes import file_batch
+from osqueue_service.state.batch_invariants import InvariantBroken as InvariantBroken
+from osqueue_service.state.batch_invariants import check_batches
 from osqueue_service.state.blocking import block_of
 from osqueue_service.state.fairness import level_of
 from osqueue_service.state.gates import LIMITED, Reason
@@ -20,10 +23,6 @@ from osqueue_service.state.schedules import Schedules, Tally
 from osqueue_service.state.sequences import belongs
 from osqueue_service.state.state import State
 from osqueue_service.state.uniques import holds, name_of
-
-
-class InvariantBroken(AssertionError):
-    """The state contradicts itself."""
 
 
 def check(state: State) -> None:
@@ -78,6 +77,7 @@ def _check_indexes(state: State) -> None:
     _check(grouped == [job.number for job in state.rosters[Status.DEAD]], "dead letters and their groups differ")
     _check_lines(state)
     _check_graphs(state)
+    check_batches(state)
     _check_schedules(state)
     _check_limits(state)
     _check_fairness(state)
@@ -95,6 +95,8 @@ def _check_indexes(state: State) -> None:
     _check(
         held == Counter({key: len(numbers) for key, numbers in state.claims.items()}), "claim keys and leases differ"
     )
+    for batch in state.batches.by_number.values():
+        sizes["live"] += sum(spec.size for spec in batch.waiting())
     _check(state.live_bytes == sizes["live"], "live bytes do not add up")
     _check(state.history_bytes == sizes["history"], "bytes of live jobs' histories do not add up")
     _check(state.finished_bytes == sizes["finished"], "finished bytes do not add up")
@@ -106,6 +108,7 @@ def _check_indexes(state: State) -> None:
     promised = sum(1 for job in state.jobs.values() if job.spec.retention_ms)
     _check(state.promised_jobs == promised, "promised jobs do not add up")
     reserved = sum(1 for job in state.jobs.values() if job.spec.on_dead is not None and not job.status.finished)
+    reserved += sum(len(batch.waiting()) for batch in state.batches.by_number.values())
     _check(state.reserved_jobs == reserved, "reserved jobs do not add up")
     followed = list(state.followed.keys())
     _check(all(map(state.settled.__contains__, followed)), "follow-ups of a token that is forgotten")
@@ -299,6 +302,8 @@ def check_derived(state: State) -> None:
     fresh.lines.parking.now_ms = state.lines.parking.now_ms
     for graph in state.graphs.by_number.values():
         fresh.graphs.add(graph.workflow)
+    for batch in state.batches.copies():
+        file_batch(fresh, batch)
     for job in state.jobs.values():
         add_job(fresh, job_of(image_of(job)))
     try:
@@ -339,7 +344,7 @@ def derived(state: State) -> dict[str, Any]:
             list(table)
             for table in (
                 state.scheduled, state.timeouts, state.retention, state.dead_retention, state.promised_retention,
-                state.graphs.pinned,
+                state.graphs.pinned, state.batches.idle, state.batches.kept,
             )
         ],
         "aliases": state.aliases,
@@ -351,6 +356,11 @@ def derived(state: State) -> dict[str, Any]:
         "successors": {name: job.number for name, job in state.uniques.successors.items()},
         "dependents": {number: sorted(others) for number, others in state.graphs.dependents.items()},
         "fates": state.graphs.fates,
+        "members": {
+            number: [each for each in state.batches.members(number) if each in state.jobs]
+            for number in state.batches.by_number
+        },
+        "batches": (state.batches.children, sorted(state.batches.due), sorted(state.batches.cancelling)),
         "nodes": {number: (graph.nodes, graph.counts) for number, graph in state.graphs.by_number.items()},
         "sizes": (
             state.live_bytes, state.finished_bytes, state.dead_bytes, state.promised_bytes, state.promised_jobs,

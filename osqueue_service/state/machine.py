@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from osqueue_service.limits import Limits
-from osqueue_service.state import schedule_control, workflows
+from osqueue_service.state import batching, schedule_control, workflows
+from osqueue_service.state.batch_commands import AddToBatch, CancelBatch, OpenBatch, SealBatch
 from osqueue_service.state.claiming import decide_claim
 from osqueue_service.state.commands import (
     AddToWorkflow,
@@ -51,7 +52,15 @@ from osqueue_service.state.control import (
 from osqueue_service.state.due import decide_sweep
 from osqueue_service.state.following import decide_on_dead
 from osqueue_service.state.limiting import decide_delete, decide_override, decide_put, decide_reset
-from osqueue_service.state.records import AnyRecord, CutOff, Revived, Unblocked
+from osqueue_service.state.records import (
+    AnyRecord,
+    CalledBack,
+    Cancelled,
+    CancelRequested,
+    CutOff,
+    Revived,
+    Unblocked,
+)
 from osqueue_service.state.settling import decide_complete, decide_fail, decide_release
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import decide_submit
@@ -73,6 +82,10 @@ _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyR
     SubmitWorkflow: workflows.decide_submit_workflow,
     AddToWorkflow: workflows.decide_add_to_workflow,
     CancelWorkflow: workflows.decide_cancel_workflow,
+    OpenBatch: batching.decide_open,
+    AddToBatch: batching.decide_add,
+    SealBatch: batching.decide_seal,
+    CancelBatch: batching.decide_cancel,
     PutSchedule: schedule_control.decide_put,
     DeleteSchedule: schedule_control.decide_delete,
     PauseSchedule: schedule_control.decide_pause,
@@ -97,9 +110,16 @@ def decide_effects(state: State, limits: Limits, most: int) -> list[AnyRecord]:
     is found again by every later sweep, at most `most`."""
     if state.died:
         return decide_on_dead(state)
-    return workflows.decide_dependents(state, limits, most) if state.graphs.fates and most > 0 else []
+    if most <= 0:
+        return []
+    records = workflows.decide_dependents(state, limits, most) if state.graphs.fates else []
+    return records or batching.decide_effects(state, limits, most)
 
 
 def effects_of(records: list[AnyRecord]) -> int:
     """How many jobs these effects concern, as far as that is bounded."""
-    return sum([len(record.numbers) for record in records if isinstance(record, Unblocked | CutOff | Revived)])
+    changed = [len(record.numbers) for record in records if isinstance(record, _CHANGING)]
+    return sum(changed) + sum([len(record.items) for record in records if isinstance(record, CalledBack)])
+
+
+_CHANGING = Unblocked | CutOff | Revived | Cancelled | CancelRequested

@@ -108,6 +108,7 @@ class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
     `id` is set only on jobs adopted from another queue; all others are named by their number. `schedule` is the id of
     the schedule that made the job, for the nominal time `scheduled_for`. `on_dead` is submitted whenever the job dies.
     `limits` are those that it is under, the ones of its type included. `fairness_key` is whose turn it is to be.
+    `batch` is the number of the batch that it is a member of.
     """
 
     id: str = ""
@@ -120,6 +121,7 @@ class MoreOfSpec(Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit
     member: Member | None = None
     sequence: InSequence | None = None
     fairness_key: str = ""
+    batch: int = 0
 
 
 class JobSpec(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):

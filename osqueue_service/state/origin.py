@@ -20,3 +20,6 @@ class Origin(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fiel
 
 FOLLOW_UP: Final = "follow_up"
 ON_DEAD: Final = "on_dead"
+BATCH_FIRST_DEAD: Final = "batch_first_dead"
+BATCH_SUCCESS: Final = "batch_success"
+BATCH_FINISHED: Final = "batch_finished"

@@ -10,6 +10,9 @@ from typing import get_args
 
 from msgspec import Struct
 
+from osqueue_service.state.batch_records import BatchesMoved as BatchesMoved
+from osqueue_service.state.batch_records import BatchOpened as BatchOpened
+from osqueue_service.state.batch_records import CalledBack as CalledBack
 from osqueue_service.state.graph_records import (
     CutOff as CutOff,
 )
@@ -377,6 +380,9 @@ AnyRecord = (
     | CutOff
     | Revived
     | WorkflowCancelled
+    | BatchOpened
+    | BatchesMoved
+    | CalledBack
 )
 
 MANAGED: frozenset[type[Record]] = frozenset(each for each in get_args(AnyRecord) if "by" in each.__struct_fields__)

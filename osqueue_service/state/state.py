@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from osqueue_service.errors import JobNotFound
 from osqueue_service.state.audit import Audit
+from osqueue_service.state.batches import Batches
 from osqueue_service.state.fairness import Fairness
 from osqueue_service.state.graphs import Graphs
 from osqueue_service.state.index import Deadlines, Index
@@ -59,6 +60,7 @@ class State:
 
         self.schedules = Schedules()
         self.graphs = Graphs()
+        self.batches = Batches()
         self.audit = Audit()
 
         self.live_bytes = 0

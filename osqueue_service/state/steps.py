@@ -6,7 +6,7 @@ then. What does not fit the state is a broken log or a bug.
 
 from collections.abc import Iterable
 
-from osqueue_service.state import blocking, graph_ends, schedule_changes
+from osqueue_service.state import batch_ends, blocking, graph_ends, schedule_changes
 from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.key_changes import free_key, keep_key, outcome_of
 from osqueue_service.state.model import (
@@ -44,6 +44,7 @@ def add_jobs(state: State, specs: Iterable[JobSpec], key_ttl_ms: int, at_ms: int
         state.jobs[number] = job
         if spec.more is not None:
             state.graphs.join(job)
+            batch_ends.joined(state, job, at_ms)
         enter(state, job, moved)
         size += spec.size
         if spec.more is not None and spec.more.on_dead is not None:
@@ -109,6 +110,7 @@ def finish(state: State, job: Job, status: Status, at_ms: int, retention_ms: int
     count_live(state, spec, -1)
     keep_key(state, job)
     moved_on(state, job)
+    batch_ends.ended(state, job)
 
 
 def moved_on(state: State, job: Job) -> None:
@@ -138,6 +140,7 @@ def remove(state: State, job: Job, cause: Cause) -> None:
     moving(state, job.status, None, cause).append(job)
     if cause is Cause.PURGED and job.spec.more is not None:
         graph_ends.purged(state, job)
+        batch_ends.purged(state, job)
     leave(state, job)
     del state.jobs[job.number]
     if job.spec.id:
@@ -146,6 +149,7 @@ def remove(state: State, job: Job, cause: Cause) -> None:
         state.promised_jobs -= 1
     if job.spec.more is not None:
         state.graphs.part(job)
+        state.batches.part(job, state.jobs)
         moved_on(state, job)
         if cause is Cause.PURGED:
             free_key(state, job)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from osqueue_service.errors import IdempotencyConflict, OsqueueError, QueueFull, kept
+from osqueue_service.errors import BatchNotFound, IdempotencyConflict, InvalidRequest, OsqueueError, QueueFull, kept
 from osqueue_service.limits import Limits
+from osqueue_service.state.batches import NOT_FOUND as NO_BATCH
 from osqueue_service.state.commands import Submit, SubmitAnswer
 from osqueue_service.state.limiting import Newest, with_limits
-from osqueue_service.state.model import JobSpec, fingerprint, fingerprint_of_call
+from osqueue_service.state.model import JobSpec, MoreOfSpec, fingerprint, fingerprint_of_call
 from osqueue_service.state.placement import held_when_dead
 from osqueue_service.state.records import (
     AnyRecord,
@@ -26,10 +27,14 @@ from osqueue_service.state.unique import Outcome, Unique, marked, unmarked
 SubmitAnswers = list[SubmitAnswer | OsqueueError]
 
 
-def decide_submit(state: State, command: Submit, now_ms: int, limits: Limits) -> tuple[list[AnyRecord], SubmitAnswers]:
-    """New jobs become one `Submitted` record; a repeated call becomes none and answers as it did."""
+def decide_submit(
+    state: State, command: Submit, now_ms: int, limits: Limits, *, joins: int = 0
+) -> tuple[list[AnyRecord], SubmitAnswers]:
+    """New jobs become one `Submitted` record; a repeated call becomes none and answers as it did. `joins`: the batch
+    that a running member of it adds to."""
     earlier, call_print = _earlier(state, command, now_ms)
     admission = Admission(state, now_ms, limits)
+    admission.joins = joins
     answers: SubmitAnswers = []
     if not any(earlier) and admission.take_all(command.jobs):
         return [_submitted(state, command, admission, call_print, limits)], admission.answers()
@@ -114,11 +119,16 @@ class Admission:
         self._newest = Newest(state, now_ms)
         self.met = 0
         """Items that came to a job that was there, found out by this execution of the call."""
+        self.joins = 0
+        """A batch that takes these jobs, sealed as it may be: the caller runs a member of it."""
+        self._joining: dict[int, int] = {}
         self.marked = False
         """Some of `numbers` say more than which job it was."""
 
     def take(self, spec: JobSpec) -> int:
         """The number of a new job that has no key; raises what refuses it."""
+        if spec.more is not None and spec.more.batch:
+            self._check_batch(spec.more.batch)
         self._check_room(spec)
         number = self._first + len(self.new)
         self.new.append(spec)
@@ -216,6 +226,7 @@ class Admission:
         number = verdict.number
         if verdict.replaces:
             spec = with_limits(self._state, spec, self._limits)
+            spec = in_batch_of(spec, self._rivals.spec_of(number))
             self._check_room(spec, self._rivals.spec_of(number))
         elif not number:
             number = self._accept(spec, ready=verdict.outcome is Outcome.CREATED)
@@ -277,6 +288,11 @@ class Admission:
             self._waiting[use.limit, use.key] = self._waiting.get((use.limit, use.key), 0) + 1
         return spec
 
+    def _check_batch(self, number: int) -> None:
+        joining = self._joining.get(number, 0) + 1
+        check_joins(self._state, number, joining, self._limits, running=number == self.joins)
+        self._joining[number] = joining
+
     def _check_room(self, spec: JobSpec, instead: JobSpec | None = None) -> None:
         """Whether there is room for it, `instead` of a job that it replaces, if any."""
         limits = self._limits
@@ -320,6 +336,36 @@ class Admission:
                 "limit (held_dead, held_dead_bytes): retry or purge them",
                 retry_after_ms=60_000,
             )
+
+
+def check_joins(
+    state: State, number: int, new: int, limits: Limits, *, running: bool = False, field: str = "batch_id"
+) -> None:
+    """Whether the batch takes this many members more. `running`: a running member adds them, for whom a sealed batch is
+    open."""
+    batch = state.batches.by_number.get(number)
+    if batch is None:
+        raise BatchNotFound(NO_BATCH.format(state.id_of_number(number)))
+    if batch.cancelled_at:
+        raise InvalidRequest.field(field, "is a batch that was cancelled, and takes no more members")
+    if batch.finished_at:
+        raise InvalidRequest.field(field, "is a batch whose members have all ended, and takes no more: open another")
+    if batch.sealed_at and not running:
+        raise InvalidRequest.field(
+            field, "is a batch that is sealed: only its running members can add to it (AddToBatch, follow-ups)"
+        )
+    if batch.total + new > limits.batch_members:
+        raise QueueFull(
+            f"the batch has {batch.total:,} members; at most {limits.batch_members:,} are allowed in all "
+            "(batch_members): open another"
+        )
+
+
+def in_batch_of(spec: JobSpec, old: JobSpec) -> JobSpec:
+    """A job that takes the place of another, as a member of the batch that the other is a member of."""
+    batch = old.more.batch if old.more is not None else 0
+    more = spec.more or MoreOfSpec()
+    return spec if batch == more.batch else replace(spec, more=replace(more, batch=batch))
 
 
 def public_id(state: State, number: int) -> str:

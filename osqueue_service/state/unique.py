@@ -61,6 +61,12 @@ class Unique(Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fiel
         return f"{type_name}\n{self.key}" if self.scope is Scope.TYPE else f"\n\n{self.key}"
 
     @property
+    def keeps(self) -> bool:
+        """Whether no job with the key is changed, asked to stop or followed."""
+        kept = OnConflict.KEEP, OnConflict.REJECT
+        return self.on_conflict in kept and self.if_running in (IfRunning.KEEP, IfRunning.REJECT)
+
+    @property
     def terms(self) -> tuple[str, Scope, Until, int]:
         """What is the holder's: a job that takes its place must say the same."""
         return self.key, self.scope, self.until, self.ttl_ms

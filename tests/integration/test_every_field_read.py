@@ -113,6 +113,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     ],
     "ListJobs": [{"page_token": "x", "page_size": 1, "filter": {"statuses": ["dead"]}}],
     "WatchJobs": [{"after": {"epoch": 1, "sequence": 1}, "stats_interval_ms": 100}],
+    "ListBatches": [{"page_token": "x", "page_size": 1}],
     "ListWorkflows": [{"page_token": "x", "page_size": 1}],
     "GroupDead": [{"max_groups": 1}],
     "DeleteLimit": [{"name": "calls"}],

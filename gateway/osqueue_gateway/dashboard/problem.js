@@ -32,6 +32,7 @@ const HINTS = {
   SCHEDULE_NOT_FOUND: "It was never put, or it was deleted.",
   QUEUE_NOT_FOUND: "Create it first, or see whether its name is meant otherwise.",
   REVISION_CONFLICT: "Somebody else changed it. Look at what it is now, and change that.",
+  BATCH_NOT_FOUND: "It never existed, or it ended and is no longer kept.",
   WORKFLOW_NOT_FOUND: "It never existed, or it ended and none of its jobs is kept.",
   JOB_NOT_FOUND: "It never existed, was purged, or its retention has passed.",
   UNIMPLEMENTED: "The broker is older than this dashboard. Upgrade it.",

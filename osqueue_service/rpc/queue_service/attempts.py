@@ -19,7 +19,7 @@ from osqueue_service.rpc.fields import (
     check_text,
 )
 from osqueue_service.rpc.limit_uses import read_report
-from osqueue_service.rpc.queue_service.submissions import SubmissionReader
+from osqueue_service.rpc.queue_service.submissions import NumberOf, SubmissionReader
 from osqueue_service.state.commands import CompleteItem, FailItem, ReleaseItem
 from osqueue_service.state.model import JobSpec
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
@@ -48,9 +48,9 @@ class _Holder(Protocol):
 class AttemptReader:
     """Reads what workers say of their attempts."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, number_of: NumberOf = lambda _: None) -> None:
         self._limits = limits
-        self._submissions = SubmissionReader(limits, TypeNames(limits.type_chars))
+        self._submissions = SubmissionReader(limits, TypeNames(limits.type_chars), number_of)
 
     def renewal(self, request: queue_pb2.HeartbeatRequest, wrong: Violations) -> Renewal:
         """A heartbeat."""

@@ -7,6 +7,7 @@ from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.positions import commit_position
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
 from osqueue_service.rpc.queue_service.following import Answers, complete, completions_bytes, tell
+from osqueue_service.rpc.queue_service.submissions import numbers_of
 from osqueue_service.rpc.refusals import told
 from osqueue_service.rpc.status import item_error
 from osqueue_service.state.commands import CompleteItem, Followed
@@ -18,7 +19,7 @@ class Completions:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._reader = AttemptReader(broker.limits)
+        self._reader = AttemptReader(broker.limits, numbers_of(broker))
 
     async def CompleteJob(
         self, request: queue_pb2.CompleteJobRequest, context: Context

@@ -1,5 +1,6 @@
 """SubmitJob, SubmitJobs."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from osqueue_protocol.rights import EVERYTHING
@@ -19,6 +20,7 @@ from osqueue_service.rpc.fields import (
     check_name,
     check_number,
     read_labels,
+    shown,
 )
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.limit_uses import check_fairness_key, read_uses
@@ -39,7 +41,7 @@ class Submissions:
     def __init__(self, broker: Broker, types: TypeNames) -> None:
         self._broker = broker
         self._limits = broker.limits
-        self._reader = SubmissionReader(broker.limits, types)
+        self._reader = SubmissionReader(broker.limits, types, numbers_of(broker))
 
     async def SubmitJob(self, request: queue_pb2.SubmitJobRequest, context: Context) -> queue_pb2.SubmitJobResponse:
         engine = self._broker.engine
@@ -105,12 +107,22 @@ class Submissions:
         return specs, refused
 
 
+NumberOf = Callable[[str], int | None]
+"""Gives the number behind a public id of the queue."""
+
+
+def numbers_of(broker: Broker) -> NumberOf:
+    """The numbers behind the ids of the queue that this broker leads."""
+    return lambda public_id: broker.engine.views.number_of(public_id)
+
+
 class SubmissionReader:
     """Reads what producers send. Batches pass here, so every line of `read` costs each job of each batch."""
 
-    def __init__(self, limits: Limits, types: TypeNames) -> None:
+    def __init__(self, limits: Limits, types: TypeNames, number_of: NumberOf = lambda _: None) -> None:
         self._limits = limits
         self._types = types
+        self._number_of = number_of
 
     def read(self, job: "queue_pb2.SubmitJobRequest | _AsRequest", now_ms: int, wrong: Violations) -> JobSpec:
         """The job as the queue keeps it; meaningless if anything was wrong. `now_ms` is queue time."""
@@ -144,7 +156,7 @@ class SubmissionReader:
         key = job.idempotency_key
         if key:
             check_name(key, "idempotency_key", limits.id_chars, wrong)
-        unusual = job.limits or job.fairness_key or job.sequence_key
+        unusual = job.limits or job.fairness_key or job.sequence_key or job.batch_id
         unusual = unusual or job.HasField("unique") or job.HasField("submit_on_dead")
         if job.sequence_after_dead and not job.sequence_key:
             wrong.add("sequence_after_dead", "goes with a sequence_key")
@@ -180,9 +192,29 @@ class SubmissionReader:
             sequence = read_sequence(job.sequence_key, job.sequence_after_dead, self._limits, wrong)
         limits = read_uses(job.limits, self._limits, wrong) if job.limits else ()
         check_fairness_key(job.fairness_key, "fairness_key", self._limits, wrong)
+        batch = self.batch(job.batch_id, "batch_id", wrong) if job.batch_id else 0
+        if batch and unique is not None and not unique.keeps:
+            wrong.add(
+                "unique",
+                "may take the place of a job that is not in the batch: with batch_id, on_conflict and if_running "
+                "may be KEEP or REJECT",
+            )
         return MoreOfSpec(
-            on_dead=on_dead, limits=limits, unique=unique, sequence=sequence, fairness_key=job.fairness_key
+            on_dead=on_dead,
+            limits=limits,
+            unique=unique,
+            sequence=sequence,
+            fairness_key=job.fairness_key,
+            batch=batch,
         )
+
+    def batch(self, batch_id: str, field: str, wrong: Violations) -> int:
+        """The number of a batch, which need not be there."""
+        check_name(batch_id, field, self._limits.id_chars, wrong)
+        number = self._number_of(batch_id)
+        if number is None:
+            wrong.add(field, f"is {shown(batch_id)}, which is not the id of a batch of this queue")
+        return number or 0
 
     def template(self, template: job_pb2.JobTemplate, wrong: Violations) -> JobSpec:
         """A job that the broker is to submit by itself: it is checked like one that is submitted now."""

@@ -12,6 +12,7 @@ from osqueue_service.rpc.broker import Broker
 from osqueue_service.rpc.fields import TypeNames, Violations, check_count, check_duration, check_name, check_number
 from osqueue_service.rpc.handlers import Context
 from osqueue_service.rpc.queue_service.attempts import AttemptReader
+from osqueue_service.rpc.queue_service.submissions import numbers_of
 from osqueue_service.rpc.queue_service.work_session import WorkSession, sent_by
 from osqueue_service.state.commands import Release, ReleaseItem
 from osqueue_stubs.osqueue.v1 import queue_pb2
@@ -44,7 +45,7 @@ class Work:
         self._broker = broker
         self._limits = broker.limits
         self._types = types
-        self._reader = AttemptReader(broker.limits)
+        self._reader = AttemptReader(broker.limits, numbers_of(broker))
         self._ids = ids
         self._streams = 0
         self._opened: dict[str, list[_Open]] = {}

@@ -91,6 +91,8 @@ class WorkflowSubmissions:
                 wrong.add(name, "is set for a node; the workflow has a request_id, and the node a name")
         if node.job.sequence_key:
             wrong.add("sequence_key", "is set for a node; what a node waits for are its needs")
+        if node.job.batch_id:
+            wrong.add("batch_id", "is set for a node; what is counted in a batch is a job of its own")
         if node.job.HasField("unique"):
             wrong.add("unique", "is set for a node; what runs once is a job of its own")
         wrong.part = ""

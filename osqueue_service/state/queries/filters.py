@@ -27,11 +27,15 @@ class Filter(Struct, frozen=True):
     schedule_id: str = ""
     sequence_key: str = ""
     fairness_key: str = ""
+    batch_id: str = ""
+    workflow_id: str = ""
 
     def candidates(self, state: State, after: int) -> Iterator[Job]:
         """The jobs in these statuses submitted after the job with this number, oldest first."""
         if self.unique_key or self.sequence_key:
             return self._by_key(state, after)
+        if self.batch_id or self.workflow_id:
+            return self._together(state, after)
         rosters = [state.roster(status).from_key(after + 1) for status in self.statuses]
         return rosters[0] if len(rosters) == 1 else merge(*rosters, key=attrgetter("number"))
 
@@ -43,6 +47,21 @@ class Filter(Struct, frozen=True):
             found = state.sequences.jobs(self.sequence_key)
         for job in found:
             if job.number > after and job.status in self.statuses:
+                yield job
+
+    def _together(self, state: State, after: int) -> Iterator[Job]:
+        """Those of one workflow, or batch: it knows them."""
+        if self.workflow_id and self.batch_id:
+            return  # no job is in both
+        number = state.ids.number_of(self.workflow_id or self.batch_id) or 0
+        if self.workflow_id:
+            graph = state.graphs.by_number.get(number)
+            numbers = iter(sorted(graph.nodes.values()) if graph is not None else ())
+        else:
+            numbers = state.batches.members(number, after)
+        for each in numbers:
+            job = state.jobs.get(each)
+            if job is not None and each > after and job.status in self.statuses:
                 yield job
 
     def matches(self, job: Job) -> bool:

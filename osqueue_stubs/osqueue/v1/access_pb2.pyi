@@ -263,7 +263,8 @@ class GetAuditRequest(_message.Message):
     """Only those that this principal asked for; "": all."""
     action: _builtins.str
     """Only these: "cancel", "retry", "purge", "pause", "resume", "step_down", "put_schedule", "delete_schedule",
-    "pause_schedule", "resume_schedule", "put_limit", "delete_limit", "override_limit" or "reset_limit"; "": all.
+    "pause_schedule", "resume_schedule", "put_limit", "delete_limit", "override_limit", "reset_limit" or
+    "cancel_batch"; "": all.
     """
     since: _builtins.int
     """Only those from then on, in milliseconds since 1970-01-01 UTC; 0: all."""

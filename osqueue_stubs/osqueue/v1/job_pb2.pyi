@@ -73,6 +73,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The schedule has another revision than the caller expected; nothing was changed. ABORTED. Read it, then put again."""
     ERROR_REASON_WORKFLOW_NOT_FOUND: _ErrorReason.ValueType  # 18
     """No workflow has this id: it never existed, or it ended and none of its jobs is kept. NOT_FOUND."""
+    ERROR_REASON_BATCH_NOT_FOUND: _ErrorReason.ValueType  # 24
+    """No batch has this id: it never existed, or it ended and is no longer kept. NOT_FOUND."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request, or one item of a batch, was refused. The same word, without its prefix, is the `reason` of the
@@ -119,6 +121,8 @@ ERROR_REASON_REVISION_CONFLICT: ErrorReason.ValueType  # 22
 """The schedule has another revision than the caller expected; nothing was changed. ABORTED. Read it, then put again."""
 ERROR_REASON_WORKFLOW_NOT_FOUND: ErrorReason.ValueType  # 18
 """No workflow has this id: it never existed, or it ended and none of its jobs is kept. NOT_FOUND."""
+ERROR_REASON_BATCH_NOT_FOUND: ErrorReason.ValueType  # 24
+"""No batch has this id: it never existed, or it ended and is no longer kept. NOT_FOUND."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _AttemptOutcome:
@@ -327,6 +331,12 @@ class _OriginKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OriginKind
     """The worker that completed that job named it among its follow-ups."""
     ORIGIN_KIND_ON_DEAD: _OriginKind.ValueType  # 2
     """That job died, and had asked for it (submit_on_dead)."""
+    ORIGIN_KIND_BATCH_FIRST_DEAD: _OriginKind.ValueType  # 3
+    """The first member of that batch was dead (on_first_dead)."""
+    ORIGIN_KIND_BATCH_SUCCESS: _OriginKind.ValueType  # 4
+    """All members of that batch were completed (on_success)."""
+    ORIGIN_KIND_BATCH_FINISHED: _OriginKind.ValueType  # 5
+    """All members of that batch had ended (on_finished)."""
 
 class OriginKind(_OriginKind, metaclass=_OriginKindEnumTypeWrapper):
     """How a job came to be submitted by another one's end."""
@@ -337,6 +347,12 @@ ORIGIN_KIND_FOLLOW_UP: OriginKind.ValueType  # 1
 """The worker that completed that job named it among its follow-ups."""
 ORIGIN_KIND_ON_DEAD: OriginKind.ValueType  # 2
 """That job died, and had asked for it (submit_on_dead)."""
+ORIGIN_KIND_BATCH_FIRST_DEAD: OriginKind.ValueType  # 3
+"""The first member of that batch was dead (on_first_dead)."""
+ORIGIN_KIND_BATCH_SUCCESS: OriginKind.ValueType  # 4
+"""All members of that batch were completed (on_success)."""
+ORIGIN_KIND_BATCH_FINISHED: OriginKind.ValueType  # 5
+"""All members of that batch had ended (on_finished)."""
 Global___OriginKind: _TypeAlias = OriginKind  # noqa: Y015
 
 @_typing.final
@@ -664,12 +680,15 @@ class Origin(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
-    """The job whose end submitted this one. It may not be kept any more."""
+    """The job whose end submitted this one. It may not be kept any more. Empty where a batch did."""
     kind: Global___OriginKind.ValueType
     """How."""
     attempt: _builtins.int
     """The attempt that ended then."""
+    batch_id: _builtins.str
+    """The batch that submitted this job; empty where a job did."""
     @_builtins.property
     def error(self) -> Global___JobError:
         """What that job died of, for ON_DEAD."""
@@ -681,10 +700,11 @@ class Origin(_message.Message):
         kind: Global___OriginKind.ValueType = ...,
         attempt: _builtins.int = ...,
         error: Global___JobError | None = ...,
+        batch_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "job_id", b"job_id", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "batch_id", b"batch_id", "error", b"error", "job_id", b"job_id", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -844,6 +864,7 @@ class JobInfo(_message.Message):
     SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
     SEQUENCE_AFTER_DEAD_FIELD_NUMBER: _builtins.int
     FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique, chosen by the broker."""
     status: _builtins.str
@@ -911,6 +932,8 @@ class JobInfo(_message.Message):
     """What that does when this job is dead."""
     fairness_key: _builtins.str
     """Whose turn it is when the job is claimed; empty: that of all without one."""
+    batch_id: _builtins.str
+    """The batch that it is a member of; empty: none."""
     @_builtins.property
     def retry_policy(self) -> Global___RetryPolicy:
         """How it backs off after a failure; absent: it does not."""
@@ -1001,10 +1024,11 @@ class JobInfo(_message.Message):
         sequence_key: _builtins.str = ...,
         sequence_after_dead: Global___SequenceAfterDead.ValueType = ...,
         fairness_key: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "came_from", b"came_from", "error", b"error", "progress", b"progress", "result", b"result", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "fairness_key", b"fairness_key", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "node", b"node", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_result", b"_result", "_retention_ms", b"_retention_ms", "attempt_number", b"attempt_number", "attempts", b"attempts", "batch_id", b"batch_id", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "claimed_at", b"claimed_at", "created_at", b"created_at", "dead_follow_ups", b"dead_follow_ups", "effective_max_attempts", b"effective_max_attempts", "error", b"error", "fairness_key", b"fairness_key", "finished_at", b"finished_at", "follow_ups", b"follow_ups", "heartbeat", b"heartbeat", "history", b"history", "id", b"id", "idempotency_key", b"idempotency_key", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "max_attempts_set", b"max_attempts_set", "metadata", b"metadata", "node", b"node", "payload", b"payload", "payload_bytes", b"payload_bytes", "priority", b"priority", "progress", b"progress", "result", b"result", "result_bytes", b"result_bytes", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "status", b"status", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
     _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
@@ -1212,6 +1236,8 @@ class JobFilter(_message.Message):
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
     FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    WORKFLOW_ID_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Leased by this worker, or last leased by it."""
     created_from: _builtins.int
@@ -1232,6 +1258,10 @@ class JobFilter(_message.Message):
     """It is in this sequence: it is its turn, or it is blocked behind others of it. Found by an index."""
     fairness_key: _builtins.str
     """It has exactly this fairness key."""
+    batch_id: _builtins.str
+    """Member of this batch, as far as it is kept."""
+    workflow_id: _builtins.str
+    """Node of this workflow."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these statuses. Empty: live jobs ("unclaimed", "scheduled", "in_progress", "blocked"). At most 7."""
@@ -1260,10 +1290,12 @@ class JobFilter(_message.Message):
         schedule_id: _builtins.str = ...,
         sequence_key: _builtins.str = ...,
         fairness_key: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+        workflow_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "fairness_key", b"fairness_key", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "schedule_id", b"schedule_id", "sequence_key", b"sequence_key", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "fairness_key", b"fairness_key", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "schedule_id", b"schedule_id", "sequence_key", b"sequence_key", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

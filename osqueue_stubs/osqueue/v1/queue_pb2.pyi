@@ -306,6 +306,7 @@ class SubmitJobRequest(_message.Message):
     SEQUENCE_KEY_FIELD_NUMBER: _builtins.int
     SEQUENCE_AFTER_DEAD_FIELD_NUMBER: _builtins.int
     FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     payload: _builtins.bytes
     """The work, verbatim; required, at most 1 MiB. By convention JSON text."""
@@ -342,6 +343,10 @@ class SubmitJobRequest(_message.Message):
     fairness_key: _builtins.str
     """Whose turn it is when the job is claimed, such as a tenant: among jobs of one priority keys have turns, however many
     jobs each has waiting. At most 64 bytes. Empty: the turn of all jobs without one.
+    """
+    batch_id: _builtins.str
+    """The batch that the job joins, as one of its members; empty: none. A job that was there (by its idempotency_key or its
+    unique key) does not join.
     """
     queue: _builtins.str
     """The queue that is meant, by its name. Empty: the default queue."""
@@ -389,11 +394,12 @@ class SubmitJobRequest(_message.Message):
         sequence_key: _builtins.str = ...,
         sequence_after_dead: _job_pb2.SequenceAfterDead.ValueType = ...,
         fairness_key: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
         queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "max_attempts", b"max_attempts", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "submit_on_dead", b"submit_on_dead", "unique", b"unique"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "delay_ms", b"delay_ms", "fairness_key", b"fairness_key", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "queue", b"queue", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_retention_ms", b"_retention_ms", "batch_id", b"batch_id", "delay_ms", b"delay_ms", "fairness_key", b"fairness_key", "idempotency_key", b"idempotency_key", "lease_ms", b"lease_ms", "limits", b"limits", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "queue", b"queue", "request_id", b"request_id", "retention_ms", b"retention_ms", "retry_policy", b"retry_policy", "run_at", b"run_at", "sequence_after_dead", b"sequence_after_dead", "sequence_key", b"sequence_key", "submit_on_dead", b"submit_on_dead", "timeout_ms", b"timeout_ms", "type", b"type", "unique", b"unique"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015

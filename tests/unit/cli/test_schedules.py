@@ -7,7 +7,7 @@ from osqueue.job import SubmitOptions
 from osqueue.schedules import ScheduleOptions
 from osqueue_cli.commands.schedules import preview, put
 
-NOT_OF_TEMPLATES = {"run_at", "delay_ms", "idempotency_key", "unique"}
+NOT_OF_TEMPLATES = {"run_at", "delay_ms", "idempotency_key", "unique", "batch_id"}
 OTHERWISE = {"retry_policy": "backoff", "metadata": "meta"}
 
 

@@ -16,6 +16,7 @@ CONTRACT = {
     "SCHEDULE_NOT_FOUND": (404, "ScheduleNotFoundError"),
     "QUEUE_NOT_FOUND": (404, "QueueNotFoundError"),
     "REVISION_CONFLICT": (409, "RevisionConflictError"),
+    "BATCH_NOT_FOUND": (404, "JobNotFoundError"),
     "WORKFLOW_NOT_FOUND": (404, "JobNotFoundError"),
     "LEASE_LOST": (409, "LeaseLostError"),
     "IDEMPOTENCY_CONFLICT": (409, "IdempotencyConflictError"),

@@ -5,13 +5,13 @@ from google.protobuf import descriptor_pool
 
 from osqueue_gateway.routes import CONNECT_PATHS, MANNERS, ROUTES, WS_METHODS
 from osqueue_protocol.rpcs import CLIENT_RPCS, RPCS, Repeat, Rpc, message_class
-from osqueue_service.rpc.services import ACCESS, ADMIN, FLOW, QUEUE, SCHEDULES, STANDBY, WORKFLOWS
+from osqueue_service.rpc.services import ACCESS, ADMIN, BATCHES, FLOW, QUEUE, SCHEDULES, STANDBY, WORKFLOWS
 from osqueue_stubs.osqueue.v1 import options_pb2, queue_pb2
 from tests.protos import files_of
 
 # What each right is for, by hand: a new RPC is a decision, not an accident.
 SCOPES = {
-    "submit": {"SubmitJob", "SubmitJobs", "SubmitWorkflow"},
+    "submit": {"SubmitJob", "SubmitJobs", "SubmitWorkflow", "OpenBatch", "SealBatch"},
     "work": {
         "ClaimJob",
         "ClaimJobs",
@@ -23,6 +23,7 @@ SCOPES = {
         "ReleaseJob",
         "Work",
         "AddToWorkflow",
+        "AddToBatch",
     },
     "read": {
         "GetJob",
@@ -38,6 +39,8 @@ SCOPES = {
         "GroupDead",
         "GetWorkflow",
         "ListWorkflows",
+        "GetBatch",
+        "ListBatches",
         "GetLimit",
         "ListLimits",
         "ListLimitKeys",
@@ -52,6 +55,7 @@ SCOPES = {
         "CancelJob",
         "CancelJobs",
         "CancelWorkflow",
+        "CancelBatch",
         "RetryJobs",
         "PauseTypes",
         "ResumeTypes",
@@ -89,7 +93,7 @@ every_rpc = pytest.mark.parametrize("rpc", RPCS.values(), ids=RPCS.keys())
 def test_every_method_of_the_proto_has_one_row_and_every_row_a_method():
     methods = [method for file in files_of("osqueue.v1") for service in file.service for method in service.method]
     assert sorted(method.name for method in methods) == sorted(RPCS)
-    services = {each.full_name for each in (QUEUE, ADMIN, ACCESS, FLOW, SCHEDULES, WORKFLOWS, STANDBY)}
+    services = {each.full_name for each in (QUEUE, ADMIN, ACCESS, BATCHES, FLOW, SCHEDULES, WORKFLOWS, STANDBY)}
     assert services == {rpc.service for rpc in RPCS.values()}
 
 

@@ -16,6 +16,7 @@ TABLE = {
     "SCHEDULE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "QUEUE_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "REVISION_CONFLICT": grpc.StatusCode.ABORTED,
+    "BATCH_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "WORKFLOW_NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "LEASE_LOST": grpc.StatusCode.FAILED_PRECONDITION,
     "IDEMPOTENCY_CONFLICT": grpc.StatusCode.ALREADY_EXISTS,

@@ -42,6 +42,7 @@ REASONS = {
     "SCHEDULE_NOT_FOUND": "ScheduleNotFoundError",
     "QUEUE_NOT_FOUND": "QueueNotFoundError",
     "REVISION_CONFLICT": "RevisionConflictError",
+    "BATCH_NOT_FOUND": "JobNotFoundError",
     "WORKFLOW_NOT_FOUND": "JobNotFoundError",
     "LEASE_LOST": "LeaseLostError",
     "IDEMPOTENCY_CONFLICT": "IdempotencyConflictError",

@@ -14,14 +14,16 @@ from osqueue.api.pairs import OUTCOMES, PAIRS, RPCS_LEFT_OUT, WORDS, Pair
 from osqueue.errors import OsqueueError
 from osqueue.job import FilterOptions, JobFilter, JobSpec, SubmitOptions
 from osqueue.messages import Question
-from osqueue.transports.protocol import AdminTransport, Transport, WorkflowTransport
+from osqueue.transports.protocol import AdminTransport, BatchTransport, Transport, WorkflowTransport
 from osqueue.transports.wire import WireTransport
 from osqueue_stubs.osqueue.v1 import job_pb2
 from tests.filling import fill, filled
 
 METHODS = {
     "".join(part.capitalize() for part in name.split("_")): method
-    for name, method in (vars(Transport) | vars(AdminTransport) | vars(WorkflowTransport)).items()
+    for name, method in (
+        vars(Transport) | vars(AdminTransport) | vars(WorkflowTransport) | vars(BatchTransport)
+    ).items()
     if inspect.isfunction(method) and name not in ("ask", "clone", "close") and not name.startswith("_")
 }
 """The methods of a transport, by the RPC that each is for."""

@@ -19,9 +19,13 @@ Fields = dict[str, Any]
 CHUNKS = {
     0: "Head", 1: "[JobImage]", 2: "[[str, KeyEntry]]", 3: "[[str, RequestEntry]]", 4: "[[str, SettledEntry]]",
     5: "[[str, FollowedEntry]]", 17: "[StoredLimit]", 18: "[Meter]", 50: "[Weight]", 25: "[[str, KeptKey]]",
-    30: "WorkflowTable", 40: "ScheduleTable",
+    30: "WorkflowTable", 36: "[Batch]", 40: "ScheduleTable",
     60: "[AuditEntry]",
 }  # fmt: skip
+
+
+_STATUSES = {3: "completed", 4: "dead", 5: "cancelled"}
+_CALLBACKS = ["", "on_first_dead", "on_success", "on_finished"]
 
 
 @dataclass
@@ -163,6 +167,7 @@ class Queue:
         self.audit: list[Fields] = []
         self.workflows: dict[int, Fields] = {}
         self.revived = 0
+        self.batches: dict[int, Fields] = {}
 
     def load(self, chunk: bytes) -> None:
         """The next chunk of an image."""
@@ -180,6 +185,8 @@ class Queue:
             self.meters |= {(meter["limit"], meter["key"]): meter for meter in content}
         elif kind == 50:
             self.weights |= {weight["key"]: weight for weight in content}
+        elif kind == 36:
+            self.batches.update({batch["number"]: batch for batch in content})
         elif kind == 60:
             self.audit += content
         elif kind == 30:
@@ -247,6 +254,7 @@ class Queue:
             dict(sorted(self.kept.items())),
             dict(sorted(self.workflows.items())),
             self.revived,
+            dict(sorted(self.batches.items())),
             *tables,
         )
 
@@ -284,6 +292,7 @@ class Queue:
             "ScheduleResumed": "resume_schedule", "LimitPut": "put_limit", "LimitDeleted": "delete_limit",
             "LimitOverridden": "override_limit", "Metered": "reset_limit",
             "FairnessWeighed": "put_fairness_weight",
+            "BatchesMoved": "cancel_batch",
         }  # fmt: skip
         kind = record["record"]
         if kind.startswith("Schedule"):
@@ -390,6 +399,7 @@ class Queue:
                 expires_at = at + key_ttl_ms
                 entry = {"number": mark, "fingerprint": fingerprint(spec), "expires_at": expires_at}
                 _add(self.keys, spec["idempotency_key"], entry)
+            self._joined((spec["more"] or {}).get("batch", 0), at)
         self._count("submitted", len(numbers))
         return numbers
 
@@ -454,6 +464,72 @@ class Queue:
     def _workflowcancelled(self, record: Fields, at: int) -> None:
         self.workflows[record["number"]]["cancelled"] = True
 
+    def _batchopened(self, record: Fields, at: int) -> None:
+        assert record["number"] == self._next()
+        batch = self.format.structures["Batch"].defaults | {
+            "number": record["number"], "spec": record["spec"], "created_at": at, "added_at": at,
+        }  # fmt: skip
+        self.batches[record["number"]] = batch
+        self._joined(batch["spec"]["parent"], at)
+        if record["request"]:
+            expires_at = at + record["request_ttl_ms"]
+            entry = {"first": record["number"], "count": 0, "numbers": [], "expires_at": expires_at}
+            _add(self.requests, record["request"], {"fingerprint": record["fingerprint"], **entry})
+
+    def _joined(self, number: int, at: int) -> None:
+        if number in self.batches:
+            self.batches[number]["total"] += 1
+            self.batches[number]["added_at"] = at
+
+    def _batchesmoved(self, record: Fields, at: int) -> None:
+        for number in record["numbers"]:
+            batch = self.batches[number]
+            if record["step"] == 3:
+                batch["swept"] = True
+            elif record["step"] == 4:
+                del self.batches[number]
+            else:
+                if record["step"] == 2:
+                    batch["cancelled_at"] = at
+                if not batch["sealed_at"]:
+                    batch["sealed_at"] = at
+                    self._ended(batch, at)
+
+    def _calledback(self, record: Fields, at: int) -> None:
+        assert record["first"] == self.head["next_number"]
+        for item in record["items"]:
+            batch, name = self.batches[item["batch"]], _CALLBACKS[item["callback"]]
+            (number,) = self._add_jobs([item["job"]], 0, at)
+            batch[name.removeprefix("on_") + "_job"] = number
+            batch["spec"] = batch["spec"] | {name: None}
+
+    def _counted(self, job: Fields, by: dict[str, int], at: int) -> None:
+        """The counts of its batch change. At 0 nothing follows from that."""
+        batch = self.batches.get((job["spec"]["more"] or {}).get("batch", 0))
+        if batch is None:
+            return
+        for name, change in by.items():
+            batch[name] += change
+            batch["died"] = batch["died"] or (name == "dead" and change > 0)
+        if at:
+            self._ended(batch, at)
+
+    def _ended(self, batch: Fields, at: int) -> None:
+        ended = sum(batch[name] for name in (*_STATUSES.values(), "purged"))
+        if not batch["sealed_at"] or ended < batch["total"]:
+            return
+        before, all_completed = batch["outcome"], batch["completed"] == batch["total"] and not batch["cancelled_at"]
+        batch["outcome"] = 1 if all_completed else 2 if batch["dead"] else 3
+        batch["finished_at"] = batch["finished_at"] or at
+        parent = self.batches.get(batch["spec"]["parent"])
+        if parent is not None and before != batch["outcome"]:
+            names = ["", "completed", "dead", "cancelled"]
+            if before:
+                parent[names[before]] -= 1
+            parent[names[batch["outcome"]]] += 1
+            parent["died"] = parent["died"] or batch["outcome"] == 2
+            self._ended(parent, at)
+
     def _claimed(self, record: Fields, at: int) -> None:
         for grant in record["grants"]:
             job = self.jobs[grant["number"]]
@@ -484,6 +560,7 @@ class Queue:
             schedule["deaths"] = schedule["deaths"] + 1 if status == 4 else 0
         self._keep_key(job, at)
         self._settle(job, at)
+        self._counted(job, {_STATUSES[job["status"]]: 1}, at)
 
     def _concerned(self, job: Fields) -> bool:
         """Whether it has to do with its key."""
@@ -639,6 +716,7 @@ class Queue:
                 job["status"] = 6
                 self._take_turn(job, job["place"])
             self._settle(job, at)
+            self._counted(job, {"dead": -1}, 0)
         self._count("retried", len(record["numbers"]))
 
     def _evicted(self, record: Fields, at: int) -> None:
@@ -671,6 +749,8 @@ class Queue:
             self._count("live_purged", job["status"] in (0, 1, 2, 6))
             if _unique(job["spec"]) and self.kept.get(_name(job), {}).get("number") == number:
                 del self.kept[_name(job)]
+            fell = {_STATUSES[job["status"]]: -1} if job["status"] in _STATUSES else {}
+            self._counted(job, fell | {"purged": 1}, at)
             more = job["spec"]["more"]
             if more and more["member"]:
                 self.workflows[more["member"]["workflow"]]["purged"].append(number)

@@ -7,7 +7,19 @@ import msgspec
 import pytest
 
 from osqueue_service.engine.codec import Commit
-from osqueue_service.state import audit, fairness, graphs, image, model, named_limits, needs, records, schedules
+from osqueue_service.state import (
+    audit,
+    batch_records,
+    batches,
+    fairness,
+    graphs,
+    image,
+    model,
+    named_limits,
+    needs,
+    records,
+    schedules,
+)
 from osqueue_service.state.adoption import adopt
 from osqueue_service.state.commands import Claim, Complete, CompleteItem, Submit
 from osqueue_service.state.image import Head, JobImage
@@ -32,6 +44,7 @@ NAMES: dict[Any, str] = {
     Scope: "int", Until: "int", OnConflict: "int", IfRunning: "int", AfterDead: "int",
 }  # fmt: skip
 NAMES |= dict.fromkeys((Gap, Repeat, schedules.Overlap, schedules.Missed, schedules.Outcome, needs.Policy), "int")
+NAMES |= dict.fromkeys((batches.Callback, batches.BatchStep), "int")
 
 
 def written(kind: Any) -> str:
@@ -54,7 +67,7 @@ def stored() -> list[type[msgspec.Struct]]:
     """Every structure that is stored."""
     of_images = (Commit, Head, JobImage, KeptKey)
     found: dict[str, type[msgspec.Struct]] = {each.__name__: each for each in of_images}
-    for module in (records, model, named_limits, schedules, audit, graphs, needs, fairness):
+    for module in (records, model, named_limits, schedules, audit, graphs, needs, fairness, batches, batch_records):
         for name, each in vars(module).items():
             if (
                 isinstance(each, type)
@@ -110,7 +123,7 @@ def test_replays_meet_every_record_and_every_chunk() -> None:
         met |= {record["record"] for body in core.log for record in queue.format.commit(body)["records"]}
     # What an adopted queue begins with, and what is logged only once there are principals.
     assert met | {"IdsRenewed", "SteppedDown"} == {record.__name__ for record in get_args(AnyRecord)}
-    assert kinds == {0, 1, 2, 3, 4, 5, 17, 18, 25, 30, 40, 50, 60}
+    assert kinds == {0, 1, 2, 3, 4, 5, 17, 18, 25, 30, 36, 40, 50, 60}
 
 
 def test_an_earlier_queue_is_adopted_by_the_page() -> None:

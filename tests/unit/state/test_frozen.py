@@ -17,6 +17,8 @@ from osqueue_service.engine.codec import decode_commit, encode_commit, replay
 from osqueue_service.state import image, legacy
 from osqueue_service.state.apply import apply
 from osqueue_service.state.audit import ACTIONS
+from osqueue_service.state.batch_records import Call
+from osqueue_service.state.batches import BatchSpec, BatchStep, Callback
 from osqueue_service.state.consistency import BrokenRecord
 from osqueue_service.state.invariants import check
 from osqueue_service.state.model import Ending, JobSpec, LimitUse, MoreOfSpec, Origin, RetryPolicy, Status
@@ -27,7 +29,10 @@ from osqueue_service.state.records import (
     AnyRecord,
     AttemptEnd,
     AttemptsEnded,
+    BatchesMoved,
+    BatchOpened,
     By,
+    CalledBack,
     Cancelled,
     CancelRequested,
     Claimed,
@@ -96,6 +101,10 @@ UNIQUE = Unique(
     "key", Scope.QUEUE, Until.SUCCEEDED, OnConflict.DEBOUNCE, IfRunning.ENQUEUE_ONE_AFTER, 3_600_000, 60_000
 )
 
+FULL_BATCH = BatchSpec(
+    "full", 16, 60_000, 86_400_000, JobSpec("d", b"1"), JobSpec("s", b"2", priority=5), JobSpec("f", b"3")
+)
+
 RECORDS: dict[str, AnyRecord] = {
     "founded": Founded("s4lt00"),
     "founded-before": Founded("s4lt00", 0),
@@ -156,6 +165,16 @@ RECORDS: dict[str, AnyRecord] = {
     "cut-off": CutOff([15], [14], 3_600_000),
     "revived": Revived([15]),
     "workflow-cancelled": WorkflowCancelled(13),
+    "submitted-member": Submitted(17, [JobSpec("m", b"{}", more=MoreOfSpec(batch=16))]),
+    "batch-opened": BatchOpened(16, BatchSpec("least", seal_after_ms=1_000, retention_ms=2_000)),
+    "batch-opened-full": BatchOpened(17, FULL_BATCH, "request", 600_000, bytes(16)),
+    "batches-sealed": BatchesMoved([16, 17], BatchStep.SEALED),
+    "batches-cancelled": BatchesMoved([16], BatchStep.CANCELLED, By("osq_ann", "10.0.0.7")),
+    "batches-swept": BatchesMoved([16], BatchStep.SWEPT),
+    "batches-forgotten": BatchesMoved([16], BatchStep.FORGOTTEN),
+    "called-back": CalledBack(
+        18, [Call(17, Callback.SUCCESS, JobSpec("s", b"{}", more=MoreOfSpec(origin=Origin(17, "batch_success"))))]
+    ),
     "purged-by": Purged([1], By("osq_ann", "10.0.0.7")),
     "schedule-put": SchedulePut(5, "least", ScheduleSpec(JobSpec("t", b"1"), every_ms=1_000), Plan(AT_MS)),
     "schedule-put-full": SchedulePut(6, "full", FULL_SCHEDULE, FULL_PLAN, By("osq_ann", "10.0.0.7")),

@@ -10,6 +10,9 @@ import pytest
 from osqueue_service.errors import LeaseLost, UniqueConflict
 from osqueue_service.limits import DAY_MS, HOUR_MS
 from osqueue_service.state import image
+from osqueue_service.state.batch_commands import CancelBatch, OpenBatch, SealBatch
+from osqueue_service.state.batches import BatchSpec
+from osqueue_service.state.batching import in_batch
 from osqueue_service.state.commands import (
     CancelWorkflow,
     DeleteSchedule,
@@ -94,6 +97,7 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
     core.submit_specs([spec(draw.choice("abc"), **fields), spec("a", more=more)], atomic=False, request_id=f"r{number}")
     if number % 5 == 0:
         flow(core, draw)
+        count_together(core, draw)
     follow_ups = [spec("c", idempotency_key=f"k{number // 2}"), spec("a")]
     for granted in core.claim(f"w{number % 3}", draw.choice([0, 1, 3]), claim_key=f"c{number % 4}"):
         settle = draw.choice(
@@ -176,6 +180,21 @@ def flow(core: Core, draw: random.Random) -> None:
     number = draw.choice(list(core.state.graphs.by_number))
     if draw.random() < 0.3:
         core.do(CancelWorkflow(number))
+
+
+def count_together(core: Core, draw: random.Random) -> None:
+    """A small batch, maybe in another, and sometimes the end of one."""
+    takes = [each.number for each in core.state.batches.by_number.values() if not each.sealed_at and each.live]
+    parent = draw.choice(takes) if len(takes) > 3 and draw.random() < 0.3 else 0
+    named = BatchSpec("b", parent, 3_600_000, 24 * 3_600_000, spec("a"), spec("b"), spec("c"))
+    number = core.do(OpenBatch(named)).number
+    members = [
+        spec(draw.choice("abc"), max_attempts=1, priority=draw.choice([0, 9])) for _ in range(draw.randint(0, 3))
+    ]
+    if members:
+        core.submit_specs([in_batch(each, number) for each in members])
+    chosen = draw.choice(list(core.state.batches.by_number))
+    core.do(CancelBatch(chosen, By("ada")) if draw.random() < 0.3 else SealBatch(chosen))
 
 
 def test_an_empty_state():

@@ -1,0 +1,1 @@
+"""BatchService: jobs that are counted together."""
