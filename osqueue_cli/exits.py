@@ -55,6 +55,7 @@ _OF_TAG = {
     "TransportRequestError": Exit.UNREACHABLE,
     "AuthError": Exit.DENIED,
     "ConfigError": Exit.CONFIG,
+    "CodecError": Exit.CONFIG,
     "TransportConfigError": Exit.CONFIG,
     "JobNotFinishedError": Exit.TIMEOUT,
     "WorkerExecutionError": Exit.FAILED,

@@ -25,7 +25,7 @@ from osqueue_service.rpc.access.streams import while_let_in
 from osqueue_service.rpc.access.withholding import withhold
 from osqueue_service.rpc.auth import Guard
 from osqueue_service.rpc.messages import Parse, parser_of
-from osqueue_service.rpc.routes import Requests, Routes, for_one_queue, is_routed
+from osqueue_service.rpc.routes import Parts, Requests, Routes, for_one_queue, is_routed
 from osqueue_service.rpc.shutdown import Shutdown
 from osqueue_service.rpc.status import Trailing, code_of, message_of, trailing_metadata
 
@@ -129,7 +129,11 @@ class Handlers(grpc.GenericRpcHandler):
             parse = parser_of(method.input_type, self._limits, strict=strict)
             if routed is not None and not method.client_streaming:
                 parse = for_one_queue(parse, method.input_type)
-            served = _parsing_stream(served, parse) if method.client_streaming else _parsing(served, parse)
+            if method.client_streaming:
+                parts = Parts(method.input_type) if routed is not None else None
+                served = _parsing_stream(served, parse, parts)
+            else:
+                served = _parsing(served, parse)
             takes_stream = method.client_streaming
             if self._for_strangers and not takes_stream:
                 # On the wire a single request is a stream of one; a stream is handed over before it has arrived.
@@ -306,11 +310,11 @@ def _withholding(behaviour: Behaviour) -> Behaviour:
     return handle
 
 
-def _parsing_stream(behaviour: Behaviour, parse: Parse) -> Behaviour:
+def _parsing_stream(behaviour: Behaviour, parse: Parse, parts: Parts | None) -> Behaviour:
     """With a stream of requests whose iteration raises at one that cannot be parsed."""
 
     async def handle(stream: AsyncIterator[bytes], context: Context) -> Any:
-        return await behaviour(Requests(stream, parse), context)
+        return await behaviour(Requests(stream, parse, parts), context)
 
     return handle
 

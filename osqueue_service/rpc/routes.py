@@ -83,21 +83,30 @@ def inner_requests(message: Descriptor, outer: tuple[Descriptor, ...] = ()) -> t
     return tuple(found)
 
 
-def for_one_queue(parse: Parse, message: Descriptor) -> Parse:
-    """Parses requests as before, and raises INVALID_REQUEST where a part of one names another queue than the whole.
+class Parts:
+    """The parts of one kind of request, each of which could name another queue than the whole.
 
-    Parts are looked at only where the bytes say that more than the request itself may name a queue: most name none.
+    They are looked at only where the bytes say that more than the request itself may name a queue: most name none.
     """
-    inner = inner_requests(message)
-    if not inner:
-        return parse
-    # What a field with one character begins with, before its length.
-    tag = message_factory.GetMessageClass(message)(queue="q").SerializeToString()[:-2]
+
+    def __init__(self, message: Descriptor) -> None:
+        self._inner = inner_requests(message)
+        # What a field with one character begins with, before its length.
+        self._tag = message_factory.GetMessageClass(message)(queue="q").SerializeToString()[:-2]
+
+    def check(self, data: bytes, request: Any, queue: str) -> None:
+        """Raises INVALID_REQUEST where a part of the request, parsed from these bytes, names another queue."""
+        if self._tag in data and data.count(self._tag) > bool(request.queue):
+            _check_inner(request, queue, self._inner)
+
+
+def for_one_queue(parse: Parse, message: Descriptor) -> Parse:
+    """Parses requests as before, and raises INVALID_REQUEST where a part of one names another queue than the whole."""
+    parts = Parts(message)
 
     def parsed(data: bytes) -> Any:
         request = parse(data)
-        if tag in data and data.count(tag) > bool(request.queue):
-            _check_inner(request, request.queue, inner)
+        parts.check(data, request, request.queue)
         return request
 
     return parsed
@@ -122,13 +131,17 @@ def _check_part(part: Any, queue: str, each: Inner, path: str) -> None:
 
 
 class Requests:
-    """The requests of a stream, the first of which may be looked at before it is taken."""
+    """The requests of a stream, the first of which may be looked at before it is taken, and says for which queue all
+    are."""
 
-    __slots__ = ("_ahead", "_parse", "_stream")
+    __slots__ = ("_ahead", "_parse", "_parts", "_queue", "_stream")
 
-    def __init__(self, stream: AsyncIterator[bytes], parse: Parse) -> None:
+    def __init__(self, stream: AsyncIterator[bytes], parse: Parse, parts: Parts | None) -> None:
+        """`parts`: of requests that say which queue they are for."""
         self._stream = aiter(stream)
         self._parse = parse
+        self._parts = parts
+        self._queue: str | None = None
         self._ahead: Any = None
 
     async def first_queue(self) -> str:
@@ -147,4 +160,14 @@ class Requests:
         if self._ahead is not None:
             ahead, self._ahead = self._ahead, None
             return ahead
-        return self._parse(await anext(self._stream))
+        data = await anext(self._stream)
+        request = self._parse(data)
+        if self._parts is not None:
+            if self._queue is None:
+                self._queue = request.queue
+            elif request.queue and request.queue != self._queue:
+                raise InvalidRequest.field(
+                    QUEUE_FIELD, f"this stream is for {self._queue or 'the default queue'}, as its first request said"
+                )
+            self._parts.check(data, request, self._queue)
+        return request

@@ -199,6 +199,27 @@ async def test_an_item_of_a_batch_names_no_other_queue(admin: Admin, queue: Queu
     assert (await queue.SubmitJobs(queue_pb2.SubmitJobsRequest(jobs=jobs, queue="emails"))).results[0].submitted.job_id
 
 
+@pytest.mark.parametrize(
+    ("frame", "field"),
+    [
+        (queue_pb2.WorkRequest(slots=1, queue="images"), "queue"),
+        (queue_pb2.WorkRequest(slots=1, heartbeats=[{"job_id": "x", "queue": "images"}]), "heartbeats[0].queue"),  # type: ignore[list-item]
+    ],
+)
+async def test_a_later_request_of_a_stream_names_no_other_queue(
+    admin: Admin, queue: Queue, frame: queue_pb2.WorkRequest, field: str
+) -> None:
+    await created(admin, "emails")
+    await created(admin, "images")
+    work = queue.Work()
+    await work.write(queue_pb2.WorkRequest(open=queue_pb2.WorkOpen(worker_id="w", slots=1), queue="emails"))
+    await work.read()
+    with refused("INVALID_REQUEST", field=field):
+        await work.write(frame)
+        while True:
+            assert await work.read() is not grpc.aio.EOF
+
+
 async def test_no_more_queues_are_open_than_may_be() -> None:
     async with (
         broker_in_process(settings={"OSQUEUE_LIMIT_OPEN_QUEUES": "1"}) as broker,
