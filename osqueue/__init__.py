@@ -80,6 +80,7 @@ from osqueue.submission import new_job
 from osqueue.submit_middleware import ProceedSubmit
 from osqueue.sync import (
     SyncAdmin,
+    SyncBatch,
     SyncClient,
     SyncFairness,
     SyncJobHandle,
@@ -172,6 +173,7 @@ __all__ = [
     "StorageBackendError",
     "SubmitOptions",
     "SyncAdmin",
+    "SyncBatch",
     "SyncClient",
     "SyncFairness",
     "SyncJobHandle",

@@ -9,11 +9,13 @@ import copy
 import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from osqueue.errors import TransportConfigError, TransportConnectionError
 
 if TYPE_CHECKING:
+    from osqueue.batches import Batch
     from osqueue.client import OsqueueClient
     from osqueue.handle import JobHandle
     from osqueue.registry import Registry
@@ -140,6 +142,35 @@ class BackgroundPart(Generic[P]):
     def __init__(self, part: P, loop: BackgroundLoop) -> None:
         self._part = part
         self._loop = loop
+
+
+class BackgroundBatch:
+    """An asynchronous batch, and the loop that runs its calls."""
+
+    def __init__(self, batch: "Batch", loop: BackgroundLoop) -> None:
+        self._batch = batch
+        self._loop = loop
+
+    def __repr__(self) -> str:
+        return repr(self._batch)
+
+    @property
+    def id(self) -> str:
+        """Its id, once it is open."""
+        return self._batch.id
+
+    def open(self) -> Self:
+        """Open it. Again: nothing. `BrokerProtocolError`, `QueueFullError`."""
+        self._loop.run(self._batch.open())
+        return self
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.run(self._batch.__aexit__(kind, error, trace))
 
 
 class BackgroundHandle(Generic[R]):

@@ -46,7 +46,7 @@ class Batch:
     def id(self) -> str:
         """Its id, once it is open."""
         if not self._id:
-            raise invalid("batch", "is not open yet: use it with `async with`, or call open()")
+            raise invalid("batch", "is not open yet: use it in a `with` block, or call open()")
         return self._id
 
     async def open(self) -> Self:

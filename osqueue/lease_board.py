@@ -8,7 +8,6 @@ and freed by the same byte, so that the reader sees whole ones; a stale one cost
 import mmap
 import os
 import struct
-import tempfile
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -139,5 +138,7 @@ class BoardReader:
 def _nameless_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("osqueue-leases")
+    import tempfile  # with much behind it, for workers alone
+
     with tempfile.TemporaryFile(prefix="osqueue-leases-") as file:
         return os.dup(file.fileno())

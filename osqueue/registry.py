@@ -8,7 +8,6 @@
 Any type that Pydantic can validate will do: a model, a dataclass, `list[int]`.
 """
 
-import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
@@ -171,6 +170,8 @@ class Registry:
             return job_type
         found = self._types.get(job_type)
         if found is None:
+            import difflib
+
             close = difflib.get_close_matches(job_type, self._types, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else ";"
             raise ConfigError(

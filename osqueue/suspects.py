@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +35,8 @@ class Suspects:
         """Those of the workers that reach their broker so."""
         name = hashlib.sha256(address.encode()).hexdigest()[:16]
         user = os.getuid() if hasattr(os, "getuid") else 0
+        import tempfile  # with much behind it, for workers alone
+
         return cls(Path(tempfile.gettempdir()) / f"osqueue-{user}" / f"suspects-{name}.json")
 
     @property

@@ -46,9 +46,10 @@ TWINS = (
     Twin("osqueue/calls/reading.py", "ReadCalls", "reading", "SyncReadCalls", "BackgroundCalls"),
     Twin("osqueue/calls/steering.py", "SteerCalls", "steering", "SyncSteerCalls", "BackgroundCalls"),
     Twin("osqueue/calls/workflows.py", "WorkflowCalls", "workflows", "SyncWorkflowCalls", "BackgroundCalls"),
+    Twin("osqueue/calls/batches.py", "BatchCalls", "batches", "SyncBatchCalls", "BackgroundCalls"),
     Twin(
-        "osqueue/calls/batches.py", "BatchCalls", "batches", "SyncBatchCalls", "BackgroundCalls",
-        skip=frozenset({"batch"}),
+        "osqueue/batches.py", "Batch", "batch", "SyncBatch", "BackgroundBatch", "_batch",
+        skip=frozenset({"id", "open"}),
     ),
     Twin("osqueue/admin.py", "Admin", "admin", "SyncAdmin", "BackgroundPart[Admin]", "_part"),
     Twin("osqueue/tokens.py", "Tokens", "tokens", "SyncTokens", "BackgroundPart[Tokens]", "_part"),
@@ -63,7 +64,9 @@ TWINS = (
 )  # fmt: skip
 
 MODULE_OF = {twin.name: f"osqueue.sync.{twin.module}" for twin in TWINS}
-MODULE_OF |= dict.fromkeys(("BackgroundCalls", "BackgroundClient", "BackgroundHandle", "BackgroundPart"), BACKGROUND)
+MODULE_OF |= dict.fromkeys(
+    ("BackgroundBatch", "BackgroundCalls", "BackgroundClient", "BackgroundHandle", "BackgroundPart"), BACKGROUND
+)
 RENAMED = {twin.original: twin.name for twin in TWINS} | {"AsyncIterator": "Iterator"}
 STANDARD = {"Iterator": "collections.abc", "cast": "typing"}
 

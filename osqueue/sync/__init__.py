@@ -12,6 +12,7 @@ what they submit at the same time travels together.
 """
 
 from osqueue.sync.admin import SyncAdmin
+from osqueue.sync.batch import SyncBatch
 from osqueue.sync.client import SyncClient
 from osqueue.sync.fairness import SyncFairness
 from osqueue.sync.handle import SyncJobHandle
@@ -22,6 +23,7 @@ from osqueue.sync.tokens import SyncTokens
 
 __all__ = [
     "SyncAdmin",
+    "SyncBatch",
     "SyncClient",
     "SyncFairness",
     "SyncJobHandle",

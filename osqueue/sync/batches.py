@@ -7,10 +7,34 @@ from osqueue.background import BackgroundCalls
 from osqueue.batch_messages import BatchInfo, BatchStatus, CancelledBatch, OpenBatchRequest
 from osqueue.job import HoldsLease, JobSpec
 from osqueue.messages import Submitted
+from osqueue.sync.batch import SyncBatch
 
 
 class SyncBatchCalls(BackgroundCalls):
     """Opening batches, and looking after them."""
+
+    def batch(
+        self,
+        name: str = "",
+        *,
+        on_success: JobSpec | None = None,
+        on_finished: JobSpec | None = None,
+        on_first_dead: JobSpec | None = None,
+        parent: str = "",
+        seal_after_ms: int = 0,
+    ) -> SyncBatch:
+        """A batch to fill: `with client.batch(on_success=…) as batch` opens it, and seals it at the end."""
+        return SyncBatch(
+            self._client.batch(
+                name,
+                on_success=on_success,
+                on_finished=on_finished,
+                on_first_dead=on_first_dead,
+                parent=parent,
+                seal_after_ms=seal_after_ms,
+            ),
+            self._loop,
+        )
 
     def open_batch(self, request: OpenBatchRequest) -> str:
         """Open a batch; its id. `BrokerProtocolError`, `QueueFullError`, `JobNotFoundError` for its parent."""

@@ -134,8 +134,10 @@ class BrokerLink:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and peer.heard_at < asked_at:
                 self._retire(address, peer)
-            failed = await self._failed(self._error(error, name, address, timeout_ms), address, peer)
-            raise failed if token else await self._credentials.after(failed, _borne(metadata)) from error
+            # No local may hold what is raised: frame and error would keep each other, and the request with them.
+            raise await self._refused(
+                self._error(error, name, address, timeout_ms), address, peer, None if token else metadata
+            ) from error
         except asyncio.CancelledError:
             if not peer.abandoned or _cancelled():
                 raise
@@ -161,8 +163,9 @@ class BrokerLink:
                 self._hops = 0
                 yield message
         except grpc.aio.AioRpcError as error:
-            failed = await self._failed(self._error(error, name, address, 0), address, peer)
-            raise failed if token else await self._credentials.after(failed, _borne(metadata)) from error
+            raise await self._refused(
+                self._error(error, name, address, 0), address, peer, None if token else metadata
+            ) from error
         except asyncio.CancelledError:
             if not peer.abandoned or _cancelled():
                 raise
@@ -203,6 +206,11 @@ class BrokerLink:
 
     def _error(self, error: grpc.aio.AioRpcError, name: str, address: str, timeout_ms: int) -> OsqueueError:
         return from_rpc_error(error, name, address, timeout_ms, secure=self._secure, heard=self._heard)
+
+    async def _refused(self, error: OsqueueError, address: str, peer: Peer, own: Metadata) -> OsqueueError:
+        """As `_failed`; of a call that showed the link's `own` token, also whether another one is at hand."""
+        failed = await self._failed(error, address, peer)
+        return failed if own is None else await self._credentials.after(failed, _borne(own))
 
     async def _failed(self, error: OsqueueError, address: str, peer: Peer | None = None) -> OsqueueError:
         """Move on to where the leader may be; `retry_after_ms` 0 tells the caller to try there at once. `peer` is

@@ -134,11 +134,13 @@ class Requests:
     """The requests of a stream, the first of which may be looked at before it is taken, and says for which queue all
     are."""
 
-    __slots__ = ("_ahead", "_parse", "_parts", "_queue", "_stream")
+    __slots__ = ("_ahead", "_messages", "_parse", "_parts", "_queue", "_stream")
 
     def __init__(self, stream: AsyncIterator[bytes], parse: Parse, parts: Parts | None) -> None:
         """`parts`: of requests that say which queue they are for."""
-        self._stream = aiter(stream)
+        self._stream = stream
+        # Made when it is first used: gRPC's, thrown away unused, warns that it was never awaited.
+        self._messages: AsyncIterator[bytes] | None = None
         self._parse = parse
         self._parts = parts
         self._queue: str | None = None
@@ -160,7 +162,9 @@ class Requests:
         if self._ahead is not None:
             ahead, self._ahead = self._ahead, None
             return ahead
-        data = await anext(self._stream)
+        if self._messages is None:
+            self._messages = aiter(self._stream)
+        data = await anext(self._messages)
         request = self._parse(data)
         if self._parts is not None:
             if self._queue is None:

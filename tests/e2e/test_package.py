@@ -93,6 +93,14 @@ from osqueue_cli.cli import cli
 
 cli.main(["deploy", "aws", "--stage", "dev", "--dry-run"], prog_name="osqueue")
 """,
+    "encryption": """
+import osqueue
+
+queue = osqueue.Encryption({"k1": osqueue.Encryption.new_key()}, current="k1")
+""",
+    "compression": "import osqueue; osqueue.Compression()",
+    "jwt": "import jwt.algorithms; assert jwt.algorithms.has_crypto",
+    "sentry": "import osqueue.contrib.sentry",
     "django": "import osqueue.contrib.django.tasks_api",
     "flask": "import osqueue.contrib.flask",
     # Both say themselves what they lack: the one does nothing without the API, the other cannot be imported.
