@@ -1,9 +1,13 @@
-"""How tests are spread where several run side by side (`make test` starts as many processes as there are cores).
+"""What holds for every test: how they are spread, and that none changes what the next one's log shows.
+
+Several run side by side (`make test` starts as many processes as there are cores).
 
 What breaks real processes spends its time waiting, so all of it goes through one process while the others compute. What
 shares something dear within a file (a browser, a built wheel, a cluster) stays together.
 """
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +31,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(folder))
         elif folder in _BY_FILE:
             item.add_marker(pytest.mark.xdist_group(path.as_posix()))
+
+
+@pytest.fixture(autouse=True)
+def _log_level_as_before() -> Iterator[None]:
+    """Commands that a test runs in this process set up the log of the whole process."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)

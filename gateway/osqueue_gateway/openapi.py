@@ -31,7 +31,7 @@ STATUS_TEXTS = {
     400: "The request is malformed; `violations` names the keys.",
     401: "The call carries no valid bearer token.",
     403: "The caller may not call: from another machine without a token, or from a page that is not allowed.",
-    404: "No job has this id.",
+    404: "Nothing has this id, or no queue this name.",
     408: "The request did not arrive in time.",
     409: "The lease is lost, or the idempotency key was used with other content.",
     413: "The request, its payload or its result is too large.",
@@ -89,7 +89,8 @@ def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
         parameters += _parameters(request, given, schemas)
     if parameters:
         operation["parameters"] = parameters
-    statuses = {*COMMON, *(WITH_BODY if route.rpc.mutates else ()), *([404] if route.id_field else [])}
+    names_something = route.id_field or "queue" in request.fields_by_name
+    statuses = {*COMMON, *(WITH_BODY if route.rpc.mutates else ()), *([404] if names_something else [])}
     statuses.update(FAULTS[reason].status for reason in errors)
     operation["responses"] = _answers(route, schemas) | {
         str(status): {"description": STATUS_TEXTS[status], "content": _error_content()} for status in sorted(statuses)
