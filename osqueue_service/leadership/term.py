@@ -12,6 +12,7 @@ from osqueue_service.errors import (
     FeatureUnavailable,
     NotLeader,
     StorageUnavailable,
+    StoreError,
     StoreFailed,
     StoreUnavailable,
     StoreUnknown,
@@ -209,7 +210,8 @@ class Term:
             raise self._not_leader()
         try:
             await self._held.swap(change)
-        except (Deposed, CorruptObject, StoreFailed) as reason:
+        except (Deposed, CorruptObject, StoreError) as reason:
+            # A store that denies for good ends a term when its root is renewed, and so it does here.
             self.end(reason)
             raise self._not_leader() from None
 

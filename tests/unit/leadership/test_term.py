@@ -197,6 +197,24 @@ def test_a_store_that_refuses_renewals_for_good_ends_the_term(refusal: Exception
     run(scenario())
 
 
+@pytest.mark.parametrize("refusal", [StoreDenied("403"), StoreFailed("fsync")])
+def test_a_store_that_refuses_another_change_of_the_root_for_good_ends_the_term(refusal: Exception) -> None:
+    """Whoever asked hears that this broker leads no longer, and not what the store said."""
+
+    async def scenario() -> None:
+        broker, leader = await lead(MemoryBucket())
+
+        async def refuse(key: str, body: bytes, version: str) -> str:
+            raise refusal
+
+        broker.store.put_if_version = refuse  # type: ignore[method-assign]
+        with pytest.raises(NotLeader):
+            await leader.switch_on({"limits"})
+        assert await leader.lost is refusal
+
+    run(scenario())
+
+
 def test_a_root_that_is_deleted_or_damaged_halts_the_leader() -> None:
     async def scenario() -> None:
         for damage in (None, b"{}", b"rubbish"):
