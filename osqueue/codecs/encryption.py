@@ -1,9 +1,7 @@
 """Payloads and results that only those can read who have the key."""
 
-import base64
 import binascii
 import hashlib
-import hmac
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -87,14 +85,16 @@ class _Key:
     __slots__ = ("_nonces", "cipher", "id")
 
     def __init__(self, key_id: str, secret: bytes, cipher: "type[AESGCM]") -> None:
+        import hmac
+
         self.id = key_id
         self.cipher = cipher(hmac.digest(secret, b"osqueue: payloads", hashlib.sha256))
-        self._nonces = hmac.digest(secret, b"osqueue: nonces", hashlib.sha256)
+        self._nonces = hmac.new(hmac.digest(secret, b"osqueue: nonces", hashlib.sha256), digestmod=hashlib.sha256)
 
     def nonce(self, said: bytes, repeat: str, data: bytes) -> bytes:
         """Never the same for two different messages. It is drawn from the message itself, so that the repetition of a
         call is the same call to the broker."""
-        drawn = hmac.new(self._nonces, digestmod=hashlib.sha256)
+        drawn = self._nonces.copy()
         for part in (said, repeat.encode(), data):
             drawn.update(len(part).to_bytes(8, "big"))
             drawn.update(part)
@@ -105,7 +105,7 @@ def _raw(key_id: str, key: bytes | str) -> bytes:
     if not isinstance(key_id, str) or not key_id or not key_id.isprintable() or len(key_id) > 64:
         raise ConfigError(f"keys: the id {key_id!r} must be text of 1 to 64 printable characters")
     try:
-        raw = base64.b64decode(key, validate=True) if isinstance(key, str) else bytes(key)
+        raw = binascii.a2b_base64(key, strict_mode=True) if isinstance(key, str) else bytes(key)
     except (binascii.Error, ValueError) as error:
         raise ConfigError(f"keys[{key_id!r}]: is not base64") from error
     if len(raw) != KEY_BYTES:

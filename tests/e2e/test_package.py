@@ -93,11 +93,7 @@ from osqueue_cli.cli import cli
 
 cli.main(["deploy", "aws", "--stage", "dev", "--dry-run"], prog_name="osqueue")
 """,
-    "encryption": """
-import osqueue
-
-queue = osqueue.Encryption({"k1": osqueue.Encryption.new_key()}, current="k1")
-""",
+    "encryption": "import osqueue; osqueue.Encryption({'k1': bytes(32)})",
     "compression": "import osqueue; osqueue.Compression()",
     "jwt": "import jwt.algorithms; assert jwt.algorithms.has_crypto",
     "sentry": "import osqueue.contrib.sentry",
