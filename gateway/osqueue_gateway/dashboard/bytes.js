@@ -61,11 +61,12 @@ const ENVELOPE = [0x00, 0x6f, 0x73, 0x71, 0x01];
  */
 export function encodingOf(bytes) {
   if (ENVELOPE.some((byte, place) => bytes[place] !== byte)) return "";
-  const words = [];
-  for (let place = ENVELOPE.length; words.length < 2; place += 1 + words[words.length - 1].length) {
-    words.push(String.fromCharCode(...bytes.subarray(place + 1, place + 1 + (bytes[place] ?? 0))));
-  }
-  const [codec, key] = words;
+  let place = ENVELOPE.length;
+  const [codec, key] = ["codec", "key"].map(() => {
+    const begin = place + 1;
+    place = begin + (bytes[place] ?? 0);
+    return String.fromCharCode(...bytes.subarray(begin, place));
+  });
   const made = codec === "aes256gcm" ? "encrypted" : `encoded by ${codec}`;
   return key ? `${made} with the key ${key}` : made;
 }

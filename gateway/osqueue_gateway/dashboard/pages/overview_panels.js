@@ -276,12 +276,13 @@ export function FairnessPanel({ stats }) {
       </thead>
       <tbody>
         ${keys.map(
-          (key) => html`<tr key=${key.key}>
-            <td><code>${visible(key.key) || "(none)"}</code></td>
-            <td class="number">${amount(key.weight)}</td>
-            <td class="number">${count(key.waiting)}</td>
-            <td class="number">${count(key.running)}</td>
-          </tr>`,
+          (key) =>
+            html`<tr key=${key.key}>
+              <td><code>${visible(key.key) || "(none)"}</code></td>
+              <td class="number">${amount(key.weight)}</td>
+              <td class="number">${count(key.waiting)}</td>
+              <td class="number">${count(key.running)}</td>
+            </tr>`,
         )}
       </tbody>
     </table>
