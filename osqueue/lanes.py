@@ -23,8 +23,8 @@ AHEAD_MIN = 100
 """A lane claims ahead at most this many jobs, or as many as it has slots if those are more."""
 
 HURRIED_MS = 10_000
-"""Jobs with a timeout_ms below this are not claimed ahead: the broker counts from the claim, and standing in line would
-cost them a noticeable part of their time."""
+"""Jobs with a timeout_ms below this are not claimed ahead: the broker counts from the claim until it hears when they
+began, which would have to be said of each that stands in line."""
 
 TURN_S = 0.5
 """A job claimed ahead that has not begun after this long is given back: another worker may be idle."""

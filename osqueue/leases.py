@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from osqueue.dispatch import HeldUp
-from osqueue.errors import JobNotFoundError, LeaseLostError, OsqueueError
+from osqueue.errors import BrokerProtocolError, JobNotFoundError, LeaseLostError, OsqueueError
 from osqueue.guard import Guard
 from osqueue.job import ClaimedJob, Position, Progress
 from osqueue.messages import Heartbeat, Release, Renewal
@@ -32,6 +32,10 @@ DEFAULT_LEASE_MS = 30_000
 
 RENEW_AFTER = 1 / 3
 """Part of a lease after which it is renewed: two renewals may fail before it is in danger."""
+
+TELL_AFTER = 1 / 2
+"""Part of a job's timeout_ms after which the broker is told for how long its handler has run: it counts from the claim
+until then, and what was on its way, or stood in line, has not had all of its time."""
 
 BATCH_LEASES = 1_000
 TICK_MAX_S = 0.25
@@ -67,7 +71,10 @@ class Holder(Protocol):
 class KeptLease:
     """One lease under care."""
 
-    __slots__ = ("asked_at", "holder", "job", "key", "length_s", "place", "progress", "renew_at", "told_cancelled")
+    __slots__ = (
+        "asked_at", "begun_at", "holder", "job", "key", "length_s", "place", "progress", "renew_at", "told_cancelled",
+        "turn_s",
+    )  # fmt: skip
 
     def __init__(self, holder: Holder) -> None:
         self.holder = holder
@@ -75,7 +82,12 @@ class KeptLease:
         self.key = holder.job.lease_token or holder.job.job_id
         self.length_s = (self.job.lease_ms or DEFAULT_LEASE_MS) / 1_000
         self.asked_at = time.monotonic()
-        self.renew_at = self.asked_at + self.length_s * RENEW_AFTER
+        self.turn_s = self.length_s * RENEW_AFTER
+        """How long after a renewal the next one is sent."""
+        if self.job.timeout_ms:
+            self.turn_s = min(self.turn_s, self.job.timeout_ms / 1_000 * TELL_AFTER)
+        self.renew_at = self.asked_at + self.turn_s
+        self.begun_at: float | None = None
         self.place = -1
         """Where it stands on the guard's board."""
         self.progress: Progress | None = None
@@ -86,10 +98,23 @@ class KeptLease:
         self.progress = progress
         self.renew_at = min(self.renew_at, self.asked_at + PROGRESS_SPACING_S)
 
+    def begins(self) -> None:
+        """Its handler begins now. Where its time is limited, the broker is told while there is enough left."""
+        self.begun_at = time.monotonic()
+        self.renew_at = min(self.renew_at, self.begun_at + self.turn_s)
+
+    def running_ms(self, now: float) -> int | None:
+        """For how long its handler has run, where its time is limited."""
+        if not self.job.timeout_ms:
+            return None
+        return 0 if self.begun_at is None else round((now - self.begun_at) * 1_000)
+
     def asked(self, now: float) -> None:
         """A renewal has been sent."""
+        if self.begun_at is not None:
+            self.turn_s = self.length_s * RENEW_AFTER  # it is told now, and needs not be told again
         self.asked_at = now
-        self.renew_at = now + self.length_s * RENEW_AFTER
+        self.renew_at = now + self.turn_s
 
     def failed(self, now: float) -> None:
         """A renewal came to nothing."""
@@ -127,6 +152,7 @@ class LeaseKeeper:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._failing = False
+        self._tells_time = True
         self._thread = threading.Thread(target=self._run, name="osqueue-leases", daemon=True)
         self.renewed = 0
         self.failures = 0
@@ -164,8 +190,11 @@ class LeaseKeeper:
 
     def begun(self, kept: KeptLease) -> None:
         """Its handler begins now."""
+        kept.begins()
         if self._board is not None:
             self._board.begun(kept.place, time.monotonic())
+        if kept.renew_at < self._sleeps_until:
+            self._alarm()
 
     def ended(self, kept: KeptLease) -> None:
         """Its handler has ended, and is not what a worker that dies now dies of."""
@@ -284,11 +313,23 @@ class LeaseKeeper:
                 self._board.asked(kept.place, now)
             kept.asked(now)  # before its progress is read: what is reported from now on is sent in a second
         heartbeats = [
-            Heartbeat(kept.job.job_id, kept.job.worker_id, kept.job.lease_token, kept.progress) for kept in batch
+            Heartbeat(
+                kept.job.job_id,
+                kept.job.worker_id,
+                kept.job.lease_token,
+                kept.progress,
+                kept.running_ms(now) if self._tells_time else None,
+            )
+            for kept in batch
         ]
         try:
             answers, position = await transport.heartbeat_jobs(heartbeats, timeout_ms=CALL_TIMEOUT_MS)
             self._check_heard(position)
+        except BrokerProtocolError as error:
+            # A gateway of an earlier release refuses what it does not know: it counts from the claim.
+            self._tells_time = False
+            self._failed(batch, f"cannot renew {len(batch)} leases, trying on without the time that they ran: {error}")
+            return
         except OsqueueError as error:  # they are tried again soon, and the leases have time left
             self._failed(batch, f"cannot renew {len(batch)} leases, trying on: {error}")
             return

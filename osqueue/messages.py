@@ -68,12 +68,14 @@ class Claims(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
-    """A worker still runs a job."""
+    """A worker still runs a job. `running_ms`: for how long its handler has run, which its timeout_ms is counted from;
+    0: it has not begun; None: as said before."""
 
     job_id: str
     worker_id: str
     lease_token: str = ""
     progress: Progress | None = None
+    running_ms: int | None = None
 
 
 class Renewal(NamedTuple):

@@ -70,13 +70,24 @@ class LeaseCalls(Calls):
         session.wrote(claims.commit, since)
         return session.codecs.claimed(claims.jobs)
 
-    async def heartbeat(self, job: HoldsLease, *, progress: float | None = None, message: str = "") -> Renewal:
+    async def heartbeat(
+        self,
+        job: HoldsLease,
+        *,
+        progress: float | None = None,
+        message: str = "",
+        running_ms: int | None = None,
+    ) -> Renewal:
         """Renew a lease, and tell how far the job has come, from 0 to 1.
 
+        `running_ms`: for how long its handler has run, where that began later than the job was claimed; 0: it has not
+        begun. The job's timeout_ms is counted from there, at the latest from one lease after the claim.
         `LeaseLostError` and `JobNotFoundError` mean: stop working on it.
         """
+        if running_ms is not None:
+            integer("running_ms", running_ms)
         said = None if progress is None else Progress(float(progress), text("message", message))
-        heartbeat = Heartbeat(*lease_of(job), progress=said)
+        heartbeat = Heartbeat(*lease_of(job), progress=said, running_ms=running_ms)
         return await self._open().heartbeats.call(heartbeat, ITEM_BYTES + 3 * len(message))
 
     async def complete_job(

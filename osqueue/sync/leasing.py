@@ -57,12 +57,16 @@ class SyncLeaseCalls(BackgroundCalls):
             )
         )
 
-    def heartbeat(self, job: HoldsLease, *, progress: float | None = None, message: str = "") -> Renewal:
+    def heartbeat(
+        self, job: HoldsLease, *, progress: float | None = None, message: str = "", running_ms: int | None = None
+    ) -> Renewal:
         """Renew a lease, and tell how far the job has come, from 0 to 1.
 
+        `running_ms`: for how long its handler has run, where that began later than the job was claimed; 0: it has
+        not begun. The job's timeout_ms is counted from there, at the latest from one lease after the claim.
         `LeaseLostError` and `JobNotFoundError` mean: stop working on it.
         """
-        return self._loop.run(self._client.heartbeat(job, progress=progress, message=message))
+        return self._loop.run(self._client.heartbeat(job, progress=progress, message=message, running_ms=running_ms))
 
     def complete_job(
         self,

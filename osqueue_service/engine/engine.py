@@ -94,7 +94,7 @@ class Engine:
             term, state, followers, self._statistics, self._pipeline, self._authority,
             callers_clock=callers_clock, time=time, limits=limits,
         )  # fmt: skip
-        self.heartbeats = Heartbeats(state, followers, self._authority, time)
+        self.heartbeats = Heartbeats(state, followers, self._authority, time, self._ask_due)
         self.closed: asyncio.Future[NotLeader] = asyncio.get_running_loop().create_future()
         """Resolves, with what callers hear from then on, when this engine takes no more calls."""
         self.notices: LeaseNotices = self._followers.notices

@@ -17,7 +17,7 @@ from osqueue_service.state.image import add_job, image_of, job_of
 from osqueue_service.state.limit_table import OPEN, LimitKey
 from osqueue_service.state.line import BoundLine
 from osqueue_service.state.model import Job, Lease, Status
-from osqueue_service.state.placement import held_when_dead
+from osqueue_service.state.placement import count_from, held_when_dead
 from osqueue_service.state.schedule_changes import is_live
 from osqueue_service.state.schedules import Schedules, Tally
 from osqueue_service.state.sequences import belongs
@@ -306,6 +306,8 @@ def check_derived(state: State) -> None:
         file_batch(fresh, batch)
     for job in state.jobs.values():
         add_job(fresh, job_of(image_of(job)))
+    for number, begun_at in state.begun.items():  # what workers said, and no job tells
+        count_from(fresh, fresh.jobs[number], begun_at)
     try:
         kept = derived(state)
         for name, recomputed in derived(fresh).items():

@@ -176,10 +176,24 @@ def _forget_lease(state: State, job: Job) -> None:
     lease = job.lease
     assert lease is not None
     if job.spec.timeout_ms:
-        state.timeouts.remove(lease.started_at + job.spec.timeout_ms, job.number)
+        begun_at = state.begun.pop(job.number, lease.started_at)
+        state.timeouts.remove(begun_at + job.spec.timeout_ms, job.number)
     if lease.claim_key:
         _unlist_claim(state, lease, job.number)
     state.shown_tokens.discard(lease.token)
+
+
+def count_from(state: State, job: Job, begun_at: int) -> None:
+    """Count the time of the job's attempt from then on, in queue time; at the latest from the end of the lease that it
+    was granted, so that who never begins does not hold it for ever. Heartbeats are in no record: a new leader counts
+    from the claim until it hears it, too."""
+    lease = job.lease
+    assert lease is not None and job.spec.timeout_ms
+    before = state.begun.get(job.number, lease.started_at)
+    begun_at = min(max(begun_at, lease.started_at), lease.started_at + lease.lease_ms)
+    state.timeouts.remove(before + job.spec.timeout_ms, job.number)
+    state.timeouts.add(begun_at + job.spec.timeout_ms, job.number)
+    state.begun[job.number] = begun_at
 
 
 def _unlist_finished(state: State, job: Job) -> None:

@@ -66,13 +66,11 @@ class State:
         self.live_bytes = 0
         self.history_bytes = 0
         """Of the errors of live jobs' attempts."""
-        self.finished_bytes = 0
-        self.dead_bytes = 0
+        self.finished_bytes = self.dead_bytes = 0
         self.held_dead = 0
         """Dead jobs that are not let go before they are retried or purged, because others wait for them."""
         self.held_dead_bytes = 0
-        self.promised_bytes = 0
-        self.promised_jobs = 0
+        self.promised_bytes = self.promised_jobs = 0
         self.reserved_jobs = 0
         """Live jobs that will be followed by one if they die: it has its place in the queue already."""
 
@@ -82,6 +80,8 @@ class State:
         self.opened: list[Job] = []
         # volatile: lease tokens that a caller has shown, so that they are required from then on.
         self.shown_tokens: set[str] = set()
+        # volatile: since when an attempt's timeout_ms counts, where its worker said that it began after its claim.
+        self.begun: dict[int, int] = {}
         # volatile: told of a job just before it changes, while a checkpoint is being written.
         self.before_change: Callable[[Job], None] | None = None
         # volatile: what has moved since a follower last took it; None while nobody follows, as in a replay.

@@ -237,15 +237,18 @@ class Worker(Actor):
         if self.chance("vanish"):
             return  # it hangs: no heartbeat, no answer
         duration_ms = draw.choice([0.0, 5.0, 100.0, 600.0])
-        if self.chance("slow"):
+        if self.chance("slow") or job.timeout_ms:
             duration_ms = draw.choice([3_000.0, 6_000.0])
-        beats = self.chance("beat")
+        beats = self.chance("beat") or job.timeout_ms > 0
         while duration_ms > 0:
-            step_ms = min(duration_ms, job.lease_ms / 3)
+            step_ms = min(duration_ms, job.lease_ms / 3, (job.timeout_ms or job.lease_ms) / 3)
             await self.pause(step_ms)
             duration_ms -= step_ms
             if beats and duration_ms > 0:
-                await self.attempt(self.client.heartbeat(job))
+                running_ms = draw.choice([None, 0, round(step_ms)])
+                await self.attempt(self.client.heartbeat(job, running_ms=running_ms))
+                if running_ms is not None and job.timeout_ms:
+                    world.count("running times told")
         call = self.ending(job)
         await self.attempt(call())
         if self.chance("repeat"):

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from osqueue_service.engine import pipeline
 from osqueue_service.engine.checkpointing import Checkpointer
+from osqueue_service.engine.heartbeats import Heartbeats
 from osqueue_service.engine.leases import LeaseTable
 from osqueue_service.engine.pipeline import Pipeline, give
 from osqueue_service.engine.waiting import FinishWaiters
@@ -323,6 +324,17 @@ def _leases_forgotten(patch: Any) -> None:
 @bug("forgotten move: workers")
 def _holders_forgotten(patch: Any) -> None:
     patch(WorkerTable, "follow", _without(WorkerTable, "follow", lambda move: move.cause is Cause.TIMED_OUT))
+
+
+@bug("an attempt's time moves, and what is due is not asked again")
+def _due_not_asked(patch: Any) -> None:
+    renew = Heartbeats.renew
+
+    def deaf(heartbeats: Heartbeats, *said: Any, **more: Any) -> Any:
+        heartbeats._due_moved = lambda: None
+        return renew(heartbeats, *said, **more)
+
+    patch(Heartbeats, "renew", deaf)
 
 
 @bug("due row forgotten")

@@ -25,6 +25,7 @@ RARE = (
     "attempts expired",
     "attempts timed_out",
     "attempts released",
+    "running times told",
     "deduplicated",
     "unique kept",
     "unique replaced",

@@ -178,9 +178,9 @@ async def heartbeat(broker: Broker, beats: Sequence[Any]) -> Answer:
     if not engine.term.is_live():
         raise NotLeader("answers may be stale")
     answers: list[Any] = []
-    for job_id, worker_id, token, _ in beats:
+    for job_id, worker_id, token, _, running_ms in beats:
         try:
-            lease, cancel_requested = engine.heartbeats.renew(job_id, worker_id, token)
+            lease, cancel_requested = engine.heartbeats.renew(job_id, worker_id, token, running_ms=running_ms)
             answers.append((lease.expires_at, cancel_requested))
         except OsqueueError as refusal:
             answers.append(refusal)

@@ -26,12 +26,13 @@ from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
 
 class Renewal(Struct, frozen=True, gc=False):
-    """One heartbeat: the lease, and how far the job has come, if the worker said."""
+    """One heartbeat: the lease, how far the job has come, and for how long its handler has run, if the worker said."""
 
     job_id: str
     worker_id: str
     token: str
     progress: tuple[float, str] | None = None
+    running_ms: int | None = None
 
 
 class _Holder(Protocol):
@@ -62,7 +63,12 @@ class AttemptReader:
             check_text(
                 progress[1], "progress.message", self._limits.progress_message_bytes, "progress_message_bytes", wrong
             )
-        return Renewal(job_id, worker_id, token, progress)
+        running_ms = None
+        if request.HasField("running_ms"):
+            running_ms = request.running_ms
+            if running_ms < 0:
+                wrong.add("running_ms", f"is {running_ms}; it is for how long the handler has run, 0 before it begins")
+        return Renewal(job_id, worker_id, token, progress, running_ms)
 
     def completion(self, request: queue_pb2.CompleteJobRequest, wrong: Violations, now_ms: int = 0) -> CompleteItem:
         """An attempt that succeeded, and what follows it. `now_ms` is queue time."""

@@ -23,7 +23,7 @@ class Heartbeats:
         renewal = self._reader.renewal(request, wrong)
         wrong.check()
         lease, cancel_requested = await engine.heartbeats.beat(
-            renewal.job_id, renewal.worker_id, renewal.token, renewal.progress
+            renewal.job_id, renewal.worker_id, renewal.token, renewal.progress, renewal.running_ms
         )
         return queue_pb2.HeartbeatResponse(
             lease_expires_at=lease.expires_at,
@@ -46,7 +46,7 @@ class Heartbeats:
                 renewal = read(heartbeat, wrong)
                 wrong.check()
                 lease, cancel_requested = engine.heartbeats.renew(
-                    renewal.job_id, renewal.worker_id, renewal.token, renewal.progress
+                    renewal.job_id, renewal.worker_id, renewal.token, renewal.progress, renewal.running_ms
                 )
             except OsqueueError as error:
                 refused = True

@@ -200,7 +200,7 @@ class WorkSession:
         state = queue_pb2.LeaseState(job_id=renewal.job_id, lease_token=renewal.token)
         try:
             lease, cancel_requested = self._engine.heartbeats.renew(
-                renewal.job_id, renewal.worker_id, renewal.token, renewal.progress
+                renewal.job_id, renewal.worker_id, renewal.token, renewal.progress, renewal.running_ms
             )
         except OsqueueError:
             # The worker is told by `live`: the lease is lost, whatever the reason.

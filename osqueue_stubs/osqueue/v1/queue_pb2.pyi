@@ -819,6 +819,7 @@ class HeartbeatRequest(_message.Message):
     WORKER_ID_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    RUNNING_MS_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
@@ -826,6 +827,10 @@ class HeartbeatRequest(_message.Message):
     """Who holds the lease. In a Work stream it may be left empty: the stream's worker."""
     lease_token: _builtins.str
     """The token of the claim. Callers that never showed it for this lease may leave it empty and are matched by worker_id."""
+    running_ms: _builtins.int
+    """For how long the job's handler has run; 0: it has not begun. The attempt's timeout_ms is counted from that moment,
+    or from the end of the lease that was granted if that is earlier. Absent: as said before, at first from the claim.
+    """
     queue: _builtins.str
     """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
@@ -839,13 +844,16 @@ class HeartbeatRequest(_message.Message):
         worker_id: _builtins.str = ...,
         lease_token: _builtins.str = ...,
         progress: _job_pb2.Progress | None = ...,
+        running_ms: _builtins.int | None = ...,
         queue: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_running_ms", b"_running_ms", "progress", b"progress", "running_ms", b"running_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_token", b"lease_token", "progress", b"progress", "queue", b"queue", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_running_ms", b"_running_ms", "job_id", b"job_id", "lease_token", b"lease_token", "progress", b"progress", "queue", b"queue", "running_ms", b"running_ms", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__running_ms: _TypeAlias = _typing.Literal["running_ms"]  # noqa: Y015
+    _WhichOneofArgType__running_ms: _TypeAlias = _typing.Literal["_running_ms", b"_running_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__running_ms) -> _WhichOneofReturnType__running_ms | None: ...
 
 Global___HeartbeatRequest: _TypeAlias = HeartbeatRequest  # noqa: Y015
 

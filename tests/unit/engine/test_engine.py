@@ -436,6 +436,56 @@ class TestLeases:
 
         on_bench(test)
 
+    def test_the_time_of_an_attempt_counts_from_when_its_handler_began(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit(timeout_ms=1_000)
+            (granted,) = await bench.claim()
+            await bench.pass_ms(900)
+            await bench.engine.heartbeats.beat(job_id, "w", granted.token, running_ms=0)
+            await bench.pass_ms(600)
+            await bench.engine.heartbeats.beat(job_id, "w", granted.token, running_ms=100)
+            await bench.pass_ms(880)
+            assert bench.state.get(job_id).status is Status.IN_PROGRESS
+            await bench.pass_ms(40)
+            assert bench.state.get(job_id).status is Status.UNCLAIMED
+            assert not bench.state.begun
+
+        on_bench(test)
+
+    def test_an_attempt_that_never_begins_has_its_time_from_the_end_of_the_lease_it_was_granted(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit(timeout_ms=1_000, lease_ms=2_000)
+            (granted,) = await bench.claim()
+            for _ in range(14):
+                await bench.pass_ms(200)
+                await bench.engine.heartbeats.beat(job_id, "w", granted.token, running_ms=0)
+            assert bench.state.get(job_id).status is Status.IN_PROGRESS
+            await bench.pass_ms(250)
+            assert bench.state.get(job_id).status is Status.UNCLAIMED
+
+        on_bench(test)
+
+    def test_nobody_has_begun_before_the_claim(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit(timeout_ms=1_000)
+            (granted,) = await bench.claim()
+            await bench.engine.heartbeats.beat(job_id, "w", granted.token, running_ms=1 << 62)
+            await bench.pass_ms(900)
+            assert bench.state.get(job_id).status is Status.IN_PROGRESS
+            await bench.pass_ms(150)
+            assert bench.state.get(job_id).status is Status.UNCLAIMED
+
+        on_bench(test)
+
+    def test_a_job_without_a_limit_has_no_time_to_count(self):
+        async def test(bench: Bench) -> None:
+            (job_id,) = await bench.submit()
+            (granted,) = await bench.claim()
+            await bench.engine.heartbeats.beat(job_id, "w", granted.token, running_ms=0)
+            assert not bench.state.begun
+
+        on_bench(test)
+
     def test_a_scheduled_job_runs_when_it_is_due(self):
         async def test(bench: Bench) -> None:
             claiming = bench.later(bench.claim(wait_ms=10_000))

@@ -232,7 +232,7 @@ class MemoryTransport:
     ) -> tuple[Sequence[Renewal | OsqueueError], Position | None]:
         await self._enter("heartbeat_jobs")
         answers: list[Renewal | OsqueueError] = []
-        for job_id, worker_id, token, progress in heartbeats:
+        for job_id, worker_id, token, progress, _ in heartbeats:
             try:
                 job = self.queue.held(job_id, worker_id, token)
             except OsqueueError as error:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from osqueue import (
     AuthError,
+    BrokerProtocolError,
     ConfigError,
     Handler,
     JobContext,
@@ -575,6 +576,43 @@ async def test_renewals_that_fail_are_tried_again(client, queue, caplog, monkeyp
         async with Running(client, {"t": lambda payload: renewed.wait(30)}):
             await handle.result()
     assert caplog.text.count("cannot renew 1 leases") == 1
+
+
+async def test_the_broker_is_told_for_how_long_a_handler_has_run_whose_time_is_limited(client, queue, monkeypatch):
+    """Before half of its time is over, and not again before its lease is to be renewed."""
+    renew = MemoryTransport.heartbeat_jobs
+    told: list[list[int | None]] = []
+    heard = threading.Event()
+
+    async def listening(self, heartbeats, **options):
+        told.append([heartbeat.running_ms for heartbeat in heartbeats])
+        heard.set()
+        return await renew(self, heartbeats, **options)
+
+    monkeypatch.setattr(MemoryTransport, "heartbeat_jobs", listening)
+    handle = await client.submit_job("t", 1, timeout_ms=2_000)
+    async with Running(client, {"t": lambda payload: heard.wait(30)}):
+        await handle.result()
+    assert len(told) == 1 and len(told[0]) == 1
+    assert told[0][0] is not None and told[0][0] >= 1_000
+
+
+async def test_a_gateway_that_does_not_know_of_running_times_is_not_told_again(client, queue, caplog, monkeypatch):
+    renew = MemoryTransport.heartbeat_jobs
+    renewed = threading.Event()
+
+    async def earlier(self, heartbeats, **options):
+        if any(heartbeat.running_ms is not None for heartbeat in heartbeats):
+            raise BrokerProtocolError("heartbeats[0].runningMs: is not a key of this request")
+        renewed.set()
+        return await renew(self, heartbeats, **options)
+
+    monkeypatch.setattr(MemoryTransport, "heartbeat_jobs", earlier)
+    queue.lease_ms = 60
+    handle = await client.submit_job("t", 1, timeout_ms=60_000)
+    async with Running(client, {"t": lambda payload: renewed.wait(30)}):
+        await handle.result()
+    assert caplog.text.count("trying on without the time that they ran") == 1
 
 
 async def test_a_short_lease_leaves_the_calls_that_renew_others_their_time(client, queue, monkeypatch):
