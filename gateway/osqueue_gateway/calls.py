@@ -4,9 +4,10 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -15,6 +16,7 @@ from osqueue_gateway.broker import Broker
 from osqueue_gateway.callers import require
 from osqueue_gateway.errors import overloaded
 from osqueue_gateway.limits import MIB, Limits
+from osqueue_gateway.server import Connection
 from osqueue_protocol.rpcs import RPCS, Rpc
 from osqueue_stubs.osqueue.v1 import queue_pb2
 
@@ -29,6 +31,8 @@ FIRST_FRAME_MS = 200
 CHECKED_BYTES = 1 * MIB
 """Smaller requests cannot be too large as protobuf: its form is never three times as long as JSON's."""
 
+
+T = TypeVar("T")
 
 CLAIMS = frozenset({"ClaimJob", "ClaimJobs"})
 
@@ -129,16 +133,36 @@ class Calls:
             self.waiting -= 1
             call.cancel()  # the broker gives back what it cannot deliver; its answer may be on its way, though
             if not heard:
-                self.undelivered(rpc, request)
+                self._undelivered(rpc, request)
             del call  # its error refers to this frame, which would keep the request until the collector comes
             self._tell_finished()
 
-    def undelivered(self, rpc: Rpc, request: Any) -> None:
-        """The caller has gone before its answer: give back what a claim has leased to nobody.
+    async def deliver(self, peer: Connection, rpc: Rpc, request: Any, sending: Callable[[], Awaitable[T]]) -> T:
+        """Send an answer. What it leases is given back if the caller has gone before it, or goes without reading it."""
+        if not self._leases(rpc, request):
+            return await sending()
+        sent = False
+        try:
+            await peer.hearing.about_to_send(peer.transport)
+            answer = await sending()
+            if peer.is_there:
+                peer.hearing.sent(partial(self._undelivered, rpc, request))
+                sent = True
+            return answer
+        finally:
+            if not sent:
+                self._undelivered(rpc, request)
 
-        Not where the caller has a claim key of its own: it may repeat the claim, and is then given the same leases.
+    def _leases(self, rpc: Rpc, request: Any) -> bool:
+        """Whether the answer leases jobs to a caller that cannot ask for them again.
+
+        One that has a claim key of its own may repeat the claim, and is then given the same leases.
         """
-        if rpc.name in CLAIMS and request.claim_key.startswith(self._keys[0]):
+        return rpc.name in CLAIMS and bool(request.claim_key.startswith(self._keys[0]))
+
+    def _undelivered(self, rpc: Rpc, request: Any) -> None:
+        """The caller has gone before its answer: give back what a claim has leased to nobody."""
+        if self._leases(rpc, request):
             self.under_way += 1
             task = asyncio.ensure_future(self._give_back(rpc, request))
             self._giving_back.add(task)

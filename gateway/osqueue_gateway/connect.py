@@ -7,7 +7,7 @@ refused all the same: what a caller asked for is never dropped in silence.
 import asyncio
 import re
 import struct
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import hdrs, web
 from google.protobuf import json_format
@@ -26,6 +26,7 @@ from osqueue_gateway.bodies import Budget, apart, read_body
 from osqueue_gateway.calls import Calls, FeedEnded
 from osqueue_gateway.errors import CONNECT_STATUS, Problem, Refusal, problem_of
 from osqueue_gateway.limits import Limits
+from osqueue_gateway.server import Connection
 from osqueue_gateway.trace_context import carry
 from osqueue_gateway.wire import JSON, headers_of
 from osqueue_protocol.rpcs import Rpc
@@ -79,14 +80,10 @@ class Connect:
         carry(http.headers, request)
         self._calls.require_size(request, len(body))
         response = await self._within(rpc, request, timeout_ms)
-        sent = False
-        try:
-            answer = await wire.answer(http, _encode(response, codec), self._budget, media)
-            sent = wire.is_there(http)
-            return answer
-        finally:
-            if not sent:
-                self._calls.undelivered(rpc, request)
+        peer = cast(Connection, http.protocol)
+        return await self._calls.deliver(
+            peer, rpc, request, lambda: wire.answer(http, _encode(response, codec), self._budget, media)
+        )
 
     async def _within(self, rpc: Rpc, request: Message, timeout_ms: int | None) -> Any:
         if timeout_ms is None:

@@ -1,5 +1,7 @@
 """REST: a route's path, query and body to a request, its response or error to HTTP."""
 
+from typing import cast
+
 from aiohttp import hdrs, web
 from google.protobuf.message import Message
 
@@ -13,6 +15,7 @@ from osqueue_gateway.errors import Problem, Refusal
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.protection import cors_of
 from osqueue_gateway.routes import NOTHING, Route
+from osqueue_gateway.server import Connection
 from osqueue_gateway.trace_context import carry
 from osqueue_gateway.wire import JSON, headers_of
 
@@ -48,14 +51,10 @@ class Rest:
         answer = route.answer(request, await self._calls.call(route.rpc, request))
         if answer is NOTHING:
             return web.Response(status=204, headers={hdrs.SERVER: wire.SERVER, **cors_of(http)})
-        sent = False
-        try:
-            response = await wire.answer(http, encode(answer), self._budget)
-            sent = wire.is_there(http)
-            return response
-        finally:
-            if not sent:
-                self._calls.undelivered(route.rpc, request)
+        peer = cast(Connection, http.protocol)
+        return await self._calls.deliver(
+            peer, route.rpc, request, lambda: wire.answer(http, encode(answer), self._budget)
+        )
 
 
 def require_json(http: web.BaseRequest) -> None:

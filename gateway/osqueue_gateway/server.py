@@ -19,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 from osqueue.api.json_text import encode
 from osqueue_gateway.bodies import Message
 from osqueue_gateway.errors import Refusal, problem_of
+from osqueue_gateway.hearing import Hearing
 from osqueue_gateway.limits import Limits
 from osqueue_gateway.metrics import Metrics
 from osqueue_gateway.wire import JSON, headers_of
@@ -46,7 +47,7 @@ _FULL_ANSWER = (
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_clock", "_head_since", "_heard_at", "_server", "_stuck_since", "leaving", "message")
+    __slots__ = ("_clock", "_head_since", "_heard_at", "_server", "_stuck_since", "hearing", "leaving", "message")
 
     def __init__(self, server: "Server", *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
         super().__init__(server, loop=loop, **options)
@@ -55,6 +56,7 @@ class Connection(RequestHandler):
         self._head_since: float | None = None
         self._stuck_since: float | None = None
         self._heard_at = self._clock()
+        self.hearing = Hearing(self._clock)
         self.leaving = False
         """It was told to give way to another."""
         self.message: Message | None = None
@@ -75,6 +77,7 @@ class Connection(RequestHandler):
             self._server.metrics.count("messages_given_up")
             self.transport.abort()
             return
+        self.hearing.spoken(self.transport)
         super().data_received(data)
         self._heard_at = self._clock()
         if self._messages or self._current_request is not None or self._upgraded:
@@ -82,13 +85,23 @@ class Connection(RequestHandler):
         elif self._head_since is None:
             self._head_since = self._clock()
 
+    def eof_received(self) -> None:
+        self.hearing.hung_up(self.transport)
+        super().eof_received()
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        self.hearing.lost(exc)
         if self.leaving:
             self._server.leaving -= 1
         if self.message is not None:
             self.message.end()
         super().connection_lost(exc)
         self._data_received_cb = None  # a WebSocket's method: it keeps the socket, and the socket this connection
+
+    @property
+    def is_there(self) -> bool:
+        """It is open still, as far as is known."""
+        return self.transport is not None and not self.transport.is_closing()
 
     @property
     def asks_for_nothing_since(self) -> float | None:

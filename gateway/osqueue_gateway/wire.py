@@ -34,11 +34,6 @@ async def answer(http: web.BaseRequest, body: bytes, budget: Budget, media: str 
     return response
 
 
-def is_there(http: web.BaseRequest) -> bool:
-    """Whether the caller's connection is open still."""
-    return http.transport is not None and not http.transport.is_closing()
-
-
 class SmallAnswer:
     """200 with a little JSON, in one write: aiohttp's own responses cost a sixth of a submit (benchmarks/gateway.py).
 

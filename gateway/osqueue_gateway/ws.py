@@ -70,8 +70,9 @@ class Sockets:
                 f"this is a WebSocket: {error.text or 'bad handshake'}",
                 headers={hdrs.UPGRADE: "websocket"},
             ) from None
-        message = cast(Connection, http.protocol).message = Message(self._budget)
-        socket = Socket(ws, message, self, self._calls, self._limits, self._budget, self._metrics)
+        peer = cast(Connection, http.protocol)
+        message = peer.message = Message(self._budget)
+        socket = Socket(ws, peer, message, self, self._calls, self._limits, self._budget, self._metrics)
         self._sockets.add(socket)
         try:
             await socket.run()
@@ -100,6 +101,7 @@ class Socket:
     def __init__(
         self,
         ws: "web.WebSocketResponse[bool]",
+        peer: Connection,
         message: Message,
         all_sockets: Sockets,
         calls: Calls,
@@ -108,6 +110,7 @@ class Socket:
         metrics: Metrics,
     ) -> None:
         self._ws = ws
+        self._peer = peer
         self._message = message
         self._all = all_sockets
         self._calls = calls
@@ -233,25 +236,18 @@ class Socket:
         request = await apart(size, lambda: shape(route.rpc.request.DESCRIPTOR).read(params))
         self._calls.require_size(request, size)
         answer = await self._calls.call(route.rpc, request)
-        sent = False
-        try:
-            sent = await self._send({"id": identifier, "ok": True, "result": route.answer(request, answer)})
-        finally:
-            if not sent:
-                self._calls.undelivered(route.rpc, request)
+        told = {"id": identifier, "ok": True, "result": route.answer(request, answer)}
+        await self._calls.deliver(self._peer, route.rpc, request, lambda: self._send(told))
 
-    async def _send(self, message: dict[str, Any]) -> bool:
-        """Whether there was somebody to send it to."""
+    async def _send(self, message: dict[str, Any]) -> None:
         body = encode(message)
         self._budget.take(len(body))
         try:
             await self._ws.send_frame(body, WSMsgType.TEXT)
         except ConnectionError:  # nobody is left to be told; the reader ends the socket
             self._metrics.count("callers_gone")
-            return False
         finally:
             self._budget.give(len(body))
-        return True
 
     async def _watch(self, identifier: Raw, params: Raw) -> None:
         """A watch, from its answer to its end. From now on it is not counted as a call under way."""
