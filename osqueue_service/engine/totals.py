@@ -37,6 +37,8 @@ class Totals(Struct, frozen=True, gc=False):
     counters: Counters
     schedules: ScheduleTotals | None = None
     """None where there never was one."""
+    revived: int = 0
+    """Cancellations of jobs of workflows that a retry of what they need has undone."""
 
     @property
     def live(self) -> int:
@@ -57,6 +59,7 @@ def totals_of(state: State) -> Totals:
         bytes=state.live_bytes,
         counters=replace(state.counters),
         schedules=_schedules(state.schedules) if state.schedules.known else None,
+        revived=state.graphs.revived,
     )
 
 

@@ -113,6 +113,7 @@ def counters_never_fall(history: History) -> Iterator[str]:
     for event in seen:
         totals = event.answer
         accounted = sum(totals[name] for name in ("live", "completed", "cancelled", "dead", "purged", "dead_evicted"))
+        accounted -= totals.get("revived", 0)
         if totals["submitted"] != accounted:
             yield f"rule 12: {totals['submitted']} jobs submitted, {accounted} accounted for: {event}"
     for before, after in pairwise(seen):
@@ -290,6 +291,8 @@ def first_in_first_out(history: History, book: Logbook) -> Iterator[str]:
             continue
         if job.spec.unique is not None or job.spec.sequence is not None or job.spec.limits or job.spec.fairness_key:
             continue  # it may have stood behind others first, or may not have had room, or its turn
+        if job.spec.more is not None and job.spec.more.member is not None:
+            continue  # it may have waited for what it needs
         line = lines[job.spec.type, job.spec.priority]
         line.append((first_tried[event.key], 1, job))
         line.append((event.returned, 0, job))

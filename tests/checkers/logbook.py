@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from osqueue_service.engine.codec import decode_commit
 from osqueue_service.log.paths import segment_key
 from osqueue_service.log.segment import Fence, decode
+from osqueue_service.state.batch_records import CalledBack
 from osqueue_service.state.job_ids import JobIds
-from osqueue_service.state.model import Ending, JobSpec, MoreOfSpec, Status
+from osqueue_service.state.model import ON_DEAD, Ending, JobSpec, MoreOfSpec, Status
 from osqueue_service.state.records import (
     AnyRecord,
     AttemptsEnded,
@@ -21,8 +22,10 @@ from osqueue_service.state.records import (
     CancelRequested,
     Claimed,
     Completed,
+    CutOff,
     Evicted,
     Fired,
+    FollowedUp,
     Founded,
     IdsRenewed,
     LimitPut,
@@ -32,8 +35,11 @@ from osqueue_service.state.records import (
     Replaced,
     Resumed,
     Retried,
+    Revived,
     SchedulePut,
     Submitted,
+    Unblocked,
+    WorkflowAdded,
 )
 from osqueue_service.state.state import State
 from tests.checkers.slots import Slots
@@ -204,11 +210,13 @@ class Logbook:
         elif isinstance(record, AttemptsEnded):
             for end in record.items:
                 self._end(self._numbers[end.number], index, at_ms, end.ending, end.status)
-        elif isinstance(record, Evicted | Promoted | CancelRequested | Cancelled | Retried | Purged):
+        elif isinstance(
+            record, Evicted | Promoted | CancelRequested | Cancelled | CutOff | Unblocked | Revived | Retried | Purged
+        ):
             for number in record.numbers:
                 self._change(self._numbers[number], record, index, at_ms)
         else:
-            self._schedule(record, index, at_ms)
+            self._bring_about(record, index, at_ms)
 
     def _ask(self, record: Submitted | Replaced, index: int, at_ms: int) -> None:
         if isinstance(record, Submitted):
@@ -220,10 +228,27 @@ class Logbook:
         for number, spec in enumerate(record.jobs, record.first):
             job = JobEntry(number, self._ids.of(number), spec, index)
             job.status = Status.SCHEDULED if spec.run_at > at_ms else Status.UNCLAIMED
+            if spec.more is not None and spec.more.member is not None and spec.more.member.needs:
+                job.status = Status.BLOCKED
             job.payload = spec.payload.decode()
             self._turns.submitted(job)
             self.jobs[job.job_id] = job
             self._numbers[number] = job
+
+    def _bring_about(self, record: AnyRecord, index: int, at_ms: int) -> None:
+        """Jobs that come of others, or of what was asked for earlier."""
+        if isinstance(record, WorkflowAdded):
+            self._submit(Submitted(record.first + (record.number == record.first), record.jobs), index, at_ms)
+        elif isinstance(record, CalledBack):
+            self._submit(Submitted(record.first, [item.job for item in record.items]), index, at_ms)
+        elif isinstance(record, FollowedUp):
+            number = record.first
+            for item in record.items:
+                jobs = [_told_apart(job, number + place) for place, job in enumerate(item.jobs)]
+                self._submit(Submitted(number, jobs), index, at_ms)
+                number += len(jobs)
+        else:
+            self._schedule(record, index, at_ms)
 
     def _schedule(self, record: AnyRecord, index: int, at_ms: int) -> None:
         """Jobs of schedules are like others: only their template is elsewhere."""
@@ -251,10 +276,14 @@ class Logbook:
             self._evict(job, index, at_ms)
         elif isinstance(record, Promoted):
             job.status = Status.UNCLAIMED
+        elif isinstance(record, Unblocked):
+            job.status = Status.SCHEDULED if job.spec.run_at > at_ms else Status.UNCLAIMED
+        elif isinstance(record, Revived):
+            job.status, job.finished = Status.BLOCKED, None
         elif isinstance(record, CancelRequested):
             job.cancel_requested = True
             job.changes["cancel"].append(index)
-        elif isinstance(record, Cancelled):
+        elif isinstance(record, Cancelled | CutOff):
             self._finish(job, Status.CANCELLED, index, at_ms)
             job.changes["cancel"].append(index)
         elif isinstance(record, Retried):
@@ -319,6 +348,13 @@ class Logbook:
         job.status = status
         job.finished, job.finished_at = index, at_ms
         job.changes["end"].append(index)
+
+
+def _told_apart(spec: JobSpec, number: int) -> JobSpec:
+    """A payload names one submission; whatever one job submits at its deaths has the same."""
+    if spec.more is None or spec.more.origin is None or spec.more.origin.how != ON_DEAD:
+        return spec
+    return replace(spec, payload=spec.payload + b"/%d" % number)
 
 
 def _may_be_blocked(spec: JobSpec) -> bool:

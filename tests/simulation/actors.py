@@ -11,6 +11,7 @@ from osqueue.errors import OsqueueError
 from osqueue.job import ClaimedJob, JobFilter, JobSpec, Limit, RetryPolicy, Unique
 from osqueue.submission import new_job
 from osqueue_stubs.osqueue.v1 import admin_pb2
+from tests.simulation.joining import joining
 from tests.simulation.loop import Node
 from tests.simulation.transport import SimTransport
 
@@ -249,6 +250,7 @@ class Worker(Actor):
                 await self.attempt(self.client.heartbeat(job, running_ms=running_ms))
                 if running_ms is not None and job.timeout_ms:
                     world.count("running times told")
+        await self.add(job)
         call = self.ending(job)
         await self.attempt(call())
         if self.chance("repeat"):
@@ -257,6 +259,12 @@ class Worker(Actor):
             await self.attempt(call())
         elif self.chance("late"):
             await self.attempt(self.client.complete_job(job, b"late"))
+
+    async def add(self, job: ClaimedJob) -> None:
+        """More for the batch or the workflow that this job belongs to, now and then."""
+        call = joining(job, self.draw) if self.chance("join") else None
+        if call is not None and await self.attempt(self.transport.wire_call(*call)) is not None:
+            self.world.count("jobs added by members")
 
     def ending(self, job: ClaimedJob) -> Any:
         """How this attempt ends, as a call that can be made again."""
@@ -268,7 +276,11 @@ class Worker(Actor):
         if self.chance("release"):
             return lambda: self.client.release_job(job)
         result = json.dumps({"did": job.payload.decode()}).encode()
-        return lambda: self.client.complete_job(job, result)
+        follow_ups = []
+        if self.chance("follow up") and job.payload.count(b"/follow") < 2:
+            content = f"{job.payload.decode()[:200]}/follow {job.lease_token}"
+            follow_ups = [new_job("", f"{content} {number}".encode()) for number in range(self.draw.randint(1, 3))]
+        return lambda: self.client.complete_job(job, result, follow_ups=follow_ups)
 
 
 class Operator(Actor):

@@ -18,7 +18,7 @@ from osqueue_service.log.segment import decode
 from osqueue_service.state import commands
 from osqueue_service.state.image import Kind, Snapshot
 from osqueue_service.storage import steady
-from tests.simulation.bugs import BUGS, Plant, bug, planted
+from tests.simulation.bugs_of_graphs import BUGS, Plant, bug, planted
 
 __all__ = ["BUGS", "planted"]
 

@@ -17,7 +17,8 @@ KINDS = ("kill", "freeze")
 
 
 def scenario() -> Swarm:
-    """Submissions, schedules, claims, a Work stream, failures, checkpoints and clean-up, in a second and a half."""
+    """Submissions, schedules, workflows, batches, follow-ups, claims, a Work stream, failures, checkpoints and clean-up
+    in a second and a half."""
     return Swarm(
         seed=7,
         brokers=2,
@@ -26,6 +27,7 @@ def scenario() -> Swarm:
         producers=1,
         operators=0,
         schedulers=1,
+        planners=1,
         latency_ms=(2.0, 20.0),
         checkpoint_segments=12,
         inline_bytes=0,
@@ -41,6 +43,8 @@ def scenario() -> Swarm:
             "retention": 0.2,
             "repeat": 0.2,
             "slots": 0.3,
+            "join": 0.3,
+            "follow up": 0.3,
         },
     )
 

@@ -40,8 +40,16 @@ class SimLink:
         async def handler(broker: Broker) -> Answer:
             return await service.rpc(transport.world.servicers_of(broker), name, request)
 
-        answer = await transport.attempt(handler, timeout_ms, [whole])
+        jobs = [
+            transport.begin("submit", key=payload, arguments={"payload": payload})
+            for payload in _submits(name, request)
+        ]
+        answer = await transport.attempt(handler, timeout_ms, [whole, *jobs])
         transport.accepted(whole, answer)
+        told = answer.value.jobs if name == "AddToBatch" else answer.value.nodes if jobs else ()
+        for event, submitted in zip(jobs, told, strict=True):
+            event.job = submitted.job_id
+            transport.accepted(event, answer)
         return answer.value
 
     async def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
@@ -63,6 +71,14 @@ class SimLink:
             raise transport.followed(refusal, target) from None
         finally:
             stream.give_up()
+
+
+def _submits(name: str, request: Any) -> list[str]:
+    """The payloads of the jobs that this call submits."""
+    if name == "AddToBatch":
+        return [job.payload.decode() for job in request.jobs]
+    nodes = request.nodes if name in ("SubmitWorkflow", "AddToWorkflow") else ()
+    return [node.job.payload.decode() for node in nodes]
 
 
 class _Watched:

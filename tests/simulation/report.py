@@ -12,6 +12,7 @@ from tests.simulation.swarm import NEMESES, draw
 COMMANDS = (
     "submit", "claim", "heartbeat", "complete", "fail", "release", "cancel", "retry", "purge", "pause", "resume", "get",
     "page", "walk", "stats", "watch", "CancelJobs", "RetryJobs", "Purge", "StepDown", "ExplainJob",
+    "SubmitWorkflow", "AddToWorkflow", "CancelWorkflow", "OpenBatch", "AddToBatch", "SealBatch", "CancelBatch",
 )  # fmt: skip
 """Each was executed, and answered."""
 
@@ -48,6 +49,15 @@ RARE = (
     "times buffered",
     "times missed",
     "times delayed",
+    "nodes unblocked",
+    "nodes cutoff",
+    "nodes revived",
+    "callbacks first_dead",
+    "callbacks success",
+    "callbacks finished",
+    "jobs that followed",
+    "jobs submitted by a death",
+    "jobs added by members",
     "log deletes",
     "late requests landed",
     "late requests refused",
@@ -95,6 +105,7 @@ CHECKS = (
     "first in, first out, within a type and priority",
     "one key, one job, across retries, failovers and checkpoints",
     "under a unique key one job runs at a time, and the jobs of a sequence in their order",
+    "a node runs, or is cut off, and a callback is submitted, once, in the commit that decides it",
     "under a limit no more run than may, and no more start in any window, over all takeovers",
     "every recovery and every checkpoint equals a replay of the whole log, byte for byte",
     "jobs are conserved at every commit; counters never fall; every buffer is within its limit",

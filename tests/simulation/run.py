@@ -16,6 +16,7 @@ from osqueue_service.log.paths import SEQUENCE_MAX
 from osqueue_service.log.settle import BACKOFF_MAX_MS
 from osqueue_service.state.state import State
 from tests.checkers.checks import Windows, check_against_log, check_history
+from tests.checkers.graphs import effects_come_once, effects_seen
 from tests.checkers.history import OK, UNKNOWN, History
 from tests.checkers.logbook import Logbook
 from tests.checkers.operators import acknowledged_changes_are_in_the_log, acknowledged_pauses_are_in_the_log
@@ -24,11 +25,12 @@ from tests.simulation.actors import Actor, Operator, Producer, Worker
 from tests.simulation.inherited import InheritedWorker
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.past import kept_moments_equal_the_log
+from tests.simulation.planner import Planner
 from tests.simulation.points import checkpoints_equal_the_log
 from tests.simulation.pushed import PushedWorker
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.store import REQUEST_TIMEOUT_MS
-from tests.simulation.swarm import WRONG_CLOCK, Swarm
+from tests.simulation.swarm import WRONG_CLOCK, Swarm, least_sweep_jobs
 from tests.simulation.watched import patched
 from tests.simulation.world import World
 
@@ -148,6 +150,7 @@ def _people(world: World) -> list[Actor]:
         people.append(InheritedWorker(world, 0))
     people += [Operator(world, number) for number in range(swarm.operators)]
     people += [Scheduler(world, number) for number in range(swarm.schedulers)]
+    people += [Planner(world, number) for number in range(swarm.planners)]
     return people
 
 
@@ -242,6 +245,7 @@ def _judge(world: World, problems_max: int) -> list[str]:
         *acknowledged_changes_are_in_the_log(world.history, book),
         *acknowledged_pauses_are_in_the_log(world.history, book),
         *times_are_decided_once(book),
+        *effects_come_once(book, least_sweep_jobs(world.swarm)),
         *checkpoints_equal_the_log(world.bucket, world.inherited),
         *kept_moments_equal_the_log(
             world.bucket,
@@ -262,6 +266,7 @@ def _count_rare(world: World, book: Logbook) -> None:
     _count_jobs(world, book)
     for outcome, count in outcomes(book).items():
         world.counts[f"times {outcome.name.lower()}"] += count
+    world.counts.update(effects_seen(book))
     _count_requests(world)
 
 

@@ -72,7 +72,9 @@ async def work(world: "World", dispatching: Work | None, stream: Stream) -> None
 async def rpc(servicers: Sequence[object], name: str, request: Any) -> Answer:
     """A unary call as it is served. Its messages say where they are durable."""
     (served,) = [getattr(one, name) for one in servicers if hasattr(one, name)]
-    return Answer(await served(request, None))
+    response = await served(request, None)
+    commit = getattr(response, "commit", None)
+    return Answer(response, (commit.epoch, commit.sequence) if commit is not None else (0, 0))
 
 
 async def server_stream(world: "World", servicers: Sequence[object], name: str, request: Any, stream: Stream) -> None:
@@ -93,17 +95,18 @@ def seen(engine: Engine) -> Place:
     return engine.term.epoch, engine.term.appender.next_sequence - 1
 
 
-def to_spec(job: JobSpec, now_ms: int) -> model.JobSpec:
+def to_spec(job: JobSpec, now_ms: int, state: State | None = None) -> model.JobSpec:
+    """The job as the broker stores it; `state` is where its batch is looked up."""
     policy = job.retry_policy
     retry = model.RetryPolicy(policy.initial_ms, policy.multiplier, policy.max_ms, policy.jitter) if policy else None
     run_at = now_ms + job.delay_ms if job.delay_ms else job.run_at
     return model.JobSpec(
         job.type, job.payload, job.priority, job.max_attempts or 0, run_at if run_at > now_ms else 0, job.lease_ms,
-        job.timeout_ms, job.retention_ms or 0, job.idempotency_key, retry, None, _more(job),
+        job.timeout_ms, job.retention_ms or 0, job.idempotency_key, retry, None, _more(job, state),
     )  # fmt: skip
 
 
-def _more(job: JobSpec) -> model.MoreOfSpec | None:
+def _more(job: JobSpec, state: State | None) -> model.MoreOfSpec | None:
     unique = sequence = None
     if job.unique is not None:
         said = job.unique
@@ -111,10 +114,13 @@ def _more(job: JobSpec) -> model.MoreOfSpec | None:
         unique = Unique(said.key, Scope[said.scope.upper()], Until[said.until.upper()], *terms, said.ttl_ms)
     if job.sequence_key:
         sequence = InSequence(job.sequence_key, AfterDead[job.sequence_after_dead.upper()])
-    if not (unique or sequence or job.limits or job.fairness_key):
-        return None
+    on_dead = to_spec(job.submit_on_dead, 0) if job.submit_on_dead is not None else None
+    batch = (state.ids.number_of(job.batch_id) or 0) if state is not None and job.batch_id else 0
     limits = tuple(model.LimitUse(*use) for use in job.limits)
-    return model.MoreOfSpec(unique=unique, sequence=sequence, limits=limits, fairness_key=job.fairness_key)
+    more = model.MoreOfSpec(
+        unique=unique, sequence=sequence, limits=limits, fairness_key=job.fairness_key, on_dead=on_dead, batch=batch
+    )
+    return more if more != model.MoreOfSpec() else None
 
 
 LIMITS = {
@@ -126,7 +132,7 @@ LIMITS = {
 
 async def submit(broker: Broker, jobs: Sequence[JobSpec], atomic: bool, request_id: str) -> Answer:
     engine = broker.engine
-    specs = [to_spec(job, engine.now_ms()) for job in jobs]
+    specs = [to_spec(job, engine.now_ms(), engine._state) for job in jobs]
     for name in sorted({use.limit for spec in specs for use in spec.limits}):
         await engine.execute(commands.PutLimit(LIMITS[name]))
     answers = await engine.execute(commands.Submit(specs, atomic, request_id), sum(len(job.payload) for job in jobs))
@@ -264,6 +270,7 @@ def _figures(totals: Totals) -> dict[str, int]:
         "submitted": counters.submitted,
         "completed": counters.completed,
         "cancelled": counters.cancelled,
+        "revived": totals.revived,
         "claimed": counters.claimed,
         "died": counters.died,
         "purged": counters.dead_purged + counters.live_purged,

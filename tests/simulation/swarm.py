@@ -61,6 +61,7 @@ _SIM_LIMITS = replace(
 _TIGHT_LIMITS = replace(
     _SIM_LIMITS,
     jobs=40,
+    reserve_jobs=5,
     idempotency_keys=25,
     finished_jobs=15,
     finished_bytes=2_000,
@@ -94,6 +95,8 @@ class Swarm:
     producers: int = 2
     operators: int = 1
     schedulers: int = 0
+    planners: int = 0
+    """Who submit workflows, and fill batches."""
     depth: int = 4
     spacing_ms: int = 0
     heartbeat_ms: tuple[float, float, float] = (600, 2_000, 250)
@@ -229,6 +232,8 @@ def draw(seed: int) -> Swarm:
         swarm.nemeses += (DAMAGE,)
     swarm.thread_ms = choice([0.0, 5.0, 50.0])
     swarm.behaviours["limit"] = choice([0.0, 0.5])
+    swarm.planners = choice([0, 0, 1, 2])
+    swarm.behaviours |= {"join": choice([0.0, 0.3]), "follow up": choice([0.0, 0.3])}
     return swarm
 
 
@@ -251,3 +256,9 @@ def limits_of_a_life(limits: Limits, draw: random.Random) -> Limits:
         commit_bytes=lower(limits.commit_bytes),
         history_attempts=lower(limits.history_attempts),
     )
+
+
+def least_sweep_jobs(swarm: Swarm) -> int:
+    """How many effects every life of a broker has room for in a commit."""
+    most = swarm.limits.sweep_jobs
+    return max(1, int(most * 0.3)) if swarm.uneven_limits else most

@@ -38,7 +38,7 @@ from osqueue.stats import Counts, Stats
 from osqueue.transports.wire import WireTransport
 from osqueue_service import errors as service_errors
 from osqueue_service.broker import Broker
-from osqueue_service.state.commands import Claim, FailAnswer, Granted
+from osqueue_service.state.commands import Claim, FailAnswer, Followed, Granted
 from tests.checkers.history import OK, Event, outcome_of
 from tests.simulation import service
 from tests.simulation.link import SimLink
@@ -301,7 +301,12 @@ class SimTransport:
         if isinstance(item, service_errors.OsqueueError):
             self._refused(event, item.reason, answer)
             return sdk_error(item)
-        self.accepted(event, answer, [item.status.wire, item.next_at] if isinstance(item, FailAnswer) else None)
+        value: Any = None
+        if isinstance(item, FailAnswer):
+            value = [item.status.wire, item.next_at]
+        elif isinstance(item, Followed):
+            value = [getattr(each, "job_id", "refused") for each in item.answers]
+        self.accepted(event, answer, value)
         return None
 
     async def fail_job(self, failure: Failure, *, timeout_ms: int) -> Settled:

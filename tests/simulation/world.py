@@ -16,6 +16,9 @@ from osqueue_service.leadership import Addresses, Heartbeat
 from osqueue_service.rpc.admin_service.pauses import Pauses
 from osqueue_service.rpc.admin_service.purges import Purges
 from osqueue_service.rpc.admin_service.step_down import StepDown
+from osqueue_service.rpc.batch_service.cancellations import BatchCancellations
+from osqueue_service.rpc.batch_service.openings import BatchOpenings
+from osqueue_service.rpc.batch_service.reading import BatchReading
 from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.queue_service.cancellations import Cancellations
 from osqueue_service.rpc.queue_service.explanations import Explanations
@@ -24,6 +27,9 @@ from osqueue_service.rpc.queue_service.watches import Watches
 from osqueue_service.rpc.queue_service.work import Work
 from osqueue_service.rpc.schedule_service.control import ScheduleControl
 from osqueue_service.rpc.schedule_service.schedules import Schedules
+from osqueue_service.rpc.workflow_service.cancellations import WorkflowCancellations
+from osqueue_service.rpc.workflow_service.reading import WorkflowReading
+from osqueue_service.rpc.workflow_service.submissions import WorkflowSubmissions
 from osqueue_service.state.features import UNDERSTOOD
 from osqueue_service.state.invariants import InvariantBroken, check, check_conservation, check_derived
 from osqueue_service.state.state import State
@@ -131,6 +137,12 @@ class SimBroker:
             Explanations(broker),
             Schedules(broker, types, SimClock(self.node)),
             ScheduleControl(broker),
+            WorkflowSubmissions(broker, types),
+            WorkflowCancellations(broker),
+            WorkflowReading(broker),
+            BatchOpenings(broker, types),
+            BatchCancellations(broker),
+            BatchReading(broker),
         )
         await broker.start()
         if swarm.old_releases:
@@ -191,6 +203,7 @@ class World:
         self.weather.rates = dict.fromkeys(swarm.store_faults, swarm.fault_rate)
         self.network = Network(random.Random(f"network {swarm.seed}"), swarm.network_ms)
         self.ambush: Callable[[SimBroker, Operation, str], None] = lambda broker, operation, key: None
+        self._reserve = swarm.limits.reserve_jobs if swarm.behaviours.get("follow up") else 0
         self.engines: list[Engine] = []
         """Every engine that ever served, the latest last."""
         self._shadow = Shadow(self.bucket, self.inherited)
@@ -297,7 +310,7 @@ class World:
             self.failed(f"rule 12: after commit {commit.sequence}: {problem}")
         for name, size, cap in (
             ("waiting_claims", engine.waiting_claims, limits.waiting_claims),
-            ("jobs", state.live, limits.jobs + limits.dead_jobs),
+            ("jobs", state.live, limits.jobs + limits.dead_jobs + self._reserve),
             ("idempotency_keys", len(state.keys), limits.idempotency_keys),
             ("promised_jobs", state.promised_jobs, limits.promised_jobs),
             ("request_ids", len(state.requests), limits.request_ids + 200),
