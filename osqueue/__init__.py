@@ -9,7 +9,7 @@ async with osqueue.OsqueueClient("grpc://localhost:8081") as client:
 
 from osqueue.admin import Admin
 from osqueue.admin_messages import QueueRoot, WorkerInfo
-from osqueue.batch_messages import BatchInfo
+from osqueue.batch_messages import BatchInfo, OpenBatchRequest
 from osqueue.batches import Batch
 from osqueue.calls.steering import Changes
 from osqueue.client import ClientState, OsqueueClient
@@ -143,6 +143,7 @@ __all__ = [
     "Node",
     "NodeInfo",
     "NodeNeed",
+    "OpenBatchRequest",
     "Origin",
     "OsqueueClient",
     "OsqueueError",

@@ -29,6 +29,13 @@ SECTIONS = {
         "schedules": Entry(
             "osqueue_cli.commands.schedules:schedules", "Jobs with a timetable: put, list, show, preview, trigger."
         ),
+        "workflows": Entry(
+            "osqueue_cli.commands.workflows:workflows", "Workflows, whose jobs need each other: list, show, cancel."
+        ),
+        "batches": Entry(
+            "osqueue_cli.commands.batches:batches",
+            "Batches, whose jobs are counted together: open, seal, list, show, cancel.",
+        ),
         "dead": Entry("osqueue_cli.commands.dead:dead", "Dead letters: list, retry."),
         "limits": Entry(
             "osqueue_cli.commands.limits:limits", "Limits: how many of a key run, and how fast they start."

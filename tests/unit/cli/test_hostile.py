@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import osqueue_cli
-from osqueue import JobError, OsqueueClient, OsqueueError
+from osqueue import JobError, OpenBatchRequest, OsqueueClient, OsqueueError, WorkflowNode, new_job
 from osqueue.messages import JobEvent
 from osqueue_cli import output, worker_view
 from osqueue_cli.cli import cli
@@ -34,7 +34,8 @@ def assert_harmless(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def hostile():
-    """A broker with jobs whose every text is evil; the ids of one that runs, one that is dead, one that is done."""
+    """A broker with jobs whose every text is evil; the ids of one that runs, one that is dead, one that is done, of a
+    workflow and of a batch."""
     with BrokerThread(settings={"BROKER_HEARTBEAT_INTERVAL_MS": "50", "BROKER_HEARTBEAT_TIMEOUT_MS": "500"}) as broker:
 
         async def fill():
@@ -51,7 +52,10 @@ def hostile():
                 await client.limits.put("evil", max_running=1, per_key=True)
                 await client.fairness.weigh("evil", 2)
                 await client.queues.create("evil", description=EVIL)
-                return running.job_id, dead.job_id, done.job_id
+                node = WorkflowNode(await name_of(client, "node"), new_job("evil", EVIL.encode()))
+                workflow = await client.submit_workflow(await name_of(client, "workflow"), [node])
+                batch = await client.open_batch(OpenBatchRequest(await name_of(client, "batch")))
+                return running.job_id, dead.job_id, done.job_id, workflow.workflow_id, batch
 
         yield broker, asyncio.run(fill())
 
@@ -64,6 +68,19 @@ async def accepted(client, name, prefix=""):
     except OsqueueError:
         return {}
     return value if name == "metadata" else {name: value}
+
+
+async def name_of(client, what):
+    """An evil name, where the broker takes that."""
+    try:
+        if what == "batch":
+            await client.open_batch(OpenBatchRequest(EVIL))
+        else:
+            names = (EVIL, "node") if what == "workflow" else ("workflow", EVIL)
+            await client.submit_workflow(names[0], [WorkflowNode(names[1], new_job("evil", b"1"))])
+    except OsqueueError:
+        return what
+    return EVIL
 
 
 async def worker_of(client):
@@ -113,6 +130,15 @@ CALLS = {
     "schedules trigger": ["schedules", "trigger", EVIL],
     "schedules backfill": ["schedules", "backfill", EVIL, "--from", "2h", "--to", "1h"],
     "schedules delete": ["schedules", "delete", EVIL],
+    "workflows list": ["workflows", "list"],
+    "workflows show": ["workflows", "show", "{workflow}"],
+    "workflows show one that is not there": ["workflows", "show", EVIL],
+    "workflows cancel": ["workflows", "cancel", EVIL],
+    "batches open": ["batches", "open", EVIL],
+    "batches list": ["batches", "list"],
+    "batches show": ["batches", "show", "{batch}"],
+    "batches seal": ["batches", "seal", EVIL],
+    "batches cancel": ["batches", "cancel", EVIL],
     "pause": ["pause", "evil", EVIL],
     "resume": ["resume", "evil", EVIL],
     "fairness keys": ["fairness", "keys"],
@@ -147,8 +173,9 @@ CALLS = {
 @pytest.mark.parametrize("more", [[], ["--json"]], ids=["people", "programs"])
 @pytest.mark.parametrize("name", CALLS)
 def test_no_escape_reaches_the_terminal(hostile, name, more):
-    broker, (running, dead, done) = hostile
-    arguments = [each.format(running=running, dead=dead, done=done) for each in CALLS[name]]
+    broker, ids = hostile
+    ids = dict(zip(("running", "dead", "done", "workflow", "batch"), ids, strict=True))
+    arguments = [each.format_map(ids) for each in CALLS[name]]
     tell(broker, *arguments, *more)
 
 
@@ -162,7 +189,7 @@ def test_every_command_that_talks_to_a_broker_is_tried():
 
 
 def test_a_result_is_shown_to_people_and_told_to_programs(hostile, monkeypatch, capsysbinary):
-    broker, (*_, done) = hostile
+    broker, (_, _, done, *_) = hostile
     result = CliRunner().invoke(cli, ["job", "wait", done], env={"BROKER_URL": f"grpc://{broker.address}"})
     assert result.stdout_bytes == EVIL.encode(), "to a pipe byte by byte"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
@@ -173,7 +200,7 @@ def test_a_result_is_shown_to_people_and_told_to_programs(hostile, monkeypatch, 
 def test_what_is_escaped_in_json_means_the_same(hostile):
     import json
 
-    broker, (_, dead, _) = hostile
+    broker, (_, dead, *_) = hostile
     assert json.loads(tell(broker, "job", "show", dead, "--json").stdout)["error"]["message"] == EVIL
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from osqueue import JobError, OsqueueClient
+from osqueue import JobError, NodeNeed, OsqueueClient, WorkflowNode, new_job
 from osqueue_cli.cli import cli
+from osqueue_cli.commands.batches import batches
 from osqueue_cli.commands.queues import queues
 from osqueue_cli.commands.schedules import schedules
+from osqueue_cli.commands.workflows import workflows
 from osqueue_cli.exits import Exit
 from osqueue_gateway.app import Gateway
 from osqueue_gateway.config import GatewayConfig
@@ -47,6 +49,16 @@ class Site:
                 await client.fail_job(jobs[3], JobError("KeyError", "'to'"))
 
         asyncio.run(work())
+
+    def submit_workflow(self, scheme: str) -> str:
+        """Two jobs, of which one needs the other; its id."""
+
+        async def submit() -> str:
+            async with OsqueueClient(self.urls[scheme]) as client:
+                nodes = [WorkflowNode("a", new_job("flow", 1)), WorkflowNode("b", new_job("flow", 2), [NodeNeed("a")])]
+                return (await client.submit_workflow(f"flow-{scheme}", nodes)).workflow_id
+
+        return asyncio.run(submit())
 
     def ids(self, name: str) -> list[str]:
         statuses = [f"--status={each}" for each in ("unclaimed", "in_progress", "completed", "dead")]
@@ -170,6 +182,30 @@ def test_schedules_are_put_and_steered(site, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+def test_batches_are_filled_sealed_and_cancelled(site, scheme):
+    name = f"batch-{scheme}"
+    call = lambda *arguments: site.call(scheme, *arguments, "--json")  # noqa: E731
+    batch_id = call("batches", "open", name, "--seal-after", "1h").json["batchId"]
+    call("submit", name, "1", "--batch", batch_id)
+    assert [(each["id"], each["status"]) for each in call("batches", "list", name).json_lines] == [(batch_id, "open")]
+    assert call("batches", "seal", batch_id).json == {"sealed": batch_id}
+    assert call("batches", "show", batch_id).json["live"] == 1
+    assert call("batches", "cancel", batch_id).json["live"] == 1
+    assert call("batches", "show", batch_id).json["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_workflows_are_shown_and_cancelled(site, scheme):
+    workflow_id = site.submit_workflow(scheme)
+    call = lambda *arguments: site.call(scheme, "workflows", *arguments, "--json")  # noqa: E731
+    assert [each["id"] for each in call("list", f"flow-{scheme}", "-s", "running").json_lines] == [workflow_id]
+    shown = call("show", workflow_id).json
+    assert [(node["name"], node["status"]) for node in shown["nodes"]] == [("a", "unclaimed"), ("b", "blocked")]
+    assert call("cancel", workflow_id).json["cancelled"] == 2
+    assert call("show", workflow_id).json["workflow"]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_queues_are_created_used_and_deleted(site, scheme):
     name = f"queue-{scheme}"
     call = lambda *arguments: site.call(scheme, *arguments, "--json")  # noqa: E731
@@ -219,6 +255,7 @@ def test_every_command_that_takes_a_broker_is_here():
     tried |= {"pause", "resume", "job cancel", "job retry", "dead retry", "purge", "submit", "step-down", "doctor"}
     tried |= {"fairness weigh"}
     tried |= {"queues " + name for name in queues.commands}
+    tried |= {f"batches {name}" for name in batches.commands} | {f"workflows {name}" for name in workflows.commands}
     tried |= {"tokens create", "tokens rotate", "tokens revoke"}  # by a broker that asks for a token: test_tokens.py
     assert {name for name, command in commands(cli) if takes_broker(command)} - set(WITHOUT) <= tried
 
