@@ -9,7 +9,7 @@ import pytest
 from tests.browser.chromium import Page, expect
 from tests.browser.queue_processes import Queue
 
-PAGES = ("/", "/jobs", "/dead", "/types", "/schedules", "/workers", "/producer", "/worker")
+PAGES = ("/", "/jobs", "/dead", "/types", "/schedules", "/workflows", "/batches", "/workers", "/producer", "/worker")
 
 
 def test_an_empty_queue_tells_newcomers_what_to_do(page: Page) -> None:

@@ -206,6 +206,59 @@ export function steerSchedule(id, action) {
   return post(`/v1/schedules/${id}/${action}`, {});
 }
 
+/**
+ * @param {string[]} statuses
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{workflows: T.WorkflowInfo[], nextPageToken: string}>}
+ */
+export function listWorkflows(statuses, signal) {
+  return get("/v1/workflows", { statuses, pageSize: 200 }, signal);
+}
+
+/**
+ * @param {string} id
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{workflow: T.WorkflowInfo, nodes: T.NodeInfo[]}>}
+ */
+export function getWorkflow(id, signal) {
+  return get(`/v1/workflows/${id}`, {}, signal);
+}
+
+/**
+ * @param {string} id
+ * @returns {Promise<unknown>}
+ */
+export function cancelWorkflow(id) {
+  return post(`/v1/workflows/${id}/cancel`, {});
+}
+
+/**
+ * @param {string[]} statuses
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{batches: T.BatchInfo[], nextPageToken: string}>}
+ */
+export function listBatches(statuses, signal) {
+  return get("/v1/batches", { statuses, pageSize: 200 }, signal);
+}
+
+/**
+ * @param {string} id
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{batch: T.BatchInfo}>}
+ */
+export function getBatch(id, signal) {
+  return get(`/v1/batches/${id}`, {}, signal);
+}
+
+/**
+ * @param {string} id
+ * @param {"seal" | "cancel"} action
+ * @returns {Promise<unknown>}
+ */
+export function steerBatch(id, action) {
+  return post(`/v1/batches/${id}/${action}`, {});
+}
+
 /** @typedef {"retry" | "cancel" | "purge"} BulkAction */
 
 /**

@@ -5,6 +5,8 @@
 
 import { html, render, useEffect } from "./lib.js";
 import { live } from "./live.js";
+import { BatchPage } from "./pages/batch.js";
+import { BatchesPage } from "./pages/batches.js";
 import { DeadPage } from "./pages/dead.js";
 import { JobPage } from "./pages/job.js";
 import { JobsPage } from "./pages/jobs.js";
@@ -15,6 +17,8 @@ import { SchedulesPage } from "./pages/schedules.js";
 import { TypesPage } from "./pages/types.js";
 import { WorkerPage } from "./pages/worker.js";
 import { WorkersPage } from "./pages/workers.js";
+import { WorkflowPage } from "./pages/workflow.js";
+import { WorkflowsPage } from "./pages/workflows.js";
 import { Shell } from "./parts/shell.js";
 import { Empty } from "./parts/states.js";
 import { followLinks, useAddress } from "./router.js";
@@ -26,30 +30,38 @@ const PAGES = {
   "/dead": { title: "Dead letters", page: DeadPage },
   "/types": { title: "Types", page: TypesPage },
   "/schedules": { title: "Schedules", page: SchedulesPage },
+  "/workflows": { title: "Workflows", page: WorkflowsPage },
+  "/batches": { title: "Batches", page: BatchesPage },
   "/workers": { title: "Workers", page: WorkersPage },
   "/producer": { title: "Producer", page: ProducerPage },
   "/worker": { title: "Worker", page: WorkerPage },
 };
 
+/** @type {{path: RegExp, title: string, page: (props: {id: string}) => any}[]} */
+const THINGS = [
+  { path: /^\/jobs\/([\w-]+)$/, title: "Job", page: JobPage },
+  { path: /^\/schedules\/([A-Za-z][\w.-]*)$/, title: "Schedule", page: SchedulePage },
+  { path: /^\/workflows\/([\w-]+)$/, title: "Workflow", page: WorkflowPage },
+  { path: /^\/batches\/([\w-]+)$/, title: "Batch", page: BatchPage },
+];
+
 function App() {
   const address = useAddress();
   const path = address.pathname;
-  const id = /^\/jobs\/([\w-]+)$/.exec(path)?.[1];
   const found = PAGES[path];
-  const schedule = /^\/schedules\/([A-Za-z][\w.-]*)$/.exec(path)?.[1];
-  const title = id ? `Job ${id}` : schedule ? `Schedule ${schedule}` : (found?.title ?? "Not found");
+  const thing = THINGS.find((one) => one.path.test(path));
+  const id = thing?.path.exec(path)?.[1] ?? "";
+  const title = thing ? `${thing.title} ${id}` : (found?.title ?? "Not found");
   useEffect(() => void (document.title = `${title} · osqueue`), [title]);
   return html`<${Shell} path=${path}>
     ${
-      id
-        ? html`<${JobPage} key=${id} id=${id} />`
-        : schedule
-          ? html`<${SchedulePage} key=${schedule} id=${schedule} />`
-          : found
-            ? html`<${found.page} key=${path} address=${address} />`
-            : html`<${Empty} title="There is no such page"
-                ><p><a href="/">Go to the overview</a></p><//
-              >`
+      thing
+        ? html`<${thing.page} key=${path} id=${id} />`
+        : found
+          ? html`<${found.page} key=${path} address=${address} />`
+          : html`<${Empty} title="There is no such page"
+              ><p><a href="/">Go to the overview</a></p><//
+            >`
     }
   <//>`;
 }

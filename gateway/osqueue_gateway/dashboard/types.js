@@ -56,12 +56,22 @@
  * @property {string} sequenceKey
  * @property {string} fairnessKey
  * @property {Origin} [cameFrom]
+ * @property {string} [workflowId]
+ * @property {string} [node]
+ * @property {string} [batchId]
  * @property {string[]} followUps
  * @property {string[]} deadFollowUps
  * @property {{type: string}} [submitOnDead]
  */
 
-/** @typedef {{jobId: string, kind: "FOLLOW_UP" | "ON_DEAD", attempt: number, error?: JobError}} Origin */
+/**
+ * @typedef {object} Origin
+ * @property {string} jobId Empty where a batch submitted the job.
+ * @property {string} kind
+ * @property {number} attempt
+ * @property {JobError} [error]
+ * @property {string} [batchId]
+ */
 
 /**
  * @typedef {object} JobCounts
@@ -202,6 +212,8 @@
  * @property {number} [createdFrom]
  * @property {Record<string, string>} [metadata]
  * @property {string} [errorType]
+ * @property {string} [workflowId]
+ * @property {string} [batchId]
  */
 
 /** @typedef {{reason: string, message: string}} ItemError */
@@ -254,6 +266,48 @@
  * @property {number[]} held
  * @property {Record<string, number>} tally
  * @property {Firing[]} firings
+ */
+
+/**
+ * @typedef {object} WorkflowInfo
+ * @property {string} id
+ * @property {string} name
+ * @property {string} status
+ * @property {number} createdAt
+ * @property {number} finishedAt
+ * @property {number} nodes
+ * @property {JobCounts} counts
+ */
+
+/**
+ * @typedef {object} NodeInfo
+ * @property {string} name
+ * @property {string} jobId
+ * @property {Status} status
+ * @property {string} type
+ * @property {{node: string}[]} needs
+ * @property {string} cutBy
+ */
+
+/**
+ * @typedef {object} BatchInfo
+ * @property {string} id
+ * @property {string} name
+ * @property {string} status
+ * @property {string} parentBatchId
+ * @property {number} createdAt
+ * @property {number} sealedAt
+ * @property {number} cancelledAt
+ * @property {number} finishedAt
+ * @property {number} total
+ * @property {number} live
+ * @property {number} completed
+ * @property {number} dead
+ * @property {number} cancelled
+ * @property {number} purged
+ * @property {string} firstDeadJobId
+ * @property {string} successJobId
+ * @property {string} finishedJobId
  */
 
 export {};

@@ -170,6 +170,15 @@ function Actions({ job, reload }) {
 
 /** @param {{origin: import("../types.js").Origin}} props */
 function CameFrom({ origin }) {
+  if (origin.batchId) {
+    /** @type {Record<string, string>} */
+    const ends = {
+      BATCH_FIRST_DEAD: "the first death in",
+      BATCH_SUCCESS: "the success of",
+      BATCH_FINISHED: "the end of",
+    };
+    return html`${ends[origin.kind] ?? ""} the batch <a href="/batches/${origin.batchId}">${origin.batchId}</a>`;
+  }
   const how = origin.kind === "ON_DEAD" ? "the death of" : "the completion of";
   return html`${how} <a href="/jobs/${encodeURIComponent(origin.jobId)}">${visible(origin.jobId)}</a>`;
 }
@@ -209,6 +218,12 @@ function Facts({ job, now }) {
     ["Idempotency key", job.idempotencyKey && html`<code>${visible(job.idempotencyKey)}</code>`],
     ["Schedule", job.scheduleId && html`<a href="/schedules/${job.scheduleId}">${visible(job.scheduleId)}</a>`],
     ["Scheduled for", job.scheduledFor && moment(job.scheduledFor)],
+    [
+      "Workflow",
+      job.workflowId &&
+        html`<a href="/workflows/${job.workflowId}">${job.workflowId}</a>, as ${visible(job.node ?? "")}`,
+    ],
+    ["Batch", job.batchId && html`<a href="/batches/${job.batchId}">${job.batchId}</a>`],
     ["Unique key", job.unique && html`<code>${visible(job.unique.key)}</code>`],
     ["Fairness key", job.fairnessKey && html`<code>${visible(job.fairnessKey)}</code>`],
     ["Sequence", job.sequenceKey && html`<code>${visible(job.sequenceKey)}</code>`],

@@ -11,6 +11,8 @@ import { go } from "../router.js";
 /** @import { JobFilter, Stats, Status } from "../types.js" */
 
 const STATUSES = /** @type {Status[]} */ (Object.keys(STATUS_WORDS));
+/** The query of all jobs, however they stand. */
+export const ANY_STATUS = STATUSES.map((status) => `status=${status}`).join("&");
 const SINCE = [
   { word: "the last 5 minutes", ms: 300_000 },
   { word: "the last hour", ms: 3_600_000 },
@@ -32,6 +34,8 @@ export function readFilter(query) {
   if (types.length) filter.types = types;
   if (query.get("worker")) filter.workerId = query.get("worker") ?? "";
   if (query.get("error")) filter.errorType = query.get("error") ?? "";
+  if (query.get("workflow")) filter.workflowId = query.get("workflow") ?? "";
+  if (query.get("batch")) filter.batchId = query.get("batch") ?? "";
   if (labels.length)
     filter.metadata = Object.fromEntries(
       labels.map((label) => [label.slice(0, label.indexOf("=")), label.slice(label.indexOf("=") + 1)]),
@@ -61,7 +65,8 @@ export function withQuery(address, changes) {
  * @returns {number | null} How many match, when the statistics know.
  */
 export function countOf(filter, stats) {
-  if (filter.workerId || filter.errorType || filter.metadata || filter.createdFrom) return null;
+  const { workerId, errorType, metadata, createdFrom, workflowId, batchId } = filter;
+  if (workerId || errorType || metadata || createdFrom || workflowId || batchId) return null;
   const groups = filter.types
     ? stats.types.filter((one) => filter.types?.includes(one.type)).map((one) => one.counts)
     : [stats.counts];
@@ -84,7 +89,7 @@ export function FilterBar({ address }) {
   const { stats } = useLive();
   const query = address.searchParams;
   const chosen = query.getAll("status");
-  const further = ["worker", "error", "label", "from"].filter((name) => query.get(name)).length;
+  const further = ["worker", "error", "label", "from", "workflow", "batch"].filter((name) => query.get(name)).length;
   const [open, setOpen] = useState(further > 0);
   /** @param {Record<string, string | string[] | null>} changes */
   const change = (changes) => go(withQuery(address, { ...changes, after: null }));
@@ -135,6 +140,16 @@ export function FilterBar({ address }) {
           value=${query.get("label") ?? ""}
           pattern="[^=]+=.*"
           onChange=${(/** @type {string} */ label) => change({ label: label || null })}
+        />
+        <${Field}
+          label="Workflow"
+          value=${query.get("workflow") ?? ""}
+          onChange=${(/** @type {string} */ workflow) => change({ workflow: workflow || null })}
+        />
+        <${Field}
+          label="Batch"
+          value=${query.get("batch") ?? ""}
+          onChange=${(/** @type {string} */ batch) => change({ batch: batch || null })}
         />
         <${Since}
           from=${Number(query.get("from"))}

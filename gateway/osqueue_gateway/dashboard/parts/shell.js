@@ -20,6 +20,8 @@ const PAGES = [
   { href: "/dead", name: "Dead letters", key: "d" },
   { href: "/types", name: "Types", key: "t" },
   { href: "/schedules", name: "Schedules", key: "s" },
+  { href: "/workflows", name: "Workflows", key: "f" },
+  { href: "/batches", name: "Batches", key: "b" },
   { href: "/workers", name: "Workers", key: "w" },
 ];
 const TOOLS = [
