@@ -17,6 +17,7 @@ NAMES = (
     "checkpoints",
     "failover",
     "schedules",
+    "graphs",
     "metrics",
     "field",
 )

@@ -40,6 +40,18 @@ SAYS = {
     "batch_with_progress": ["10 of 40 pages", "40 of 40 pages", "78000 words"],
     "concurrent_workers": ["60 done, each once"],
     "mixed_handlers": ["60 done; the first three: ['FETCH 0', 6, '"],
+    "fan_out": [
+        "at first: count unclaimed, count-2 unclaimed, count-3 unclaimed, summary blocked",
+        "summary: {'files': 3, 'words': 13}",
+        "workflow: completed",
+    ],
+    "order": [
+        "order 12 closed: {'ship': 'completed'}",
+        "workflow 12: completed",
+        "order 13 refunded",
+        "order 13 closed: {'ship': 'dead'}",
+        "workflow 13: dead",
+    ],
     "nightly_report": [
         "next: 02:00 in Europe/Berlin",
         "sales until 2026-03-28 02:00",
