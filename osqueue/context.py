@@ -70,6 +70,12 @@ class JobContext:
         return self.job.inputs
 
     @property
+    def scheduled_for(self) -> int:
+        """The time of its schedule that the job was made for, in ms since 1970, however late it runs; 0: no schedule
+        made it."""
+        return self.job.scheduled_for
+
+    @property
     def remaining_ms(self) -> int | None:
         """How long the attempt may still take; None: as long as it likes."""
         if not self.job.timeout_ms:

@@ -16,7 +16,7 @@ async def main() -> None:
 
         @worker.schedule("0 2 * * *", tz="Europe/Berlin", payload={"of": "sales"}, overlap="buffer_all")
         async def nightly_report(payload: dict[str, Any], context: JobContext) -> str:
-            night = datetime.fromtimestamp(context.job.scheduled_for / 1_000, BERLIN)
+            night = datetime.fromtimestamp(context.scheduled_for / 1_000, BERLIN)
             return f"{payload['of']} until {night:%Y-%m-%d %H:%M}"
 
         await worker.run(until_idle=True, handle_signals=False)  # puts the schedule; nothing is due

@@ -246,7 +246,7 @@ def fill_claimed(engine: Engine, granted: Iterable[Granted], add: Callable[[], C
 
 def _fill_relatives(grant: Granted, more: MoreOfSpec, job: Claimed) -> None:
     """What a worker is told of what made its job, and of others."""
-    if more.schedule and isinstance(job, job_pb2.ClaimedJob):  # the answer of ClaimJob has no place for it
+    if more.schedule:
         job.schedule_id, job.scheduled_for = more.schedule, more.scheduled_for
     if more.origin is not None:
         job.came_from.CopyFrom(origin(grant.came_from, more.origin))

@@ -5,6 +5,9 @@ import asyncio
 import grpc
 import pytest
 
+from osqueue_service.state.commands import PutSchedule, TriggerSchedule
+from osqueue_service.state.model import JobSpec
+from osqueue_service.state.schedules import Overlap, ScheduleSpec
 from osqueue_service.storage.memory import MemoryStore
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2, queue_pb2_grpc
 from tests.calls import broker_over, claim, complete, holder, refused, submit, submit_many, until
@@ -21,6 +24,21 @@ async def test_a_claim_says_all_that_a_worker_needs(queue):
     assert len(claimed.lease_token) == 22
     assert 0 <= claimed.lease_expires_at - claimed.created_at - 7_000 < 5_000
     assert claimed.commit.sequence > 0
+
+
+async def test_every_way_to_claim_says_which_schedule_made_the_job(app, queue):
+    engine = app.broker.engine
+    spec = ScheduleSpec(JobSpec("t", b"x"), every_ms=86_400_000, anchor_at=1, overlap=Overlap.ALLOW_ALL)
+    await engine.execute(PutSchedule("daily", spec))
+    for _ in range(2):
+        await engine.execute(TriggerSchedule("daily"))
+    one = await claim(queue)
+    (other,) = (await queue.ClaimJobs(queue_pb2.ClaimJobsRequest(worker_id="w"))).jobs
+    assert one.schedule_id == other.schedule_id == "daily"
+    assert 0 < one.scheduled_for <= other.scheduled_for
+    await submit(queue)
+    plain = await claim(queue)
+    assert (plain.schedule_id, plain.scheduled_for) == ("", 0)
 
 
 async def test_the_claims_lease_wins_over_the_jobs(queue):

@@ -641,6 +641,8 @@ class ClaimJobResponse(_message.Message):
     CAME_FROM_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULED_FOR_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job; absent when there was none."""
     payload: _builtins.bytes
@@ -667,6 +669,10 @@ class ClaimJobResponse(_message.Message):
     """Cancellation was asked for already (only when a lease is handed out again by its claim_key)."""
     workflow_id: _builtins.str
     """The workflow that it is part of; empty: none."""
+    schedule_id: _builtins.str
+    """The schedule that made the job; empty when none did."""
+    scheduled_for: _builtins.int
+    """The time of that schedule that the job was made for."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The producer's labels; trace context travels here too."""
@@ -703,10 +709,12 @@ class ClaimJobResponse(_message.Message):
         came_from: _job_pb2.Origin | None = ...,
         inputs: _abc.Iterable[_job_pb2.JobInput] | None = ...,
         workflow_id: _builtins.str = ...,
+        schedule_id: _builtins.str = ...,
+        scheduled_for: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "came_from", b"came_from", "commit", b"commit", "job_id", b"job_id", "payload", b"payload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "commit", b"commit", "created_at", b"created_at", "inputs", b"inputs", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "timeout_ms", b"timeout_ms", "type", b"type", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_job_id", b"_job_id", "_payload", b"_payload", "attempt", b"attempt", "came_from", b"came_from", "cancel_requested", b"cancel_requested", "commit", b"commit", "created_at", b"created_at", "inputs", b"inputs", "job_id", b"job_id", "lease_expires_at", b"lease_expires_at", "lease_ms", b"lease_ms", "lease_token", b"lease_token", "max_attempts", b"max_attempts", "metadata", b"metadata", "payload", b"payload", "priority", b"priority", "schedule_id", b"schedule_id", "scheduled_for", b"scheduled_for", "timeout_ms", b"timeout_ms", "type", b"type", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__job_id: _TypeAlias = _typing.Literal["job_id"]  # noqa: Y015
     _WhichOneofArgType__job_id: _TypeAlias = _typing.Literal["_job_id", b"_job_id"]  # noqa: Y015

@@ -19,6 +19,12 @@ def context() -> JobContext:
     return JobContext(ClaimedJob("id", "w", b"{}"), lambda progress: None)
 
 
+def test_a_handler_is_told_which_time_of_its_schedule_the_job_is_for():
+    job = ClaimedJob("id", "w", b"{}", schedule_id="daily", scheduled_for=1_700_000_000_000)
+    assert JobContext(job, lambda progress: None).scheduled_for == 1_700_000_000_000
+    assert context().scheduled_for == 0
+
+
 def in_a_process(payload, context):
     context.follow_up("b", payload + 1, priority=4)
     return payload
