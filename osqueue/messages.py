@@ -3,7 +3,7 @@
 A batch is answered item by item, in order: the item's value, or the error that refused it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, TypeVar
 
@@ -176,13 +176,30 @@ class JobPage(NamedTuple):
 
 @dataclass(slots=True)
 class Selection:
-    """Jobs by ids or by filter, for cancel_jobs and retry_jobs."""
+    """Jobs by ids or by filter, for cancel_jobs, retry_jobs and run_jobs."""
 
     job_ids: Sequence[str] = ()
     filter: JobFilter | None = None
     dry_run: bool = False
     page_token: str = ""
     request_id: str = ""
+
+
+class NewLabels(NamedTuple):
+    """All labels that a job is to have, maybe none."""
+
+    metadata: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Update(Selection):
+    """What jobs that wait are to be: None leaves it as it is. `run_at` in milliseconds since the epoch."""
+
+    priority: int | None = None
+    run_at: int | None = None
+    delay_ms: int | None = None
+    payload: bytes | None = None
+    labels: NewLabels | None = None
 
 
 class Change(NamedTuple):

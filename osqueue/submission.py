@@ -71,7 +71,7 @@ def _checks(kinds: Any) -> dict[str, Check]:
         str: text,
         bool: _flag,
         RetryPolicy: _policy,
-        Mapping: _labels,
+        Mapping: labels,
         Iterable: names,
         JobSpec: _template,
         Sequence: _limits,
@@ -140,7 +140,8 @@ def _flag(field: str, value: object) -> bool:
     return value
 
 
-def _labels(field: str, value: object) -> dict[str, str]:
+def labels(field: str, value: object) -> dict[str, str]:
+    """Metadata: strings by strings."""
     if not isinstance(value, Mapping):
         raise invalid(field, f"must be a mapping of strings, got {type(value).__name__}")
     return {text(field, key): text(f"{field}[{key!r}]", label) for key, label in value.items()}

@@ -42,6 +42,10 @@ SECTIONS = {
         ),
         "pause": Entry("osqueue_cli.commands.pausing:pause", "Hand out no more jobs of these types."),
         "resume": Entry("osqueue_cli.commands.pausing:resume", "Hand out jobs of these types again."),
+        "update": Entry(
+            "osqueue_cli.commands.update:update", "Change jobs that wait: priority, time, labels, payload."
+        ),
+        "run-now": Entry("osqueue_cli.commands.update:run_now", "Run jobs now that wait for their time."),
         "purge": Entry(
             "osqueue_cli.commands.purge:purge", "Remove finished jobs for good, with payload, result and history."
         ),

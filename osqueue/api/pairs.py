@@ -123,6 +123,9 @@ _DIFFERENT = (
     # Steering.
     Pair(messages.Selection, queue_pb2.CancelJobsRequest),
     Pair(messages.Selection, queue_pb2.RetryJobsRequest),
+    Pair(messages.Selection, queue_pb2.RunJobsRequest),
+    Pair(messages.Update, queue_pb2.UpdateJobsRequest),
+    Pair(messages.NewLabels, queue_pb2.NewLabels),
     Pair(messages.Selection, admin_pb2.PurgeRequest),
     Pair(messages.Change, queue_pb2.CancelJobResponse, given=("job_id",), own=frozenset({"error"})),
     Pair(
@@ -139,6 +142,14 @@ _DIFFERENT = (
         own=frozenset({"cancel_requested", "commit"}),
         left_out={"retried.next_attempt": "get_job tells it"},
     ),
+    Pair(
+        messages.Change,
+        queue_pb2.UpdateJobResult,
+        paths={"status": "updated.status"},
+        own=frozenset({"cancel_requested", "commit"}),
+    ),
+    Pair(messages.ChangePage, queue_pb2.UpdateJobsResponse, paths={"changes": "results"}),
+    Pair(messages.ChangePage, queue_pb2.RunJobsResponse, paths={"changes": "results"}),
     Pair(messages.ChangePage, queue_pb2.CancelJobsResponse, paths={"changes": "results"}),
     Pair(messages.ChangePage, queue_pb2.RetryJobsResponse, paths={"changes": "results"}),
     # Workflows.

@@ -1,17 +1,20 @@
 """An operator's calls: cancelling jobs and reviving dead ones."""
 
 from collections import Counter
-from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol
 
 from osqueue.calls.base import Calls
-from osqueue.encoding import invalid
+from osqueue.calls.reading import read
+from osqueue.encoding import invalid, to_bytes
 from osqueue.errors import OsqueueError
 from osqueue.job import JobFilter
-from osqueue.messages import Change, ChangePage, Selection
+from osqueue.messages import Change, ChangePage, NewLabels, Selection, Update
 from osqueue.session import Session
-from osqueue.submission import text
+from osqueue.submission import integer, labels, text, to_epoch_ms
 
 SELECTION_ITEMS = 1_000
 """As many ids as one CancelJobs, RetryJobs or Purge takes."""
@@ -33,7 +36,7 @@ class Changes:
 class Select(Protocol):
     """A transport's call that changes one page of the selected jobs."""
 
-    def __call__(self, selection: Selection, *, timeout_ms: int) -> Awaitable[ChangePage]: ...
+    def __call__(self, selection: Any, /, *, timeout_ms: int) -> Awaitable[ChangePage]: ...
 
 
 class SteerCalls(Calls):
@@ -64,20 +67,75 @@ class SteerCalls(Calls):
         session = self._open()
         return await change_each(session, session.transport.retry_jobs, job_ids, matching, dry_run)
 
+    async def run_jobs(
+        self, job_ids: Iterable[str] = (), *, matching: JobFilter | None = None, dry_run: bool = False
+    ) -> Changes:
+        """Let these jobs, or all that match, run now that wait for their time: delayed ones, and those that a failure
+        put off. A job that waits for others waits on."""
+        session = self._open()
+        return await change_each(session, session.transport.run_jobs, job_ids, matching, dry_run)
+
+    async def update_jobs(
+        self,
+        job_ids: Iterable[str] = (),
+        *,
+        matching: JobFilter | None = None,
+        priority: int | None = None,
+        run_at: int | datetime | None = None,
+        delay_ms: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+    ) -> Changes:
+        """Change these jobs, or all that match, while they wait; what runs or has ended is refused, job by job.
+
+        `run_at`, or `delay_ms` from now, is when they may run: a time that has passed means at once. `metadata`
+        replaces all that a job has. None leaves as it is.
+        """
+        session = self._open()
+        change = Update(
+            priority=None if priority is None else integer("priority", priority),
+            run_at=None if run_at is None else to_epoch_ms("run_at", run_at),
+            delay_ms=None if delay_ms is None else integer("delay_ms", delay_ms),
+            labels=None if metadata is None else NewLabels(labels("metadata", metadata)),
+        )
+        return await change_each(session, session.transport.update_jobs, job_ids, matching, dry_run, change)
+
+    async def update_payload(self, job_id: str, payload: object) -> Change:
+        """Give a job that waits other work, bytes or anything JSON can hold. `BrokerProtocolError` when it has begun or
+        ended."""
+        session = self._open()
+        data = to_bytes(payload, "payload")
+        if session.codecs:  # they go by the job's type
+            ask = partial(session.transport.get_job, text("job_id", job_id), linearizable=False)
+            answer = await read(session, lambda: ask(timeout_ms=session.timeout_ms))
+            data = session.codecs.payload(data, answer.job.type)
+        change = Update(payload=data)
+        changes = await change_each(session, session.transport.update_jobs, [job_id], None, False, change)
+        if job_id in changes.refused:
+            raise changes.refused[job_id]
+        return changes.changed[0]
+
 
 async def change_each(
-    session: Session, select: Select, job_ids: Iterable[str], matching: JobFilter | None, dry_run: bool
+    session: Session,
+    select: Select,
+    job_ids: Iterable[str],
+    matching: JobFilter | None,
+    dry_run: bool,
+    what: Selection | None = None,
 ) -> Changes:
-    """What became of all the jobs, by ids or by filter, as many calls as that takes."""
+    """What became of all the jobs, by ids or by filter, as many calls as that takes. `what`: the call but for the jobs
+    that it is about."""
     ids = [text("job_ids", job_id) for job_id in job_ids]
     if bool(ids) == (matching is not None):
         raise invalid("job_ids", "give either ids or a filter; an empty JobFilter() selects all")
     chunks = [ids[start : start + SELECTION_ITEMS] for start in range(0, len(ids), SELECTION_ITEMS)] or [[]]
+    asked = replace(what or Selection(), filter=matching, dry_run=dry_run)
     changes = Changes()
     for chunk in chunks:
         page_token = ""
         while True:
-            page = await _page(session, select, Selection(chunk, matching, dry_run, page_token))
+            page = await _page(session, select, replace(asked, job_ids=chunk, page_token=page_token))
             for change in page.changes:
                 if change.error is None:
                     changes.changed.append(change)

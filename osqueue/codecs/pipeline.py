@@ -53,6 +53,10 @@ class Pipeline:
             submit_on_dead=None if on_dead is None else self.spec(on_dead, f"{key} on dead"),
         )
 
+    def payload(self, data: bytes, job_type: str) -> bytes:
+        """What a job of this type is to have from now on."""
+        return self._encode(data, About("payload", job_type, uuid.uuid4().hex))
+
     def specs(self, specs: Iterable[JobSpec[Any]], repeat: str = "") -> list[JobSpec[Any]]:
         """Several jobs."""
         if not self._codecs:

@@ -46,6 +46,7 @@ from osqueue.messages import (
     Selection,
     Settled,
     Submitted,
+    Update,
     WatchFrame,
     WatchRequest,
 )
@@ -154,6 +155,14 @@ class BaseTransport(ABC):
     async def retry_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
         """Make up to 1,000 of the selected dead jobs ready again."""
         raise self._missing("retry_jobs")
+
+    async def update_jobs(self, update: Update, *, timeout_ms: int) -> ChangePage:
+        """Change up to 1,000 of the selected jobs that wait."""
+        raise self._missing("update_jobs")
+
+    async def run_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
+        """Let up to 1,000 of the selected jobs run now that wait for their time."""
+        raise self._missing("run_jobs")
 
     async def explain_job(self, job_id: str, *, timeout_ms: int) -> Explanation:
         """Why a job is not running."""

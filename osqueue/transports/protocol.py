@@ -43,6 +43,7 @@ from osqueue.messages import (
     Selection,
     Settled,
     Submitted,
+    Update,
     WatchFrame,
     WatchRequest,
 )
@@ -134,6 +135,14 @@ class Transport(Protocol):
 
     async def retry_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
         """Make up to 1,000 of the selected dead jobs ready again."""
+        ...
+
+    async def update_jobs(self, update: Update, *, timeout_ms: int) -> ChangePage:
+        """Change up to 1,000 of the selected jobs that wait."""
+        ...
+
+    async def run_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
+        """Let up to 1,000 of the selected jobs run now that wait for their time."""
         ...
 
     async def explain_job(self, job_id: str, *, timeout_ms: int) -> Explanation:

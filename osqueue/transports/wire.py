@@ -25,6 +25,7 @@ from osqueue.messages import (
     Selection,
     Settled,
     Submitted,
+    Update,
     WatchFrame,
     WatchRequest,
 )
@@ -158,6 +159,14 @@ class WireTransport(WireAdmin, WireWorkflows, WireBatches):
     async def retry_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
         answer = await self._link.call("RetryJobs", to_message(selection, queue_pb2.RetryJobsRequest), timeout_ms)
         return reader(ChangePage, queue_pb2.RetryJobsResponse)(answer)
+
+    async def update_jobs(self, update: Update, *, timeout_ms: int) -> ChangePage:
+        answer = await self._link.call("UpdateJobs", to_message(update, queue_pb2.UpdateJobsRequest), timeout_ms)
+        return reader(ChangePage, queue_pb2.UpdateJobsResponse)(answer)
+
+    async def run_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
+        answer = await self._link.call("RunJobs", to_message(selection, queue_pb2.RunJobsRequest), timeout_ms)
+        return reader(ChangePage, queue_pb2.RunJobsResponse)(answer)
 
     async def explain_job(self, job_id: str, *, timeout_ms: int) -> Explanation:
         answer = await self._link.call("ExplainJob", queue_pb2.ExplainJobRequest(job_id=job_id), timeout_ms)

@@ -34,6 +34,7 @@ class EventKind(IntEnum):
     REPLACED = 15
     UNBLOCKED = 16
     BLOCKED = 18
+    UPDATED = 55
 
 
 class JobEvent(Struct, frozen=True, gc=False):
@@ -186,6 +187,7 @@ KINDS = {
     Cause.UNBLOCKED: EventKind.UNBLOCKED,
     Cause.CUT_OFF: EventKind.CANCELLED,
     Cause.REVIVED: EventKind.BLOCKED,
+    Cause.UPDATED: EventKind.UPDATED,
 }
 """What watchers are told of each cause."""
 

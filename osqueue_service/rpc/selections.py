@@ -19,7 +19,13 @@ from osqueue_service.state.queries.pages import page
 from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import admin_pb2, queue_pb2
 
-Selecting = queue_pb2.CancelJobsRequest | queue_pb2.RetryJobsRequest | admin_pb2.PurgeRequest
+Selecting = (
+    queue_pb2.CancelJobsRequest
+    | queue_pb2.RetryJobsRequest
+    | queue_pb2.UpdateJobsRequest
+    | queue_pb2.RunJobsRequest
+    | admin_pb2.PurgeRequest
+)
 
 
 class Chosen(Struct, frozen=True):

@@ -37,6 +37,7 @@ from osqueue_service.rpc.queue_service.releases import Releases
 from osqueue_service.rpc.queue_service.retries import Retries
 from osqueue_service.rpc.queue_service.stats import Stats
 from osqueue_service.rpc.queue_service.submissions import Submissions
+from osqueue_service.rpc.queue_service.updates import Updates
 from osqueue_service.rpc.queue_service.watches import Watches
 from osqueue_service.rpc.queue_service.work import Work
 from osqueue_service.rpc.routes import Routes
@@ -115,6 +116,7 @@ def _of_queue(
             Watches(queue, types, clock),
             Cancellations(queue, types),
             Retries(queue, types),
+            Updates(queue, types),
             Explanations(queue),
             Stats(queue),
         ),

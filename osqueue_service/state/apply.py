@@ -78,12 +78,14 @@ from osqueue_service.state.records import (
     Submitted,
     Unblocked,
     UniqueKeysFreed,
+    Updated,
     WorkflowAdded,
     WorkflowCancelled,
 )
 from osqueue_service.state.replacing import replaced
 from osqueue_service.state.state import State
 from osqueue_service.state.steps import add_jobs, count_live, end_attempt, finish, job_in, moved_on, remove, wait_again
+from osqueue_service.state.updated import updated
 
 
 def apply(state: State, record: AnyRecord, at_ms: int) -> None:
@@ -345,6 +347,7 @@ _APPLY: dict[type[Record], Callable[[State, Any, int], None]] = {
     Completed: _completed,
     AttemptsEnded: _attempts_ended,
     Promoted: _promoted,
+    Updated: updated,
     CancelRequested: _cancel_requested,
     Cancelled: _cancelled,
     Retried: _retried,

@@ -32,6 +32,7 @@ from osqueue_service.state.records import (
     SchedulesPaused,
     SchedulesRemoved,
     SteppedDown,
+    Updated,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ NAMED_MAX: Final = 10
 
 
 Action = Literal[
-    "cancel", "retry", "purge", "pause", "resume", "step_down",
+    "cancel", "retry", "update", "purge", "pause", "resume", "step_down",
     "put_schedule", "delete_schedule", "pause_schedule", "resume_schedule",
     "put_limit", "delete_limit", "override_limit", "reset_limit",
     "put_fairness_weight",
@@ -56,6 +57,7 @@ ACTIONS: dict[type[Record], Action] = {
     Cancelled: "cancel",
     CancelRequested: "cancel",
     Retried: "retry",
+    Updated: "update",
     Purged: "purge",
     Paused: "pause",
     Resumed: "resume",

@@ -13,7 +13,7 @@ from osqueue_service.errors import OsqueueError
 from osqueue_service.state.model import JobSpec, Status
 from osqueue_service.state.named_limits import NamedLimit, Override
 from osqueue_service.state.needs import Policy
-from osqueue_service.state.records import By
+from osqueue_service.state.records import By, JobChange
 from osqueue_service.state.schedules import ScheduleSpec
 from osqueue_service.state.unique import Outcome
 
@@ -229,6 +229,14 @@ class Cancel(Command):
     Answers the resulting `Status` per item (IN_PROGRESS: asked)."""
 
     job_ids: Sequence[str]
+    by: By | None = None
+
+
+class Update(Command):
+    """These jobs, which wait, are to be as `change` says. Answers the resulting `Status` per item."""
+
+    job_ids: Sequence[str]
+    change: JobChange
     by: By | None = None
 
 

@@ -30,7 +30,7 @@ def decide_cancel(
     cancelled: dict[int, None] = {}
     requested: dict[int, None] = {}
     answers: list[Status | OsqueueError] = []
-    for job in _jobs(state, command.job_ids):
+    for job in jobs_of(state, command.job_ids):
         if isinstance(job, OsqueueError):
             answers.append(job)
             continue
@@ -61,7 +61,7 @@ def decide_retry(
     retried: dict[int, None] = {}
     keys: dict[str, Job] = {}
     answers: list[OsqueueError | None] = []
-    for job in _jobs(state, command.job_ids):
+    for job in jobs_of(state, command.job_ids):
         if isinstance(job, OsqueueError):
             answers.append(job)
         elif job.status is Status.DEAD:
@@ -103,7 +103,7 @@ def decide_purge(
     """Removal for good; a worker that runs the job learns it at its next call."""
     purged: dict[int, None] = {}
     answers: list[OsqueueError | None] = []
-    for job in _jobs(state, command.job_ids):
+    for job in jobs_of(state, command.job_ids):
         if isinstance(job, OsqueueError):
             answers.append(job)
         else:
@@ -140,7 +140,8 @@ def decide_note_step_down(
     return [SteppedDown(command.by)] if command.by is not None else [], None
 
 
-def _jobs(state: State, job_ids: Sequence[str]) -> list[Job | OsqueueError]:
+def jobs_of(state: State, job_ids: Sequence[str]) -> list[Job | OsqueueError]:
+    """The jobs of a call, or for each why there is none."""
     found: list[Job | OsqueueError] = []
     for job_id in job_ids:
         try:

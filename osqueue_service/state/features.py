@@ -37,6 +37,7 @@ from osqueue_service.state.commands import (
     Submit,
     SubmitWorkflow,
     TriggerSchedule,
+    Update,
 )
 from osqueue_service.state.model import JobSpec
 from osqueue_service.state.records import (
@@ -70,6 +71,7 @@ from osqueue_service.state.records import (
     Submitted,
     Unblocked,
     UniqueKeysFreed,
+    Updated,
     WorkflowAdded,
     WorkflowCancelled,
 )
@@ -84,6 +86,7 @@ SEQUENCES: Final = "sequences"
 FAIRNESS: Final = "fairness"
 UNIQUE: Final = "unique"
 QUEUES: Final = "queues"
+UPDATES: Final = "updates"
 
 FEATURES: Final = {
     PRINCIPAL: "who asked for a change, in the records of management: `by`, SteppedDown, and the audit of an image",
@@ -96,6 +99,7 @@ FEATURES: Final = {
     UNIQUE: "jobs with a unique key: `unique`, blocked jobs, Replaced, KeysAnswered, UniqueKeysFreed, marked numbers",
     SEQUENCES: "jobs that run one after the other: `sequence`, `turn`, blocked jobs",
     FAIRNESS: "fairness keys: `fairness_key` of a job, FairnessWeighed and the weights in an image",
+    UPDATES: "jobs that were changed while they waited: Updated",
 }
 """What this release understands, and what each of them adds."""
 
@@ -121,6 +125,7 @@ _USERS = frozenset(
         *_UNIQUE,
         *_OF_WORKFLOWS,
         *_OF_BATCHES,
+        Updated,
     )
 )
 """The records that may use a feature."""
@@ -138,14 +143,16 @@ _WITH_WORKFLOWS = frozenset({WORKFLOWS})
 _WITH_SEQUENCES = frozenset({SEQUENCES})
 _WITH_FAIRNESS = frozenset({FAIRNESS})
 _WITH_BATCHES = frozenset({BATCHES})
+_WITH_UPDATES = frozenset({UPDATES})
 
 
 def of_command(command: Command) -> frozenset[str]:
     """The features that the records of this command may use."""
     if isinstance(command, _LIMITING):
         return frozenset({LIMITS, PRINCIPAL}) if command.by is not None else _WITH_LIMITS
-    if isinstance(command, PutFairnessWeight):
-        return _WITH_FAIRNESS if command.by is None else _WITH_FAIRNESS | _WITH_PRINCIPAL
+    if isinstance(command, PutFairnessWeight | Update):
+        own = _WITH_FAIRNESS if isinstance(command, PutFairnessWeight) else _WITH_UPDATES
+        return own if command.by is None else own | _WITH_PRINCIPAL
     if isinstance(command, PutSchedule):
         return _WITH_SCHEDULES | _of_jobs([command.spec.job])
     if isinstance(command, _ABOUT_SCHEDULES):
@@ -202,8 +209,9 @@ def of_record(record: AnyRecord) -> frozenset[str]:
     """The features that this record uses."""
     if isinstance(record, SteppedDown):
         return _WITH_PRINCIPAL
-    if isinstance(record, FairnessWeighed):
-        return _WITH_FAIRNESS if record.by is None else _WITH_FAIRNESS | _WITH_PRINCIPAL
+    if isinstance(record, FairnessWeighed | Updated):
+        own = _WITH_FAIRNESS if isinstance(record, FairnessWeighed) else _WITH_UPDATES
+        return own if record.by is None else own | _WITH_PRINCIPAL
     if isinstance(record, SchedulePut):
         return _WITH_SCHEDULES | _of_jobs([record.spec.job])
     if isinstance(record, _OF_SCHEDULES):

@@ -40,6 +40,7 @@ from osqueue_service.state.commands import (
     SubmitWorkflow,
     Sweep,
     TriggerSchedule,
+    Update,
 )
 from osqueue_service.state.control import (
     decide_cancel,
@@ -64,6 +65,7 @@ from osqueue_service.state.records import (
 from osqueue_service.state.settling import decide_complete, decide_fail, decide_release
 from osqueue_service.state.state import State
 from osqueue_service.state.submission import decide_submit
+from osqueue_service.state.updating import decide_update
 from osqueue_service.state.weighing import decide_weight
 
 _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyRecord], Any]]] = {
@@ -76,6 +78,7 @@ _DECIDE: dict[type[Command], Callable[[State, Any, int, Limits], tuple[list[AnyR
     Cancel: decide_cancel,
     Retry: decide_retry,
     Purge: decide_purge,
+    Update: decide_update,
     PauseTypes: decide_pause,
     ResumeTypes: decide_resume,
     NoteStepDown: decide_note_step_down,

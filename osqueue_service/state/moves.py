@@ -33,13 +33,15 @@ class Cause(IntEnum):
     UNBLOCKED = 26
     CUT_OFF = 31
     REVIVED = 32
+    UPDATED = 55
 
 
 class Moves(Struct, gc=False):
     """Jobs that went from one status to another for one reason, one after the other: mostly all of a record's.
 
     `source` is None for new jobs, `target` for those that are no longer kept; they are the same for running jobs that
-    were asked to stop. The jobs are as the record left them; those no longer kept stay readable as they were.
+    were asked to stop and for those that were changed while they wait. The jobs are as the record left them; those no
+    longer kept stay readable as they were.
     """
 
     source: Status | None
@@ -67,7 +69,7 @@ def holders_doing(cause: Cause) -> bool:
             return False
         case Cause.SUBMITTED | Cause.PROMOTED | Cause.RETRIED | Cause.EVICTED | Cause.REPLACED | Cause.UNBLOCKED:
             return False  # never of a leased job
-        case Cause.CUT_OFF | Cause.REVIVED:
+        case Cause.CUT_OFF | Cause.REVIVED | Cause.UPDATED:
             return False  # nor are these
         case _:
             assert_never(cause)

@@ -39,6 +39,8 @@ from osqueue_service.state.named_limits import Meter, NamedLimit, Override
 from osqueue_service.state.record import By as By
 from osqueue_service.state.record import Record as Record
 from osqueue_service.state.schedules import Outcome, Plan, ScheduleSpec
+from osqueue_service.state.update_records import JobChange as JobChange
+from osqueue_service.state.update_records import Updated as Updated
 
 
 class Founded(Record, frozen=True, tag=1):
@@ -383,6 +385,7 @@ AnyRecord = (
     | BatchOpened
     | BatchesMoved
     | CalledBack
+    | Updated
 )
 
 MANAGED: frozenset[type[Record]] = frozenset(each for each in get_args(AnyRecord) if "by" in each.__struct_fields__)

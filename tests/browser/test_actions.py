@@ -207,3 +207,64 @@ def _shell(command: str) -> str:
 def _payload(queue: Queue, job_id: str) -> object:
     job = queue.get(f"/v1/jobs/{job_id}")["job"]
     return job.get("payload"), job.get("payloadBase64")
+
+
+def test_run_a_delayed_job_now(page: Page, queue: Queue) -> None:
+    job_id = queue.submit(type="run.now", delayMs=3_600_000)
+    page.goto(f"/jobs/{job_id}")
+    page.get_by_role("button", name="Run now").click()
+    expect(page.locator("h1 .status")).to_have_text("waiting")
+    assert status_of(queue, job_id) == "unclaimed"
+
+
+def test_run_many_delayed_jobs_now(page: Page, queue: Queue) -> None:
+    for _ in range(2):
+        queue.submit(type="run.many", delayMs=3_600_000)
+    page.goto("/jobs?type=run.many")
+    page.locator("thead input[type=checkbox]").check()
+    page.get_by_role("button", name="Run now…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("2 jobs would run now")
+    dialog.get_by_role("button", name="Run now", exact=True).click()
+    expect(dialog).to_contain_text("2 jobs told to run now.")
+    dialog.get_by_role("button", name="Close").click()
+    expect(page.locator("tbody .status").first).to_have_text("waiting")
+
+
+def test_edit_a_job_that_waits(page: Page, queue: Queue) -> None:
+    job_id = queue.submit(type="edit.one", payload={"n": 1})
+    page.goto(f"/jobs/{job_id}")
+    page.get_by_role("button", name="Edit…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Priority").fill("7")
+    dialog.get_by_label("Payload, as JSON").fill('{"n": 12345678901234567890}')
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    expect(page.locator(".payload", has_text="Payload")).to_contain_text("12345678901234567890")
+    job = queue.get(f"/v1/jobs/{job_id}")["job"]
+    assert (job["priority"], job["payload"]) == (7, {"n": 12345678901234567890})
+
+
+def test_what_is_no_json_is_not_saved(page: Page, queue: Queue) -> None:
+    job_id = queue.submit(type="edit.wrong", payload={"n": 1})
+    page.goto(f"/jobs/{job_id}")
+    page.get_by_role("button", name="Edit…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Payload, as JSON").fill('{"n": ')
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_contain_text("The payload is not JSON")
+    dialog.get_by_role("button", name="Keep as it is").click()
+    assert queue.get(f"/v1/jobs/{job_id}")["job"]["payload"] == {"n": 1}
+
+
+def test_submit_a_finished_job_again_with_another_payload(page: Page, queue: Queue) -> None:
+    (job_id,) = queue.dead(type="again.one")
+    page.goto(f"/jobs/{job_id}")
+    page.get_by_role("button", name="Submit again…").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Payload, as JSON").fill('{"mended": true}')
+    dialog.get_by_role("button", name="Submit", exact=True).click()
+    expect(page.locator("h1 .status")).to_have_text("waiting")
+    expect(page.locator(".payload", has_text="Payload")).to_contain_text('"mended": true')
+    assert not page.url.endswith(job_id)
+    assert status_of(queue, job_id) == "dead"

@@ -138,7 +138,7 @@ def linearizable_reads_see_what_was_acknowledged(history: History) -> Iterator[s
             yield f"rule 13 of storage: a linearizable read is older than {latest}, acknowledged before it: {event}"
 
 
-_WRITES = ("submit", "claim", "complete", "fail", "release", "cancel", "retry", "purge")
+_WRITES = ("submit", "claim", "complete", "fail", "release", "cancel", "retry", "purge", "update", "run")
 
 
 def walks_show_nothing_twice(history: History) -> Iterator[str]:
@@ -293,6 +293,8 @@ def first_in_first_out(history: History, book: Logbook) -> Iterator[str]:
             continue  # it may have stood behind others first, or may not have had room, or its turn
         if job.spec.more is not None and job.spec.more.member is not None:
             continue  # it may have waited for what it needs
+        if job.changes["update"]:
+            continue
         line = lines[job.spec.type, job.spec.priority]
         line.append((first_tried[event.key], 1, job))
         line.append((event.returned, 0, job))

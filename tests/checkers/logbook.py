@@ -28,6 +28,7 @@ from osqueue_service.state.records import (
     FollowedUp,
     Founded,
     IdsRenewed,
+    JobChange,
     LimitPut,
     Paused,
     Promoted,
@@ -39,6 +40,7 @@ from osqueue_service.state.records import (
     SchedulePut,
     Submitted,
     Unblocked,
+    Updated,
     WorkflowAdded,
 )
 from osqueue_service.state.state import State
@@ -99,7 +101,9 @@ class JobEntry:
     cancel_requested: bool = False
     payload: str = ""
     """What it was submitted with, even if another submission has replaced that."""
-    changes: dict[str, list[int]] = field(default_factory=lambda: {"cancel": [], "retry": [], "purge": [], "end": []})
+    changes: dict[str, list[int]] = field(
+        default_factory=lambda: {"cancel": [], "retry": [], "purge": [], "update": [], "end": []}
+    )
     """The commits in which an operator's wish came true, by its kind, and those in which the job ended."""
 
     @property
@@ -198,7 +202,7 @@ class Logbook:
             self._ids = JobIds(record.salt, record.ids_from)
         elif isinstance(record, IdsRenewed):
             self._ids = JobIds(self._ids.salt, record.first)
-        elif isinstance(record, Submitted | Replaced):
+        elif isinstance(record, Submitted | Replaced | Updated):
             self._ask(record, index, at_ms)
         elif isinstance(record, Claimed):
             for grant in record.grants:
@@ -218,11 +222,14 @@ class Logbook:
         else:
             self._bring_about(record, index, at_ms)
 
-    def _ask(self, record: Submitted | Replaced, index: int, at_ms: int) -> None:
+    def _ask(self, record: Submitted | Replaced | Updated, index: int, at_ms: int) -> None:
         if isinstance(record, Submitted):
             self._submit(record, index, at_ms)
-        else:
+        elif isinstance(record, Replaced):
             self._replace(record, at_ms)
+        else:
+            for number in record.numbers:
+                self._update(self._numbers[number], record.change, index, at_ms)
 
     def _submit(self, record: Submitted, index: int, at_ms: int) -> None:
         for number, spec in enumerate(record.jobs, record.first):
@@ -269,6 +276,15 @@ class Logbook:
             job = self._numbers[item.number]
             job.spec, job.attempts = item.spec, 0
             job.status = Status.SCHEDULED if item.due_at or item.spec.run_at > at_ms else Status.UNCLAIMED
+
+    def _update(self, job: JobEntry, change: JobChange, index: int, at_ms: int) -> None:
+        """A job that waits, or waits for its time; of those that are blocked, the log names some only."""
+        if job.status not in (Status.UNCLAIMED, Status.SCHEDULED, Status.BLOCKED):
+            self.broken.append(f"rule 1: {job.job_id} was changed while it was {job.status.wire}")
+        job.spec = change.of(job.spec)
+        if change.run_at is not None and job.status is not Status.BLOCKED:
+            job.status = Status.SCHEDULED if change.run_at > at_ms else Status.UNCLAIMED
+        job.changes["update"].append(index)
 
     def _change(self, job: JobEntry, record: AnyRecord, index: int, at_ms: int) -> None:
         """What a record that is nothing but a list of jobs says of one of them."""

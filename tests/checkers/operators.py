@@ -8,8 +8,8 @@ from tests.checkers.logbook import JobEntry, Logbook
 
 
 def acknowledged_changes_are_in_the_log(history: History, book: Logbook) -> Iterator[str]:
-    """Rules 2 and 10 for cancels, retries and purges. Where there was nothing to change, the log says why."""
-    for event in history.of("cancel", "retry", "purge"):
+    """Rules 2 and 10 for cancels, retries, purges and updates. Where there was nothing to change, the log says why."""
+    for event in history.of("cancel", "retry", "purge", "update"):
         job = book.jobs.get(event.job)
         if event.outcome != OK or event.answered is None or job is None:
             continue

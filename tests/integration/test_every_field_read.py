@@ -130,7 +130,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
             "failures": [{**HELD, "error": {"type": "E", "message": "m"}, "retryable": True, "retry_delay_ms": 1}],
             "releases": [HELD],
             "slots": 1,
-            "heartbeats": [{**HELD, "progress": {"fraction": 0.5, "message": "m"}}],
+            "heartbeats": [{**HELD, "progress": {"fraction": 0.5, "message": "m"}, "running_ms": 1}],
         },
         {
             "open": {"worker_id": "w", "slots": 1},
@@ -143,7 +143,11 @@ fill(_FILLED)
 _CRON = schedules_pb2.Schedule(cron="@daily", time_zone="UTC")
 FURTHER["PutSchedule"] = [{"schedule": _CRON}]
 FURTHER["PreviewSchedule"] = [{"schedule": _FILLED}, {"schedule": _CRON}]
-for name in ("CancelJobs", "RetryJobs", "Purge"):
+FURTHER["UpdateJobs"] = [
+    {"job_ids": ["nope"], "run_at": 1, "payload": b"x", "labels": {"metadata": {"a": "b"}}, "dry_run": True},
+    {"filter": {}, "priority": 1, "page_token": "x"},
+]
+for name in ("CancelJobs", "RetryJobs", "RunJobs", "Purge"):
     FURTHER[name] = [{"filter": {}, "page_token": "x"}, {"job_ids": ["nope"], "dry_run": True}]
 
 

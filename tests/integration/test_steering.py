@@ -1,5 +1,8 @@
 """CancelJob(s), RetryJobs, Purge, pausing and stepping down over the wire."""
 
+import asyncio
+from functools import partial
+
 import pytest
 
 from osqueue_stubs.osqueue.v1 import admin_pb2, job_pb2, queue_pb2
@@ -15,6 +18,8 @@ async def dead(queue, **fields) -> str:
 CALLS = {
     "CancelJobs": queue_pb2.CancelJobsRequest,
     "RetryJobs": queue_pb2.RetryJobsRequest,
+    "RunJobs": queue_pb2.RunJobsRequest,
+    "UpdateJobs": partial(queue_pb2.UpdateJobsRequest, priority=1),
     "Purge": admin_pb2.PurgeRequest,
 }
 
@@ -172,3 +177,69 @@ async def test_a_worker_whose_job_was_cancelled_and_released_is_told(queue):
     await queue.CancelJob(queue_pb2.CancelJobRequest(job_id=claimed.job_id))
     await queue.ReleaseJob(queue_pb2.ReleaseJobRequest(**holder(claimed)))
     assert await status(queue, claimed.job_id) == "cancelled"
+
+
+class TestUpdate:
+    @pytest.mark.parametrize(
+        ("fields", "named"),
+        [
+            ({}, "priority"),
+            ({"priority": 1_001}, "priority"),
+            ({"priority": -1_001}, "priority"),
+            ({"run_at": -1}, "run_at"),
+            ({"run_at": 1 << 60}, "run_at"),
+            ({"delay_ms": -1}, "delay_ms"),
+            ({"delay_ms": 366 * 24 * 3_600_000}, "delay_ms"),
+            ({"delay_ms": 1, "run_at": 1}, "run_at"),
+            ({"payload": b""}, "payload"),
+            ({"payload": b"x", "job_ids": ["another"]}, "payload"),
+            ({"labels": queue_pb2.NewLabels(metadata={"": "v"})}, "labels.metadata"),
+        ],
+    )
+    async def test_what_makes_no_sense_is_refused_and_changes_nothing(self, queue, fields, named):
+        job_id = await submit(queue)
+        with refused("INVALID_REQUEST") as refusal:
+            fields = {**fields, "job_ids": [job_id, *fields.get("job_ids", ())]}
+            await queue.UpdateJobs(queue_pb2.UpdateJobsRequest(**fields))
+        assert list(refusal.violations) == [named]
+        assert (await queue.GetJob(queue_pb2.GetJobRequest(job_id=job_id))).job.priority == 0
+
+    @pytest.mark.parametrize(
+        ("fields", "limit"),
+        [
+            ({"payload": b"x" * ((1 << 20) + 1)}, "payload_bytes"),
+            ({"labels": queue_pb2.NewLabels(metadata={"k": "v" * 8_192})}, "metadata_bytes"),
+        ],
+    )
+    async def test_what_is_too_large_is_refused_with_the_name_of_the_limit(self, queue, fields, limit):
+        job_id = await submit(queue)
+        with refused("PAYLOAD_TOO_LARGE") as refusal:
+            await queue.UpdateJobs(queue_pb2.UpdateJobsRequest(job_ids=[job_id], **fields))
+        assert limit in refusal.message
+        exact = {"payload": b"x" * (1 << 20)} if limit == "payload_bytes" else {
+            "labels": queue_pb2.NewLabels(metadata={"k": "v" * 8_191})
+        }  # fmt: skip
+        answer = await queue.UpdateJobs(queue_pb2.UpdateJobsRequest(job_ids=[job_id], **exact))
+        assert answer.results[0].updated.status == "unclaimed"
+
+    async def test_labels_are_replaced_and_may_be_none(self, queue):
+        job_id = await submit(queue, metadata={"a": "1"})
+        answer = await queue.UpdateJobs(queue_pb2.UpdateJobsRequest(job_ids=[job_id], labels=queue_pb2.NewLabels()))
+        assert answer.results[0].updated.status == "unclaimed" and answer.HasField("commit")
+        assert not (await queue.GetJob(queue_pb2.GetJobRequest(job_id=job_id))).job.metadata
+
+    async def test_a_filter_reaches_what_waits_and_nothing_else(self, queue):
+        await submit_many(queue, 3)
+        await complete(queue, await claim(queue))
+        answer = await queue.UpdateJobs(queue_pb2.UpdateJobsRequest(filter=job_pb2.JobFilter(), priority=5))
+        assert [each.updated.status for each in answer.results] == ["unclaimed"] * 2
+        again = queue_pb2.UpdateJobsRequest(filter=job_pb2.JobFilter(statuses=["completed"]), priority=5)
+        with refused("INVALID_REQUEST"):
+            await queue.UpdateJobs(again)
+
+    async def test_a_worker_that_waits_gets_a_job_that_is_run_now(self, queue):
+        job_id = await submit(queue, delay_ms=3_600_000)
+        waiting = asyncio.ensure_future(claim(queue, wait_ms=30_000))
+        answer = await queue.RunJobs(queue_pb2.RunJobsRequest(job_ids=[job_id]))
+        assert answer.results[0].updated.status == "unclaimed"
+        assert (await waiting).job_id == job_id

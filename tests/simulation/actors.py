@@ -326,6 +326,20 @@ class Operator(Actor):
             await asyncio.gather(*calls)
         if self.chance("retry"):
             await self.attempt(self.client.retry_jobs([draw.choice(known) for _ in range(5)]))
+        if self.chance("update"):
+            chosen = [draw.choice(known) for _ in range(3)]
+            if draw.random() < 0.5:
+                await self.attempt(self.client.run_jobs(chosen))
+            else:
+                # The label makes each an update that is in the log, unless the job is refused.
+                await self.attempt(
+                    self.client.update_jobs(
+                        chosen,
+                        priority=draw.choice([None, -1, 0, 1]),
+                        delay_ms=draw.choice([None, 0, 500]),
+                        metadata={"mark": f"{draw.random()}"},
+                    )
+                )
         if self.chance("purge"):
             await self.attempt(self.transport.operate("purge", [draw.choice(known)]))
 
@@ -358,13 +372,16 @@ class Operator(Actor):
         world, draw = self.world, self.draw
         wanted = JobFilter(types=(draw.choice(world.swarm.types),))
         dry_run = draw.random() < 0.3
-        match draw.choice(["cancel", "retry", "purge"]):
+        match draw.choice(["cancel", "retry", "purge", "run"]):
             case "cancel" if draw.random() < 0.2:
                 done = await self.attempt(self.client.cancel_jobs(matching=wanted, dry_run=dry_run))
                 world.counts["cancelled by filter"] += len(done.changed) if done and not dry_run else 0
             case "retry":
                 done = await self.attempt(self.client.retry_jobs(matching=wanted, dry_run=dry_run))
                 world.counts["retried by filter"] += len(done.changed) if done and not dry_run else 0
+            case "run":
+                done = await self.attempt(self.client.run_jobs(matching=wanted, dry_run=dry_run))
+                world.counts["run by filter"] += len(done.changed) if done and not dry_run else 0
             case "purge":
                 request = admin_pb2.PurgeRequest(dry_run=dry_run)
                 request.filter.types.extend(wanted.types)

@@ -40,6 +40,7 @@ def _acknowledge_at_once(kind: type) -> Plant:
 
 for _verb, _kind in (
     ("cancel", commands.Cancel),
+    ("update", commands.Update),
     ("retry", commands.Retry),
     ("purge", commands.Purge),
     ("pause", commands.PauseTypes),

@@ -10,8 +10,9 @@ from tests.simulation.run import OPTIONS, run_seed
 from tests.simulation.swarm import NEMESES, draw
 
 COMMANDS = (
-    "submit", "claim", "heartbeat", "complete", "fail", "release", "cancel", "retry", "purge", "pause", "resume", "get",
-    "page", "walk", "stats", "watch", "CancelJobs", "RetryJobs", "Purge", "StepDown", "ExplainJob",
+    "submit", "claim", "heartbeat", "complete", "fail", "release", "cancel", "retry", "purge", "update", "run", "pause",
+    "resume", "get", "page", "walk", "stats", "watch", "CancelJobs", "RetryJobs", "RunJobs", "Purge", "StepDown",
+    "ExplainJob",
     "SubmitWorkflow", "AddToWorkflow", "CancelWorkflow", "OpenBatch", "AddToBatch", "SealBatch", "CancelBatch",
 )  # fmt: skip
 """Each was executed, and answered."""
@@ -85,6 +86,7 @@ RARE = (
     "claims answered again",
     "cancelled by filter",
     "retried by filter",
+    "run by filter",
     "purged by filter",
     "asked to step down",
     "watch JobEvent",

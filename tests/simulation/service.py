@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from osqueue.job import JobSpec
-from osqueue.messages import Completion, Failure, ListRequest, Release
+from osqueue.messages import Completion, Failure, ListRequest, Release, Update
 from osqueue_service.broker import Broker
 from osqueue_service.engine.engine import Engine
 from osqueue_service.engine.totals import Totals, totals_of
@@ -22,6 +22,7 @@ from osqueue_service.state.model import Status
 from osqueue_service.state.named_limits import NamedLimit, Rate
 from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.queries.pages import page
+from osqueue_service.state.records import JobChange
 from osqueue_service.state.state import State
 from osqueue_service.state.unique import AfterDead, IfRunning, InSequence, OnConflict, Scope, Unique, Until
 from tests.simulation.streams import Stream
@@ -195,9 +196,15 @@ async def heartbeat(broker: Broker, beats: Sequence[Any]) -> Answer:
     return Answer(answers, committed(engine))
 
 
-async def operate(broker: Broker, verb: str, names: Sequence[str]) -> Answer:
-    """Cancel, retry, purge, pause, resume."""
+async def operate(broker: Broker, verb: str, names: Sequence[str], update: Update | None = None) -> Answer:
+    """Cancel, retry, purge, pause, resume, update, run."""
     engine = broker.engine
+    if update is not None:
+        run_at = engine.now_ms() + update.delay_ms if update.delay_ms else update.delay_ms
+        change = JobChange(
+            update.priority, run_at, None, None if update.labels is None else dict(update.labels.metadata)
+        )
+        return Answer(await engine.execute(commands.Update(names, change)), committed(engine))
     kind = {
         "cancel": commands.Cancel,
         "retry": commands.Retry,

@@ -311,8 +311,14 @@ class SimStore:
         elif kind is FaultKind.FAIL_AFTER or self.cut_off:
             value = self._lost(operation, key)
         if not isinstance(value, Exception):
-            self._let_in.add((operation, key.partition("/")[0]))
+            arrived_ms = self.node.loop.now_ms
+            answer.add_done_callback(lambda done: self._heard((operation, key.partition("/")[0]), arrived_ms))
         self._answer_at(self.node.loop.now_ms + self._leg_ms(), answer, value)
+
+    def _heard(self, kind: tuple[Operation, str], arrived_ms: float) -> None:
+        """The node knows that it is let in, unless it may have given the request up before it heard so."""
+        if self.node.loop.now_ms - arrived_ms < REQUEST_TIMEOUT_MS:
+            self._let_in.add(kind)
 
     def _land_late(self, apply: Callable[[], Any]) -> None:
         try:

@@ -196,8 +196,8 @@ def draw(seed: int) -> Swarm:
             ("fail", 0.2), ("die", 0.05), ("release", 0.1), ("vanish", 0.1), ("slow", 0.1), ("repeat", 0.2),
             ("late", 0.1), ("beat", 0.5), ("batch", 0.3), ("key", 0.3), ("cancel call", 0.1), ("delay", 0.15),
             ("retention", 0.2), ("timeout", 0.15), ("priority", 0.3), ("policy", 0.3), ("conflict", 0.05),
-            ("cancel", 0.3), ("retry", 0.3), ("purge", 0.1), ("pause", 0.15), ("walk", 0.3), ("await", 0.2),
-            ("wander", 0.5),
+            ("cancel", 0.3), ("retry", 0.3), ("update", 0.3), ("purge", 0.1), ("pause", 0.15), ("walk", 0.3),
+            ("await", 0.2), ("wander", 0.5),
         )
     }  # fmt: skip
     swarm.pushed_workers = choice([0, 1, 2])

@@ -31,6 +31,7 @@ from osqueue.messages import (
     Selection,
     Settled,
     Submitted,
+    Update,
     WatchFrame,
     WatchRequest,
 )
@@ -375,6 +376,18 @@ class SimTransport:
         ]
         return ChangePage(changes, commit=Position(*answer.place))
 
+    async def update_jobs(self, update: Update, *, timeout_ms: int) -> ChangePage:
+        if update.filter is not None:
+            return await self.wire.update_jobs(update, timeout_ms=timeout_ms)
+        answer = await self._operate("update", update.job_ids, update.request_id, timeout_ms, update)
+        return _changes(update.job_ids, answer)
+
+    async def run_jobs(self, selection: Selection, *, timeout_ms: int) -> ChangePage:
+        if selection.filter is not None:
+            return await self.wire.run_jobs(selection, timeout_ms=timeout_ms)
+        answer = await self._operate("run", selection.job_ids, selection.request_id, timeout_ms, Update(delay_ms=0))
+        return _changes(selection.job_ids, answer)
+
     async def operate(self, verb: str, names: Sequence[str], timeout_ms: int = 5_000) -> Answer:
         """What the SDK has no call for: purge, pause, resume."""
         return await self._operate(verb, names, "", timeout_ms)
@@ -383,12 +396,14 @@ class SimTransport:
         """A call that neither the SDK has nor `operate`."""
         return await SimLink(self).call(name, request, timeout_ms)
 
-    async def _operate(self, verb: str, names: Sequence[str], key: str, timeout_ms: int) -> Answer:
-        jobs = verb in ("cancel", "retry", "purge")
+    async def _operate(
+        self, verb: str, names: Sequence[str], key: str, timeout_ms: int, change: Update | None = None
+    ) -> Answer:
+        jobs = verb not in ("pause", "resume")
         events = [
             self.begin(verb, key=key, **({"job": name} if jobs else {"arguments": {"type": name}})) for name in names
         ]
-        answer = await self.attempt(lambda broker: service.operate(broker, verb, names), timeout_ms, events)
+        answer = await self.attempt(lambda broker: service.operate(broker, verb, names, change), timeout_ms, events)
         for number, event in enumerate(events):
             item = answer.value[number] if jobs else None
             if isinstance(item, service_errors.OsqueueError):
@@ -402,6 +417,16 @@ class SimTransport:
 
     def watch_jobs(self, request: WatchRequest) -> AsyncIterator[WatchFrame]:
         return self.wire.watch_jobs(request)
+
+
+def _changes(job_ids: Sequence[str], answer: Answer) -> ChangePage:
+    changes = [
+        Change(job_id, error=sdk_error(item))
+        if isinstance(item, service_errors.OsqueueError)
+        else Change(job_id, item.wire)
+        for job_id, item in zip(job_ids, answer.value, strict=True)
+    ]
+    return ChangePage(changes, commit=Position(*answer.place))
 
 
 def sdk_error(refusal: service_errors.OsqueueError) -> OsqueueError:

@@ -23,6 +23,7 @@ from osqueue_service.rpc.fields import TypeNames
 from osqueue_service.rpc.queue_service.cancellations import Cancellations
 from osqueue_service.rpc.queue_service.explanations import Explanations
 from osqueue_service.rpc.queue_service.retries import Retries
+from osqueue_service.rpc.queue_service.updates import Updates
 from osqueue_service.rpc.queue_service.watches import Watches
 from osqueue_service.rpc.queue_service.work import Work
 from osqueue_service.rpc.schedule_service.control import ScheduleControl
@@ -130,6 +131,7 @@ class SimBroker:
         self.servicers = (
             Cancellations(broker, types),
             Retries(broker, types),
+            Updates(broker, types),
             Purges(broker, types),
             Pauses(broker, types),
             StepDown(broker),

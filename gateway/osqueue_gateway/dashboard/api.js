@@ -259,7 +259,7 @@ export function steerBatch(id, action) {
   return post(`/v1/batches/${id}/${action}`, {});
 }
 
-/** @typedef {"retry" | "cancel" | "purge"} BulkAction */
+/** @typedef {"retry" | "run" | "cancel" | "purge"} BulkAction */
 
 /**
  * @param {BulkAction} action
@@ -269,6 +269,23 @@ export function steerBatch(id, action) {
  */
 export function changeJobs(action, request, signal) {
   return post(action === "purge" ? "/v1/admin/purge" : `/v1/batch/${action}`, request, signal);
+}
+
+/**
+ * @param {string} request UpdateJobsRequest as JSON text, in which the payload stands as it was typed.
+ * @returns {Promise<{results: T.BulkResult[]}>}
+ */
+export async function updateText(request) {
+  return JSON.parse(await send("POST", "/v1/batch/update", request, CHANGE_MS));
+}
+
+/**
+ * @param {string} request SubmitJobRequest as JSON text, in which the payload stands as it was typed.
+ * @returns {Promise<{id: string}>}
+ */
+export async function submitText(request) {
+  const { jobId } = JSON.parse(await send("POST", "/v1/jobs", request, CHANGE_MS));
+  return { id: jobId };
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Retry, cancel and purge of many jobs: the broker changes at most 1,000 per call, so one wish is many calls.
+ * Retry, run now, cancel and purge of many jobs: the broker changes at most 1,000 per call, so one wish is many calls.
  * @module
  */
 

@@ -223,6 +223,7 @@
  * @property {string} jobId
  * @property {{status: string, cancelRequested: boolean}} [cancelled]
  * @property {{status: string}} [retried]
+ * @property {{status: string}} [updated]
  * @property {string} [purgedStatus]
  * @property {ItemError} [error]
  */

@@ -115,6 +115,8 @@ class _JobEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobEvent
     """No other job holds it up any more."""
     JOB_EVENT_KIND_BLOCKED: _JobEventKind.ValueType  # 18
     """It waits for other jobs again: it was cut off by the bad end of one, which was retried."""
+    JOB_EVENT_KIND_UPDATED: _JobEventKind.ValueType  # 55
+    """It was changed while it waited: its time, its priority, its payload or its labels."""
 
 class JobEventKind(_JobEventKind, metaclass=_JobEventKindEnumTypeWrapper):
     """What happened to a job."""
@@ -155,6 +157,8 @@ JOB_EVENT_KIND_UNBLOCKED: JobEventKind.ValueType  # 16
 """No other job holds it up any more."""
 JOB_EVENT_KIND_BLOCKED: JobEventKind.ValueType  # 18
 """It waits for other jobs again: it was cut off by the bad end of one, which was retried."""
+JOB_EVENT_KIND_UPDATED: JobEventKind.ValueType  # 55
+"""It was changed while it waited: its time, its priority, its payload or its labels."""
 Global___JobEventKind: _TypeAlias = JobEventKind  # noqa: Y015
 
 class _ResyncReason:
@@ -2497,6 +2501,305 @@ class RetriedJob(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetriedJob: _TypeAlias = RetriedJob  # noqa: Y015
+
+@_typing.final
+class UpdateJobsRequest(_message.Message):
+    """Which jobs that wait to change, and what they are to be. What is not set stays as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    RUN_AT_FIELD_NUMBER: _builtins.int
+    DELAY_MS_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    dry_run: _builtins.bool
+    """Say what would happen and change nothing."""
+    page_token: _builtins.str
+    """next_page_token of the answer before, with the same filter. Empty: start."""
+    request_id: _builtins.str
+    """Set by SDKs. Not remembered: a call repeated within its effect changes nothing more."""
+    priority: _builtins.int
+    """Higher is claimed first. -1,000 to 1,000."""
+    run_at: _builtins.int
+    """Not to be claimed before this time, at most a year ahead; a time that has passed: at once. Not with delay_ms."""
+    delay_ms: _builtins.int
+    """Not to be claimed before this much time has passed, at most a year; 0: at once. Not with run_at."""
+    payload: _builtins.bytes
+    """Other work, verbatim, at most 1 MiB; with exactly one job id. What its idempotency key was compared with stays."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
+    @_builtins.property
+    def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These jobs, at most 1,000. Exactly one of job_ids and filter."""
+
+    @_builtins.property
+    def filter(self) -> _job_pb2.JobFilter:
+        """All jobs that wait and match. Exactly one of job_ids and filter."""
+
+    @_builtins.property
+    def labels(self) -> Global___NewLabels:
+        """Other labels, in place of all that it has."""
+
+    def __init__(
+        self,
+        *,
+        job_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _job_pb2.JobFilter | None = ...,
+        dry_run: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        priority: _builtins.int | None = ...,
+        run_at: _builtins.int | None = ...,
+        delay_ms: _builtins.int | None = ...,
+        payload: _builtins.bytes | None = ...,
+        labels: Global___NewLabels | None = ...,
+        queue: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_payload", b"_payload", "_priority", b"_priority", "_run_at", b"_run_at", "delay_ms", b"delay_ms", "filter", b"filter", "labels", b"labels", "payload", b"payload", "priority", b"priority", "run_at", b"run_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms", "_payload", b"_payload", "_priority", b"_priority", "_run_at", b"_run_at", "delay_ms", b"delay_ms", "dry_run", b"dry_run", "filter", b"filter", "job_ids", b"job_ids", "labels", b"labels", "page_token", b"page_token", "payload", b"payload", "priority", b"priority", "queue", b"queue", "request_id", b"request_id", "run_at", b"run_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__delay_ms: _TypeAlias = _typing.Literal["delay_ms"]  # noqa: Y015
+    _WhichOneofArgType__delay_ms: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms"]  # noqa: Y015
+    _WhichOneofReturnType__payload: _TypeAlias = _typing.Literal["payload"]  # noqa: Y015
+    _WhichOneofArgType__payload: _TypeAlias = _typing.Literal["_payload", b"_payload"]  # noqa: Y015
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    _WhichOneofReturnType__run_at: _TypeAlias = _typing.Literal["run_at"]  # noqa: Y015
+    _WhichOneofArgType__run_at: _TypeAlias = _typing.Literal["_run_at", b"_run_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delay_ms) -> _WhichOneofReturnType__delay_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__payload) -> _WhichOneofReturnType__payload | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__run_at) -> _WhichOneofReturnType__run_at | None: ...
+
+Global___UpdateJobsRequest: _TypeAlias = UpdateJobsRequest  # noqa: Y015
+
+@_typing.final
+class NewLabels(_message.Message):
+    """The labels that a job is to have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    METADATA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """All of them. Keys and values together at most 8 KiB."""
+
+    def __init__(
+        self,
+        *,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NewLabels: _TypeAlias = NewLabels  # noqa: Y015
+
+@_typing.final
+class UpdateJobsResponse(_message.Message):
+    """What became of each job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty when all jobs were seen. Opaque."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpdateJobResult]:
+        """One per job."""
+
+    @_builtins.property
+    def commit(self) -> _job_pb2.CommitPosition:
+        """Where the changes are durable. Absent when nothing was changed."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___UpdateJobResult] | None = ...,
+        next_page_token: _builtins.str = ...,
+        commit: _job_pb2.CommitPosition | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "next_page_token", b"next_page_token", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateJobsResponse: _TypeAlias = UpdateJobsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateJobResult(_message.Message):
+    """What became of one job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    UPDATED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job."""
+    @_builtins.property
+    def updated(self) -> Global___UpdatedJob:
+        """It is as it was asked to be."""
+
+    @_builtins.property
+    def error(self) -> _job_pb2.ItemError:
+        """Nothing was changed."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        updated: Global___UpdatedJob | None = ...,
+        error: _job_pb2.ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "updated", b"updated"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "job_id", b"job_id", "outcome", b"outcome", "updated", b"updated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["updated", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___UpdateJobResult: _TypeAlias = UpdateJobResult  # noqa: Y015
+
+@_typing.final
+class UpdatedJob(_message.Message):
+    """A job that waits, as it was asked to be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    status: _builtins.str
+    """What the job is now: "unclaimed", "scheduled" or "blocked"."""
+    def __init__(
+        self,
+        *,
+        status: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdatedJob: _TypeAlias = UpdatedJob  # noqa: Y015
+
+@_typing.final
+class RunJobsRequest(_message.Message):
+    """Which jobs to run now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    dry_run: _builtins.bool
+    """Say what would happen and change nothing."""
+    page_token: _builtins.str
+    """next_page_token of the answer before, with the same filter. Empty: start."""
+    request_id: _builtins.str
+    """Set by SDKs. Not remembered: a call repeated within its effect changes nothing more."""
+    queue: _builtins.str
+    """The queue that is meant, by its name. Empty: the default queue."""
+    @_builtins.property
+    def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """These jobs, at most 1,000. Exactly one of job_ids and filter."""
+
+    @_builtins.property
+    def filter(self) -> _job_pb2.JobFilter:
+        """All jobs that wait and match. Exactly one of job_ids and filter."""
+
+    def __init__(
+        self,
+        *,
+        job_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _job_pb2.JobFilter | None = ...,
+        dry_run: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        queue: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "filter", b"filter", "job_ids", b"job_ids", "page_token", b"page_token", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunJobsRequest: _TypeAlias = RunJobsRequest  # noqa: Y015
+
+@_typing.final
+class RunJobsResponse(_message.Message):
+    """What became of each job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty when all jobs were seen. Opaque."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpdateJobResult]:
+        """One per job."""
+
+    @_builtins.property
+    def commit(self) -> _job_pb2.CommitPosition:
+        """Where the changes are durable. Absent when nothing was changed."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___UpdateJobResult] | None = ...,
+        next_page_token: _builtins.str = ...,
+        commit: _job_pb2.CommitPosition | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "next_page_token", b"next_page_token", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunJobsResponse: _TypeAlias = RunJobsResponse  # noqa: Y015
 
 @_typing.final
 class ExplainJobRequest(_message.Message):

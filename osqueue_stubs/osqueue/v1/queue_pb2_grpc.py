@@ -88,6 +88,14 @@ class QueueServiceStub:
                 '/osqueue.v1.QueueService/RetryJobs',
                 request_serializer=osqueue_dot_v1_dot_queue__pb2.RetryJobsRequest.SerializeToString,
                 response_deserializer=osqueue_dot_v1_dot_queue__pb2.RetryJobsResponse.FromString)
+        self.UpdateJobs = channel.unary_unary(
+                '/osqueue.v1.QueueService/UpdateJobs',
+                request_serializer=osqueue_dot_v1_dot_queue__pb2.UpdateJobsRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_queue__pb2.UpdateJobsResponse.FromString)
+        self.RunJobs = channel.unary_unary(
+                '/osqueue.v1.QueueService/RunJobs',
+                request_serializer=osqueue_dot_v1_dot_queue__pb2.RunJobsRequest.SerializeToString,
+                response_deserializer=osqueue_dot_v1_dot_queue__pb2.RunJobsResponse.FromString)
         self.ExplainJob = channel.unary_unary(
                 '/osqueue.v1.QueueService/ExplainJob',
                 request_serializer=osqueue_dot_v1_dot_queue__pb2.ExplainJobRequest.SerializeToString,
@@ -263,6 +271,25 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateJobs(self, request, context):
+        """Changes jobs that wait, singly or many by a filter: when they run, before which others, with what. What runs or has
+        ended stays as it is. At most 1,000 per call; answers per job, with a token to go on.
+        Errors: INVALID_REQUEST for the batch, FEATURE_UNAVAILABLE, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item
+        INVALID_REQUEST (it does not wait), JOB_NOT_FOUND, QUEUE_FULL (its payload would take more room than there is).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunJobs(self, request, context):
+        """Lets jobs run now that wait for their time: delayed ones, and those that a failure put off. What waits for other jobs
+        still waits for them. At most 1,000 per call; answers per job, with a token to go on.
+        Errors: as UpdateJobs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainJob(self, request, context):
         """Why a job is not running, as data.
         Errors: INVALID_REQUEST, JOB_NOT_FOUND.
@@ -380,6 +407,16 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.RetryJobs,
                     request_deserializer=osqueue_dot_v1_dot_queue__pb2.RetryJobsRequest.FromString,
                     response_serializer=osqueue_dot_v1_dot_queue__pb2.RetryJobsResponse.SerializeToString,
+            ),
+            'UpdateJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateJobs,
+                    request_deserializer=osqueue_dot_v1_dot_queue__pb2.UpdateJobsRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_queue__pb2.UpdateJobsResponse.SerializeToString,
+            ),
+            'RunJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunJobs,
+                    request_deserializer=osqueue_dot_v1_dot_queue__pb2.RunJobsRequest.FromString,
+                    response_serializer=osqueue_dot_v1_dot_queue__pb2.RunJobsResponse.SerializeToString,
             ),
             'ExplainJob': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainJob,
@@ -866,6 +903,58 @@ class QueueService:
             '/osqueue.v1.QueueService/RetryJobs',
             osqueue_dot_v1_dot_queue__pb2.RetryJobsRequest.SerializeToString,
             osqueue_dot_v1_dot_queue__pb2.RetryJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def UpdateJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.QueueService/UpdateJobs',
+            osqueue_dot_v1_dot_queue__pb2.UpdateJobsRequest.SerializeToString,
+            osqueue_dot_v1_dot_queue__pb2.UpdateJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata)
+
+    @staticmethod
+    def RunJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/osqueue.v1.QueueService/RunJobs',
+            osqueue_dot_v1_dot_queue__pb2.RunJobsRequest.SerializeToString,
+            osqueue_dot_v1_dot_queue__pb2.RunJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

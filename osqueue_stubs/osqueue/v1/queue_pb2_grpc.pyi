@@ -112,6 +112,17 @@ class QueueServiceStub:
     Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not dead),
     JOB_NOT_FOUND, UNIQUE_CONFLICT (another job holds its unique key).
     """
+    UpdateJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.UpdateJobsRequest, _queue_pb2.UpdateJobsResponse]
+    """Changes jobs that wait, singly or many by a filter: when they run, before which others, with what. What runs or has
+    ended stays as it is. At most 1,000 per call; answers per job, with a token to go on.
+    Errors: INVALID_REQUEST for the batch, FEATURE_UNAVAILABLE, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item
+    INVALID_REQUEST (it does not wait), JOB_NOT_FOUND, QUEUE_FULL (its payload would take more room than there is).
+    """
+    RunJobs: _aio.UnaryUnaryMultiCallable[_queue_pb2.RunJobsRequest, _queue_pb2.RunJobsResponse]
+    """Lets jobs run now that wait for their time: delayed ones, and those that a failure put off. What waits for other jobs
+    still waits for them. At most 1,000 per call; answers per job, with a token to go on.
+    Errors: as UpdateJobs.
+    """
     ExplainJob: _aio.UnaryUnaryMultiCallable[_queue_pb2.ExplainJobRequest, _queue_pb2.ExplainJobResponse]
     """Why a job is not running, as data.
     Errors: INVALID_REQUEST, JOB_NOT_FOUND.
@@ -320,6 +331,29 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         most 1,000 per call; answers per job, with a token to go on.
         Errors: INVALID_REQUEST for the batch, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item INVALID_REQUEST (not dead),
         JOB_NOT_FOUND, UNIQUE_CONFLICT (another job holds its unique key).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateJobs(
+        self,
+        request: _queue_pb2.UpdateJobsRequest,
+        context: _aio.ServicerContext[_queue_pb2.UpdateJobsRequest, _abc.Awaitable[_queue_pb2.UpdateJobsResponse]],
+    ) -> _abc.Awaitable[_queue_pb2.UpdateJobsResponse]:
+        """Changes jobs that wait, singly or many by a filter: when they run, before which others, with what. What runs or has
+        ended stays as it is. At most 1,000 per call; answers per job, with a token to go on.
+        Errors: INVALID_REQUEST for the batch, FEATURE_UNAVAILABLE, OUTCOME_UNKNOWN, STORAGE_UNAVAILABLE; per item
+        INVALID_REQUEST (it does not wait), JOB_NOT_FOUND, QUEUE_FULL (its payload would take more room than there is).
+        """
+
+    @_abc_1.abstractmethod
+    def RunJobs(
+        self,
+        request: _queue_pb2.RunJobsRequest,
+        context: _aio.ServicerContext[_queue_pb2.RunJobsRequest, _abc.Awaitable[_queue_pb2.RunJobsResponse]],
+    ) -> _abc.Awaitable[_queue_pb2.RunJobsResponse]:
+        """Lets jobs run now that wait for their time: delayed ones, and those that a failure put off. What waits for other jobs
+        still waits for them. At most 1,000 per call; answers per job, with a token to go on.
+        Errors: as UpdateJobs.
         """
 
     @_abc_1.abstractmethod

@@ -343,6 +343,31 @@ async def test_jobs_are_cancelled_and_revived(client):
         await second.result()
 
 
+async def test_jobs_are_changed_while_they_wait(client):
+    delayed, waiting, running = [
+        await client.submit_job("t", n, delay_ms=delay_ms) for n, delay_ms in ((1, 60_000), (2, 0), (3, 0))
+    ]
+    assert (await client.run_jobs(matching=JobFilter(types=("t",)), dry_run=True)).by_status == {"unclaimed": 1}
+    assert await delayed.status() == "scheduled"
+    changes = await client.run_jobs([delayed.id])
+    assert [(change.job_id, change.status) for change in changes.changed] == [(delayed.id, "unclaimed")]
+    changes = await client.update_jobs([waiting.id, "nosuchjob"], delay_ms=60_000, priority=7, metadata={"a": "b"})
+    assert [(change.job_id, change.status) for change in changes.changed] == [(waiting.id, "scheduled")]
+    assert isinstance(changes.refused["nosuchjob"], JobNotFoundError)
+    job = await client.get_job(waiting.id)
+    assert (job.priority, job.metadata, job.run_at > job.created_at) == (7, {"a": "b"}, True)
+    changed = await client.update_payload(waiting.id, {"n": 4})
+    assert (changed.status, (await client.get_job(waiting.id)).value()) == ("scheduled", {"n": 4})
+    await client.update_jobs([waiting.id], metadata={})
+    assert not (await client.get_job(waiting.id)).metadata
+    begun = await claimed(client)
+    assert begun.job_id == running.id
+    with pytest.raises(BrokerProtocolError, match="only a job that waits can be changed"):
+        await client.update_payload(running.id, 5)
+    everywhere = await client.update_jobs(matching=JobFilter(types=("t",)), priority=-1)
+    assert sorted(change.job_id for change in everywhere.changed) == sorted([delayed.id, waiting.id])
+
+
 async def test_an_explanation(client):
     handle = await client.submit_job("t", 1, delay_ms=60_000)
     explanation = await client.explain_job(handle.id)

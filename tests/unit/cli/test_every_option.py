@@ -9,6 +9,7 @@ from osqueue_cli.commands.dead import list_dead, retry
 from osqueue_cli.commands.jobs import jobs
 from osqueue_cli.commands.purge import purge
 from osqueue_cli.commands.submit import submit
+from osqueue_cli.commands.update import run_now, update
 from osqueue_cli.filters import FINISHED, STATUSES
 from osqueue_cli.output import STATUS_COLOURS
 from osqueue_service.state.model import Status
@@ -29,7 +30,15 @@ def test_submit_offers_everything_that_a_producer_may_ask_for():
 
 
 @pytest.mark.parametrize(
-    ("command", "without"), [(jobs, set()), (purge, set()), (list_dead, {"statuses"}), (retry, {"statuses"})]
+    ("command", "without"),
+    [
+        (jobs, set()),
+        (purge, set()),
+        (update, set()),
+        (run_now, set()),
+        (list_dead, {"statuses"}),
+        (retry, {"statuses"}),
+    ],
 )
 def test_a_command_that_chooses_jobs_offers_every_part_of_a_filter(command, without):
     offered = {parameter.name for parameter in command.params}

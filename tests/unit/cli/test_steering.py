@@ -232,6 +232,8 @@ def test_a_leader_that_does_not_answer_may_have_handed_over(monkeypatch):
 WANTS_YES = {
     "purge": ["purge", "--all"],
     "dead retry": ["dead", "retry", "--all"],
+    "run-now": ["run-now", "--all"],
+    "update": ["update", "--all", "--priority", "3"],
     "step-down": ["step-down"],
     "tokens revoke": ["tokens", "revoke", "ghost"],
     "queues delete": ["queues", "delete", "ghost"],
@@ -257,3 +259,55 @@ def test_whatever_asks_is_here():
     asking = {name for name, command in commands(cli) if any("--yes" in each.opts for each in command.params)}
     # What makes a stage speaks to no broker; tests/deploy has the same for it.
     assert asking == {*WANTS_YES, "deploy aws"}
+
+
+def waiting(osqueue: Call, job_type: str, *options: str) -> str:
+    return osqueue("submit", job_type, '{"n": 1}', *options).out.strip()
+
+
+def test_jobs_run_now_that_waited_for_their_time(osqueue, job_type):
+    one, other = (waiting(osqueue, job_type, "--delay", "1h") for _ in range(2))
+    answer = osqueue("run-now", one)
+    assert (answer.exit_code, answer.out) == (0, "1 job is changed (1 unclaimed)\n")
+    answer = osqueue("run-now", "--type", job_type)
+    assert (answer.exit_code, answer.out) == (Exit.USAGE, "") and "--yes changes them" in answer.err
+    answer = osqueue("run-now", "--type", job_type, "--dry-run")
+    assert answer.out == "1 job would be changed (1 unclaimed)\n"
+    answer = osqueue("run-now", "--type", job_type, "--yes", "--json")
+    assert answer.json == {"dryRun": False, "changed": {other: "unclaimed"}, "refused": {}}
+
+
+def test_jobs_are_changed_while_they_wait(osqueue, job_type):
+    job_id = waiting(osqueue, job_type, "-m", "a=1")
+    answer = osqueue("update", job_id, "--priority", "7", "--delay", "1h", "--set-meta", "b=2")
+    assert (answer.exit_code, answer.out) == (0, "1 job is changed (1 scheduled)\n")
+    assert osqueue("update", job_id, "--payload", '{"n": 2}').out == f"{job_id} is scheduled, with another payload\n"
+    shown = osqueue("job", "show", job_id, "--json").json
+    assert (shown["priority"], shown["metadata"], shown["payload"]) == (7, {"b": "2"}, {"n": 2})
+    assert osqueue("update", job_id, "--no-meta", "--delay", "0s").out == "1 job is changed (1 unclaimed)\n"
+    assert not osqueue("job", "show", job_id, "--json").json.get("metadata")
+
+
+def test_what_cannot_be_changed_says_why(osqueue, job_type, finish):
+    (done,) = finish(1)
+    answer = osqueue("update", done, "nope", "--priority", "1")
+    assert answer.exit_code == Exit.USAGE and "only a job that waits can be changed" in answer.err
+    assert "no job has the id" in answer.err and "2 jobs unchanged" in answer.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["update", "--priority", "1"],
+        ["update", "id", "--all", "--priority", "1"],
+        ["update", "id"],
+        ["update", "id", "--set-meta", "a=b", "--no-meta"],
+        ["update", "id", "other", "--payload", "1"],
+        ["update", "id", "--payload", "1", "--priority", "2"],
+        ["update", "--all", "--payload", "1"],
+        ["run-now"],
+        ["run-now", "id", "--all"],
+    ],
+)
+def test_changes_that_make_no_sense_are_refused(osqueue, arguments):
+    assert osqueue(*arguments).exit_code == Exit.USAGE

@@ -225,6 +225,15 @@ def test_queues_are_created_used_and_deleted(site, scheme):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
+def test_jobs_that_wait_are_changed(site, scheme):
+    call = lambda *arguments: site.call(scheme, *arguments, "--json")  # noqa: E731
+    job_id = call("submit", f"change-{scheme}", "1", "--delay", "1h").json["jobId"]
+    assert call("update", job_id, "--priority", "3").json["changed"] == {job_id: "scheduled"}
+    assert call("run-now", job_id).json["changed"] == {job_id: "unclaimed"}
+    assert call("job", "show", job_id).json["priority"] == 3
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_leader_hands_over(site, scheme):
     before = site.call(scheme, "stats", "--json").json["position"]["epoch"]
     answer = site.call(scheme, "step-down", "--reason", "new disks", "--yes")
@@ -253,6 +262,7 @@ def test_every_command_that_takes_a_broker_is_here():
     tried |= {f"limits {name}" for name in ("put", "override", "reset", "delete")}
     tried |= {"schedules " + name for name in schedules.commands}
     tried |= {"pause", "resume", "job cancel", "job retry", "dead retry", "purge", "submit", "step-down", "doctor"}
+    tried |= {"update", "run-now"}
     tried |= {"fairness weigh"}
     tried |= {"queues " + name for name in queues.commands}
     tried |= {f"batches {name}" for name in batches.commands} | {f"workflows {name}" for name in workflows.commands}

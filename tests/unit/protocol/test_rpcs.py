@@ -57,6 +57,8 @@ SCOPES = {
         "CancelWorkflow",
         "CancelBatch",
         "RetryJobs",
+        "RunJobs",
+        "UpdateJobs",
         "PauseTypes",
         "ResumeTypes",
         "PutLimit",

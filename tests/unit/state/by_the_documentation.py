@@ -633,6 +633,24 @@ class Queue:
             if item["anew"]:
                 job["place"] = self._next()
 
+    def _updated(self, record: Fields, at: int) -> None:
+        assert record["first"] == self.head["next_number"]
+        change = {name: said for name, said in record["change"].items() if said is not None}
+        if change.get("metadata") == {}:
+            change["metadata"] = None
+        run_at = change.get("run_at")
+        for number in record["numbers"]:
+            job = self.jobs[number]
+            before = job["status"]
+            stays = before == 0 and (run_at is None or run_at <= at)
+            said = {name: value for name, value in change.items() if name != "run_at" or not stays}
+            job["spec"] = job["spec"] | said
+            if run_at is None or before == 6:
+                continue
+            job["status"], job["due_at"] = (1, run_at) if run_at > at else (0, 0)
+            if before == 1 and job["status"] == 0:
+                job["place"] = self._next()
+
     def _keysanswered(self, record: Fields, at: int) -> None:
         for item in record["items"]:
             entry = {name: item[name] for name in ("number", "fingerprint")}

@@ -49,6 +49,7 @@ from osqueue_service.state.records import (
     Founded,
     Grant,
     IdsRenewed,
+    JobChange,
     KeyAnswered,
     KeysAnswered,
     LimitDeleted,
@@ -73,6 +74,7 @@ from osqueue_service.state.records import (
     Submitted,
     Unblocked,
     UniqueKeysFreed,
+    Updated,
     WorkflowAdded,
     WorkflowCancelled,
 )
@@ -218,6 +220,8 @@ RECORDS: dict[str, AnyRecord] = {
         7, [JobSpec("t", b"1", more=MoreOfSpec(sequence=InSequence("account 7", AfterDead.SKIP)))]
     ),
     "keys-answered": KeysAnswered([KeyAnswered("key", 3 << 56 | 1, bytes(16))], 86_400_000),
+    "updated": Updated(9, [1, 2], JobChange(3, AT_MS + 5, b"new", {"a": "b"}), By("osq_ann", "10.0.0.7")),
+    "updated-least": Updated(9, [1], JobChange(run_at=AT_MS)),
     "unique-keys-freed": UniqueKeysFreed(["t\nkey", "\n\nkey"]),
 }
 

@@ -25,12 +25,13 @@ from osqueue_service.state.commands import (
     ResumeTypes,
     SubmitWorkflow,
     TriggerSchedule,
+    Update,
 )
 from osqueue_service.state.invariants import check
 from osqueue_service.state.model import MoreOfSpec, RequestEntry, Status
 from osqueue_service.state.named_limits import Rate
 from osqueue_service.state.needs import Policy
-from osqueue_service.state.records import By
+from osqueue_service.state.records import By, JobChange
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
 from osqueue_service.state.stored import Newer
@@ -117,6 +118,10 @@ def busy(core: Core, draw: random.Random, number: int) -> None:
     job = draw.choice(list(core.state.jobs.values()) or [None])
     if job is not None and draw.random() < 0.3:
         core.cancel(core.state.job_id(job), draw.choice([None, By("ada", "ipv4:10.0.0.7:1")]))
+    if job is not None and draw.random() < 0.3:
+        run_at = draw.choice([None, 0, core.now_ms + 500])
+        change = JobChange(draw.choice([None, 3]), run_at, None, draw.choice([None, {}, {"a": "b"}]))
+        core.do(Update([core.state.job_id(job)], change))
     dead = next(iter(core.state.roster(Status.DEAD)), None)
     if dead is not None and draw.random() < 0.2:
         with suppress(UniqueConflict):

@@ -13,6 +13,7 @@ import { members, pretty } from "../json_text.js";
 import { html, useState } from "../lib.js";
 import { BulkDialog } from "../parts/bulk.js";
 import { CopyButton, CopyMenu } from "../parts/copy.js";
+import { EditDialog, ResubmitDialog } from "../parts/edit.js";
 import { Explain } from "../parts/explain.js";
 import { Payload } from "../parts/payload.js";
 import { Empty, Loading, Wrong, unsaid } from "../parts/states.js";
@@ -32,6 +33,7 @@ import { Problem, asProblem } from "../problem.js";
  * @property {Explanation} why
  */
 
+const WAITING = ["unclaimed", "scheduled", "blocked"];
 const RAW_CHARACTERS = 50_000;
 const COPIED_BYTES = 96 * 1_024;
 /** No shell takes a much longer word. */
@@ -87,7 +89,7 @@ function View({ found, now, reload }) {
       <span class="id">${job.id}</span>
       <${CopyButton} label="Copy id" text=${() => job.id} />
       <span class="grow"></span>
-      <${Actions} job=${job} reload=${reload} />
+      <${Actions} job=${job} payload=${payload} reload=${reload} />
       <${CopyMenu} label="Copy as" groups=${copies(job, payload)} />
     </div>
     <${Explain} why=${why} job=${job} now=${now} />
@@ -134,15 +136,16 @@ function copies(job, payload) {
   return groups;
 }
 
-/** @param {{job: Job, reload: () => void}} props */
-function Actions({ job, reload }) {
+/** @param {{job: Job, payload: Content | null, reload: () => void}} props */
+function Actions({ job, payload, reload }) {
   const [asked, setAsked] = useState(/** @type {"cancel" | "purge" | null} */ (null));
+  const [form, setForm] = useState(/** @type {"edit" | "resubmit" | null} */ (null));
   const [problem, setProblem] = useState(/** @type {Problem | null} */ (null));
   const finished = job.finishedAt > 0;
   /** Nothing is lost by it, so nothing is asked first. */
-  const retry = async () => {
+  const atOnce = async (/** @type {"retry" | "run"} */ action) => {
     try {
-      const { results } = await changeJobs("retry", { jobIds: [job.id], dryRun: false });
+      const { results } = await changeJobs(action, { jobIds: [job.id], dryRun: false });
       const refused = results[0]?.error;
       setProblem(refused ? new Problem(refused.message) : null);
       reload();
@@ -151,10 +154,15 @@ function Actions({ job, reload }) {
     }
   };
   return html`
-    ${job.status === "dead" && html`<button type="button" class="primary" onClick=${retry}>Retry</button>`}
+    ${job.status === "dead" && html`<button type="button" class="primary" onClick=${() => atOnce("retry")}>Retry</button>`}
+    ${job.status === "scheduled" && html`<button type="button" class="primary" onClick=${() => atOnce("run")}>Run now</button>`}
+    ${WAITING.includes(job.status) && html`<button type="button" onClick=${() => setForm("edit")}>Edit…</button>`}
+    ${finished && html`<button type="button" onClick=${() => setForm("resubmit")}>Submit again…</button>`}
     ${!finished && !job.cancelRequested && html`<button type="button" onClick=${() => setAsked("cancel")}>Cancel…</button>`}
     ${finished && html`<button type="button" onClick=${() => setAsked("purge")}>Purge…</button>`}
     <${Wrong} problem=${problem} />
+    ${form === "edit" && html`<${EditDialog} job=${job} payload=${payload} onClose=${() => setForm(null)} onDone=${reload} />`}
+    ${form === "resubmit" && html`<${ResubmitDialog} job=${job} payload=${payload} onClose=${() => setForm(null)} />`}
     ${
       asked &&
       html`<${BulkDialog}

@@ -15,7 +15,7 @@ import { FilterBar, countOf, readFilter, withQuery } from "./jobs_filter.js";
 
 /** @import { Job, JobEvent, JobFilter, Status as JobStatus } from "../types.js" */
 /** @typedef {{jobs: Job[], next: string, cutShort: boolean}} Page */
-/** @typedef {"retry" | "cancel" | "purge"} Action */
+/** @typedef {"retry" | "run" | "cancel" | "purge"} Action */
 /** @typedef {{action: Action, selection: import("../bulk.js").Selection, which: string}} Wish */
 
 const PAGE_JOBS = 50;
@@ -27,7 +27,7 @@ const LIVE = ["unclaimed", "scheduled", "in_progress", "blocked"];
 /** @type {JobStatus[]} */
 const FINISHED = ["completed", "dead", "cancelled"];
 /** @type {Record<Action, JobStatus[]>} */
-const CHANGEABLE = { retry: ["dead"], cancel: LIVE, purge: FINISHED };
+const CHANGEABLE = { retry: ["dead"], run: ["scheduled"], cancel: LIVE, purge: FINISHED };
 
 /** @param {{address: URL}} props */
 export function JobsPage({ address }) {
@@ -268,7 +268,7 @@ function Selected({ filter, chosen, page, onChoose, onWish }) {
       html`<button type="button" class="quiet" onClick=${() => onChoose("all")}>Select all that match</button>`
     }
     <span class="grow"></span>
-    ${button("retry", "Retry")} ${button("cancel", "Cancel")} ${button("purge", "Purge")}
+    ${button("retry", "Retry")} ${button("run", "Run now")} ${button("cancel", "Cancel")} ${button("purge", "Purge")}
     <button type="button" class="quiet" onClick=${() => onChoose(new Set())}>Clear</button>
   </div>`;
 }

@@ -30,6 +30,15 @@ const ACTIONS = {
     harmful: false,
     typedFrom: Infinity,
   },
+  run: {
+    title: "Run",
+    button: "Run now",
+    would: "would run now",
+    done: "told to run now",
+    effect: "They no longer wait for their time. Those that wait for other jobs still wait for them.",
+    harmful: false,
+    typedFrom: Infinity,
+  },
   cancel: {
     title: "Cancel",
     button: "Cancel now",
