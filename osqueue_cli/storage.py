@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
+import click
+
 from osqueue_cli import output
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
@@ -15,12 +17,20 @@ from osqueue_service.clock import SystemClock
 from osqueue_service.config import Settings
 from osqueue_service.engine.past import NotCovered, Past, read_past
 from osqueue_service.engine.rebuild import Rebuild
+from osqueue_service.errors import InvalidRequest, QueueNotFound
 from osqueue_service.ids import SystemIds
-from osqueue_service.log import LogCounters, SeedQueue, Settler
+from osqueue_service.log import LogCounters, Root, SeedQueue, Settler
 from osqueue_service.log.reader import Reader, Reading
+from osqueue_service.queues.catalogue import Catalogue, Listed, check_queue_name
+from osqueue_service.queues.queue_store import QueueStore
 from osqueue_service.storage.factory import open_store
 
 T = TypeVar("T")
+
+stored_queue_option = click.option(
+    "-q", "--queue", default="", metavar="NAME", help="Name of a queue; without it, the default one."
+)
+"""Which of the queues that lie in the store."""
 
 
 def look(overrides: Mapping[str, str], work: Callable[[Settler], Awaitable[T]]) -> T:
@@ -59,6 +69,42 @@ async def opened(settings: Settings, *, read_only: bool = True) -> AsyncIterator
         yield Settler(found.store, clock, ids, LogCounters())
     finally:
         await found.store.close()
+
+
+async def queue_objects(settler: Settler, queue: str) -> Settler:
+    """The objects of the queue of this name alone, by the keys that they have in it; "" is the default queue. A
+    `Failure` says that there is none of the name."""
+    if not queue:
+        return settler
+    try:
+        check_queue_name(queue, "--queue")
+        return objects_of(settler, await Catalogue(settler).read(queue))
+    except InvalidRequest as invalid:
+        raise Failure(str(invalid), Exit.USAGE) from None
+    except QueueNotFound as unknown:
+        raise Failure(f"in {settler.store.description}, {unknown}", Exit.NOT_FOUND) from None
+
+
+def objects_of(settler: Settler, listed: Listed) -> Settler:
+    """The objects of a named queue alone."""
+    store = QueueStore(settler.store, listed.settings.name, listed.root.uid or "")
+    return Settler(store, settler.clock, settler.ids, LogCounters())
+
+
+def rebuild_of(settler: Settler) -> Rebuild:
+    """What the queue whose objects these are is read into."""
+    store = settler.store
+    return Rebuild(queue=store.name if isinstance(store, QueueStore) else "")
+
+
+async def leader_of(settler: Settler, reading: Reading) -> str:
+    """Where its leader answers, "" if nobody leads. Who leads the default queue leads all of them: the root of a named
+    one tells who took it last."""
+    store = settler.store
+    if not isinstance(store, QueueStore):
+        return reading.root.leader
+    root = await Reader(Settler(store.shared, settler.clock, settler.ids, LogCounters())).root()
+    return root.leader if isinstance(root, Root) else ""
 
 
 async def read_queue(settler: Settler, rebuild: Rebuild) -> Reading:

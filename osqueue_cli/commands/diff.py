@@ -12,10 +12,18 @@ from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 from osqueue_cli.params import PAST
 from osqueue_cli.settings import settings_options, storage_flags
-from osqueue_cli.storage import beside, lasting_settings, opened, read_queue, read_queue_at
+from osqueue_cli.storage import (
+    beside,
+    lasting_settings,
+    opened,
+    queue_objects,
+    read_queue,
+    read_queue_at,
+    rebuild_of,
+    stored_queue_option,
+)
 from osqueue_cli.stored_jobs import job_json
 from osqueue_service.config import Settings
-from osqueue_service.engine.rebuild import Rebuild
 
 Kind = Literal["removed", "added", "changed"]
 KINDS: tuple[Kind, ...] = ("removed", "added", "changed")
@@ -48,16 +56,17 @@ class Difference(NamedTuple):
 @click.option("--only", type=click.Choice(KINDS), help="Of the differences, only these.")
 @click.option("--type", "job_type", help="Only jobs of this type.")
 @click.option("--payloads", is_flag=True, help="Write their payloads alone, a line each, for `submit --lines`.")
+@stored_queue_option
 @settings_options(storage_default="file", only=storage_flags())
 @json_option
 def diff(
-    a: str, b: str, only: Kind | None, job_type: str | None, payloads: bool, as_json: bool,
+    a: str, b: str, only: Kind | None, job_type: str | None, payloads: bool, queue: str, as_json: bool,
     overrides: Mapping[str, str],
 ) -> None:  # fmt: skip
     """Say which jobs differ between A and B.
 
     Each is a moment of the queue (2030-01-31T12:03, 2h for two hours ago, or now), or
-    another queue: a directory, or a prefix in the same bucket. A directory that is called
+    another place: a directory, or a prefix in the same bucket. A directory that is called
     like a moment is written ./2h. Nothing is written; brokers may go on working.
 
     \b
@@ -68,7 +77,7 @@ def diff(
       osqueue diff osqueue-data backup-2030-01-31
     """
     settings = lasting_settings(overrides)
-    before, after = (asyncio.run(_jobs(settings, side, job_type)) for side in (a, b))
+    before, after = (asyncio.run(_jobs(settings, side, queue, job_type)) for side in (a, b))
     counts = dict.fromkeys(KINDS, 0)
     for each in _differences(before, after):
         counts[each.kind] += 1
@@ -86,11 +95,12 @@ def diff(
         )
 
 
-async def _jobs(settings: Settings, side: str, job_type: str | None) -> Jobs:
+async def _jobs(settings: Settings, side: str, queue: str, job_type: str | None) -> Jobs:
     """The jobs of one side, of one type or of all, by their ids."""
     at_ms = None if side == NOW else _moment(side)
-    rebuild = Rebuild()
-    async with opened(settings if side == NOW or at_ms is not None else beside(settings, side)) as settler:
+    async with opened(settings if side == NOW or at_ms is not None else beside(settings, side)) as whole:
+        settler = await queue_objects(whole, queue)
+        rebuild = rebuild_of(settler)
         if at_ms is None:
             await read_queue(settler, rebuild)
         else:

@@ -11,8 +11,7 @@ from osqueue_cli import output
 from osqueue_cli.exits import Exit
 from osqueue_cli.failing import Failure
 from osqueue_cli.settings import settings_options, storage_flags
-from osqueue_cli.storage import look, read_queue
-from osqueue_service.engine.rebuild import Rebuild
+from osqueue_cli.storage import leader_of, look, queue_objects, read_queue, rebuild_of, stored_queue_option
 from osqueue_service.log import Settler
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.seed_shape import is_json, seed_job
@@ -33,8 +32,9 @@ class Export(NamedTuple):
 )
 @click.option("--early", is_flag=True, help="Let scheduled jobs wait from now on: the first osqueue knows no later.")
 @click.option("--partial", is_flag=True, help="Leave out what the file cannot hold.")
+@stored_queue_option
 @settings_options(storage_default="file", only=storage_flags())
-def export(target: Path, early: bool, partial: bool, overrides: Mapping[str, str]) -> None:
+def export(target: Path, early: bool, partial: bool, queue: str, overrides: Mapping[str, str]) -> None:
     """Write the live jobs for the first osqueue.
 
     That one (in TypeScript) keeps its whole queue in one queue.json. For the way back:
@@ -51,7 +51,7 @@ def export(target: Path, early: bool, partial: bool, overrides: Mapping[str, str
     """
     if target.exists():
         raise Failure(f"{target} is there already: name another file, or move it away", Exit.CONFLICT)
-    found = look(overrides, lambda settler: _read(settler, early))
+    found = look(overrides, lambda settler: _read(settler, queue, early))
     if found.leader:
         raise Failure(
             f"{found.leader} leads this queue: stop all its brokers first, or what happens from now on is not exported",
@@ -66,10 +66,11 @@ def export(target: Path, early: bool, partial: bool, overrides: Mapping[str, str
         output.note(f"left out {output.plural(count, 'job')}: {why}")
 
 
-async def _read(settler: Settler, early: bool) -> Export:
-    rebuild = Rebuild()
+async def _read(whole: Settler, queue: str, early: bool) -> Export:
+    settler = await queue_objects(whole, queue)
+    rebuild = rebuild_of(settler)
     reading = await read_queue(settler, rebuild)
-    return _exported(rebuild.state, early, reading.root.leader)
+    return _exported(rebuild.state, early, await leader_of(settler, reading))
 
 
 def _exported(state: State, early: bool, leader: str) -> Export:

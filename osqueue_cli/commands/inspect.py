@@ -1,7 +1,7 @@
 """`osqueue inspect`: the queue as it lies in the store, without a broker."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -14,15 +14,24 @@ from osqueue_cli.params import PAST
 from osqueue_cli.records import object_json, struct_json
 from osqueue_cli.settings import settings_options, storage_flags
 from osqueue_cli.shapes import bytes_members
-from osqueue_cli.storage import look, read_queue, read_queue_at
+from osqueue_cli.storage import (
+    leader_of,
+    look,
+    queue_objects,
+    read_queue,
+    read_queue_at,
+    rebuild_of,
+    stored_queue_option,
+)
 from osqueue_cli.stored_jobs import job_json
-from osqueue_service.engine.rebuild import Rebuild
 from osqueue_service.errors import CorruptObject
 from osqueue_service.log import Root, Settler
 from osqueue_service.log.paths import ROOT, parse_checkpoint_key, parse_segment_key, segment_key
 from osqueue_service.log.reader import Reader
 from osqueue_service.log.segment import decode
 from osqueue_service.state.model import Status
+
+T = TypeVar("T")
 
 PAGE_KEYS = 1_000
 
@@ -35,10 +44,11 @@ PAGE_KEYS = 1_000
     "--salvage", is_flag=True, help="With --jobs: of a damaged queue, what can be read before the first damage."
 )
 @click.option("--at", "at_ms", type=PAST, help="As it was then, e.g. 2030-01-31T12:03 or 2h ago.")
+@stored_queue_option
 @settings_options(storage_default="file", only=storage_flags())
 @json_option
 def inspect(
-    key: str | None, listing: bool, jobs: bool, salvage: bool, at_ms: int | None, as_json: bool,
+    key: str | None, listing: bool, jobs: bool, salvage: bool, at_ms: int | None, queue: str, as_json: bool,
     overrides: Mapping[str, str],
 ) -> None:  # fmt: skip
     """Show the queue as it lies in the store.
@@ -53,6 +63,7 @@ def inspect(
       osqueue inspect 3/1207                      commit 1207, in the lane of epoch 3
       osqueue inspect --list log/
       osqueue inspect --jobs | jq 'select(.status == "dead")'
+      osqueue inspect --queue emails              a queue with a name, beside the default one
       osqueue inspect --at 2h                     as it was two hours ago, if that is kept
       osqueue inspect --storage-backend s3 --s3-bucket jobs
     """
@@ -60,14 +71,22 @@ def inspect(
         raise click.UsageError("--salvage is about jobs: add --jobs")
     if at_ms is not None and (salvage or listing or key is not None):
         raise click.UsageError("--at is about the whole queue: leave out KEY, --list and --salvage")
+
+    def look_into(work: Callable[[Settler], Awaitable[T]]) -> T:
+        async def chosen(settler: Settler) -> T:
+            return await work(await queue_objects(settler, queue))
+
+        return look(overrides, chosen)
+
     if listing:
-        look(overrides, lambda settler: _list(settler, key or ""))
+        look_into(lambda settler: _list(settler, key or ""))
     elif key is not None:
-        output.print_json(look(overrides, lambda settler: _object(settler, _full_key(key))))
+        output.print_json(look_into(lambda settler: _object(settler, _full_key(key))))
     elif jobs:
-        look(overrides, lambda settler: _print_jobs(settler, salvage, at_ms))
+        look_into(lambda settler: _print_jobs(settler, salvage, at_ms))
     else:
-        summary = look(overrides, lambda settler: _summary_at(settler, at_ms) if at_ms else _summary(settler))
+        summary = look_into(lambda settler: _summary_at(settler, at_ms) if at_ms else _summary(settler))
+        summary |= {"queue": queue} if queue else {}
         if as_json:
             output.print_json(summary)
         else:
@@ -111,14 +130,14 @@ async def _object(settler: Settler, key: str) -> dict[str, Any]:
 
 
 async def _summary(settler: Settler) -> dict[str, Any]:
-    rebuild = Rebuild()
+    rebuild = rebuild_of(settler)
     reading = await read_queue(settler, rebuild)
     root, state = reading.root, rebuild.state
     return {
         "store": settler.store.description,
         "format": root.format,
         "epoch": root.epoch,
-        "leader": root.leader or None,
+        "leader": await leader_of(settler, reading) or None,
         "incarnation": root.incarnation,
         "rootWrittenAt": root.broker_heartbeat,
         "checkpoint": msgspec.to_builtins(root.checkpoint),
@@ -135,10 +154,11 @@ async def _summary(settler: Settler) -> dict[str, Any]:
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
+    store = {"store": summary["store"], **({"queue": summary["queue"]} if "queue" in summary else {})}
     if "at" in summary:
         output.print_fields(
             {
-                "store": summary["store"],
+                **store,
                 "as it was": output.timestamp(summary["at"]),
                 "log": f"up to commit {summary['log']['sequence']:,} in lane {summary['log']['lane']}",
                 "jobs": _counts(summary),
@@ -150,7 +170,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     size = f", {output.size(checkpoint['size'])}" if checkpoint.get("size") else ""
     output.print_fields(
         {
-            "store": summary["store"],
+            **store,
             "epoch": summary["epoch"],
             "leader": summary["leader"] or "nobody: the last one handed over, or none has led yet",
             "root written": f"{output.timestamp(summary['rootWrittenAt'])} ({output.since(summary['rootWrittenAt'])})",
@@ -169,7 +189,7 @@ def _counts(summary: dict[str, Any]) -> str:
 
 
 async def _summary_at(settler: Settler, at_ms: int) -> dict[str, Any]:
-    rebuild = Rebuild()
+    rebuild = rebuild_of(settler)
     past = await read_queue_at(settler, rebuild, at_ms)
     state = rebuild.state
     return {
@@ -183,7 +203,7 @@ async def _summary_at(settler: Settler, at_ms: int) -> dict[str, Any]:
 
 
 async def _print_jobs(settler: Settler, salvage: bool, at_ms: int | None) -> None:
-    rebuild = Rebuild()
+    rebuild = rebuild_of(settler)
     damage: CorruptObject | None = None
     try:
         if at_ms is None:

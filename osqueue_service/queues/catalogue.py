@@ -1,8 +1,9 @@
 """Which queues with names there are: their roots, without what is in them."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -37,6 +38,7 @@ NAMES_COMPARED = 1_000
 PARALLEL = 16
 """Requests at once where one answer takes many."""
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -103,9 +105,17 @@ class Catalogue:
         after the last."""
         keys = await self._settler.list_after(ROOTS_PREFIX + prefix, root_key(after) if after else "", limit)
         names = [name for key in keys if (name := parse_root_key(key))]
-        found = await gathered([self.find(name) for name in names])
+        found = await gathered(self.find, names)
         more = names[-1] if len(keys) == limit and names else ""
         return [each for each in found if each is not None and not each.settings.deleted], more
+
+    async def names(self) -> AsyncIterator[str]:
+        """The name of every root there is, in order, those of deleted queues and damaged ones included."""
+        after = ""
+        while keys := await self._settler.list_after(ROOTS_PREFIX, after, PAGE_KEYS):
+            for name in filter(None, map(parse_root_key, keys)):
+                yield name
+            after = keys[-1]
 
     async def warm(self) -> dict[str, list[Marker]]:
         """The queues that are marked as in use, each with its markers, the latest last."""
@@ -131,7 +141,7 @@ class Catalogue:
         still collide with one, and not acknowledge what nobody will ever read."""
         prefix, after = data_prefix(uid), ""
         while keys := await self._settler.list_after(prefix, after, PAGE_KEYS):
-            await gathered([self._erase(prefix, key) for key in keys])
+            await gathered(partial(self._erase, prefix), keys)
             after = keys[-1]
 
     async def _erase(self, prefix: str, key: str) -> None:
@@ -205,12 +215,12 @@ def deleted(root: Root) -> Root:
     )
 
 
-async def gathered(work: Sequence[Awaitable[T]]) -> list[T]:
-    """What each comes to, `PARALLEL` at a time."""
+async def gathered(work: Callable[[K], Awaitable[T]], items: Sequence[K]) -> list[T]:
+    """What `work` makes of each, `PARALLEL` at a time. Where it is cancelled, what has not begun never does."""
     gate = asyncio.Semaphore(PARALLEL)
 
-    async def one(each: Awaitable[T]) -> T:
+    async def one(item: K) -> T:
         async with gate:
-            return await each
+            return await work(item)
 
-    return await asyncio.gather(*map(one, work))
+    return await asyncio.gather(*map(one, items))

@@ -252,7 +252,7 @@ class OpenQueues:
     async def _reopen(self) -> None:
         """Open what was in use before this broker led: schedules fire, and leases expire, without anybody's asking."""
         self._markers = await self.catalogue.warm()
-        await gathered([self._reopened(name) for name in self._markers])
+        await gathered(self._reopened, list(self._markers))
 
     async def _reopened(self, name: str) -> None:
         try:

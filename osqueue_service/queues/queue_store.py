@@ -62,34 +62,36 @@ class QueueStore:
     """An `ObjectStore` of one named queue."""
 
     def __init__(self, store: ObjectStore, name: str, uid: str) -> None:
-        self._store = store
+        self.name = name
+        self.shared = store
+        """The store that all queues have in common."""
         self._root = root_key(name)
         self._prefix = data_prefix(uid)
 
     @property
     def description(self) -> str:
-        return self._store.description
+        return self.shared.description
 
     def key(self, key: str) -> str:
         """Where an object of the queue lies in the store."""
         return self._root if key == ROOT else self._prefix + key
 
     async def read(self, key: str) -> StoredObject | None:
-        return await self._store.read(self.key(key))
+        return await self.shared.read(self.key(key))
 
     async def put_if_absent(self, key: str, body: bytes) -> str:
-        return await self._store.put_if_absent(self.key(key), body)
+        return await self.shared.put_if_absent(self.key(key), body)
 
     async def put_if_version(self, key: str, body: bytes, version: str) -> str:
-        return await self._store.put_if_version(self.key(key), body, version)
+        return await self.shared.put_if_version(self.key(key), body, version)
 
     async def list_after(self, prefix: str, after: str, limit: int) -> Sequence[str]:
         begins = len(self._prefix)
-        found = await self._store.list_after(self._prefix + prefix, after and self._prefix + after, limit)
+        found = await self.shared.list_after(self._prefix + prefix, after and self._prefix + after, limit)
         return [key[begins:] for key in found]
 
     async def delete(self, key: str) -> None:
-        await self._store.delete(self.key(key))
+        await self.shared.delete(self.key(key))
 
     async def close(self) -> None:
         """Nothing: the store is everybody's."""
