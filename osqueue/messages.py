@@ -33,6 +33,7 @@ class Question(Generic[A]):
 
 
 JobView = Literal["", "basic", "full"]
+JobOrder = Literal["oldest", "newest", "soonest"]
 
 SubmitOutcome = Literal["", "created", "kept", "replaced", "debounced", "queued_after", "cancelling"]
 
@@ -164,10 +165,11 @@ class ListRequest:
     page_size: int = 0
     page_token: str = ""
     linearizable: bool = False
+    order: JobOrder = "oldest"
 
 
 class JobPage(NamedTuple):
-    """The jobs of a page, oldest first; an empty next_page_token ends the walk."""
+    """The jobs of a page, in the order that was asked for; an empty next_page_token ends the walk."""
 
     jobs: list[Job]
     next_page_token: str = ""

@@ -289,6 +289,7 @@ class Words:
 WORDS = {
     "osqueue.v1.AttemptOutcome": Words(unspecified="running", unknown="failed"),
     "osqueue.v1.JobView": Words(unspecified=""),
+    "osqueue.v1.JobOrder": Words(unspecified="oldest"),
     "osqueue.v1.AtLimit": Words(unspecified="", unknown="wait"),
     "osqueue.v1.SequenceAfterDead": Words(unspecified="hold"),
     "osqueue.v1.SubmitOutcome": Words(unspecified=""),

@@ -7,7 +7,17 @@ from typing import Any, Protocol, TypeVar, Unpack
 from osqueue.calls.base import Calls, names_of
 from osqueue.errors import OsqueueError
 from osqueue.job import FilterOptions, Job, Position
-from osqueue.messages import Explanation, Info, InfoRequest, JobEvent, JobView, ListRequest, Resync, WatchRequest
+from osqueue.messages import (
+    Explanation,
+    Info,
+    InfoRequest,
+    JobEvent,
+    JobOrder,
+    JobView,
+    ListRequest,
+    Resync,
+    WatchRequest,
+)
 from osqueue.registry import JobType
 from osqueue.session import Session
 from osqueue.stats import Stats
@@ -66,15 +76,17 @@ class ReadCalls(Calls):
         view: JobView = "",
         page_size: int = 0,
         linearizable: bool = False,
+        order: JobOrder = "oldest",
         **filters: Unpack[FilterOptions],
     ) -> AsyncIterator[Job]:
-        """All jobs that match (by default the live ones), oldest first, read page by page as you iterate.
+        """All jobs that match (by default the live ones), read page by page as you iterate.
 
+        `order`: "oldest" or "newest" submitted first, or "soonest", of scheduled jobs, by the time at which they run.
         `view` "basic" leaves out payload, result and history, "full" has them all, "" all but result and history.
         """
         wanted = job_filter(filters)
         session = self._open()
-        request = ListRequest(None if wanted.is_empty else wanted, view, page_size, "", linearizable)
+        request = ListRequest(None if wanted.is_empty else wanted, view, page_size, "", linearizable, order)
         timeout_ms = self.options.timeout_ms
         while True:
             page = await read(session, lambda: session.transport.list_jobs(request, timeout_ms=timeout_ms))

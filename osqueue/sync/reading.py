@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from osqueue.background import BackgroundCalls
 from osqueue.job import FilterOptions, Job, Position
-from osqueue.messages import Explanation, Info, JobEvent, JobView, Resync
+from osqueue.messages import Explanation, Info, JobEvent, JobOrder, JobView, Resync
 from osqueue.registry import JobType
 from osqueue.stats import Stats
 
@@ -23,14 +23,22 @@ class SyncReadCalls(BackgroundCalls):
         return self._loop.run(self._client.wait_job(job_id, timeout_ms))
 
     def list_jobs(
-        self, *, view: JobView = "", page_size: int = 0, linearizable: bool = False, **filters: Unpack[FilterOptions]
+        self,
+        *,
+        view: JobView = "",
+        page_size: int = 0,
+        linearizable: bool = False,
+        order: JobOrder = "oldest",
+        **filters: Unpack[FilterOptions],
     ) -> Iterator[Job]:
-        """All jobs that match (by default the live ones), oldest first, read page by page as you iterate.
+        """All jobs that match (by default the live ones), read page by page as you iterate.
 
-        `view` "basic" leaves out payload, result and history, "full" has them all, "" all but result and history.
+        `order`: "oldest" or "newest" submitted first, or "soonest", of scheduled jobs, by the time at which they
+        run. `view` "basic" leaves out payload, result and history, "full" has them all, "" all but result and
+        history.
         """
         return self._loop.iterate(
-            self._client.list_jobs(view=view, page_size=page_size, linearizable=linearizable, **filters)
+            self._client.list_jobs(view=view, page_size=page_size, linearizable=linearizable, order=order, **filters)
         )
 
     def get_stats(self, *, linearizable: bool = False) -> Stats:

@@ -12,7 +12,7 @@ from osqueue_cli.shapes import preview, to_json
 if TYPE_CHECKING:
     from osqueue import OsqueueClient
     from osqueue.job import Job
-    from osqueue.messages import JobEvent
+    from osqueue.messages import JobEvent, JobOrder
 
 HEAD = ["ID", "TYPE", "STATUS", "TRIES", "SUBMITTED", "WORKER", "PAYLOAD"]
 
@@ -21,14 +21,20 @@ HEAD = ["ID", "TYPE", "STATUS", "TRIES", "SUBMITTED", "WORKER", "PAYLOAD"]
 @filter_options(STATUSES, help="Repeatable.  [default: live]")
 @click.option("-n", "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many.")
 @click.option("--all", "everything", is_flag=True, help="No limit.")
+@click.option("--newest", is_flag=True, help="The newest first.")
+@click.option("--soonest", is_flag=True, help="Scheduled jobs, the next to run first.")
 @click.option("-f", "--follow", is_flag=True, help="Show what happens to jobs, as it happens, until Ctrl-C.")
 @connection_options
-def jobs(connection: Connection, as_json: bool, follow: bool, limit: int, everything: bool, **filters: Any) -> None:
-    """List jobs, or follow what happens to them.
+def jobs(
+    connection: Connection, as_json: bool, follow: bool, limit: int, everything: bool, newest: bool, soonest: bool,
+    **filters: Any,
+) -> None:  # fmt: skip
+    """List jobs, the oldest first, or follow what happens to them.
 
     \b
     Examples:
       osqueue jobs                                the live ones
+      osqueue jobs --newest -n 10
       osqueue jobs -s dead -t email --since 1d
       osqueue jobs --worker worker-7 --json       one JSON object a line
       osqueue jobs --follow
@@ -39,15 +45,21 @@ def jobs(connection: Connection, as_json: bool, follow: bool, limit: int, everyt
             raise click.UsageError("--follow goes together with --type only")
         connection.run(lambda client: _follow(client, filters["types"], as_json))
         return
-    connection.run(lambda client: _list(client, None if everything else limit, as_json, **given(filters)))
+    if newest and soonest:
+        raise click.UsageError("--newest and --soonest contradict each other")
+    chosen: dict[str, Any] = {**given(filters)}
+    if soonest:
+        chosen.setdefault("statuses", ("scheduled",))
+    order: JobOrder = "newest" if newest else "soonest" if soonest else "oldest"
+    connection.run(lambda client: _list(client, None if everything else limit, as_json, order=order, **chosen))
 
 
-async def _list(client: "OsqueueClient", limit: int | None, as_json: bool, **filters: Any) -> None:
+async def _list(client: "OsqueueClient", limit: int | None, as_json: bool, order: "JobOrder", **filters: Any) -> None:
     page_size = min(1_000, limit + 1) if limit else 1_000
     shown: list[Job] = []
     more = False
     count = 0
-    async for job in client.list_jobs(page_size=page_size, **filters):
+    async for job in client.list_jobs(page_size=page_size, order=order, **filters):
         if count == limit:
             more = True
             break
@@ -62,7 +74,7 @@ async def _list(client: "OsqueueClient", limit: int | None, as_json: bool, **fil
         else:
             output.note("no jobs match")
     if more:
-        output.note(f"these are the oldest {limit:,}; --limit and --all show more")
+        output.note(f"these are the {order} {limit:,}; --limit and --all show more")
 
 
 def row(job: "Job") -> list[str]:

@@ -8,14 +8,17 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from osqueue_service.errors import InvalidRequest
+from osqueue_service.state.index import NUMBERS
 from osqueue_service.state.state import State
 
 
 class PageToken(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where a page begins: after the job with this number, in the walk that `walk` identifies."""
+    """Where a page begins: after the job with this number, in the walk that `walk` identifies. `at_ms` is the moment of
+    that job where the walk goes by moments."""
 
     walk: bytes
     after: int
+    at_ms: int = 0
 
 
 _decoder = msgspec.msgpack.Decoder(PageToken)
@@ -42,11 +45,12 @@ class Walk:
             raise InvalidRequest.field(
                 "page_token", "was given by another queue, or for another filter or view; begin again without it"
             )
-        return token.after
+        return token.at_ms * NUMBERS + token.after
 
     def token(self, state: State, after: int) -> str:
         """What to send for the page that begins after this number."""
-        return urlsafe_b64encode(msgspec.msgpack.encode(PageToken(self._mark(state), after))).decode()
+        at_ms, number = divmod(after, NUMBERS)
+        return urlsafe_b64encode(msgspec.msgpack.encode(PageToken(self._mark(state), number, at_ms))).decode()
 
     def _mark(self, state: State) -> bytes:
         return blake2b(state.salt.encode() + self._identity, digest_size=8).digest()

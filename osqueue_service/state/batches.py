@@ -6,7 +6,7 @@ every later leader.
 """
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final
@@ -160,12 +160,21 @@ class _Members:
 
     def after(self, number: int) -> Iterator[int]:
         """Those with greater numbers. They must not change meanwhile."""
+        numbers = self._in_order()
+        for place in range(bisect_right(numbers, number), len(numbers)):
+            yield numbers[place]
+
+    def before(self, number: int) -> Iterator[int]:
+        """Those with smaller numbers, in descending order; all of them before 0. They must not change meanwhile."""
+        numbers = self._in_order()
+        for place in range((bisect_left(numbers, number) if number else len(numbers)) - 1, -1, -1):
+            yield numbers[place]
+
+    def _in_order(self) -> "array[int]":
         if not self._sorted:
             self._numbers = array("Q", sorted(self._numbers))
             self._sorted = True
-        numbers = self._numbers
-        for place in range(bisect_right(numbers, number), len(numbers)):
-            yield numbers[place]
+        return self._numbers
 
 
 class Batches:
@@ -264,6 +273,11 @@ class Batches:
         """The numbers of its members after this one, in ascending order; some may not be kept any more."""
         members = self._members.get(number)
         return members.after(after) if members is not None else iter(())
+
+    def members_before(self, number: int, before: int = 0) -> Iterator[int]:
+        """The same in descending order: those before this one, all before 0."""
+        members = self._members.get(number)
+        return members.before(before) if members is not None else iter(())
 
     def with_children(self, number: int) -> list[int]:
         """The batch, and all that are members of it, of those and so on."""

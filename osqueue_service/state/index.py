@@ -11,14 +11,16 @@ Why not a sorted container: this one costs 64 bytes a job, and because its nodes
 invisible to the garbage collector a full collection does not visit a million of them.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 
 from osqueue_service.state.model import Job, Node
 
 _BLOCK_BITS = 6
 _NUMBER_BITS = 40
-_NUMBER_MASK = (1 << _NUMBER_BITS) - 1
+NUMBERS = 1 << _NUMBER_BITS
+"""More than there are jobs, ever."""
+_NUMBER_MASK = NUMBERS - 1
 PIECE = 1_000
 """Deadlines in one piece. Moving half as many in memory takes about as long as finding the place."""
 
@@ -90,6 +92,14 @@ class Index:
     def backwards(self) -> Iterator[Job]:
         """All jobs, the highest key first. The index must not change meanwhile."""
         node = self.last
+        while node is not None:
+            yield node.job
+            node = node.before
+
+    def down_from(self, key: int) -> Iterator[Job]:
+        """The jobs whose key is at most `key`, descending. The index must not change meanwhile."""
+        above = self._seek(key + 1)
+        node = self.last if above is None else above.before
         while node is not None:
             yield node.job
             node = node.before
@@ -200,6 +210,16 @@ class Deadlines:
     def next_ms(self) -> int | None:
         """The earliest moment, or None when nothing is due ever."""
         return self._pieces[0][0] >> _NUMBER_BITS if self._count else None
+
+    def after(self, at_ms: int, number: int) -> Iterator[int]:
+        """The numbers behind this one at this moment, earliest first. Do not change it meanwhile."""
+        bound = at_ms << _NUMBER_BITS | number
+        at = bisect_left(self._bounds, bound)
+        start = bisect_right(self._pieces[at], bound)
+        for piece in self._pieces[at:]:
+            for place in range(start, len(piece)):
+                yield piece[place] & _NUMBER_MASK
+            start = 0
 
     def due(self, now_ms: int) -> Iterator[int]:
         """The numbers whose moment is `now_ms` or earlier, earliest first. Do not change it meanwhile."""

@@ -102,6 +102,30 @@ class TestWaitJob:
         assert list(refusal.violations) == ["wait_ms"]
 
 
+class TestOrder:
+    async def test_the_next_to_run_comes_first(self, queue):
+        late, early = [await submit(queue, delay_ms=delay_ms) for delay_ms in (60_000, 30_000)]
+        soonest = {"order": queue_pb2.JOB_ORDER_SOONEST, "filter": job_pb2.JobFilter(statuses=["scheduled"])}
+        assert await walk(queue, page_size=1, **soonest) == [[early], [late]]
+
+    async def test_only_scheduled_jobs_have_a_next_one(self, queue):
+        with refused("INVALID_REQUEST") as refusal:
+            await queue.ListJobs(listing(order=queue_pb2.JOB_ORDER_SOONEST))
+        assert list(refusal.violations) == ["order"]
+
+    async def test_an_order_that_is_none_is_refused(self, queue):
+        with refused("INVALID_REQUEST") as refusal:
+            await queue.ListJobs(listing(order=77))
+        assert list(refusal.violations) == ["order"]
+
+    async def test_a_token_belongs_to_its_order(self, queue):
+        await submit_many(queue, 3)
+        newest = await queue.ListJobs(listing(order=queue_pb2.JOB_ORDER_NEWEST, page_size=1))
+        with refused("INVALID_REQUEST") as refusal:
+            await queue.ListJobs(listing(page_token=newest.next_page_token))
+        assert list(refusal.violations) == ["page_token"]
+
+
 class TestListJobs:
     async def test_the_empty_request_lists_live_jobs_in_order(self, queue):
         ids = await submit_many(queue, 4)

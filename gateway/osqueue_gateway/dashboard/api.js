@@ -89,15 +89,19 @@ async function send(method, path, body, withinMs, signal) {
   }
 }
 
+/** @typedef {"NEWEST" | "OLDEST" | "SOONEST"} JobOrder */
+
 /**
  * @param {T.JobFilter} filter
+ * @param {JobOrder} order
  * @param {string} pageToken
  * @param {number} pageSize
  * @param {AbortSignal} [signal]
  * @returns {Promise<{jobs: T.Job[], nextPageToken: string, counts: T.JobCounts}>}
  */
-export function listJobs(filter, pageToken, pageSize, signal) {
-  return get("/v1/jobs", { ...filter, view: "BASIC", pageToken, pageSize }, signal);
+export function listJobs(filter, order, pageToken, pageSize, signal) {
+  const said = order === "OLDEST" ? {} : { order };
+  return get("/v1/jobs", { ...filter, ...said, view: "BASIC", pageToken, pageSize }, signal);
 }
 
 /**

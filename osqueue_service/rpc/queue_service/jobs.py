@@ -12,9 +12,9 @@ from osqueue_service.rpc.page_tokens import Walk
 from osqueue_service.rpc.positions import view_position
 from osqueue_service.rpc.queue_service.stats import job_counts, saturated
 from osqueue_service.rpc.refusals import telling, told
-from osqueue_service.state.model import LIVE, Job
+from osqueue_service.state.model import LIVE, Job, Status
 from osqueue_service.state.queries.filters import Filter
-from osqueue_service.state.queries.pages import page
+from osqueue_service.state.queries.pages import Order, page
 from osqueue_service.state.state import State
 from osqueue_stubs.osqueue.v1 import job_pb2, queue_pb2
 
@@ -69,14 +69,16 @@ class Jobs:
             check_number(request.page_size, "page_size", 1, limits.page_items, wrong)
         if request.view not in job_pb2.JobView.values():
             wrong.add("view", f"is {request.view}; it must be a JobView")
+        order = _order(request, wanted, wrong)
         wrong.check()
         shown: View = request.view
-        walk = Walk("ListJobs", request.filter if request.HasField("filter") else None, shown)
+        rpc = "ListJobs" if order is Order.OLDEST else f"ListJobs {order.name}"
+        walk = Walk(rpc, request.filter if request.HasField("filter") else None, shown)
         items_max = request.page_size or limits.page_items
 
         def view(state: State) -> queue_pb2.ListJobsResponse:
             after = walk.start(state, request.page_token)
-            found = page(state, wanted, after, items_max, limits, lambda job: info_bytes(job, shown))
+            found = page(state, wanted, after, items_max, limits, lambda job: info_bytes(job, shown), order)
             response = self._listing(totals_of(state))
             response.jobs.extend([job_info(engine, state, job, shown) for job in found.jobs])
             response.position.CopyFrom(view_position(engine))
@@ -101,6 +103,17 @@ class Jobs:
         wrong = Violations()
         check_name(job_id, "job_id", self._limits.id_chars, wrong, required=True)
         wrong.check()
+
+
+def _order(request: queue_pb2.ListJobsRequest, wanted: Filter, wrong: Violations) -> Order:
+    try:
+        order = Order(request.order)
+    except ValueError:
+        wrong.add("order", f"is {request.order}; it must be a JobOrder")
+        return Order.OLDEST
+    if order is Order.SOONEST and wanted.statuses != (Status.SCHEDULED,):
+        wrong.add("order", "is SOONEST, which is of scheduled jobs alone: set filter.statuses to scheduled")
+    return order
 
 
 def _full(engine: Engine, state: State, job: Job) -> job_pb2.JobInfo:

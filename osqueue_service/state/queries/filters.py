@@ -6,6 +6,7 @@ from operator import attrgetter
 
 from msgspec import Struct
 
+from osqueue_service.state.index import Index
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.schedules import made_by_schedule
 from osqueue_service.state.state import State
@@ -30,38 +31,42 @@ class Filter(Struct, frozen=True):
     batch_id: str = ""
     workflow_id: str = ""
 
-    def candidates(self, state: State, after: int) -> Iterator[Job]:
-        """The jobs in these statuses submitted after the job with this number, oldest first."""
+    def candidates(self, state: State, after: int, *, newest: bool = False) -> Iterator[Job]:
+        """The jobs in these statuses submitted after the job with this number, oldest first; with `newest` those
+        submitted before it, newest first, and all of them before 0."""
         if self.unique_key or self.sequence_key:
-            return self._by_key(state, after)
+            return _in_order(self._by_key(state), after, newest)
         if self.batch_id or self.workflow_id:
-            return self._together(state, after)
-        rosters = [state.roster(status).from_key(after + 1) for status in self.statuses]
-        return rosters[0] if len(rosters) == 1 else merge(*rosters, key=attrgetter("number"))
+            return self._together(state, after, newest)
+        if newest:
+            rosters = [_before(state.roster(status), after) for status in self.statuses]
+        else:
+            rosters = [state.roster(status).from_key(after + 1) for status in self.statuses]
+        return rosters[0] if len(rosters) == 1 else merge(*rosters, key=attrgetter("number"), reverse=newest)
 
-    def _by_key(self, state: State, after: int) -> Iterator[Job]:
+    def _by_key(self, state: State) -> list[Job]:
         """Those that hold the key or wait behind one that does; who has let go of it has nothing to do with it."""
         if self.unique_key:
             found = state.uniques.named(self.unique_key, iter(self.types or state.type_counts))
         else:
             found = state.sequences.jobs(self.sequence_key)
-        for job in found:
-            if job.number > after and job.status in self.statuses:
-                yield job
+        return [job for job in found if job.status in self.statuses]
 
-    def _together(self, state: State, after: int) -> Iterator[Job]:
+    def _together(self, state: State, after: int, newest: bool) -> Iterator[Job]:
         """Those of one workflow, or batch: it knows them."""
         if self.workflow_id and self.batch_id:
             return  # no job is in both
         number = state.ids.number_of(self.workflow_id or self.batch_id) or 0
         if self.workflow_id:
             graph = state.graphs.by_number.get(number)
-            numbers = iter(sorted(graph.nodes.values()) if graph is not None else ())
-        else:
-            numbers = state.batches.members(number, after)
-        for each in numbers:
+            nodes = [state.jobs.get(each) for each in sorted(graph.nodes.values())] if graph is not None else []
+            kept = [job for job in nodes if job is not None and job.status in self.statuses]
+            yield from _in_order(kept, after, newest)
+            return
+        batches = state.batches
+        for each in batches.members_before(number, after) if newest else batches.members(number, after):
             job = state.jobs.get(each)
-            if job is not None and each > after and job.status in self.statuses:
+            if job is not None and job.status in self.statuses:
                 yield job
 
     def matches(self, job: Job) -> bool:
@@ -90,6 +95,17 @@ class Filter(Struct, frozen=True):
             labels = job.spec.metadata or {}
             return all(labels.get(key) == value for key, value in self.labels.items())
         return True
+
+
+def _before(roster: Index, number: int) -> Iterator[Job]:
+    return roster.down_from(number - 1) if number else roster.backwards()
+
+
+def _in_order(jobs: list[Job], after: int, newest: bool) -> Iterator[Job]:
+    """A few jobs, which come oldest first."""
+    if newest:
+        return (job for job in reversed(jobs) if not after or job.number < after)
+    return (job for job in jobs if job.number > after)
 
 
 def _worker(job: Job) -> str:

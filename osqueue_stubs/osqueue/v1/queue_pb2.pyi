@@ -73,6 +73,34 @@ SUBMIT_OUTCOME_CANCELLING: SubmitOutcome.ValueType  # 6
 """It is blocked until the one that runs, which was asked to stop, has ended."""
 Global___SubmitOutcome: _TypeAlias = SubmitOutcome  # noqa: Y015
 
+class _JobOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOB_ORDER_UNSPECIFIED: _JobOrder.ValueType  # 0
+    """By submission, oldest first."""
+    JOB_ORDER_NEWEST: _JobOrder.ValueType  # 1
+    """By submission, newest first."""
+    JOB_ORDER_SOONEST: _JobOrder.ValueType  # 2
+    """By the time at which they run, the next one first: of scheduled jobs alone. One that gets another time between two
+    pages may be shown twice, or not.
+    """
+
+class JobOrder(_JobOrder, metaclass=_JobOrderEnumTypeWrapper):
+    """The order of a list of jobs."""
+
+JOB_ORDER_UNSPECIFIED: JobOrder.ValueType  # 0
+"""By submission, oldest first."""
+JOB_ORDER_NEWEST: JobOrder.ValueType  # 1
+"""By submission, newest first."""
+JOB_ORDER_SOONEST: JobOrder.ValueType  # 2
+"""By the time at which they run, the next one first: of scheduled jobs alone. One that gets another time between two
+pages may be shown twice, or not.
+"""
+Global___JobOrder: _TypeAlias = JobOrder  # noqa: Y015
+
 class _JobEventKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1903,17 +1931,20 @@ class ListJobsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     LINEARIZABLE_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     view: _job_pb2.JobView.ValueType
     """How much of each job."""
     page_size: _builtins.int
     """At most this many jobs, 1 to 1,000. 0: 1,000. A page may be short, even empty, before the last one."""
     page_token: _builtins.str
-    """next_page_token of the page before, with the same filter and view. Empty: the first page."""
+    """next_page_token of the page before, with the same filter, view and order. Empty: the first page."""
     linearizable: _builtins.bool
     """Confirm leadership with the object store first, so that nothing acknowledged anywhere is missed. Costs a read that
     concurrent callers share.
     """
+    order: Global___JobOrder.ValueType
+    """In which order."""
     queue: _builtins.str
     """The queue that is meant, by its name. Empty: the default queue."""
     @_builtins.property
@@ -1928,11 +1959,12 @@ class ListJobsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         linearizable: _builtins.bool = ...,
+        order: Global___JobOrder.ValueType = ...,
         queue: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "linearizable", b"linearizable", "page_size", b"page_size", "page_token", b"page_token", "queue", b"queue", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "linearizable", b"linearizable", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "queue", b"queue", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1970,7 +2002,7 @@ class ListJobsResponse(_message.Message):
     """Where the next page starts; empty after the last page. Opaque."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.JobInfo]:
-        """The jobs, oldest first."""
+        """The jobs, in the order that was asked for."""
 
     @_builtins.property
     def counts(self) -> _job_pb2.JobCounts:

@@ -212,6 +212,7 @@ async def test_lists_are_filtered_and_walked(client):
     await client.submit_jobs([new_job("a", n, metadata={"tenant": "ö=1"}) for n in range(5)] + [new_job("b", 9)])
     assert [job.value() async for job in client.list_jobs(page_size=2)] == [0, 1, 2, 3, 4, 9]
     assert [job.value() async for job in client.list_jobs(types=["a"], page_size=4)] == [0, 1, 2, 3, 4]
+    assert [job.value() async for job in client.list_jobs(page_size=4, order="newest")] == [9, 4, 3, 2, 1, 0]
     assert [job.value() async for job in client.list_jobs(metadata={"tenant": "ö=1"}, types=["b"])] == []
     await client.fail_job(await claimed(client), JobError("Odd", "x"), retryable=False)
     dead = [job async for job in client.list_jobs(statuses=["dead", "completed"], error_type="Odd", worker_id="w1")]

@@ -58,6 +58,9 @@ def test_filters(osqueue, job_type, with_client):
         return [job["id"] for job in osqueue("jobs", "--type", job_type, "--json", *arguments).json_lines]
 
     assert listed() == ids
+    assert listed("--newest") == ids[::-1]
+    assert listed("--newest", "-n", "1") == ids[2:]
+    assert listed("--soonest") == []
     assert listed("--status", "in_progress") == [running.job_id]
     assert listed("--worker", "worker-x") == [running.job_id]
     assert listed("-m", "n=2") == [ids[2]]

@@ -68,3 +68,13 @@ def test_what_is_not_there_is_not_taken_back():
         with pytest.raises(ValueError, match="nothing is due"):
             deadlines.remove(at_ms, number)
     assert list(deadlines) == [1]
+
+
+def test_a_walk_goes_on_behind_any_entry():
+    deadlines = Deadlines()
+    entries = [(at_ms, number) for at_ms in range(0, 40, 2) for number in range(120)]
+    for at_ms, number in entries:
+        deadlines.add(at_ms, number)
+    for at_ms, number in ((0, 0), (0, 119), (1, 5), (20, 7), (38, 118), (38, 119), (99, 0)):
+        expected = [each for moment, each in entries if (moment, each) > (at_ms, number)]
+        assert list(deadlines.after(at_ms, number)) == expected

@@ -49,6 +49,13 @@ def test_walking_begins_at_any_key(start):
     assert [job.number for job in index.from_key(start)] == [k for k in (1, 63, 64, 66, 127, 129, 640) if k >= start]
 
 
+@pytest.mark.parametrize("start", [-1, 0, 1, 63, 64, 65, 128, 640, 1_000])
+def test_walking_down_begins_at_any_key(start):
+    index, _ = filled([1, 63, 64, 66, 127, 129, 640])
+    below = [k for k in (640, 129, 127, 66, 64, 63, 1) if k <= start]
+    assert [job.number for job in index.down_from(start)] == below
+
+
 def test_a_removed_node_holds_on_to_nothing():
     index, nodes = filled([1, 2, 3])
     index.remove(nodes[2])

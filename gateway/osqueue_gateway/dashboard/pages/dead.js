@@ -136,7 +136,7 @@ async function nameless(type) {
   /** @type {string[]} */
   const ids = [];
   for (let token = ""; ;) {
-    const page = await listJobs({ statuses: ["dead"], types: [type] }, token, 1_000);
+    const page = await listJobs({ statuses: ["dead"], types: [type] }, "OLDEST", token, 1_000);
     for (const job of page.jobs) if (!job.error?.type) ids.push(job.id);
     token = page.nextPageToken;
     if (!token || ids.length >= NAMELESS_MAX) return ids;

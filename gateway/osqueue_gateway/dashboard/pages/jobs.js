@@ -4,7 +4,7 @@
  */
 
 import { listJobs } from "../api.js";
-import { count, span, visible } from "../format.js";
+import { plural, span, visible } from "../format.js";
 import { useLive, useLoaded, useNow } from "../hooks.js";
 import { html, useEffect, useMemo, useState } from "../lib.js";
 import { BulkDialog } from "../parts/bulk.js";
@@ -14,6 +14,7 @@ import { go } from "../router.js";
 import { FilterBar, countOf, readFilter, withQuery } from "./jobs_filter.js";
 
 /** @import { Job, JobEvent, JobFilter, Status as JobStatus } from "../types.js" */
+/** @typedef {import("../api.js").JobOrder} JobOrder */
 /** @typedef {{jobs: Job[], next: string, cutShort: boolean}} Page */
 /** @typedef {"retry" | "run" | "cancel" | "purge"} Action */
 /** @typedef {{action: Action, selection: import("../bulk.js").Selection, which: string}} Wish */
@@ -34,12 +35,13 @@ export function JobsPage({ address }) {
   const search = address.searchParams.toString();
   const filter = useMemo(() => readFilter(address.searchParams), [search]);
   const after = address.searchParams.get("after") ?? "";
+  const order = orderOf(address, filter);
   const [paused, setPaused] = useState(false);
   const [trail, setTrail] = useState(/** @type {string[]} */ ([]));
   const [chosen, setChosen] = useState(/** @type {Set<string> | "all"} */ (new Set()));
   const [wish, setWish] = useState(/** @type {Wish | null} */ (null));
   const still = paused || chosen === "all" || chosen.size > 0;
-  const loaded = useLoaded((signal) => loadPage(filter, after, signal), [search], {
+  const loaded = useLoaded((signal) => loadPage(filter, order, after, signal), [search], {
     onEvent: (event) => !still && concerns(event, filter),
   });
   const filterKey = withQuery(address, { after: null });
@@ -76,6 +78,7 @@ export function JobsPage({ address }) {
         <${Table} page=${page} chosen=${chosen} onChoose=${setChosen} first=${!after} />
         <nav class="pager" aria-label="Pages of jobs">
           <${Total} filter=${filter} />
+          <${OrderChoice} address=${address} filter=${filter} order=${order} />
           <span class="grow"></span>
           ${after && html`<button type="button" onClick=${() => turn("")}>First</button>`}
           ${trail.length > 0 && html`<button type="button" onClick=${previous}>Previous</button>`}
@@ -88,17 +91,43 @@ export function JobsPage({ address }) {
 }
 
 /**
+ * @param {URL} address
  * @param {JobFilter} filter
+ * @returns {JobOrder} The newest first, unless the address says otherwise.
+ */
+function orderOf(address, filter) {
+  const said = address.searchParams.get("order");
+  if (said === "soonest" && filter.statuses?.join() === "scheduled") return "SOONEST";
+  return said === "oldest" ? "OLDEST" : "NEWEST";
+}
+
+/** @param {{address: URL, filter: JobFilter, order: JobOrder}} props */
+function OrderChoice({ address, filter, order }) {
+  /** @param {Event} event */
+  const chosen = (event) => {
+    const { value } = /** @type {HTMLSelectElement} */ (event.target);
+    go(withQuery(address, { order: value === "newest" ? null : value, after: null }));
+  };
+  return html`<select aria-label="Order" value=${order.toLowerCase()} onChange=${chosen}>
+    <option value="newest">Newest first</option>
+    <option value="oldest">Oldest first</option>
+    ${filter.statuses?.join() === "scheduled" && html`<option value="soonest">Next to run first</option>`}
+  </select>`;
+}
+
+/**
+ * @param {JobFilter} filter
+ * @param {JobOrder} order
  * @param {string} after
  * @param {AbortSignal} signal
  * @returns {Promise<Page>} A full page, gathered from as many calls as it takes.
  */
-async function loadPage(filter, after, signal) {
+async function loadPage(filter, order, after, signal) {
   /** @type {Job[]} */
   const jobs = [];
   let next = after;
   for (let calls = 0; calls < CALLS_PER_PAGE; calls += 1) {
-    const answer = await listJobs(filter, next, PAGE_JOBS - jobs.length, signal);
+    const answer = await listJobs(filter, order, next, PAGE_JOBS - jobs.length, signal);
     jobs.push(...answer.jobs);
     next = answer.nextPageToken;
     if (!next || jobs.length >= PAGE_JOBS) return { jobs, next, cutShort: false };
@@ -225,7 +254,7 @@ function What({ job, now }) {
 function Total({ filter }) {
   const { stats } = useLive();
   const total = stats && countOf(filter, stats);
-  return html`<span class="soft">${total === null ? "Oldest first" : `${count(total)} jobs, oldest first`}</span>`;
+  return total !== null && html`<span class="soft">${plural(total, "job")}</span>`;
 }
 
 /**
