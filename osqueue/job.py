@@ -352,6 +352,8 @@ class JobFilter:
     fairness_key: str = ""
     batch_id: str = ""
     workflow_id: str = ""
+    limit_name: str = ""
+    limit_key: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -392,3 +394,7 @@ class FilterOptions(TypedDict, total=False):
     """Member of this batch."""
     workflow_id: str
     """Node of this workflow."""
+    limit_name: str
+    """Names this limit, or the limit attached itself to its type."""
+    limit_key: str
+    """Names a limit, or the one given, with exactly this key."""

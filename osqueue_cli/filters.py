@@ -38,6 +38,8 @@ _OPTIONS = (
     click.option(
         "--fairness-key", default="", metavar="KEY", help="Only those with this fairness key.",
     ),
+    click.option("--limit-name", default="", metavar="NAME", help="Only those under this limit."),
+    click.option("--limit-key", default="", metavar="KEY", help="Only those under a limit with this key."),
     click.option("--since", "created_from", type=PAST, default=0, help="Submitted since: 1h, 2025-01-31T09:00."),
     click.option("--before", "created_before", type=PAST, default=0, help="Submitted before."),
     click.option("--ended-since", "finished_from", type=PAST, default=0, help="Finished since: 1h, 2025-01-31T09:00."),

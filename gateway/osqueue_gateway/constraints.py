@@ -95,6 +95,8 @@ BY_FIELD: dict[str, Constraint] = {
     "JobFilter.unique_key": NAME,
     "JobFilter.sequence_key": NAME,
     "JobFilter.fairness_key": {**PRINTABLE, "maxLength": 64},
+    "JobFilter.limit_name": NAME,
+    "JobFilter.limit_key": {**PRINTABLE, "maxLength": 128},
     "JobFilter.error_type": {**PRINTABLE, "maxLength": 256},
     "JobFilter.metadata": {"maxProperties": 8, "propertyNames": {**PRINTABLE, "minLength": 1}},
     "JobError.type": {**PRINTABLE, "maxLength": 256},

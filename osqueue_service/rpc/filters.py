@@ -11,7 +11,7 @@ from osqueue_service.rpc.fields import (
     read_labels,
     shown,
 )
-from osqueue_service.rpc.limit_uses import check_fairness_key
+from osqueue_service.rpc.limit_uses import check_fairness_key, check_key
 from osqueue_service.state.model import FINISHED, LIVE, Status
 from osqueue_service.state.queries.filters import Filter
 from osqueue_stubs.osqueue.v1 import job_pb2
@@ -60,6 +60,8 @@ def read_filter(
     check_printable(filter.error_type, "filter.error_type", wrong)
     check_name(filter.sequence_key, "filter.sequence_key", limits.sequence_key_chars, wrong)
     check_fairness_key(filter.fairness_key, "filter.fairness_key", limits, wrong)
+    check_name(filter.limit_name, "filter.limit_name", limits.id_chars, wrong)
+    check_key(filter.limit_key, "filter.limit_key", limits, wrong)
     check_name(filter.unique_key, "filter.unique_key", limits.unique_key_chars, wrong)
     return Filter(
         statuses=tuple(sorted(set(statuses))) or default,
@@ -74,4 +76,6 @@ def read_filter(
         fairness_key=filter.fairness_key,
         batch_id=filter.batch_id,
         workflow_id=filter.workflow_id,
+        limit_name=filter.limit_name,
+        limit_key=filter.limit_key,
     )

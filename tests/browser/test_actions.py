@@ -52,6 +52,25 @@ def test_retry_a_dead_job_without_being_asked(page: Page, queue: Queue) -> None:
     assert status_of(queue, job_id) == "unclaimed"
 
 
+def test_all_that_match_a_key_are_changed_and_no_others(page: Page, queue: Queue) -> None:
+    wanted = queue.submit(type="keys", fairnessKey="acme")
+    other = queue.submit(type="keys", fairnessKey="globex")
+    page.goto("/jobs?type=keys")
+    page.get_by_role("button", name="More filters").click()
+    box = page.get_by_role("textbox", name="Fairness key")
+    box.fill("acme")
+    box.press("Enter")
+    expect(page.get_by_label(f"Select {other}")).to_have_count(0)
+    page.get_by_label("Select all on this page").check()
+    page.get_by_role("button", name="Select all that match").click()
+    page.get_by_role("button", name="Cancel…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("1 job would be cancelled")
+    dialog.get_by_role("button", name="Cancel now").click()
+    expect(dialog).to_contain_text("1 job cancelled.")
+    assert (status_of(queue, wanted), status_of(queue, other)) == ("cancelled", "unclaimed")
+
+
 def test_purge_a_finished_job(page: Page, queue: Queue) -> None:
     (job_id,) = queue.dead(type="purge.one")
     page.goto(f"/jobs/{job_id}")

@@ -214,6 +214,11 @@
  * @property {string} [errorType]
  * @property {string} [workflowId]
  * @property {string} [batchId]
+ * @property {string} [fairnessKey]
+ * @property {string} [sequenceKey]
+ * @property {string} [uniqueKey]
+ * @property {string} [limitName]
+ * @property {string} [limitKey]
  */
 
 /** @typedef {{reason: string, message: string}} ItemError */

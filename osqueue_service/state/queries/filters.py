@@ -30,6 +30,8 @@ class Filter(Struct, frozen=True):
     fairness_key: str = ""
     batch_id: str = ""
     workflow_id: str = ""
+    limit_name: str = ""
+    limit_key: str = ""
 
     def candidates(self, state: State, after: int, *, newest: bool = False) -> Iterator[Job]:
         """The jobs in these statuses submitted after the job with this number, oldest first; with `newest` those
@@ -83,7 +85,7 @@ class Filter(Struct, frozen=True):
             return False
         if self.sequence_key and (job.spec.sequence is None or job.spec.sequence.key != self.sequence_key):
             return False
-        if self.fairness_key and job.spec.fairness_key != self.fairness_key:
+        if (self.fairness_key or self.limit_name or self.limit_key) and not self._matches_flow(job):
             return False
         if self.worker_id and _worker(job) != self.worker_id:
             return False
@@ -95,6 +97,14 @@ class Filter(Struct, frozen=True):
             labels = job.spec.metadata or {}
             return all(labels.get(key) == value for key, value in self.labels.items())
         return True
+
+    def _matches_flow(self, job: Job) -> bool:
+        """Its fairness key, and one of its limits: where a name and a key are asked for, one limit has both."""
+        if self.fairness_key and job.spec.fairness_key != self.fairness_key:
+            return False
+        if not (self.limit_name or self.limit_key):
+            return True
+        return any(self.limit_name in ("", use.limit) and self.limit_key in ("", use.key) for use in job.spec.limits)
 
 
 def _before(roster: Index, number: int) -> Iterator[Job]:

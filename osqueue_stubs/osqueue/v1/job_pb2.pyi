@@ -1238,6 +1238,8 @@ class JobFilter(_message.Message):
     FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
     BATCH_ID_FIELD_NUMBER: _builtins.int
     WORKFLOW_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_NAME_FIELD_NUMBER: _builtins.int
+    LIMIT_KEY_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """Leased by this worker, or last leased by it."""
     created_from: _builtins.int
@@ -1262,6 +1264,10 @@ class JobFilter(_message.Message):
     """Member of this batch, as far as it is kept."""
     workflow_id: _builtins.str
     """Node of this workflow."""
+    limit_name: _builtins.str
+    """It names this limit, or the limit attached itself to its type."""
+    limit_key: _builtins.str
+    """It names a limit with exactly this key: the limit of the same filter, or any. Empty: any key."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Any of these statuses. Empty: live jobs ("unclaimed", "scheduled", "in_progress", "blocked"). At most 7."""
@@ -1292,10 +1298,12 @@ class JobFilter(_message.Message):
         fairness_key: _builtins.str = ...,
         batch_id: _builtins.str = ...,
         workflow_id: _builtins.str = ...,
+        limit_name: _builtins.str = ...,
+        limit_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "fairness_key", b"fairness_key", "finished_before", b"finished_before", "finished_from", b"finished_from", "metadata", b"metadata", "schedule_id", b"schedule_id", "sequence_key", b"sequence_key", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "created_before", b"created_before", "created_from", b"created_from", "error_type", b"error_type", "fairness_key", b"fairness_key", "finished_before", b"finished_before", "finished_from", b"finished_from", "limit_key", b"limit_key", "limit_name", b"limit_name", "metadata", b"metadata", "schedule_id", b"schedule_id", "sequence_key", b"sequence_key", "statuses", b"statuses", "types", b"types", "unique_key", b"unique_key", "worker_id", b"worker_id", "workflow_id", b"workflow_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

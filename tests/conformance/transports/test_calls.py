@@ -313,6 +313,27 @@ async def test_sequences_run_one_after_the_other(client):
     assert (await claimed(client)).job_id == second.id
 
 
+async def test_jobs_are_found_by_their_limit(client):
+    for name in ("api", "db"):
+        await client.limits.put(name, max_running=5, per_key=True)
+    first, second = await client.submit_jobs(
+        [
+            new_job("t", 1, limits=[Limit("api", key="ä b"), Limit("db", key="x")]),
+            new_job("t", 2, limits=[Limit("api", key="x")]),
+        ]
+    )
+    await client.submit_job("t", 3)
+
+    async def found(**terms):
+        return [job.id async for job in client.list_jobs(**terms)]
+
+    assert await found(limit_name="api") == [first.id, second.id]
+    assert await found(limit_name="api", limit_key="ä b") == [first.id]
+    assert await found(limit_key="x") == [first.id, second.id]
+    matching = JobFilter(limit_name="api", limit_key="x")
+    assert [change.job_id for change in (await client.cancel_jobs(matching=matching)).changed] == [second.id]
+
+
 async def test_fairness_keys_have_turns(client):
     await client.fairness.weigh("b", 2)
     await client.submit_jobs([new_job("t", n, fairness_key="a") for n in range(3)])

@@ -20,6 +20,7 @@ from osqueue_service.state.commands import (
 from osqueue_service.state.invariants import check, check_derived
 from osqueue_service.state.model import Status
 from osqueue_service.state.named_limits import AtLimit, Rate
+from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.state import State
 from tests.core import Core, spec, under
 
@@ -551,3 +552,21 @@ def test_a_report_that_is_repeated_counts_once():
     core.do(Complete([item, item]))
     core.do(Complete([item]))
     assert tokens_of(core) == 70
+
+
+def test_jobs_are_found_by_their_limit_and_its_key():
+    core = Core()
+    for name in ("api", "db"):
+        core.put_limit(name, 5, per_key=True)
+    first = core.submit(**limited(("api", "a"), ("db", "b")))
+    second = core.submit(**limited(("api", "b")))
+    core.submit()
+
+    def found(**terms) -> list[str]:
+        wanted = Filter(tuple(Status), **terms)
+        return [core.state.job_id(job) for job in wanted.candidates(core.state, 0) if wanted.matches(job)]
+
+    assert found(limit_name="api") == [first, second]
+    assert found(limit_key="b") == [first, second]
+    assert found(limit_name="api", limit_key="b") == [second], "one limit of the job has both"
+    assert found(limit_name="api", limit_key="c") == []

@@ -13,6 +13,19 @@ import { go } from "../router.js";
 const STATUSES = /** @type {Status[]} */ (Object.keys(STATUS_WORDS));
 /** The query of all jobs, however they stand. */
 export const ANY_STATUS = STATUSES.map((status) => `status=${status}`).join("&");
+/** The address's parameters for what stands in fields of text, and what each is called there. */
+const TEXTS = {
+  worker: "Worker",
+  error: "Last error's type",
+  workflow: "Workflow",
+  batch: "Batch",
+  fairness: "Fairness key",
+  sequence: "Sequence",
+  unique: "Unique key",
+  limit: "Limit",
+  limitKey: "Limit's key",
+};
+const FURTHER = [...Object.keys(TEXTS), "label", "from"];
 const SINCE = [
   { word: "the last 5 minutes", ms: 300_000 },
   { word: "the last hour", ms: 3_600_000 },
@@ -36,6 +49,11 @@ export function readFilter(query) {
   if (query.get("error")) filter.errorType = query.get("error") ?? "";
   if (query.get("workflow")) filter.workflowId = query.get("workflow") ?? "";
   if (query.get("batch")) filter.batchId = query.get("batch") ?? "";
+  if (query.get("fairness")) filter.fairnessKey = query.get("fairness") ?? "";
+  if (query.get("sequence")) filter.sequenceKey = query.get("sequence") ?? "";
+  if (query.get("unique")) filter.uniqueKey = query.get("unique") ?? "";
+  if (query.get("limit")) filter.limitName = query.get("limit") ?? "";
+  if (query.get("limitKey")) filter.limitKey = query.get("limitKey") ?? "";
   if (labels.length)
     filter.metadata = Object.fromEntries(
       labels.map((label) => [label.slice(0, label.indexOf("=")), label.slice(label.indexOf("=") + 1)]),
@@ -65,8 +83,8 @@ export function withQuery(address, changes) {
  * @returns {number | null} How many match, when the statistics know.
  */
 export function countOf(filter, stats) {
-  const { workerId, errorType, metadata, createdFrom, workflowId, batchId } = filter;
-  if (workerId || errorType || metadata || createdFrom || workflowId || batchId) return null;
+  const { statuses: _, types: __, ...further } = filter;
+  if (Object.keys(further).length) return null;
   const groups = filter.types
     ? stats.types.filter((one) => filter.types?.includes(one.type)).map((one) => one.counts)
     : [stats.counts];
@@ -89,7 +107,7 @@ export function FilterBar({ address }) {
   const { stats } = useLive();
   const query = address.searchParams;
   const chosen = query.getAll("status");
-  const further = ["worker", "error", "label", "from", "workflow", "batch"].filter((name) => query.get(name)).length;
+  const further = FURTHER.filter((name) => query.get(name)).length;
   const [open, setOpen] = useState(further > 0);
   /** @param {Record<string, string | string[] | null>} changes */
   const change = (changes) => go(withQuery(address, { ...changes, after: null }));
@@ -125,31 +143,20 @@ export function FilterBar({ address }) {
     ${
       open &&
       html`<div class="further">
-        <${Field}
-          label="Worker"
-          value=${query.get("worker") ?? ""}
-          onChange=${(/** @type {string} */ worker) => change({ worker: worker || null })}
-        />
-        <${Field}
-          label="Last error's type"
-          value=${query.get("error") ?? ""}
-          onChange=${(/** @type {string} */ error) => change({ error: error || null })}
-        />
+        ${Object.entries(TEXTS).map(
+          ([name, label]) =>
+            html`<${Field}
+              key=${name}
+              label=${label}
+              value=${query.get(name) ?? ""}
+              onChange=${(/** @type {string} */ value) => change({ [name]: value || null })}
+            />`,
+        )}
         <${Field}
           label="Label, key=value"
           value=${query.get("label") ?? ""}
           pattern="[^=]+=.*"
           onChange=${(/** @type {string} */ label) => change({ label: label || null })}
-        />
-        <${Field}
-          label="Workflow"
-          value=${query.get("workflow") ?? ""}
-          onChange=${(/** @type {string} */ workflow) => change({ workflow: workflow || null })}
-        />
-        <${Field}
-          label="Batch"
-          value=${query.get("batch") ?? ""}
-          onChange=${(/** @type {string} */ batch) => change({ batch: batch || null })}
         />
         <${Since}
           from=${Number(query.get("from"))}
