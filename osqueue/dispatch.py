@@ -91,8 +91,8 @@ class Dispatcher(Protocol):
         """Returns when the job is given back."""
         ...
 
-    async def close(self) -> None:
-        """No job is left, and none is wanted."""
+    async def close(self, spare_s: float) -> None:
+        """No job is left, and none is wanted. What is on its way goes back, which may take `spare_s` more."""
         ...
 
 

@@ -144,7 +144,7 @@ class PollingDispatcher:
     async def release(self, job: ClaimedJob, limit_backoff: Mapping[str, int] | None = None) -> Settled:
         return await self._client.release_job(job, limit_backoff=limit_backoff)
 
-    async def close(self) -> None:
+    async def close(self, spare_s: float) -> None:
         """Each of its calls is over when it is answered."""
 
     async def _claim(self, request: ClaimRequest) -> list[ClaimedJob]:

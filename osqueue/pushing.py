@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("osqueue.worker")
 
 CLOSE_S = 0.75
-"""How long a stopping worker waits for its streams to end: with the other waits of a drain it stays below 25 s."""
+"""How long a stopping worker waits at least for its streams to end: what is on its way to it has no other way back. With
+the other waits of a drain it stays below 25 s."""
 
 LOOK_S = 0.5
 """How often a worker that runs until it is idle looks whether it is."""
@@ -137,10 +138,10 @@ class PushingDispatcher:
         else:
             fed.stream.settle(given_back(job))
 
-    async def close(self) -> None:
-        ends = [fed.ended for fed in self._streams if fed.stream.connected]
+    async def close(self, spare_s: float) -> None:
+        ends = [fed.ended for fed in self._streams if fed.stream.talking]
         if ends:
-            await asyncio.wait(ends, timeout=CLOSE_S)
+            await asyncio.wait(ends, timeout=CLOSE_S + spare_s)
         for fed in self._streams:
             fed.ended.cancel()
 

@@ -113,6 +113,8 @@ class WorkStream:
         """A stream was opened at least once."""
         self.connected = False
         """One is open."""
+        self.talking = False
+        """One is open, or asked for: jobs may be on their way."""
         self._worker_id, self._lease_ms, self._version = worker
         self._types = types
         self._key = uuid.uuid4().hex
@@ -201,10 +203,11 @@ class WorkStream:
                 if error.retry_after_ms != 0 and time.monotonic() - self._opened_at < BRIEF_S:
                     await asyncio.sleep(self._patience.pause_s)
             finally:
-                self.connected = False
+                self.connected = self.talking = False
 
     async def _one_stream(self, transport: PushTransport) -> None:
         self._opened_at = time.monotonic()
+        self.talking = True
         self._number += 1
         async for message in transport.work(self._frames(self._number)):
             self._take(message)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ class Worker(Timetable):
         self._lanes: list[Lane] = []
         self._attempts: dict[asyncio.Task[None], Attempt] = {}
         self._stopping: asyncio.Event | None = None
+        self._draining_since = 0.0
         self._watchdog: LoopWatchdog | None = None
         for job_type, handler in (handlers or {}).items():
             self.add(job_type, handler)
@@ -288,6 +290,7 @@ class Worker(Timetable):
                 return
 
     async def _drain(self, claiming: Sequence["asyncio.Future[None]"]) -> None:
+        self._draining_since = time.monotonic()
         for claims in claiming:
             claims.cancel()
         for lane in self._lanes:
@@ -310,7 +313,8 @@ class Worker(Timetable):
     async def _end(self) -> None:
         for runner in self._runners.values():
             await runner.close()
-        await self.dispatcher.close()
+        spent_s = time.monotonic() - self._draining_since
+        await self.dispatcher.close(max(0.0, min(self.drain_timeout_ms, GIVE_BACK_MS) / 1_000 - spent_s))
         await self.keeper.stop()
         self._stopping = None
         self._status = "idle"

@@ -45,7 +45,10 @@ SECTIONS = {
         "update": Entry(
             "osqueue_cli.commands.update:update", "Change jobs that wait: priority, time, labels, payload."
         ),
-        "run-now": Entry("osqueue_cli.commands.update:run_now", "Run jobs now that wait for their time."),
+        "run-now": Entry(
+            "osqueue_cli.commands.update:run_now",
+            "Run jobs now that wait for their time: delayed ones, and those that a failure put off.",
+        ),
         "purge": Entry(
             "osqueue_cli.commands.purge:purge", "Remove finished jobs for good, with payload, result and history."
         ),

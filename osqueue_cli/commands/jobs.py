@@ -29,7 +29,7 @@ def jobs(
     connection: Connection, as_json: bool, follow: bool, limit: int, everything: bool, newest: bool, soonest: bool,
     **filters: Any,
 ) -> None:  # fmt: skip
-    """List jobs, the oldest first, or follow what happens to them.
+    """List jobs, or follow what happens to them.
 
     \b
     Examples:

@@ -32,7 +32,7 @@ def run_now(
     connection: Connection, as_json: bool, job_ids: tuple[str, ...], everything: bool, dry_run: bool, yes: bool,
     **filters: Any,
 ) -> None:  # fmt: skip
-    """Let jobs run now that wait for their time: delayed ones, and those that a failure put off.
+    """Run jobs now that wait for their time: delayed ones, and those that a failure put off.
 
     Those chosen by a filter are counted first, and then asked about; a script must say --yes.
 
@@ -75,7 +75,7 @@ def update(
     delay_ms: int | None, run_at: int | None, meta: tuple[tuple[str, str], ...], no_meta: bool, payload: str | None,
     payload_file: BinaryIO | None, dry_run: bool, yes: bool, **filters: Any,
 ) -> None:  # fmt: skip
-    """Change jobs while they wait: when they run, before which others, with which labels, with what.
+    """Change jobs that wait: priority, time, labels, payload.
 
     Those chosen by a filter are counted first, and then asked about; a script must say --yes. What runs or has ended
     stays as it is.
@@ -83,7 +83,7 @@ def update(
     \b
     Examples:
       osqueue update 01J8... --priority 10
-      osqueue update --type report --at 2030-01-31T22:00 --dry-run
+      osqueue update --type report --delay 2h --dry-run
       osqueue update 01J8... --payload '{"to": "ada"}'
     """
     matching = _which(job_ids, everything, filters)

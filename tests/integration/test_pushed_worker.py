@@ -9,6 +9,7 @@ from osqueue import Handler, OsqueueClient, Worker
 from osqueue_service.storage.memory import MemoryStore
 from osqueue_service.testing.in_process import broker_in_process
 from tests.calls import broker_over
+from tests.unit.sdk.slow_relay import slow_relay
 
 
 @pytest.fixture
@@ -161,3 +162,18 @@ async def test_a_stopping_worker_leaves_no_job_behind(client):
     async with Running(client, {"wait": wait}, concurrency=2, drain_timeout_ms=50):
         await started.wait()
     assert {await handle.status() for handle in handles} == {"unclaimed"}
+
+
+async def test_a_job_on_its_way_to_a_worker_that_stops_goes_back(broker, client):
+    """Claimed for a stream of which the worker has not heard anything yet."""
+    handle = await client.submit_job("t", 1, max_attempts=1, lease_ms=3_600_000)
+    async with (
+        slow_relay(broker.address.removeprefix("grpc://"), 0.2) as (far, _),
+        OsqueueClient(f"grpc://{far}") as distant,
+        Running(distant, {"t": lambda payload: payload}) as worker,
+    ):
+        while await handle.status() != "in_progress":
+            await asyncio.sleep(0)
+        worker.stop()
+    job = await handle.job()
+    assert (job.status, job.attempts) == ("unclaimed", 0)
