@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("osqueue.worker")
 
 CLOSE_S = 0.75
-"""How long a stopping worker waits at least for its streams to end: what is on its way to it has no other way back. With
-the other waits of a drain it stays below 25 s."""
+"""How long a stopping worker waits at least for its streams to end: what is on its way to it has no other way back.
+With the other waits of a drain it stays below 25 s."""
 
 LOOK_S = 0.5
 """How often a worker that runs until it is idle looks whether it is."""
