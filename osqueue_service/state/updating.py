@@ -6,6 +6,7 @@ from osqueue_service.errors import InvalidRequest, OsqueueError, QueueFull
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Update
 from osqueue_service.state.control import jobs_of
+from osqueue_service.state.limiting import Newest
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.records import AnyRecord, JobChange, Updated
 from osqueue_service.state.state import State
@@ -19,6 +20,7 @@ def decide_update(
     if change.run_at is not None and change.run_at <= now_ms:
         change = JobChange(change.priority, now_ms, change.payload, change.metadata)
     updated: dict[int, None] = {}
+    newest = Newest(state, now_ms)
     answers: list[Status | OsqueueError] = []
     room = limits.bytes - state.live_bytes
     for job in jobs_of(state, command.job_ids):
@@ -29,18 +31,13 @@ def decide_update(
         if status is None:
             answers.append(_refusal(state, job))
             continue
-        grows = change.of(job.spec).size - job.spec.size
-        if grows > max(0, room):
-            answers.append(
-                QueueFull(
-                    f"job {state.job_id(job)} would be {grows} bytes larger, and the live jobs would take more than "
-                    f"{limits.bytes} bytes, which is the limit (bytes): let workers catch up, or send less",
-                    retry_after_ms=1_000,
-                )
-            )
+        if job.number in updated or not _differs(job, change, status, now_ms):
+            answers.append(status)
             continue
-        answers.append(status)
-        if job.number not in updated and _differs(job, change, status, now_ms):
+        grows = change.of(job.spec).size - job.spec.size
+        refusal = _too_large(state, job, grows, room, limits) or _without_room(state, job, status, newest)
+        answers.append(refusal or status)
+        if refusal is None:
             room -= grows
             updated[job.number] = None
     return [Updated(state.next_number, list(updated), change, command.by)] if updated else [], answers
@@ -68,6 +65,28 @@ def _differs(job: Job, change: JobChange, status: Status, now_ms: int) -> bool:
     if change.of(job.spec, its_time=not (comes and has_come)) != job.spec:
         return True
     return job.status is not status or (status is Status.SCHEDULED and job.due_at != (change.run_at or job.due_at))
+
+
+def _too_large(state: State, job: Job, grows: int, room: int, limits: Limits) -> OsqueueError | None:
+    if grows <= max(0, room):
+        return None
+    return QueueFull(
+        f"job {state.job_id(job)} would be {grows} bytes larger, and the live jobs would take more than {limits.bytes} "
+        "bytes, which is the limit (bytes): let workers catch up, or send less",
+        retry_after_ms=1_000,
+    )
+
+
+def _without_room(state: State, job: Job, status: Status, newest: Newest) -> OsqueueError | None:
+    """Why a job may not become due now: a limit without room cancels what becomes due for the first time."""
+    becomes_due = job.status is Status.SCHEDULED and status is Status.UNCLAIMED
+    if not becomes_due or job.claims or not job.spec.limits or not newest.has_to_go(job.spec):
+        return None
+    return InvalidRequest.field(
+        "job_id",
+        f"job {state.job_id(job)} is under a limit that has no room, and cancels whatever becomes due then: run it "
+        "once there is room",
+    )
 
 
 def _refusal(state: State, job: Job) -> OsqueueError:

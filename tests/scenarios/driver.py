@@ -19,7 +19,7 @@ alone stands for its latest attempt, or the first in an answer.
     override api acme max=3 for=1h                  override api acme    takes that back
     complete a used=api*30      fail and release likewise; release a hold=api*30s    resetkey api acme
     heartbeat a                 every one of these: by=w1 without a token, or with the token of a#1
-    cancel a    retry a    purge a    pause email    resume email
+    cancel a    retry a    purge a    run a    update a priority=5 delay=1h    pause email    resume email
     schedule s every=1m overlap=buffer_one missed=all       put it; its times are s+60s, s+120s, … from here on
     times s     -> s+60s:fired s+120s:skipped       what became of the last ones
     trigger s   -> s.now1       stop s        go s        forget s
@@ -50,6 +50,7 @@ from osqueue_service.state import commands
 from osqueue_service.state.commands import FailAnswer, Granted
 from osqueue_service.state.model import Job, JobSpec, LimitUse, MoreOfSpec, RetryPolicy, Status
 from osqueue_service.state.named_limits import AtLimit, NamedLimit, Override, Rate
+from osqueue_service.state.records import JobChange
 from osqueue_service.state.schedule_control import existing
 from osqueue_service.state.schedules import Missed, Overlap, ScheduleSpec
 from osqueue_service.state.state import State
@@ -268,6 +269,18 @@ class Scenario:
 
     async def _retry(self, name: str) -> str:
         return _only(await self.broker.engine.execute(commands.Retry([self.ids[name]])))
+
+    async def _run(self, name: str) -> str:
+        return await self._change(name, JobChange(run_at=0))
+
+    async def _update(self, name: str, priority: str = "", delay: str = "", payload: str = "") -> str:
+        run_at = self.broker.engine.now_ms() + _ms(delay) if delay else None
+        return await self._change(
+            name, JobChange(int(priority) if priority else None, run_at, payload.encode() if payload else None)
+        )
+
+    async def _change(self, name: str, change: JobChange) -> str:
+        return _only(await self.broker.engine.execute(commands.Update([self.ids[name]], change)))
 
     async def _purge(self, name: str) -> str:
         return _only(await self.broker.engine.execute(commands.Purge([self.ids[name]])))

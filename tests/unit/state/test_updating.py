@@ -9,6 +9,7 @@ from osqueue_service.limits import DEFAULT_LIMITS
 from osqueue_service.state import features
 from osqueue_service.state.commands import Update
 from osqueue_service.state.model import InSequence, MoreOfSpec, RetryPolicy, Status
+from osqueue_service.state.named_limits import AtLimit
 from osqueue_service.state.records import By, JobChange, Updated
 from tests.core import START_MS, Core, spec, under
 
@@ -122,6 +123,19 @@ class TestContent:
 
 
 class TestRefusals:
+    def test_a_job_that_its_limit_would_cancel_at_once_is_not_run(self):
+        core = Core()
+        core.put_limit("api", 1, at_limit=AtLimit.CANCEL_NEWEST)
+        core.submit(more=under(("api", "")))
+        delayed = core.submit(run_at=START_MS + 10, more=under(("api", "")))
+        running = core.claim_one()
+        (answer,) = update(core, delayed, run_at=0)
+        assert isinstance(answer, InvalidRequest) and "once there is room" in str(answer)
+        assert core.status(delayed) is Status.SCHEDULED
+        core.complete(running)
+        assert update(core, delayed, run_at=0) == [Status.UNCLAIMED]
+        core.check_replay()
+
     def test_what_runs_or_has_ended_stays_as_it_is(self):
         core = Core()
         done, running, dead = (core.submit(max_attempts=1) for _ in range(3))
