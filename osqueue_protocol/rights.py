@@ -64,25 +64,29 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """All that one caller may do."""
+    """All that one caller may do, in one queue or another: ask `in_queue` first where it matters in which."""
 
     scopes: frozenset[Scope]
 
-    def may(self, right: str, queue: str = DEFAULT_QUEUE) -> bool:
+    def in_queue(self, queue: str) -> "Rights":
+        """Those that it has in this queue."""
+        return _in_queue(self, queue)
+
+    def may(self, right: str) -> bool:
         """Whether it has the right at all, if only for some types."""
-        return right == ANY or any(_covers(scope, right, queue) for scope in self.scopes)
+        return right == ANY or any(scope.name in (right, ADMIN) for scope in self.scopes)
 
-    def everywhere(self, right: str, queue: str = DEFAULT_QUEUE) -> bool:
+    def everywhere(self, right: str) -> bool:
         """Whether it has the right for jobs of every type."""
-        return any(_covers(scope, right, queue) and (scope.types == "*") for scope in self.scopes)
+        return any(scope.name in (right, ADMIN) and scope.types == "*" for scope in self.scopes)
 
-    def may_with(self, right: str, type_name: str, queue: str = DEFAULT_QUEUE) -> bool:
+    def may_with(self, right: str, type_name: str) -> bool:
         """Whether it has the right for jobs of this type."""
-        return any(_covers(scope, right, queue) and _matches(scope.types, type_name) for scope in self.scopes)
+        return any(scope.name in (right, ADMIN) and _matches(scope.types, type_name) for scope in self.scopes)
 
-    def patterns(self, right: str, queue: str = DEFAULT_QUEUE) -> list[str]:
+    def patterns(self, right: str) -> list[str]:
         """The types for which it has the right, for people."""
-        return sorted({scope.types for scope in self.scopes if _covers(scope, right, queue)})
+        return sorted({scope.types for scope in self.scopes if scope.name in (right, ADMIN)})
 
     def names(self) -> list[str]:
         """The scopes as they are written, in order."""
@@ -122,8 +126,10 @@ def scope_of(text: str) -> Scope:
     return Scope(name, types or "*", queues or "*")
 
 
-def _covers(scope: Scope, right: str, queue: str) -> bool:
-    return scope.name in (right, ADMIN) and _matches(scope.queues, queue)
+@lru_cache(maxsize=4096)
+def _in_queue(rights: Rights, queue: str) -> Rights:
+    scopes = frozenset(scope for scope in rights.scopes if _matches(scope.queues, queue))
+    return rights if scopes == rights.scopes else Rights(scopes)
 
 
 def _matches(pattern: str, text: str) -> bool:

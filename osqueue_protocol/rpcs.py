@@ -72,11 +72,14 @@ class Rpc:
     """It may change something."""
     waits: bool = field(init=False)
     """Its caller may ask it to wait for something to happen."""
+    names_queue: bool = field(init=False)
+    """Its request says for which queue it is."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", f"/{self.service}/{self.name}")
         object.__setattr__(self, "mutates", self.repeat is not Repeat.READS)
         object.__setattr__(self, "waits", "wait_ms" in self.request.DESCRIPTOR.fields_by_name)
+        object.__setattr__(self, "names_queue", "queue" in self.request.DESCRIPTOR.fields_by_name)
 
     def may_repeat(self, request: Message) -> bool:
         """Whether this very request can be sent again, when nobody knows what became of it, without happening twice."""

@@ -10,7 +10,8 @@ from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
 from osqueue.errors import AuthError
-from osqueue_protocol.rights import EVERYTHING, Rights, rights_of
+from osqueue_protocol.rights import DEFAULT_QUEUE, EVERYTHING, Rights, rights_of
+from osqueue_protocol.rpcs import RPCS
 
 FOR_S = 4.0
 """How long an answer about a caller holds: a revoked token is refused everywhere within 5 s."""
@@ -45,9 +46,12 @@ def act_for(who: Caller) -> None:
 
 
 def require(scope: str, what: str) -> None:
-    """Raises for a caller that may not do `what`, which needs the scope."""
+    """Raises for a caller that may not do `what`, an RPC or a page, which needs the scope. Where a request names its
+    queue, the broker asks for the right in that one."""
     rights = caller().rights
-    if not rights.may(scope):
+    rpc = RPCS.get(what)
+    here = rights if rpc is not None and rpc.names_queue else rights.in_queue(DEFAULT_QUEUE)
+    if not here.may(scope):
         raise AuthError(
             f"{what} needs the scope {scope}, and this token has only {', '.join(rights.names())}",
             reason="PERMISSION_DENIED",

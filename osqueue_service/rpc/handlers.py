@@ -13,14 +13,24 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from osqueue_protocol.rights import ANY, READ, READ_PAYLOAD
+from osqueue_protocol.rights import ANY, DEFAULT_QUEUE, EVERYTHING, READ, READ_PAYLOAD
 from osqueue_protocol.rpcs import RPCS
 from osqueue_service.clock import Clock
 from osqueue_service.errors import InternalError, InvalidRequest, OsqueueError, PermissionDenied
 from osqueue_service.ids import IdSource
 from osqueue_service.limits import Limits
 from osqueue_service.metrics import Calls
-from osqueue_service.rpc.access.principal import CERTIFIED, LOCAL, Principal, answer_for, caller
+from osqueue_service.rpc.access.principal import (
+    CERTIFIED,
+    LOCAL,
+    Principal,
+    answer_for,
+    answer_in,
+    caller,
+    denied,
+    require,
+    rights_here,
+)
 from osqueue_service.rpc.access.streams import while_let_in
 from osqueue_service.rpc.access.withholding import withhold
 from osqueue_service.rpc.auth import Guard
@@ -59,6 +69,17 @@ class Served(NamedTuple):
     """It may go on for as long as its caller likes."""
     asks_itself: bool
     """The token is in the request: who may call is decided by the behaviour."""
+    routed: bool
+    """The request says for which queue it is."""
+
+    def is_open_to(self, principal: Principal) -> bool:
+        """Whether it may call, before a byte of the request is read; where that names a queue, in any queue."""
+        rights = principal.rights
+        return (rights if self.routed else rights.in_queue(DEFAULT_QUEUE)).may(self.scope)
+
+    def denied(self, principal: Principal) -> PermissionDenied:
+        """Why it may not."""
+        return denied(principal, self.scope, self.name, DEFAULT_QUEUE)
 
 
 class Ending(NamedTuple):
@@ -123,7 +144,7 @@ class Handlers(grpc.GenericRpcHandler):
                 served = self._written(served, scope, method.name, routed)
             else:
                 if routed is not None:
-                    served = _routed(served, method.name, routed)
+                    served = _routed(served, scope, method.name, routed)
                 if scope == READ:
                     served = _withholding(served)
             parse = parser_of(method.input_type, self._limits, strict=strict)
@@ -141,7 +162,7 @@ class Handlers(grpc.GenericRpcHandler):
             kind = _KINDS[takes_stream, method.server_streaming]
             path = f"/{name or service.full_name}/{method.name}"
             streams = method.client_streaming or method.server_streaming
-            self._served[path] = Served(method.name, scope, served, kind, streams, asks_itself)
+            self._served[path] = Served(method.name, scope, served, kind, streams, asks_itself, routed is not None)
             self._handlers[path] = self._handler(self._served[path], LOCAL)
 
     @property
@@ -160,8 +181,8 @@ class Handlers(grpc.GenericRpcHandler):
             return self._handlers[path]
         if isinstance(principal, OsqueueError):
             return self._turned_away(served.name, principal, metadata)
-        if principal is not CERTIFIED and not principal.rights.may(served.scope):
-            return self._turned_away(served.name, _denied(served, principal), metadata)
+        if principal is not CERTIFIED and not served.is_open_to(principal):
+            return self._turned_away(served.name, served.denied(principal), metadata)
         handler = self._bound.get((path, principal))
         if handler is None:
             if len(self._bound) >= BOUND_MAX:
@@ -219,8 +240,8 @@ class Handlers(grpc.GenericRpcHandler):
 
     def _certified(self, served: Served, context: Context) -> Principal:
         principal = self._guard.of_certificate(context)
-        if not principal.rights.may(served.scope):
-            raise _denied(served, principal)
+        if not served.is_open_to(principal):
+            raise served.denied(principal)
         return principal
 
     def _received(self, behaviour: Behaviour) -> Behaviour:
@@ -255,7 +276,6 @@ class Handlers(grpc.GenericRpcHandler):
         """An async generator as a function that writes what is yielded, no faster than the caller reads."""
 
         async def write_all(request: Any, context: Context) -> None:
-            hides = scope == READ and not caller().rights.may(READ_PAYLOAD)
             opened: Stream = stream
             used: AbstractContextManager[None] = nullcontext()
             if routes is not None:
@@ -264,9 +284,12 @@ class Handlers(grpc.GenericRpcHandler):
                     queue = await request.first_queue()
                 else:
                     queue = request.queue
+                answer_in(queue)
+                require(scope, method)
                 if queue:
                     found = await routes.find(queue, method)
                     opened, used = found.behaviour, found.queue.in_use()
+            hides = scope == READ and not rights_here().may(READ_PAYLOAD)
             # Closed at once when the caller goes: the collector would get round to its `finally` at some later time.
             async with aclosing(opened(request, context)) as messages:
                 with used:
@@ -285,10 +308,13 @@ def _parsing(behaviour: Behaviour, parse: Parse) -> Behaviour:
     return handle
 
 
-def _routed(behaviour: Behaviour, method: str, routes: Routes) -> Behaviour:
+def _routed(behaviour: Behaviour, scope: str, method: str, routes: Routes) -> Behaviour:
     """For the queue that the request names."""
 
     async def handle(request: Any, context: Context) -> Any:
+        if caller().rights is not EVERYTHING:
+            answer_in(request.queue)
+            require(scope, method)
         if request.queue:
             found = await routes.find(request.queue, method)
             with found.queue.in_use():
@@ -303,7 +329,7 @@ def _withholding(behaviour: Behaviour) -> Behaviour:
 
     async def handle(request: Any, context: Context) -> Any:
         answer = await behaviour(request, context)
-        if not caller().rights.may(READ_PAYLOAD):
+        if not rights_here().may(READ_PAYLOAD):
             withhold(answer)
         return answer
 
@@ -317,13 +343,6 @@ def _parsing_stream(behaviour: Behaviour, parse: Parse, parts: Parts | None) -> 
         return await behaviour(Requests(stream, parse, parts), context)
 
     return handle
-
-
-def _denied(served: Served, principal: Principal) -> PermissionDenied:
-    return PermissionDenied(
-        f"{served.name} needs the scope {served.scope}, and the token {principal.id} has only "
-        f"{', '.join(principal.rights.names())}"
-    )
 
 
 def _ending(error: OsqueueError) -> Ending:

@@ -44,11 +44,11 @@ class Door:
         request = access_pb2.CreateTokenRequest(scopes=scopes, **other)
         return bearing((await self.access.CreateToken(request, metadata=BOOT)).token)
 
-    async def call(self, rpc: Rpc, metadata: Any) -> None:
+    async def call(self, rpc: Rpc, metadata: Any, queue: str = "") -> None:
         """One call, ended once it was let in: streams after nothing more than their beginning."""
-        request = b""
+        request = rpc.request(queue=queue).SerializeToString() if queue else b""
         if rpc.name == "WatchJobs":
-            request = queue_pb2.WatchJobsRequest(stats_interval_ms=1_000).SerializeToString()
+            request = queue_pb2.WatchJobsRequest(stats_interval_ms=1_000, queue=queue).SerializeToString()
         if rpc.client_streaming:
             call = self.channel.stream_stream(rpc.path)(iter([request]), metadata=metadata)
             async for _ in call:
@@ -60,11 +60,11 @@ class Door:
         else:
             await self.channel.unary_unary(rpc.path)(request, metadata=metadata)
 
-    async def outcome(self, rpc: Rpc, metadata: Any) -> str:
+    async def outcome(self, rpc: Rpc, metadata: Any, queue: str = "") -> str:
         """How a call ended: "", or the code."""
         try:
             async with asyncio.timeout(30):
-                await self.call(rpc, metadata)
+                await self.call(rpc, metadata, queue)
         except grpc.aio.AioRpcError as error:
             return error.code().name
         return ""
@@ -115,6 +115,56 @@ class TestEveryRpc:
     async def test_a_huge_token_is_refused(self, door):
         with refused("UNAUTHENTICATED"):
             await door.access.WhoAmI(access_pb2.WhoAmIRequest(), metadata=bearing("osq_ci_" + "a" * 7_000))
+
+
+class TestQueues:
+    """A scope may end with the queues that it is for."""
+
+    @pytest.fixture
+    async def door(self, door):
+        admin = admin_pb2_grpc.AdminServiceStub(door.channel)
+        for name in ("billing", "other"):
+            await admin.CreateQueue(admin_pb2.CreateQueueRequest(name=name), metadata=BOOT)
+        return door
+
+    async def test_a_token_for_one_queue_opens_every_call_there_and_none_elsewhere(self, door):
+        token = await door.token("admin@billing")
+        for rpc in CLIENT_RPCS.values():
+            if rpc.scope == "any":
+                continue
+            if rpc.names_queue:
+                assert await door.outcome(rpc, token, "billing") != "PERMISSION_DENIED", rpc.name
+                assert await door.outcome(rpc, token, "other") == "PERMISSION_DENIED", rpc.name
+            assert await door.outcome(rpc, token) == "PERMISSION_DENIED", rpc.name
+
+    async def test_a_token_for_the_default_queue_opens_no_other(self, door):
+        token = await door.token("admin@default")
+        for rpc in CLIENT_RPCS.values():
+            if rpc.names_queue and rpc.scope != "any":
+                assert await door.outcome(rpc, token, "billing") == "PERMISSION_DENIED", rpc.name
+        assert await door.outcome(RPCS["GetStats"], token) == ""
+
+    async def test_queues_are_chosen_by_patterns_and_named_in_refusals(self, door):
+        token = await door.token("read@b*", "manage")
+        await door.queue.GetStats(queue_pb2.GetStatsRequest(queue="billing"), metadata=token)
+        with refused("PERMISSION_DENIED") as refusal:
+            await door.queue.GetStats(queue_pb2.GetStatsRequest(queue="other"), metadata=token)
+        assert "GetStats needs the scope read in the queue 'other'" in refusal.message
+        assert "read@b*" in refusal.message
+
+    async def test_types_and_data_are_those_of_the_queue(self, door):
+        token = await door.token("submit:email@billing", "submit:sms@other", "read", "read.payload@billing")
+        email = {"type": "email", "payload": b"1"}
+        submitted = await door.queue.SubmitJob(queue_pb2.SubmitJobRequest(**email, queue="billing"), metadata=token)
+        with refused("PERMISSION_DENIED") as refusal:
+            await door.queue.SubmitJob(queue_pb2.SubmitJobRequest(**email, queue="other"), metadata=token)
+        assert "may submit only jobs of sms" in refusal.message
+        sms = queue_pb2.SubmitJobRequest(type="sms", payload=b"2", queue="other")
+        elsewhere = await door.queue.SubmitJob(sms, metadata=token)
+        shown = queue_pb2.GetJobRequest(job_id=submitted.job_id, queue="billing")
+        assert (await door.queue.GetJob(shown, metadata=token)).job.payload == b"1"
+        hidden = queue_pb2.GetJobRequest(job_id=elsewhere.job_id, queue="other")
+        assert (await door.queue.GetJob(hidden, metadata=token)).job.payload == b""
 
 
 class TestTypes:

@@ -4,7 +4,8 @@ import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from osqueue_protocol.rights import EVERYTHING, NOTHING, Rights
+from osqueue_protocol.rights import DEFAULT_QUEUE, EVERYTHING, NOTHING, Rights
+from osqueue_service.errors import PermissionDenied
 
 
 @dataclass(eq=False, slots=True)
@@ -35,6 +36,7 @@ CERTIFIED = Principal("certificate", "whoever the certificate of the connection 
 """Stands for a caller whose certificate is known once its call is there."""
 
 _CALLER: ContextVar[Principal] = ContextVar("caller", default=LOCAL)
+_QUEUE: ContextVar[str] = ContextVar("queue", default=DEFAULT_QUEUE)
 
 
 def caller() -> Principal:
@@ -45,3 +47,29 @@ def caller() -> Principal:
 def answer_for(principal: Principal) -> None:
     """What follows in this task is done for this caller."""
     _CALLER.set(principal)
+
+
+def answer_in(queue: str) -> None:
+    """What follows in this task is done in this queue."""
+    _QUEUE.set(queue or DEFAULT_QUEUE)
+
+
+def rights_here() -> Rights:
+    """What the caller may do in the queue that the call is for."""
+    rights = _CALLER.get().rights
+    return rights if rights is EVERYTHING else rights.in_queue(_QUEUE.get())
+
+
+def require(right: str, what: str) -> None:
+    """Raises `PermissionDenied` for a caller that may not do `what` in the queue that the call is for."""
+    if not rights_here().may(right):
+        raise denied(_CALLER.get(), right, what, _QUEUE.get())
+
+
+def denied(principal: Principal, right: str, what: str, queue: str = "") -> PermissionDenied:
+    """Why this caller may not do `what`; in this queue, if it may elsewhere."""
+    where = f" in the queue {queue!r}" if queue and principal.rights.may(right) else ""
+    return PermissionDenied(
+        f"{what} needs the scope {right}{where}, and the token {principal.id} has only "
+        f"{', '.join(principal.rights.names())}"
+    )

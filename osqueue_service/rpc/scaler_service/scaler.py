@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
 
-from osqueue_protocol.rights import READ
+from osqueue_protocol.rights import DEFAULT_QUEUE, READ
 from osqueue_service.clock import Clock
 from osqueue_service.errors import OsqueueError, PermissionDenied, TooManyRequests
 from osqueue_service.rpc.auth import Guard
@@ -87,7 +87,7 @@ class Scaler:
         principal = self._guard.admit(shown)
         if isinstance(principal, OsqueueError):
             raise await self._guard.second_look(shown, principal)
-        if not principal.rights.may(READ):
+        if not principal.rights.in_queue(DEFAULT_QUEUE).may(READ):
             raise PermissionDenied(f"scaling needs the scope {READ}, and the token {principal.id} does not have it")
 
     @contextmanager

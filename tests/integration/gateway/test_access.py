@@ -57,6 +57,19 @@ async def test_a_role_opens_the_same_over_rest_and_connect(door: Door, role: str
             assert (asked.status == 403) == (not opens), (rpc.name, asked.body)
 
 
+async def test_a_token_for_one_queue_opens_that_alone(door: Door) -> None:
+    for name in ("billing", "other"):
+        await door.ask("POST", "/v1/queues", json.dumps({"name": name}), Authorization=BOOT)
+    token = await door.token("read@billing", "submit@billing")
+    assert (await door.asks(token, "GET", "/v1/stats?queue=billing")).status == 200
+    for path in ("/v1/stats", "/v1/stats?queue=other", "/metrics", "/v1/queues"):
+        assert (await door.asks(token, "GET", path)).status == 403, path
+    job = {"type": "a", "payload": 1}
+    assert (await door.asks(token, "POST", "/v1/jobs", json.dumps({**job, "queue": "billing"}))).status == 200
+    for other in ({}, {"queue": "other"}):
+        assert (await door.asks(token, "POST", "/v1/jobs", json.dumps({**job, **other}))).status == 403
+
+
 async def test_what_is_refused_says_which_scope_is_missing(door: Door) -> None:
     asked = await door.asks(await door.token("viewer"), "POST", "/v1/jobs", "not even JSON")
     assert (asked.status, asked.json()["reason"]) == (403, "PERMISSION_DENIED")

@@ -49,9 +49,12 @@ def test_overlapping_patterns_add_up():
 
 def test_a_scope_may_be_bound_to_queues():
     rights = rights_of(["read@billing-*", "manage@default"])
-    assert rights.may("read", "billing-eu")
-    assert not rights.may("read")
-    assert rights.may("manage")
+    assert rights.in_queue("billing-eu").may("read")
+    assert not rights.in_queue("billing-eu").may("manage")
+    assert not rights.in_queue("default").may("read")
+    assert rights.in_queue("default").may("manage")
+    assert rights.may("read") and rights.may("manage"), "in one queue or another"
+    assert rights_of(["admin"]).in_queue("billing") == EVERYTHING
 
 
 def test_a_pattern_costs_no_more_for_a_hostile_type():
