@@ -52,10 +52,12 @@ lint: $(STAMP) ## Check style, types, imports, proto, English and the freshness 
 	python scripts/generate_api_comments.py --check
 	python scripts/generate_sync.py --check
 	python scripts/generate_configuration.py --check
+	python scripts/generate_rights.py --check
 	python scripts/check_words.py
 
 configuration: $(STAMP) ## Write the tables of docs/configuration.md from what the code knows.
 	$(BIN)/python scripts/generate_configuration.py
+	$(BIN)/python scripts/generate_rights.py
 
 format: $(STAMP) ## Rewrite Python and proto files in the project's style.
 	$(BIN)/ruff check --fix .
