@@ -1,11 +1,12 @@
 """Which jobs somebody means: by status, type, worker, time, labels, error."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import merge
 from operator import attrgetter
 
 from msgspec import Struct
 
+from osqueue_service.state.graphs import member_of
 from osqueue_service.state.index import Index
 from osqueue_service.state.model import Job, Status
 from osqueue_service.state.schedules import made_by_schedule
@@ -45,6 +46,21 @@ class Filter(Struct, frozen=True):
         else:
             rosters = [state.roster(status).from_key(after + 1) for status in self.statuses]
         return rosters[0] if len(rosters) == 1 else merge(*rosters, key=attrgetter("number"), reverse=newest)
+
+    def membership(self, state: State) -> Callable[[Job], bool] | None:
+        """Whether a job is among the candidates that keys, a batch or a workflow leave; None where all are. For a walk
+        that comes by all jobs."""
+        if self.unique_key or self.sequence_key:
+            numbers = {job.number for job in self._by_key(state)}
+            return lambda job: job.number in numbers
+        if self.batch_id and self.workflow_id:
+            return lambda job: False  # no job is in both
+        number = state.ids.number_of(self.workflow_id or self.batch_id) or 0
+        if self.batch_id:
+            return lambda job: job.spec.more is not None and job.spec.more.batch == number
+        if self.workflow_id:
+            return lambda job: (member := member_of(job)) is not None and member.workflow == number
+        return None
 
     def _by_key(self, state: State) -> list[Job]:
         """Those that hold the key or wait behind one that does; who has let go of it has nothing to do with it."""

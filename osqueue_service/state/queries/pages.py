@@ -63,7 +63,9 @@ def page(
 def _walk(state: State, filter: Filter, after: int, order: Order) -> Iterator[Job]:
     if order is Order.SOONEST:
         at_ms, number = divmod(after, NUMBERS)
-        return (state.jobs[each] for each in state.scheduled.after(at_ms, number))
+        due = (state.jobs[each] for each in state.scheduled.after(at_ms, number))
+        belongs = filter.membership(state)
+        return due if belongs is None else (job for job in due if belongs(job))
     return filter.candidates(state, after, newest=order is Order.NEWEST)
 
 

@@ -6,6 +6,7 @@ from osqueue_service.state.batches import BatchSpec
 from osqueue_service.state.model import LIVE, InSequence, MoreOfSpec, Status
 from osqueue_service.state.queries.filters import Filter
 from osqueue_service.state.queries.pages import Order, page
+from osqueue_service.state.unique import Unique
 from tests.core import Core
 
 EVERYTHING = Filter(tuple(Status))
@@ -101,3 +102,25 @@ def test_scheduled_jobs_come_by_the_time_at_which_they_run():
     assert walk(core, scheduled, 3, order=Order.SOONEST) == [[at["a"], at["b"], at["c"]], [at["d"]]]
     core.cancel(at["b"])
     assert walk(core, scheduled, 9, order=Order.SOONEST) == [[at["a"], at["c"], at["d"]]]
+
+
+def test_by_the_time_at_which_they_run_come_those_of_the_filter_alone():
+    core = Core()
+    later = {"run_at": core.now_ms + 10}
+    number = core.do(OpenBatch(BatchSpec("b"))).number
+    member = core.submit(more=MoreOfSpec(batch=number), **later)
+    first = core.submit(more=MoreOfSpec(sequence=InSequence("s")), **later)
+    single = core.submit(more=MoreOfSpec(unique=Unique("u")), **later)
+    core.submit(**later)
+    scheduled = (Status.SCHEDULED,)
+    for expected, chosen in (
+        (member, Filter(scheduled, batch_id=core.state.ids.of(number))),
+        (first, Filter(scheduled, sequence_key="s")),
+        (single, Filter(scheduled, unique_key="u")),
+    ):
+        assert walk(core, chosen, 9, order=Order.SOONEST) == [[expected]]
+    for nobody in (
+        Filter(scheduled, workflow_id=core.state.ids.of(number)),
+        Filter(scheduled, workflow_id=core.state.ids.of(number), batch_id=core.state.ids.of(number)),
+    ):
+        assert walk(core, nobody, 9, order=Order.SOONEST) == [[]]
