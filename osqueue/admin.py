@@ -25,6 +25,7 @@ from osqueue.calls.reading import read
 from osqueue.calls.steering import Changes, change_each
 from osqueue.errors import DEADLINE_EXCEEDED, TransportConfigError, TransportConnectionError
 from osqueue.job import Job, JobFilter, Position
+from osqueue.messages import Selection
 from osqueue.registry import JobType
 from osqueue.session import Session
 from osqueue.stats import TypeStats
@@ -173,7 +174,7 @@ class Admin:
         an attempt whose answer was lost.
         """
         session, transport = self._open()
-        return await change_each(session, transport.purge, job_ids, matching, dry_run)
+        return await change_each(session, transport.purge, Selection(filter=matching, dry_run=dry_run), job_ids)
 
     async def step_down(self, *, reason: str = "") -> Position | None:
         """Let the leader hand over to a standby; returns the last commit of its epoch. `reason` is for its log.

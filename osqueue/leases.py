@@ -112,7 +112,7 @@ class KeptLease:
     def asked(self, now: float) -> None:
         """A renewal has been sent."""
         if self.begun_at is not None:
-            self.turn_s = self.length_s * RENEW_AFTER  # it is told now, and needs not be told again
+            self.turn_s = self.length_s * RENEW_AFTER  # it is told now, and need not be told again
         self.asked_at = now
         self.renew_at = now + self.turn_s
 
@@ -325,13 +325,12 @@ class LeaseKeeper:
         try:
             answers, position = await transport.heartbeat_jobs(heartbeats, timeout_ms=CALL_TIMEOUT_MS)
             self._check_heard(position)
-        except BrokerProtocolError as error:
-            # A gateway of an earlier release refuses what it does not know: it counts from the claim.
-            self._tells_time = False
-            self._failed(batch, f"cannot renew {len(batch)} leases, trying on without the time that they ran: {error}")
-            return
         except OsqueueError as error:  # they are tried again soon, and the leases have time left
-            self._failed(batch, f"cannot renew {len(batch)} leases, trying on: {error}")
+            without = ""
+            if isinstance(error, BrokerProtocolError) and any(beat.running_ms is not None for beat in heartbeats):
+                # A gateway of an earlier release refuses what it does not know: it counts from the claim.
+                self._tells_time, without = False, " without the time that they ran"
+            self._failed(batch, f"cannot renew {len(batch)} leases, trying on{without}: {error}")
             return
         except Exception:
             log.exception("cannot renew %d leases, trying on without their progress", len(batch))

@@ -57,6 +57,10 @@ class Scope:
     types: str = "*"
     queues: str = "*"
 
+    def gives(self, right: str) -> bool:
+        """Whether it is this right, or includes it."""
+        return self.name in (right, ADMIN)
+
     def __str__(self) -> str:
         types = f":{self.types}" if self.name in OF_TYPES else ""
         return f"{self.name}{types}" + (f"@{self.queues}" if self.queues != "*" else "")
@@ -74,19 +78,19 @@ class Rights:
 
     def may(self, right: str) -> bool:
         """Whether it has the right at all, if only for some types."""
-        return right == ANY or any(scope.name in (right, ADMIN) for scope in self.scopes)
+        return right == ANY or any(scope.gives(right) for scope in self.scopes)
 
     def everywhere(self, right: str) -> bool:
         """Whether it has the right for jobs of every type."""
-        return any(scope.name in (right, ADMIN) and scope.types == "*" for scope in self.scopes)
+        return any(scope.gives(right) and scope.types == "*" for scope in self.scopes)
 
     def may_with(self, right: str, type_name: str) -> bool:
         """Whether it has the right for jobs of this type."""
-        return any(scope.name in (right, ADMIN) and _matches(scope.types, type_name) for scope in self.scopes)
+        return any(scope.gives(right) and _matches(scope.types, type_name) for scope in self.scopes)
 
     def patterns(self, right: str) -> list[str]:
         """The types for which it has the right, for people."""
-        return sorted({scope.types for scope in self.scopes if scope.name in (right, ADMIN)})
+        return sorted({scope.types for scope in self.scopes if scope.gives(right)})
 
     def names(self) -> list[str]:
         """The scopes as they are written, in order."""

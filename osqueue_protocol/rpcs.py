@@ -30,6 +30,10 @@ _FIELD = re.compile(r"\{([a-z_]+)\}")
 _METHODS = ("GET", "POST")
 
 
+QUEUE_FIELD = "queue"
+"""The field by which a request says for which queue it is."""
+
+
 class Repeat(Enum):
     """What a call that is sent again can do."""
 
@@ -79,7 +83,7 @@ class Rpc:
         object.__setattr__(self, "path", f"/{self.service}/{self.name}")
         object.__setattr__(self, "mutates", self.repeat is not Repeat.READS)
         object.__setattr__(self, "waits", "wait_ms" in self.request.DESCRIPTOR.fields_by_name)
-        object.__setattr__(self, "names_queue", "queue" in self.request.DESCRIPTOR.fields_by_name)
+        object.__setattr__(self, "names_queue", QUEUE_FIELD in self.request.DESCRIPTOR.fields_by_name)
 
     def may_repeat(self, request: Message) -> bool:
         """Whether this very request can be sent again, when nobody knows what became of it, without happening twice."""

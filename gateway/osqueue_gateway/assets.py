@@ -28,7 +28,8 @@ _MEDIA = {
 """What is served, by suffix; whatever else lies in the directory is not."""
 
 _PAGES = re.compile(
-    r"/(?:jobs(?:/[0-9A-Za-z_-]{1,64})?|schedules(?:/[A-Za-z][0-9A-Za-z._-]{0,127})?|(?:workflows|batches)(?:/[0-9A-Za-z_-]{1,64})?|dead|types|workers)?"
+    r"/(?:(?:jobs|workflows|batches)(?:/[0-9A-Za-z_-]{1,64})?"
+    r"|schedules(?:/[A-Za-z][0-9A-Za-z._-]{0,127})?|dead|types|workers)?"
 )
 _PAGES_THAT_DIAL = ("/producer", "/worker")
 """Pages on which a person may enter the address of another gateway."""

@@ -6,16 +6,12 @@ the connection, and one that hung up before the answer arrived leaves it unackno
 """
 
 import asyncio
+import fcntl
 import select
 import socket
 import struct
+import termios
 from collections.abc import Callable
-
-try:
-    import fcntl
-    import termios
-except ImportError:  # no POSIX: only resets are noticed
-    fcntl = termios = None  # type: ignore[assignment]
 
 HEARD_S = 5.0
 """Whoever still has its connection that long after an answer has heard it."""
@@ -77,7 +73,7 @@ class Hearing:
 def _spoke(transport: asyncio.BaseTransport) -> bool:
     """Whether something has arrived that was not read yet, if only the end."""
     peer = transport.get_extra_info("socket")
-    if peer is None or peer.fileno() < 0 or not hasattr(select, "poll"):
+    if peer is None or peer.fileno() < 0:
         return False
     poll = select.poll()
     poll.register(peer.fileno(), select.POLLIN | _HUNG_UP)
@@ -87,7 +83,7 @@ def _spoke(transport: asyncio.BaseTransport) -> bool:
 def _untaken_bytes(transport: asyncio.BaseTransport | None) -> int:
     """How much the peer's machine has not acknowledged, where the system tells (Linux)."""
     peer: socket.socket | None = None if transport is None else transport.get_extra_info("socket")
-    if peer is None or peer.fileno() < 0 or fcntl is None:
+    if peer is None or peer.fileno() < 0:
         return 0
     try:
         (untaken,) = struct.unpack("i", fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))

@@ -1,11 +1,10 @@
-"""An operator's calls: cancelling jobs and reviving dead ones."""
+"""An operator's calls: cancelling jobs, reviving dead ones, changing those that wait."""
 
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from osqueue.calls.base import Calls
 from osqueue.calls.reading import read
@@ -17,7 +16,7 @@ from osqueue.session import Session
 from osqueue.submission import integer, labels, text, to_epoch_ms
 
 SELECTION_ITEMS = 1_000
-"""As many ids as one CancelJobs, RetryJobs or Purge takes."""
+"""As many ids as one call takes."""
 
 
 @dataclass(slots=True)
@@ -33,10 +32,14 @@ class Changes:
         return Counter(change.status or "" for change in self.changed)
 
 
-class Select(Protocol):
+S = TypeVar("S", bound=Selection)
+S_contra = TypeVar("S_contra", bound=Selection, contravariant=True)
+
+
+class Select(Protocol[S_contra]):
     """A transport's call that changes one page of the selected jobs."""
 
-    def __call__(self, selection: Any, /, *, timeout_ms: int) -> Awaitable[ChangePage]: ...
+    def __call__(self, asked: S_contra, /, *, timeout_ms: int) -> Awaitable[ChangePage]: ...
 
 
 class SteerCalls(Calls):
@@ -58,14 +61,18 @@ class SteerCalls(Calls):
     ) -> Changes:
         """Cancel these jobs, or all live ones that match. With `dry_run`, say what would happen and change nothing."""
         session = self._open()
-        return await change_each(session, session.transport.cancel_jobs, job_ids, matching, dry_run)
+        return await change_each(
+            session, session.transport.cancel_jobs, Selection(filter=matching, dry_run=dry_run), job_ids
+        )
 
     async def retry_jobs(
         self, job_ids: Iterable[str] = (), *, matching: JobFilter | None = None, dry_run: bool = False
     ) -> Changes:
         """Make these dead jobs, or all that match, ready again, each with a new budget of attempts."""
         session = self._open()
-        return await change_each(session, session.transport.retry_jobs, job_ids, matching, dry_run)
+        return await change_each(
+            session, session.transport.retry_jobs, Selection(filter=matching, dry_run=dry_run), job_ids
+        )
 
     async def run_jobs(
         self, job_ids: Iterable[str] = (), *, matching: JobFilter | None = None, dry_run: bool = False
@@ -73,7 +80,9 @@ class SteerCalls(Calls):
         """Let these jobs, or all that match, run now that wait for their time: delayed ones, and those that a failure
         put off. A job that waits for others waits on."""
         session = self._open()
-        return await change_each(session, session.transport.run_jobs, job_ids, matching, dry_run)
+        return await change_each(
+            session, session.transport.run_jobs, Selection(filter=matching, dry_run=dry_run), job_ids
+        )
 
     async def update_jobs(
         self,
@@ -92,13 +101,15 @@ class SteerCalls(Calls):
         replaces all that a job has. None leaves as it is.
         """
         session = self._open()
-        change = Update(
+        asked = Update(
+            filter=matching,
+            dry_run=dry_run,
             priority=None if priority is None else integer("priority", priority),
             run_at=None if run_at is None else to_epoch_ms("run_at", run_at),
             delay_ms=None if delay_ms is None else integer("delay_ms", delay_ms),
             labels=None if metadata is None else NewLabels(labels("metadata", metadata)),
         )
-        return await change_each(session, session.transport.update_jobs, job_ids, matching, dry_run, change)
+        return await change_each(session, session.transport.update_jobs, asked, job_ids)
 
     async def update_payload(self, job_id: str, payload: object) -> Change:
         """Give a job that waits other work, bytes or anything JSON can hold. `BrokerProtocolError` when it has begun or
@@ -106,31 +117,24 @@ class SteerCalls(Calls):
         session = self._open()
         data = to_bytes(payload, "payload")
         if session.codecs:  # they go by the job's type
-            ask = partial(session.transport.get_job, text("job_id", job_id), linearizable=False)
-            answer = await read(session, lambda: ask(timeout_ms=session.timeout_ms))
+            text("job_id", job_id)
+            answer = await read(
+                session,
+                lambda: session.transport.get_job(job_id, linearizable=False, timeout_ms=session.timeout_ms),
+            )
             data = session.codecs.payload(data, answer.job.type)
-        change = Update(payload=data)
-        changes = await change_each(session, session.transport.update_jobs, [job_id], None, False, change)
+        changes = await change_each(session, session.transport.update_jobs, Update(payload=data), [job_id])
         if job_id in changes.refused:
             raise changes.refused[job_id]
         return changes.changed[0]
 
 
-async def change_each(
-    session: Session,
-    select: Select,
-    job_ids: Iterable[str],
-    matching: JobFilter | None,
-    dry_run: bool,
-    what: Selection | None = None,
-) -> Changes:
-    """What became of all the jobs, by ids or by filter, as many calls as that takes. `what`: the call but for the jobs
-    that it is about."""
+async def change_each(session: Session, select: Select[S], asked: S, job_ids: Iterable[str]) -> Changes:
+    """What became of all the jobs, by these ids or by the filter in what is asked, as many calls as that takes."""
     ids = [text("job_ids", job_id) for job_id in job_ids]
-    if bool(ids) == (matching is not None):
+    if bool(ids) == (asked.filter is not None):
         raise invalid("job_ids", "give either ids or a filter; an empty JobFilter() selects all")
     chunks = [ids[start : start + SELECTION_ITEMS] for start in range(0, len(ids), SELECTION_ITEMS)] or [[]]
-    asked = replace(what or Selection(), filter=matching, dry_run=dry_run)
     changes = Changes()
     for chunk in chunks:
         page_token = ""
@@ -147,6 +151,6 @@ async def change_each(
     return changes
 
 
-async def _page(session: Session, select: Select, selection: Selection) -> ChangePage:
-    selection.request_id = session.request_id()
-    return await session.change(lambda: select(selection, timeout_ms=session.timeout_ms))
+async def _page(session: Session, select: Select[S], asked: S) -> ChangePage:
+    asked.request_id = session.request_id()
+    return await session.change(lambda: select(asked, timeout_ms=session.timeout_ms))

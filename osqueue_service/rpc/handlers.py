@@ -13,7 +13,7 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from osqueue_protocol.rights import ANY, DEFAULT_QUEUE, EVERYTHING, READ, READ_PAYLOAD
+from osqueue_protocol.rights import ANY, DEFAULT_QUEUE, READ, READ_PAYLOAD
 from osqueue_protocol.rpcs import RPCS
 from osqueue_service.clock import Clock
 from osqueue_service.errors import InternalError, InvalidRequest, OsqueueError, PermissionDenied
@@ -26,9 +26,7 @@ from osqueue_service.rpc.access.principal import (
     Principal,
     answer_for,
     answer_in,
-    caller,
     denied,
-    require,
     rights_here,
 )
 from osqueue_service.rpc.access.streams import while_let_in
@@ -284,8 +282,7 @@ class Handlers(grpc.GenericRpcHandler):
                     queue = await request.first_queue()
                 else:
                     queue = request.queue
-                answer_in(queue)
-                require(scope, method)
+                answer_in(queue, scope, method)
                 if queue:
                     found = await routes.find(queue, method)
                     opened, used = found.behaviour, found.queue.in_use()
@@ -312,9 +309,7 @@ def _routed(behaviour: Behaviour, scope: str, method: str, routes: Routes) -> Be
     """For the queue that the request names."""
 
     async def handle(request: Any, context: Context) -> Any:
-        if caller().rights is not EVERYTHING:
-            answer_in(request.queue)
-            require(scope, method)
+        answer_in(request.queue, scope, method)
         if request.queue:
             found = await routes.find(request.queue, method)
             with found.queue.in_use():

@@ -43,7 +43,7 @@ class Walk:
             ) from None
         if token.walk != self._mark(state):
             raise InvalidRequest.field(
-                "page_token", "was given by another queue, or for another filter or view; begin again without it"
+                "page_token", "was given by another queue, or for another filter, view or order; begin again without it"
             )
         return token.at_ms * NUMBERS + token.after
 

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor
 
+from osqueue_protocol.rpcs import QUEUE_FIELD
 from osqueue_service.errors import InvalidRequest
 from osqueue_service.queues import NamedQueue, OpenQueues
 from osqueue_service.rpc.messages import Parse
-
-QUEUE_FIELD = "queue"
 
 
 class _Served(NamedTuple):

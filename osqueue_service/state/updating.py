@@ -2,6 +2,8 @@
 
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from osqueue_service.errors import InvalidRequest, OsqueueError, QueueFull
 from osqueue_service.limits import Limits
 from osqueue_service.state.commands import Update
@@ -18,7 +20,7 @@ def decide_update(
     """Only a job that waits can be changed; what is as it should be already is left alone."""
     change = command.change
     if change.run_at is not None and change.run_at <= now_ms:
-        change = JobChange(change.priority, now_ms, change.payload, change.metadata)
+        change = replace(change, run_at=now_ms)
     updated: dict[int, None] = {}
     newest = Newest(state, now_ms)
     answers: list[Status | OsqueueError] = []

@@ -78,6 +78,18 @@ async def test_no_plaintext_is_in_any_stored_object(tmp_path):
     assert not [each for each in objects if SECRET.encode() in each]
 
 
+async def test_a_payload_that_is_changed_while_it_waits_is_encrypted_too(tmp_path):
+    heard = []
+    async with broker_in_process(data_dir=tmp_path) as broker, connected(broker, Encryption({"a": NEW})) as client:
+        handle = await client.submit_job("echo", "old", delay_ms=3_600_000)
+        assert (await client.update_payload(handle.id, {"said": SECRET})).status == "scheduled"
+        assert (await client.get_job(handle.id)).value() == {"said": SECRET}
+        await client.run_jobs([handle.id])
+        await work(client, {"echo": heard.append})
+    assert heard == [{"said": SECRET}]
+    assert not [data for data in stored(tmp_path) if SECRET.encode() in data]
+
+
 async def test_the_search_finds_what_is_not_encrypted(tmp_path):
     async with broker_in_process(data_dir=tmp_path) as broker:
         async with connected(broker, ()) as client:

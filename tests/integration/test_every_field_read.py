@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import Descriptor
 
-from osqueue_protocol.rpcs import CLIENT_RPCS, Rpc
+from osqueue_protocol.rpcs import CLIENT_RPCS, QUEUE_FIELD, Rpc
 from osqueue_service.app import App
 from osqueue_service.clock import SystemClock
 from osqueue_service.errors import OsqueueError
 from osqueue_service.ids import SystemIds
-from osqueue_service.rpc.routes import QUEUE_FIELD
 from osqueue_service.rpc.services import add_services
 from osqueue_stubs.osqueue.v1 import job_pb2, schedules_pb2
 from tests.filling import fill

@@ -160,6 +160,32 @@ class Swarm:
         )
 
 
+_HABITS = (
+    ("fail", 0.2), ("die", 0.05), ("release", 0.1), ("vanish", 0.1), ("slow", 0.1), ("repeat", 0.2), ("late", 0.1),
+    ("beat", 0.5), ("batch", 0.3), ("key", 0.3), ("cancel call", 0.1), ("delay", 0.15), ("retention", 0.2),
+    ("timeout", 0.15), ("priority", 0.3), ("policy", 0.3), ("conflict", 0.05), ("cancel", 0.3), ("retry", 0.3),
+    ("update", 0.3), ("purge", 0.1), ("pause", 0.15), ("walk", 0.3), ("await", 0.2), ("wander", 0.5),
+)  # fmt: skip
+"""What people and workers do, and how often at a time where they do it at all."""
+
+_HABITS_ON_STREAMS = (
+    ("slots", 0.3), ("drain", 0.2), ("hang up", 0.2), ("slow reader", 0.05), ("watch", 0.5), ("steer", 0.15),
+    ("explain", 0.2), ("ask to step down", 0.02), ("lease", 0.2), ("claim key", 0.1),
+)  # fmt: skip
+
+
+def _draw_faults(swarm: Swarm, source: random.Random) -> None:
+    chance, choice = source.random, source.choice
+    if chance() < 0.8:
+        swarm.store_faults = tuple(kind for kind in STORE_FAULTS if chance() < 0.5)
+        swarm.fault_rate = choice([0.002, 0.02, 0.1]) if swarm.store_faults else 0.0
+        swarm.stall_rate = choice([0.0, 0.0, 0.01, 0.05])
+        swarm.late_ms_max = choice([500.0, 5_000.0, 30_000.0])
+    if chance() < 0.9:
+        swarm.nemeses = tuple(name for name in NEMESES if chance() < (0.5 if name in _SUBTLE else 0.3))
+        swarm.fault_every_ms = choice([1_000.0, 2_000.0, 4_000.0])
+
+
 def draw(seed: int) -> Swarm:
     """The world of a seed."""
     source = random.Random(f"swarm {seed}")
@@ -182,33 +208,11 @@ def draw(seed: int) -> Swarm:
     swarm.network_ms = choice([(0.1, 1.0), (0.2, 20.0), (1.0, 300.0)])
     swarm.think_ms = choice([80.0, 200.0, 600.0])
     swarm.clock_rates = choice([(1.0, 1.0), (0.98, 1.02)])
-    if chance() < 0.8:
-        swarm.store_faults = tuple(kind for kind in STORE_FAULTS if chance() < 0.5)
-        swarm.fault_rate = choice([0.002, 0.02, 0.1]) if swarm.store_faults else 0.0
-        swarm.stall_rate = choice([0.0, 0.0, 0.01, 0.05])
-        swarm.late_ms_max = choice([500.0, 5_000.0, 30_000.0])
-    if chance() < 0.9:
-        swarm.nemeses = tuple(name for name in NEMESES if chance() < (0.5 if name in _SUBTLE else 0.3))
-        swarm.fault_every_ms = choice([1_000.0, 2_000.0, 4_000.0])
-    swarm.behaviours = {
-        name: choice([0.0, weight])
-        for name, weight in (
-            ("fail", 0.2), ("die", 0.05), ("release", 0.1), ("vanish", 0.1), ("slow", 0.1), ("repeat", 0.2),
-            ("late", 0.1), ("beat", 0.5), ("batch", 0.3), ("key", 0.3), ("cancel call", 0.1), ("delay", 0.15),
-            ("retention", 0.2), ("timeout", 0.15), ("priority", 0.3), ("policy", 0.3), ("conflict", 0.05),
-            ("cancel", 0.3), ("retry", 0.3), ("update", 0.3), ("purge", 0.1), ("pause", 0.15), ("walk", 0.3),
-            ("await", 0.2), ("wander", 0.5),
-        )
-    }  # fmt: skip
+    _draw_faults(swarm, source)
+    swarm.behaviours = {name: choice([0.0, weight]) for name, weight in _HABITS}
     swarm.pushed_workers = choice([0, 1, 2])
     swarm.workers = max(1, swarm.workers - swarm.pushed_workers)
-    swarm.behaviours |= {
-        name: choice([0.0, weight])
-        for name, weight in (
-            ("slots", 0.3), ("drain", 0.2), ("hang up", 0.2), ("slow reader", 0.05), ("watch", 0.5), ("steer", 0.15),
-            ("explain", 0.2), ("ask to step down", 0.02), ("lease", 0.2), ("claim key", 0.1),
-        )
-    }  # fmt: skip
+    swarm.behaviours |= {name: choice([0.0, weight]) for name, weight in _HABITS_ON_STREAMS}
     if chance() < 0.15:
         swarm.inherited_jobs = choice([0, 3, 20])
     if chance() < 0.15:

@@ -49,21 +49,21 @@ def answer_for(principal: Principal) -> None:
     _CALLER.set(principal)
 
 
-def answer_in(queue: str) -> None:
-    """What follows in this task is done in this queue."""
-    _QUEUE.set(queue or DEFAULT_QUEUE)
-
-
 def rights_here() -> Rights:
     """What the caller may do in the queue that the call is for."""
     rights = _CALLER.get().rights
     return rights if rights is EVERYTHING else rights.in_queue(_QUEUE.get())
 
 
-def require(right: str, what: str) -> None:
-    """Raises `PermissionDenied` for a caller that may not do `what` in the queue that the call is for."""
+def answer_in(queue: str, right: str, what: str) -> None:
+    """What follows in this task is done in this queue; "" is the default one. Raises `PermissionDenied` for a caller
+    that may not do `what` there, which needs the right."""
+    principal = _CALLER.get()
+    if principal.rights is EVERYTHING:
+        return
+    _QUEUE.set(queue or DEFAULT_QUEUE)
     if not rights_here().may(right):
-        raise denied(_CALLER.get(), right, what, _QUEUE.get())
+        raise denied(principal, right, what, _QUEUE.get())
 
 
 def denied(principal: Principal, right: str, what: str, queue: str = "") -> PermissionDenied:

@@ -32,7 +32,7 @@ def test_what_is_no_token_is_refused(token):
 )
 def test_a_token_of_another_walk_is_refused(other):
     core = Core()
-    with pytest.raises(InvalidRequest, match="another filter or view"):
+    with pytest.raises(InvalidRequest, match="another filter, view or order"):
         Walk("ListJobs", None).start(core.state, other.token(core.state, 1))
 
 
